@@ -1,0 +1,59 @@
+# Everything that a fresh clone needs: Python 3.11 to 3.13, make, and a package registry.
+PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
+	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
+BIN := .venv/bin
+PORT ?= 5000
+PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
+
+.PHONY: help train test test-slow lint format ui lock clean
+
+help: ## list these commands
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+
+train: .venv/installed ## train the MNIST app on all of MNIST
+	@$(BIN)/python -m apps.mnist_mlp train
+
+test: .venv/installed-dev ## run the fast tests
+	@$(BIN)/python -m pytest
+
+test-slow: .venv/installed-dev ## reproduce the published results (hours)
+	@$(BIN)/python -m pytest -m slow
+
+lint: .venv/installed-dev ## check style and types
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: .venv/installed-dev ## mend what ruff can mend
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+ui: .venv/installed ## compare runs in the MLflow UI
+	@$(BIN)/python -m common.ui --port $(PORT)
+
+lock: .venv/installed-dev ## compile the pinned requirements anew from pyproject.toml
+	@$(call compile,requirements.txt,)
+	@$(call compile,requirements-dev.txt,--extra dev -c requirements.txt)
+	@$(call compile,requirements-gpu.txt,--extra gpu -c requirements.txt)
+
+clean: ## remove the environment and caches; runs and data stay
+	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+compile = $(BIN)/uv pip compile pyproject.toml $(2) --universal --python-version 3.11 --generate-hashes --upgrade --quiet \
+	--custom-compile-command "make lock" --output-file $(1)
+
+.venv/bin/python:
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 is needed; name yours with make PYTHON=..." >&2; exit 2; }
+	@echo "making .venv with $$($(PYTHON) --version) …"
+	@$(PYTHON) -m venv .venv
+
+.venv/installed: requirements.txt | .venv/bin/python
+	@echo "installing requirements.txt, 3 GB, some minutes …"
+	@$(PIP_INSTALL) -r requirements.txt
+	@touch $@
+
+.venv/installed-dev: requirements-dev.txt | .venv/installed
+	@echo "installing requirements-dev.txt …"
+	@$(PIP_INSTALL) -r requirements-dev.txt
+	@touch $@

@@ -1,0 +1,145 @@
+"""LeNet-5 on MNIST (LeCun, Bottou, Bengio and Haffner 1998, "Gradient-Based Learning Applied to Document Recognition").
+
+    python -m apps.lenet5 train                               # the modern variant
+    python -m apps.lenet5 train --variant 1998 --distortions  # the paper's network, the paper's distortions
+
+The variant `1998` is the paper's network to the letter, but for its optimiser; `modern` is what became of it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+import numpy as np
+
+from common import activations, baselines, cli, datasets, layers, losses, optimizers, preprocessing
+from common.app import App, Config, Count, Data, Fraction, Positive
+from common.choices import Schedule
+
+# Table I of the paper: the maps of S2 that each of C3's sixteen maps sees.
+C3_TABLE = (
+    *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 0), (5, 0, 1)),
+    *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (3, 4, 5, 0), (4, 5, 0, 1), (5, 0, 1, 2)),
+    *((0, 1, 3, 4), (1, 2, 4, 5), (0, 2, 3, 5)),
+    (0, 1, 2, 3, 4, 5),
+)
+
+# Figure 3 of the paper: the 7x12 pictures of the ten digits, row by row, that F6 is to reproduce (# is +1, . is -1).
+DIGITS = """
+.#####.  ...##..  .#####.  #######  .#####.  .#####.  ..####.  #######  .#####.  .#####.
+.......  ..###..  .......  .....##  .......  .......  .##....  .....##  ##...##  ##..###
+..###..  .####..  .#####.  ....##.  .......  #######  ##.....  .....##  ##...##  ##...##
+.##.##.  ...##..  ##...##  ...##..  .##..##  ##.....  ##.....  ....##.  ##...##  ##...##
+##...##  ...##..  #....##  ..####.  .##..##  ##.....  ######.  ...##..  .#####.  ##..###
+##...##  ...##..  ....##.  .....##  ###..##  .####..  ###..##  ...##..  ##...##  .######
+##...##  ...##..  ..###..  .....##  ##...##  ..####.  ##...##  ..##...  ##...##  .....##
+##...##  ...##..  .##....  .....##  ##...##  .....##  ##...##  ..##...  ##...##  .....##
+.##.##.  ...##..  ##.....  ##...##  ##..###  ##...##  ###..##  ..##...  ##...##  ....##.
+..###..  .######  #######  .#####.  .######  .#####.  .#####.  ..##...  .#####.  .####..
+.......  .......  .......  .......  .....##  .......  .......  .......  .......  .......
+.......  .......  .......  .......  .....##  .......  .......  .......  .......  .......
+"""
+
+
+@dataclass(frozen=True)
+class LeNet5(Config):
+    """Settings of LeNet-5."""
+
+    data: Literal["mnist", "fashion_mnist"] = "mnist"
+    """Data set: handwritten digits, or Zalando's clothes in the same format."""
+    variant: Literal["1998", "modern"] = "modern"
+    """The paper's network to the letter, or ReLU, batch normalisation, dropout and softmax on the same maps."""
+    distortions: bool = False
+    """Train on the paper's random planar affine distortions of the pictures, drawn anew every epoch."""
+    pooling: Literal["average", "max"] = "max"
+    """How `modern` subsamples."""
+    dropout: Fraction = 0.3
+    """Share of C5's and F6's outputs that `modern` drops while training."""
+    rubbish: Positive = 20.0
+    """Penalty of the class "none of these" in the loss of `1998`; the paper's j."""
+
+    epochs: Count = 30
+    learning_rate: Positive = 0.002
+    schedule: Schedule = "cosine"
+
+
+def load_data(config: LeNet5) -> Data:
+    """Pictures (28, 28) of bytes, 0 for background, and integer labels."""
+    return preprocessing.split_images(datasets.load(config.data), config.validation, config.seed)
+
+
+def build_model(config: LeNet5, data: Data) -> keras.Model:
+    """The network: bytes (28, 28) in, class probabilities out, compiled."""
+    network = lenet5_1998(config) if config.variant == "1998" else lenet5_modern(config, len(data.classes))
+    distortions = [layers.AffineDistortion(seed=config.seed, name="distortions")] if config.distortions else []
+    model = keras.Sequential(
+        [
+            keras.Input(data.input_shape, dtype="uint8"),
+            keras.layers.Reshape((*data.input_shape, 1)),
+            *distortions,
+            *network,
+        ]
+    )
+    loss = losses.NegativeLogLikelihood() if config.variant == "1998" else losses.build("cross_entropy")
+    model.compile(optimizers.build(config, data), loss, metrics=["accuracy"])
+    return model
+
+
+def lenet5_1998(config: LeNet5) -> list[keras.layers.Layer]:
+    """Section II.B of the paper: 60,000 trainable parameters, 340,908 connections."""
+    squash = activations.scaled_tanh
+    return [
+        keras.layers.ZeroPadding2D(2),
+        # "the background level (white) corresponds to -0.1 and the foreground (black) to 1.175"
+        keras.layers.Rescaling(1.275 / 255, offset=-0.1),
+        keras.layers.Conv2D(6, 5, activation=squash, kernel_initializer=uniform(25), name="C1"),
+        layers.Subsampling(activation=squash, initializer=uniform(4), name="S2"),
+        layers.TableConv2D(C3_TABLE, 5, activation=squash, initializer=uniform(25 * 60 / 16), name="C3"),
+        layers.Subsampling(activation=squash, initializer=uniform(4), name="S4"),
+        keras.layers.Conv2D(120, 5, activation=squash, kernel_initializer=uniform(400), name="C5"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(84, activation=squash, kernel_initializer=uniform(120), name="F6"),
+        layers.RadialBasis(digit_codes(), name="output"),
+        layers.Posterior(config.rubbish, name="probabilities"),
+    ]
+
+
+def lenet5_modern(config: LeNet5, classes: int) -> list[keras.layers.Layer]:
+    """The same maps with padding instead of a frame, ReLU, batch normalisation, dropout and a softmax."""
+    pool = keras.layers.MaxPooling2D if config.pooling == "max" else keras.layers.AveragePooling2D
+
+    def unit(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
+        return [layer, keras.layers.BatchNormalization(), keras.layers.Activation("relu")]
+
+    return [
+        keras.layers.Rescaling(1 / 255),
+        *unit(keras.layers.Conv2D(6, 5, padding="same", use_bias=False, kernel_initializer="he_normal", name="C1")),
+        pool(2, name="S2"),
+        *unit(keras.layers.Conv2D(16, 5, use_bias=False, kernel_initializer="he_normal", name="C3")),
+        pool(2, name="S4"),
+        *unit(keras.layers.Conv2D(120, 5, use_bias=False, kernel_initializer="he_normal", name="C5")),
+        keras.layers.Flatten(),
+        keras.layers.Dropout(config.dropout, seed=config.seed),
+        *unit(keras.layers.Dense(84, use_bias=False, kernel_initializer="he_normal", name="F6")),
+        keras.layers.Dropout(config.dropout, seed=config.seed + 1),
+        keras.layers.Dense(classes, activation="softmax", name="output"),
+    ]
+
+
+def uniform(fan_in: float) -> keras.initializers.Initializer:
+    """Initial weights uniform in ±2.4 / fan-in (appendix A of the paper)."""
+    return keras.initializers.RandomUniform(-2.4 / fan_in, 2.4 / fan_in)
+
+
+def digit_codes() -> np.ndarray:
+    """The RBF centres, (10, 84): the pictures above, one row a digit."""
+    rows = np.array([line.split() for line in DIGITS.split("\n") if line])
+    return np.array([[1.0 if pixel == "#" else -1.0 for pixel in "".join(digit)] for digit in rows.T])
+
+
+app = App(LeNet5, load_data, build_model, preprocessing.read_pictures, baselines.logistic_regression)
+
+if __name__ == "__main__":
+    cli.main(app, __doc__)

@@ -1,0 +1,85 @@
+"""A multilayer perceptron on MNIST: no convolution, no augmentation.
+
+python -m apps.mnist_mlp train
+python -m apps.mnist_mlp train --epochs 5 --hidden 512 512 --dropout 0.2
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import keras
+
+from common import activations, baselines, cli, datasets, initializers, losses, optimizers, preprocessing
+from common.app import App, Config, Count, Data, Fraction, NotNegative, Positive
+from common.choices import Activation, Initializer, Loss, Schedule
+
+
+@dataclass(frozen=True)
+class MnistMlp(Config):
+    """Settings of the multilayer perceptron."""
+
+    data: Literal["mnist", "fashion_mnist"] = "mnist"
+    """Data set: handwritten digits, or Zalando's clothes in the same format."""
+    hidden: tuple[Count, ...] = (1024, 1024)
+    """Units of each hidden layer."""
+    activation: Activation = "elu"
+    """What each hidden unit does with its sum."""
+    initializer: Initializer = "he_normal"
+    """Initial weights: normal with standard deviation sqrt(2 / fan-in), sqrt(1 / fan-in), or 1."""
+    batch_normalization: bool = True
+    """Normalise each hidden unit's sum over the batch before its activation."""
+    input_dropout: Fraction = 0.2
+    """Share of the pixels that are dropped while training."""
+    dropout: Fraction = 0.5
+    """Share of each hidden layer's outputs that are dropped while training."""
+    l1: NotNegative = 0.0
+    """Weight of the sum of absolute weights in the loss."""
+    l2: NotNegative = 0.0
+    """Weight of the sum of squared weights in the loss."""
+    loss: Loss = "cross_entropy"
+    """What training lowers; the errors are means over the ten outputs."""
+
+    epochs: Count = 40
+    batch_size: Count = 256
+    learning_rate: Positive = 0.002
+    schedule: Schedule = "cosine"
+
+
+def load_data(config: MnistMlp) -> Data:
+    """Pictures (28, 28) of bytes, 0 for background, and integer labels."""
+    return preprocessing.split_images(datasets.load(config.data), config.validation, config.seed)
+
+
+def build_model(config: MnistMlp, data: Data) -> keras.Model:
+    """The network: bytes (28, 28) in, class probabilities out, compiled."""
+    model = keras.Sequential(
+        [keras.Input(data.input_shape, dtype="uint8"), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
+    )
+    model.add(keras.layers.Dropout(config.input_dropout, seed=config.seed))
+    for depth, units in enumerate(config.hidden, start=1):
+        model.add(dense(config, units))
+        if config.batch_normalization:
+            model.add(keras.layers.BatchNormalization())
+        model.add(activations.layer(config.activation))
+        model.add(keras.layers.Dropout(config.dropout, seed=config.seed + depth))
+    model.add(dense(config, len(data.classes)))
+    model.add(keras.layers.Softmax())
+    model.compile(optimizers.build(config, data), losses.build(config.loss), metrics=["accuracy"])
+    return model
+
+
+def dense(config: MnistMlp, units: int) -> keras.layers.Dense:
+    """A fully connected layer without activation, initialised and penalised as the settings say."""
+    return keras.layers.Dense(
+        units,
+        kernel_initializer=initializers.build(config.initializer),
+        kernel_regularizer=keras.regularizers.L1L2(config.l1, config.l2),
+    )
+
+
+app = App(MnistMlp, load_data, build_model, preprocessing.read_pictures, baselines.logistic_regression)
+
+if __name__ == "__main__":
+    cli.main(app, __doc__)

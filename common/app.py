@@ -1,0 +1,133 @@
+"""The three types that an app is made of: its settings, its data, and the app itself."""
+
+import operator
+import typing
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Self
+
+import numpy as np
+from annotated_types import Ge, Gt, Lt
+
+from common.choices import Optimizer, Schedule
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+Count = Annotated[int, Ge(1)]
+Positive = Annotated[float, Gt(0)]
+NotNegative = Annotated[float, Ge(0)]
+Fraction = Annotated[float, Ge(0), Lt(1)]
+Share = Annotated[float, Gt(0), Lt(1)]
+
+Array = np.ndarray[Any, Any]
+Pair = tuple[Array, Array]
+
+
+@dataclass(frozen=True)
+class Config:
+    """Settings that every app has; an app's own class adds to them. The fields are its flags and logged parameters."""
+
+    seed: Annotated[int, Ge(0), Lt(2**32)] = 0
+    """Draws the split, the initial weights, the order of examples, dropout: same seed, same numbers."""
+    epochs: Count = 20
+    """Passes over the training set, at most."""
+    batch_size: Count = 128
+    """Examples a gradient step; the size of the training set or more makes it batch gradient descent, 1 stochastic."""
+    validation: Share = 0.1
+    """Share of the training set that is kept apart to choose the best epoch and the champion."""
+    patience: Count = 10
+    """Epochs without a better validation loss after which training stops; the best epoch's weights are kept."""
+    optimizer: Optimizer = "adam"
+    """Rule that turns gradients into steps."""
+    learning_rate: Positive = 0.001
+    """Initial learning rate a0."""
+    momentum: Fraction = 0.9
+    """Share of the last step that the next one keeps; for the optimiser `momentum`."""
+    schedule: Schedule = "constant"
+    """Learning rate over epochs e: a0; a0 / (1 + decay e); a0 decay^e; a0 decay / (e + 1); half a cosine down to 0."""
+    decay: Positive = 0.95
+    """The constant of the schedules inverse, exponential and k_over_epoch."""
+
+    def __post_init__(self) -> None:
+        """Hold every field to the bounds in its annotation.
+
+        Raises:
+            UserError: naming the flag, the bound and the value.
+        """
+        hints = typing.get_type_hints(type(self), include_extras=True)
+        for field in fields(self):
+            value = getattr(self, field.name)
+            # A tuple such as `hidden` carries the bounds in its element type.
+            annotation = hints[field.name]
+            element, values = (
+                (typing.get_args(annotation)[0], value) if isinstance(value, tuple) else (annotation, [value])
+            )
+            for bound in getattr(element, "__metadata__", ()):
+                words = _broken(bound, values)
+                if words:
+                    raise UserError(f"--{field.name.replace('_', '-')} must be {words}")
+
+    @classmethod
+    def restore(cls, settings: Mapping[str, Any]) -> Self:
+        """The settings that were recorded with a model, JSON's lists made tuples again."""
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
+        }
+        return cls(**values)
+
+
+def _broken(bound: Gt | Ge | Lt, values: Sequence[Any]) -> str | None:
+    """Words for the first value outside `bound`, or None where all are inside; NaN is outside every bound."""
+    match bound:
+        case Gt(gt=limit):
+            word, inside = "more than", operator.gt
+        case Ge(ge=limit):
+            word, inside = "at least", operator.ge
+        case Lt(lt=limit):
+            word, inside = "less than", operator.lt
+    return next((f"{word} {limit}, not {value}" for value in values if not inside(value, limit)), None)
+
+
+@dataclass(frozen=True)
+class Data:
+    """One data set, split. Each part is a pair of NumPy arrays: inputs (examples, …) and targets (examples, …)."""
+
+    name: str
+    """Names the MLflow experiment, so that different models on the same data stand in one table."""
+    digest: str
+    """Fingerprint of the data before the split: two runs with the same digest may be compared."""
+    train: Pair
+    validation: Pair
+    test: Pair
+    classes: tuple[str, ...] = ()
+    """Names of the classes, in the order of the labels; empty for a regression."""
+
+    @property
+    def input_shape(self) -> tuple[int, ...]:
+        """Shape of one example."""
+        return self.train[0].shape[1:]
+
+    def steps(self, batch_size: int) -> int:
+        """Gradient steps an epoch: whole batches only, at least one."""
+        return max(1, len(self.train[0]) // batch_size)
+
+
+@dataclass(frozen=True)
+class App:
+    """An application: settings, data, network; and how to read what a user wants predicted."""
+
+    config: type[Config]
+    load_data: Callable[[Any], Data]
+    build_model: Callable[[Any, Data], "keras.Model"]
+    read_inputs: Callable[[Sequence[Path], str], tuple[list[str], Array]]
+    """(files or folders, name of the data) to (a name an input, the inputs as the model takes them)."""
+    baseline: Callable[[Any, Data], Any]
+    """(settings, data) to an unfitted scikit-learn estimator that the network has to beat."""
+
+    @property
+    def name(self) -> str:
+        """The app's file name, which is also how it is run and tagged: `python -m apps.NAME`."""
+        return Path(self.load_data.__code__.co_filename).stem

@@ -1,0 +1,203 @@
+"""The command line of an app, built from its settings: train, evaluate, predict, baseline."""
+
+import csv
+import json
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import FrameType
+from typing import TYPE_CHECKING, Annotated, NoReturn
+
+import tyro
+from rich.console import Console
+from rich.table import Table
+from tyro import _errors as parsing  # tyro's own door for applications that word their errors themselves
+from tyro.conf import OmitArgPrefixes, Positional
+
+from common.app import App, Array, Config
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    from common.training import Result
+
+# Training and all that it imports take seconds to load, so each command imports what it needs once it is sure to run.
+
+Model = Annotated[str | None, tyro.conf.arg(metavar="RUN|NAME@ALIAS|PATH")]
+
+
+def main(app: App, description: str | None = None) -> None:
+    """Run the command that the command line names.
+
+    Exit status: 0 done; 2 a mistake that the user can mend, told in one line; 130 and 143 stopped by Ctrl-C and
+    SIGTERM.
+    """
+
+    def train(settings: Config) -> None:
+        """Train, evaluate once on the test set, record and register the model."""
+        from common import training
+
+        _summarise(app, training.train(app, settings))
+
+    def baseline(settings: Config) -> None:
+        """Fit the classical baseline on the same split and record it beside the network."""
+        from common import training
+
+        _summarise(app, training.baseline(app, settings))
+
+    def evaluate(model: Model = None) -> None:
+        """Measure a saved model on the test set again; nothing is recorded.
+
+        Args:
+            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
+        """
+        from common import training
+
+        label, result = training.evaluate(app, model)
+        Console().print(_table({"model": label, **_figures(result)}))
+
+    def predict(files: Positional[tuple[Path, ...]], model: Model = None, output: Path | None = None) -> None:
+        """Predict what new files show.
+
+        Args:
+            files: Pictures of any size, folders of pictures, or .npy arrays of pictures.
+            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
+            output: Write classes and probabilities to this .csv or .json file instead of the terminal.
+        """
+        _predict(app, files, model, output)
+
+    # The flags of these two come from the app's own settings.
+    train.__annotations__["settings"] = baseline.__annotations__["settings"] = app.config
+    commands: dict[str, Callable[..., None]] = {
+        "train": train,
+        "evaluate": evaluate,
+        "predict": predict,
+        "baseline": baseline,
+    }
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        with parsing.on_parse_error(_reword):
+            tyro.extras.subcommand_cli_from_dict(
+                commands,
+                prog=f"python -m apps.{app.name}",
+                description=description,
+                config=(OmitArgPrefixes,),
+            )
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped", file=sys.stderr)
+        sys.exit(130)
+
+
+def _terminated(signum: int, _frame: FrameType | None) -> NoReturn:
+    """Unwind, so that the run is marked, where a bare SIGTERM would just end the process."""
+    sys.exit(128 + signum)
+
+
+def _reword(event: parsing.ParseErrorEvent) -> None:
+    """Say what is wrong with the command line in one line."""
+    match event:
+        case parsing.UnrecognizedArgs():
+            what = f"unknown option {' '.join(event.tokens)}"
+        case parsing.MissingArgs():
+            what = f"missing {', '.join(argument.arg.display_name() for argument in event.missing_arguments)}"
+        case parsing.MissingSubcommand():
+            what = f"no command {event.found_token!r}" if event.found_token else "no command given"
+        case parsing.InvalidChoice():
+            what = f"{event.argument.display_name()} must be one of {', '.join(event.choices)}, not {event.value}"
+        case parsing.BadValue():
+            what = f"{event.argument.display_name()} needs a value"
+        case parsing.InstantiationFailure():
+            what = f"{event.argument.display_name()}: {event.message}" if event.argument else event.message
+        case _:
+            return
+    raise UserError(f"{what}; see {event.prog} --help")
+
+
+def _summarise(app: App, result: "Result") -> None:
+    """Say what a finished run measured, where it is, and what to type next."""
+    rows = {f"{app.name} on {result.data}": "", **_figures(result)}
+    figures = result.metrics
+    if "best_epoch" in figures:
+        rows["training"] = (
+            f"{figures['train_seconds']:.0f} s ({figures['train_cpu_seconds']:.0f} s of processor time), "
+            f"{figures['examples_per_second']:,.0f} examples/s, best epoch {figures['best_epoch']:.0f}"
+        )
+    else:
+        rows["training"] = f"{figures['train_seconds']:.0f} s ({figures['train_cpu_seconds']:.0f} s of processor time)"
+    if version := result.version:
+        standing = "the champion" if version.champion is None else f"champion stays version {version.champion}"
+        rows["model"] = f"{version.name} version {version.number}, {standing}"
+    rows["run"] = result.run_id
+    rows["next"] = "make ui"
+    if result.version:
+        rows[""] = f"python -m apps.{app.name} predict FILE...\npython -m tuning.{app.name}"
+    Console().print(_table(rows))
+
+
+def _figures(result: "Result") -> dict[str, str]:
+    """What was measured on the test set, in a person's words."""
+    figures = result.metrics
+    low, high = (100 * figures[f"test_error_{side}"] for side in ("low", "high"))
+    return {
+        "test accuracy": f"{100 * figures['test_accuracy']:.2f} % of {result.test_examples:,} examples",
+        "test error": f"{100 * figures['test_error']:.2f} %, 95 % interval {low:.2f} to {high:.2f} %",
+    }
+
+
+def _table(rows: dict[str, str]) -> Table:
+    table = Table.grid(padding=(0, 2))
+    for name, value in rows.items():
+        table.add_row(name, value, style=None)
+    return table
+
+
+def _predict(app: App, files: tuple[Path, ...], which: str | None, output: Path | None) -> None:
+    if not files:
+        raise UserError(f"predict needs files; see python -m apps.{app.name} predict --help")
+    if output and output.suffix not in (".csv", ".json"):
+        raise UserError(f"--output {output}: the name must end in .csv or .json")
+    if output and not output.parent.is_dir():
+        raise UserError(f"--output {output}: there is no folder {output.parent}")
+    from common import tracking
+
+    saved = tracking.load(app.name, which)
+    names, inputs = app.read_inputs(files, saved.data)
+    probabilities = saved.model.predict(inputs, verbose=0)
+    predicted = [saved.classes[index] for index in probabilities.argmax(axis=1)]
+    if output:
+        _write(output, names, predicted, saved.classes, probabilities)
+        print(f"{len(names)} predictions of {saved.label} in {output}")
+        return
+    table = Table("input", "class", "probability", title=saved.label, title_justify="left")
+    for name, guess, row in zip(names, predicted, probabilities, strict=True):
+        table.add_row(name, guess, f"{row.max():.4f}")
+    Console().print(table)
+
+
+def _write(
+    output: Path, names: list[str], predicted: list[str], classes: tuple[str, ...], probabilities: Array
+) -> None:
+    """Write the predictions as a table or as a list of objects; all of it or nothing."""
+    temporary = output.with_name(f".{output.name}.partial")
+    try:
+        with temporary.open("w", newline="") as file:
+            if output.suffix == ".csv":
+                writer = csv.writer(file)
+                writer.writerow(["input", "class", *classes])
+                rows = zip(names, predicted, probabilities.tolist(), strict=True)
+                writer.writerows([name, guess, *row] for name, guess, row in rows)
+            else:
+                rows = zip(names, predicted, probabilities.tolist(), strict=True)
+                table = [
+                    {"input": name, "class": guess, "probabilities": dict(zip(classes, row, strict=True))}
+                    for name, guess, row in rows
+                ]
+                json.dump(table, file, indent=2)
+        temporary.replace(output)
+    except OSError as error:
+        raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
+    finally:
+        temporary.unlink(missing_ok=True)

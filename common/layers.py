@@ -1,0 +1,172 @@
+"""Layers that the papers need and Keras lacks. Backend-neutral: only `keras.ops`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("common")
+class Subsampling(keras.layers.Layer):
+    """Trainable subsampling (LeCun et al. 1998, section II.B): sum each 2x2 block, times a coefficient, plus a bias.
+
+    One coefficient and one bias a map. Takes (batch, height, width, maps), gives (batch, height / 2, width / 2, maps).
+    """
+
+    def __init__(self, initializer: Any = "glorot_uniform", activation: Any = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.initializer = keras.initializers.get(initializer)
+        self.activation = keras.activations.get(activation)
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        maps = (input_shape[-1],)
+        self.coefficient = self.add_weight(shape=maps, initializer=self.initializer, name="coefficient")
+        self.bias = self.add_weight(shape=maps, initializer="zeros", name="bias")
+
+    def call(self, inputs: Any) -> Any:
+        block_sum = 4.0 * ops.average_pool(inputs, 2, 2)
+        return self.activation(block_sum * self.coefficient + self.bias)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "initializer": keras.initializers.serialize(self.initializer),
+            "activation": keras.activations.serialize(self.activation),
+        }
+
+
+@keras.saving.register_keras_serializable("common")
+class TableConv2D(keras.layers.Layer):
+    """A valid 2-D convolution in which each output map sees only the input maps that a table names.
+
+    `table[k]` lists the input maps of output map k (LeCun et al. 1998, table I). The missing kernels do not exist: the
+    weights are (height, width, connections). Takes (batch, height, width, maps in), gives (…, maps out).
+    """
+
+    def __init__(
+        self,
+        table: Sequence[Sequence[int]],
+        kernel_size: int,
+        initializer: Any = "glorot_uniform",
+        activation: Any = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.table = [list(maps) for maps in table]
+        self.kernel_size = kernel_size
+        self.initializer = keras.initializers.get(initializer)
+        self.activation = keras.activations.get(activation)
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        maps_in, maps_out = input_shape[-1] or 0, len(self.table)
+        pairs = [source * maps_out + target for target, sources in enumerate(self.table) for source in sources]
+        # Row c of `placement` puts connection c where a dense kernel has its (map in, map out) pair.
+        self.placement = np.eye(maps_in * maps_out, dtype="float32")[pairs]
+        self.dense_shape = (self.kernel_size, self.kernel_size, maps_in, maps_out)
+        self.kernel = self.add_weight(
+            shape=(self.kernel_size, self.kernel_size, len(pairs)), initializer=self.initializer, name="kernel"
+        )
+        self.bias = self.add_weight(shape=(maps_out,), initializer="zeros", name="bias")
+
+    def call(self, inputs: Any) -> Any:
+        placement = ops.convert_to_tensor(self.placement, dtype=self.compute_dtype)
+        dense_kernel = ops.reshape(ops.matmul(self.kernel, placement), self.dense_shape)
+        return self.activation(ops.conv(inputs, dense_kernel) + self.bias)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "table": self.table,
+            "kernel_size": self.kernel_size,
+            "initializer": keras.initializers.serialize(self.initializer),
+            "activation": keras.activations.serialize(self.activation),
+        }
+
+
+@keras.saving.register_keras_serializable("common")
+class RadialBasis(keras.layers.Layer):
+    """Euclidean radial basis units with fixed centres: the squared distance of the input to each centre.
+
+    `centres` is (units, features). Takes (batch, features), gives (batch, units) penalties, small where the input is
+    near the unit's centre (LeCun et al. 1998, equation 7).
+    """
+
+    def __init__(self, centres: Any, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.centres = np.asarray(centres, dtype="float32")
+
+    def call(self, inputs: Any) -> Any:
+        return ops.sum(ops.square(ops.expand_dims(inputs, 1) - ops.cast(self.centres, inputs.dtype)), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"centres": self.centres.tolist()}
+
+
+@keras.saving.register_keras_serializable("common")
+class Posterior(keras.layers.Layer):
+    """Class probabilities from penalties: exp(-y_i) / (exp(-rubbish) + sum_k exp(-y_k)), shape kept.
+
+    They sum to less than one: the rest is the probability of the "rubbish" class, whose constant penalty the paper
+    calls j (LeCun et al. 1998, equation 9). Computed in float64, where the largest penalty that F6 can reach,
+    84 (1.7159 + 1)² = 620, still has a probability above zero and so a gradient.
+    """
+
+    def __init__(self, rubbish: float, **kwargs: Any) -> None:
+        super().__init__(**({"dtype": "float64"} | kwargs))
+        self.rubbish = rubbish
+
+    def call(self, inputs: Any) -> Any:
+        rubbish = ops.full_like(inputs[:, :1], -self.rubbish)
+        return ops.softmax(ops.concatenate([-inputs, rubbish], axis=-1))[:, :-1]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"rubbish": self.rubbish}
+
+
+@keras.saving.register_keras_serializable("common")
+class AffineDistortion(keras.layers.Layer):
+    """Random planar affine distortion of every picture, while training only (LeCun et al. 1998, section III.A).
+
+    The paper's combination: horizontal and vertical translation, scaling, squeezing (narrower and taller, or the
+    reverse) and horizontal shearing. Each is drawn uniformly between minus and plus its setting: `translation` in
+    pixels, the others as a fraction. Takes and gives (batch, height, width, channels); 0 comes in from outside.
+    """
+
+    def __init__(
+        self,
+        translation: float = 2.0,
+        scaling: float = 0.15,
+        squeezing: float = 0.15,
+        shearing: float = 0.3,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.translation, self.scaling, self.squeezing, self.shearing = translation, scaling, squeezing, shearing
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if not training:
+            return inputs
+        batch, height, width, _ = ops.shape(inputs)
+        limits = [self.translation, self.translation, np.log1p(self.scaling), np.log1p(self.squeezing), self.shearing]
+        drawn = keras.random.uniform((batch, len(limits)), -1.0, 1.0, seed=self.seed_generator)
+        dx, dy, scale, squeeze, shear = ops.unstack(drawn * ops.cast(limits, drawn.dtype), axis=1)
+        # An output pixel (x, y), measured from the centre, is read from (x_scale x + shear y + dx, y_scale y + dy).
+        x_scale, y_scale = ops.exp(scale + squeeze / 2), ops.exp(scale - squeeze / 2)
+        centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+        x_offset = dx + centre_x * (1 - x_scale) - centre_y * shear
+        y_offset = dy + centre_y * (1 - y_scale)
+        zero = ops.zeros_like(dx)
+        transforms = ops.stack([x_scale, shear, x_offset, zero, y_scale, y_offset, zero, zero], axis=1)
+        return ops.image.affine_transform(inputs, transforms, interpolation="bilinear", data_format="channels_last")
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "translation": self.translation,
+            "scaling": self.scaling,
+            "squeezing": self.squeezing,
+            "shearing": self.shearing,
+            "seed": self.seed,
+        }

@@ -1,0 +1,57 @@
+"""Losses on integer class labels, by the name that a user gives them."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+from common.choices import Loss
+
+
+@keras.saving.register_keras_serializable("common")
+class NegativeLogLikelihood(keras.losses.Loss):
+    """-log of the true class's probability; unlike in Keras's cross-entropy, probabilities need not sum to one.
+
+    `y_true` is (batch,) integer labels, `y_pred` (batch, classes) probabilities. After `Posterior` this is the
+    discriminative loss of LeCun et al. 1998, equation 9. In float64, as `Posterior` is.
+    """
+
+    def __init__(self, name: str = "negative_log_likelihood", **kwargs: Any) -> None:
+        super().__init__(name=name, **({"dtype": "float64"} | kwargs))
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        labels = ops.cast(ops.reshape(y_true, (-1, 1)), "int32")
+        return -ops.log(ops.squeeze(ops.take_along_axis(y_pred, labels, axis=-1), -1))
+
+
+@keras.saving.register_keras_serializable("common")
+class OneHot(keras.losses.Loss):
+    """A loss of Keras on vectors, given integer labels.
+
+    `y_true` (batch,) becomes one-hot like `y_pred` (batch, classes).
+    """
+
+    def __init__(self, loss: str, name: str = "one_hot", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.loss = loss
+        self.function = keras.losses.get(loss)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        return self.function(ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype), y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"loss": self.loss}
+
+
+def build(name: Loss) -> keras.losses.Loss:
+    """The loss called `name`, taking integer labels and class probabilities; errors are means over the classes."""
+    match name:
+        case "cross_entropy":
+            return keras.losses.SparseCategoricalCrossentropy()
+        case "squared_error":
+            return OneHot("mean_squared_error")
+        case "absolute_error":
+            return OneHot("mean_absolute_error")
+        case "hinge":
+            return OneHot("categorical_hinge")

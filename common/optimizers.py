@@ -1,0 +1,45 @@
+"""The optimisers and learning-rate schedules, built from an app's settings. All are Keras's own."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import keras
+
+if TYPE_CHECKING:
+    from common.app import Config, Data
+
+
+def build(config: Config, data: Data) -> keras.optimizers.Optimizer:
+    """The optimiser that `config` names, its learning rate following the schedule that `config` names."""
+    rate = schedule(config, steps_per_epoch=data.steps(config.batch_size))
+    match config.optimizer:
+        case "sgd":
+            return keras.optimizers.SGD(rate)
+        case "momentum":
+            return keras.optimizers.SGD(rate, momentum=config.momentum)
+        case "rmsprop":
+            return keras.optimizers.RMSprop(rate)
+        case "adam":
+            return keras.optimizers.Adam(rate)
+
+
+def schedule(config: Config, steps_per_epoch: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
+    """The learning rate of step t, where a0 is `learning_rate` and the epoch, floor(t / steps), counts from 0.
+
+    constant: a0. inverse: a0 / (1 + decay epoch). exponential: a0 decay^epoch. k_over_epoch: a0 decay / (epoch + 1),
+    the first epoch being 1. cosine: a0 (1 + cos(pi t / T)) / 2, step by step down to 0 at the last step T.
+    """
+    schedules = keras.optimizers.schedules
+    rate, decay = config.learning_rate, config.decay
+    match config.schedule:
+        case "constant":
+            return rate
+        case "inverse":
+            return schedules.InverseTimeDecay(rate, steps_per_epoch, decay, staircase=True)
+        case "exponential":
+            return schedules.ExponentialDecay(rate, steps_per_epoch, decay, staircase=True)
+        case "k_over_epoch":
+            return schedules.InverseTimeDecay(rate * decay, steps_per_epoch, 1.0, staircase=True)
+        case "cosine":
+            return schedules.CosineDecay(rate, config.epochs * steps_per_epoch)

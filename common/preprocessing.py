@@ -1,0 +1,126 @@
+"""From raw data to what a network trains on: splits, and pictures brought to the format that the network saw."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from common.app import Array, Data
+from common.datasets import Raw
+from common.errors import UserError
+
+SIDE = 28
+"""Pixels along each side of a picture in MNIST and Fashion-MNIST."""
+
+
+def split_images(raw: Raw, validation: float, seed: int) -> Data:
+    """Keep the published test part; split `validation`, a share, from the training part, every class in proportion."""
+    from sklearn.model_selection import train_test_split  # two seconds, which --help need not wait for
+
+    x, y = raw.train
+    x_train, x_validation, y_train, y_validation = train_test_split(
+        x, y, test_size=validation, random_state=seed, stratify=y
+    )
+    return Data(raw.name, raw.digest, (x_train, y_train), (x_validation, y_validation), raw.test, raw.classes)
+
+
+def read_pictures(paths: Sequence[Path], data: str) -> tuple[list[str], Array]:
+    """Pictures from files, folders of files, and `.npy` arrays, each brought to the format of MNIST or Fashion-MNIST.
+
+    Gives a name a picture, and the pictures as bytes (pictures, 28, 28), 0 for background.
+
+    Raises:
+        UserError: for a path that is missing, no picture, blank, or an array of another kind than grey pictures.
+    """
+    names, pictures = [], []
+    for name, picture in _pictures(paths):
+        names.append(name)
+        pictures.append(standard_picture(picture, data, name))
+    return names, np.stack(pictures)
+
+
+def _pictures(paths: Sequence[Path]) -> Iterator[tuple[str, Array]]:
+    """A name and a grey picture, floats in [0, 255] of any size, for each picture in `paths`."""
+    for path in paths:
+        if path.is_dir():
+            files = sorted(file for file in path.iterdir() if file.suffix.lower() in Image.registered_extensions())
+            if not files:
+                raise UserError(f"{path}: no pictures in this folder")
+            yield from ((str(file), _open_picture(file)) for file in files)
+        elif path.suffix == ".npy":
+            yield from ((f"{path}[{index}]", picture) for index, picture in enumerate(_open_array(path)))
+        else:
+            yield str(path), _open_picture(path)
+
+
+def _open_picture(path: Path) -> Array:
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+            # What is transparent is taken for white paper.
+            upright = ImageOps.exif_transpose(picture).convert("RGBA")
+            paper = Image.new("RGBA", upright.size, "white")
+            paper.alpha_composite(upright)
+            return np.asarray(paper.convert("L"), dtype=np.float32)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f"{path}: not a picture that can be read ({error})") from error
+
+
+def _open_array(path: Path) -> Array:
+    try:
+        pictures = np.load(path, allow_pickle=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path}: not an array that can be read ({error})") from error
+    pictures = pictures[None] if pictures.ndim == 2 else pictures
+    pictures = pictures[..., 0] if pictures.ndim == 4 and pictures.shape[-1] == 1 else pictures
+    if pictures.ndim != 3 or pictures.dtype.kind not in "uif" or not pictures.size:
+        raise UserError(
+            f"{path}: {pictures.dtype} of shape {pictures.shape}; grey pictures (n, height, width) are needed"
+        )
+    # Floats are taken to be in [0, 1] if they fit there.
+    scale = 255 if pictures.dtype.kind == "f" and pictures.max() <= 1 else 1
+    return pictures.astype(np.float32) * scale
+
+
+def standard_picture(picture: Array, data: str, name: str) -> Array:
+    """A grey picture (height, width) in [0, 255], of any size and polarity, as bytes (28, 28) like the data set's own.
+
+    As MNIST was made (LeCun et al. 1998, section III.A): light on black, scaled into 20x20 keeping its shape, its
+    centre of mass in the middle; Fashion-MNIST's pictures fill the 28x28 instead. A 28x28 picture with a black frame
+    is in that format already and stays as it is.
+
+    Raises:
+        UserError: where `name` shows nothing: all pixels alike.
+    """
+    if picture.shape == (SIDE, SIDE) and not _frame(picture).any() and picture.max() > 0:
+        return picture.astype(np.uint8)
+    ink = np.abs(picture - np.median(_frame(picture)))
+    if ink.max() < 8:  # of 255: below what a scanner's noise or JPEG's blocks reach
+        raise UserError(f"{name}: blank, there is nothing to see in this picture")
+    ink = np.clip(ink / ink.max() * 1.25 - 0.125, 0, 1) * 255
+    rows, columns = (np.flatnonzero((ink > 64).any(axis=axis)) for axis in (1, 0))
+    subject = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.uint8))
+    box = 20 if data == "mnist" else SIDE
+    scale = box / max(subject.size)
+    width, height = (max(1, round(length * scale)) for length in subject.size)
+    fitted = np.asarray(subject.resize((width, height), Image.Resampling.LANCZOS), dtype=np.float32)
+    if data == "mnist":
+        x, y = (float(np.average(np.arange(fitted.shape[axis]) + 0.5, weights=fitted.sum(1 - axis))) for axis in (1, 0))
+    else:
+        x, y = width / 2, height / 2
+    left, top = (
+        int(np.clip(round(SIDE / 2 - centre), 0, SIDE - length)) for centre, length in ((x, width), (y, height))
+    )
+    result = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    result[top : top + height, left : left + width] = fitted
+    return result
+
+
+def _frame(picture: Array) -> Array:
+    """The outermost pixels."""
+    return np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])

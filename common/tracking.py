@@ -1,0 +1,301 @@
+"""Where runs, models and pictures are recorded. The only file that imports mlflow.
+
+The store is `mlruns/mlflow.db` beside this package, or what MLFLOW_TRACKING_URI names.
+"""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import logging
+import os
+import shutil
+import sqlite3
+import subprocess
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+import keras
+import mlflow
+import mlflow.data.numpy_dataset
+from filelock import FileLock
+from mlflow.exceptions import MlflowException
+from mlflow.models import infer_signature
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
+
+from common.app import Config, Data
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+Kind = Literal["train", "search", "trial", "baseline"]
+
+ROOT = Path(__file__).resolve().parent.parent
+STORE = ROOT / "mlruns"
+CHAMPION = "champion"
+NEEDED_MEGABYTES = 100
+"""Free space below which no run is begun: a model, its pictures and the database's journal."""
+
+# Of the packages that decide what a run computes; also what a served model is told to install.
+PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
+
+logging.getLogger("mlflow").setLevel(logging.ERROR)
+logging.getLogger("alembic").setLevel(logging.ERROR)
+
+
+def connect() -> mlflow.MlflowClient:
+    """A client of the store, which is made first where it is a database file that is not there yet.
+
+    Raises:
+        UserError: where the store cannot be opened or written.
+    """
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE / 'mlflow.db'}"
+    database = _database(uri)
+    if database:
+        _make(database)
+    mlflow.set_tracking_uri(uri)
+    client = mlflow.MlflowClient()
+    try:
+        client.search_experiments(max_results=1)
+    except Exception as error:  # whatever the store's driver raises: the address is the user's
+        raise UserError(f"MLFLOW_TRACKING_URI {uri}: cannot open this store ({_first_line(error)})") from error
+    return client
+
+
+def _database(uri: str) -> Path | None:
+    """The file of a store that is a SQLite database; None for a server or another database."""
+    return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
+
+
+def _make(database: Path) -> None:
+    """Create the database where there is none, and see that it can be written.
+
+    A process that dies while MLflow creates its tables, or two that create them at once, leave a database that never
+    opens: the tables are made in a temporary file, under a lock, which then takes its place in one step.
+    """
+    folder = database.parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(folder).free < NEEDED_MEGABYTES * 2**20:
+            raise UserError(f"{folder}: disk full; free at least {NEEDED_MEGABYTES} MB")
+        with FileLock(folder / ".lock"):
+            if not database.exists():
+                temporary = database.with_suffix(".new")
+                temporary.unlink(missing_ok=True)
+                store = SqlAlchemyStore(f"sqlite:///{temporary}", (folder / "artifacts").as_uri())
+                store.engine.dispose()
+                temporary.replace(database)
+        with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            connection.execute("ROLLBACK")
+    except (OSError, sqlite3.Error) as error:
+        raise UserError(f"{folder}: cannot record here ({_first_line(error)}); make it writable") from error
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+class Run:
+    """A run that is being recorded."""
+
+    def __init__(self, client: mlflow.MlflowClient, app: str, config: Config, data: Data, run_id: str) -> None:
+        self.client, self.app, self.config, self.data, self.id = client, app, config, data, run_id
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record numbers, at an epoch."""
+        mlflow.log_metrics({name: float(value) for name, value in metrics.items()}, step=step, run_id=self.id)
+
+    def log_figure(self, figure: "Figure", name: str) -> None:
+        """Record a picture, as `name`.png among the run's artifacts."""
+        self.client.log_figure(self.id, figure, f"{name}.png")
+
+    def log_model(self, model: keras.Model, metrics: Mapping[str, float], objective: str) -> "Version":
+        """Save and register the model; it becomes champion where `objective`, to be raised, is the best on this data.
+
+        The saved model carries its input's signature, an example, this package's code, and what `load` asks for.
+        """
+        example = self.data.validation[0][:2]
+        metadata = {
+            "app": self.app,
+            "data": self.data.name,
+            "digest": self.data.digest,
+            "classes": list(self.data.classes),
+            "settings": dataclasses.asdict(self.config),
+        }
+        keras.utils.disable_interactive_logging()  # MLflow tries the example out, with a progress bar
+        info = mlflow.tensorflow.log_model(
+            model,
+            name="model",
+            signature=infer_signature(example, model.predict(example)),
+            input_example=example,
+            pip_requirements=[f"{package}=={version}" for package, version in _versions().items()],
+            code_paths=[str(ROOT / "common")],
+            metadata=metadata,
+        )
+        keras.utils.enable_interactive_logging()
+        name = f"{self.app}-{self.data.name}"
+        value = metrics[objective]
+        with contextlib.suppress(MlflowException):  # which says that the name is there already
+            self.client.create_registered_model(name, tags={"app": self.app, "data": self.data.name})
+        tags = {"app": self.app, "digest": self.data.digest, objective: repr(value)}
+        version = self.client.create_model_version(name, info.model_uri, self.id, tags, model_id=info.model_id)
+        champion = self._champion(name)
+        if champion is None or (
+            champion.tags.get("digest") == self.data.digest and value > float(champion.tags.get(objective, "-inf"))
+        ):
+            self.client.set_registered_model_alias(name, CHAMPION, version.version)
+            return Version(name, int(version.version), None)
+        return Version(name, int(version.version), int(champion.version))
+
+    def _champion(self, name: str) -> Any:
+        try:
+            return self.client.get_model_version_by_alias(name, CHAMPION)
+        except MlflowException:
+            return None
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered model: its name, its version, and the version that stays champion in its place, if one does."""
+
+    name: str
+    number: int
+    champion: int | None
+
+
+@contextlib.contextmanager
+def run(app: str, kind: Kind, config: Config, data: Data) -> Iterator[Run]:
+    """Record what happens inside: settings, tags and data set first; FINISHED, FAILED or KILLED last.
+
+    Raises:
+        UserError: where the store cannot be opened or written, before or during the run.
+    """
+    client = connect()
+    started = mlflow.start_run(experiment_id=_experiment(client, data.name), tags=_tags(app, kind))
+    status = "FAILED"
+    try:
+        mlflow.log_params(dataclasses.asdict(config))
+        parts = {"training": data.train, "validation": data.validation, "testing": data.test}
+        for context, (inputs, targets) in parts.items():
+            source = mlflow.data.numpy_dataset.from_numpy(inputs, targets=targets, name=data.name, digest=data.digest)
+            mlflow.log_input(source, context=context)
+        yield Run(client, app, config, data, started.info.run_id)
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    except OSError as error:
+        raise UserError(f"{error.filename or STORE}: cannot record here ({error.strerror or error})") from error
+    finally:
+        with contextlib.suppress(MlflowException):  # a store that is full or gone cannot be told
+            mlflow.end_run(status)
+
+
+def _experiment(client: mlflow.MlflowClient, name: str) -> str:
+    """The id of the experiment called `name`, which is made where there is none, even by two processes at once."""
+    database = _database(mlflow.get_tracking_uri())
+    # Beside its database; a server knows its own place.
+    artifacts = (database.parent / "artifacts" / name).as_uri() if database else None
+    try:
+        return client.create_experiment(name, artifacts)
+    except MlflowException:
+        return str(mlflow.set_experiment(name).experiment_id)
+
+
+def _tags(app: str, kind: Kind) -> dict[str, str]:
+    devices = keras.distribution.list_devices()
+    versions = {f"version.{package}": version for package, version in _versions().items()}
+    return {
+        "app": app,
+        "kind": kind,
+        "backend": keras.backend.backend(),
+        "device": ", ".join(devices),
+        **versions,
+        **_git(),
+    }
+
+
+def _versions() -> dict[str, str]:
+    return {package: importlib.metadata.version(package) for package in PACKAGES}
+
+
+def _git() -> dict[str, str]:
+    """The commit that runs, and whether files differ from it; nothing outside a git checkout."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True).stdout
+
+    try:
+        dirty = bool(git("status", "--porcelain").strip())
+        return {"git.commit": git("rev-parse", "HEAD").strip(), "git.dirty": str(dirty).lower()}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+class EpochLogger(keras.callbacks.Callback):
+    """Records every epoch's numbers while a model trains."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.run.log_metrics(logs or {}, step=epoch + 1)
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A model that was saved earlier, with what it was trained on."""
+
+    model: keras.Model
+    label: str
+    """What a person calls it: the registered name and version, the run, or the path."""
+    data: str
+    classes: tuple[str, ...]
+    settings: Mapping[str, Any]
+
+
+def load(app: str, which: str | None) -> Saved:
+    """The newest registered model of `app`; or `which`: a run's id, `NAME@ALIAS`, `NAME/VERSION`, or a path.
+
+    Raises:
+        UserError: where there is no such model, it cannot be read, or it is another app's.
+    """
+    uri, label = (which, which) if which and Path(which).exists() else _find(connect(), app, which)
+    try:
+        metadata = mlflow.models.get_model_info(uri).metadata or {}
+    except MlflowException as error:
+        raise UserError(f"--model {label}: no saved model here ({_first_line(error)})") from error
+    if metadata.get("app") != app:
+        raise UserError(
+            f"--model {label}: a model of {metadata.get('app', 'another origin')}, not of {app}; choose one of {app}"
+        )
+    try:
+        model = mlflow.tensorflow.load_model(uri, keras_model_kwargs={"compile": False})
+    except (MlflowException, OSError, ValueError) as error:
+        raise UserError(f"--model {label}: this model cannot be read ({_first_line(error)})") from error
+    return Saved(model, label, metadata["data"], tuple(metadata["classes"]), metadata["settings"])
+
+
+def _find(client: mlflow.MlflowClient, app: str, which: str | None) -> tuple[str, str]:
+    """The address and the label of the registered model, or the run's, that `which` names."""
+    if which is None:
+        versions = [version for version in client.search_model_versions() if version.tags.get("app") == app]
+        if not versions:
+            raise UserError(f"no model of {app} is registered yet; first: python -m apps.{app} train")
+        newest = max(versions, key=lambda version: version.creation_timestamp)
+        return f"models:/{newest.name}/{newest.version}", f"{newest.name} version {newest.version}"
+    if "@" in which or "/" in which:
+        return f"models:/{which}", which
+    try:
+        client.get_run(which)
+    except MlflowException as error:
+        raise UserError(
+            f"--model {which}: no such file, run, or registered model (NAME@ALIAS or NAME/VERSION)"
+        ) from error
+    return f"runs:/{which}/model", which
