@@ -1,5 +1,3 @@
 """The applications: one file each, all of the same shape, each run as `python -m apps.NAME`."""
 
-from common import lazy
-
-lazy.defer("keras", "common.activations", "common.layers", "common.losses")
+import common  # noqa: F401 - before any app's own `import keras`, so that it can be deferred

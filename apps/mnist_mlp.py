@@ -30,8 +30,6 @@ class MnistMlp(Config):
     """Initial weights: normal with standard deviation sqrt(2 / fan-in), sqrt(1 / fan-in), or 1."""
     batch_normalization: bool = True
     """Normalise each hidden unit's sum over the batch before its activation."""
-    input_dropout: Fraction = 0.2
-    """Share of the pixels that are dropped while training."""
     dropout: Fraction = 0.5
     """Share of each hidden layer's outputs that are dropped while training."""
     l1: NotNegative = 0.0
@@ -57,7 +55,6 @@ def build_model(config: MnistMlp, data: Data) -> keras.Model:
     model = keras.Sequential(
         [keras.Input(data.input_shape, dtype="uint8"), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
     )
-    model.add(keras.layers.Dropout(config.input_dropout, seed=config.seed))
     for depth, units in enumerate(config.hidden, start=1):
         model.add(dense(config, units))
         if config.batch_normalization:

@@ -1,10 +1,11 @@
 """The command line of an app, built from its settings: train, evaluate, predict, baseline."""
 
+import contextlib
 import csv
 import json
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -27,11 +28,7 @@ Model = Annotated[str | None, tyro.conf.arg(metavar="RUN|NAME@ALIAS|PATH")]
 
 
 def main(app: App, description: str | None = None) -> None:
-    """Run the command that the command line names.
-
-    Exit status: 0 done; 2 a mistake that the user can mend, told in one line; 130 and 143 stopped by Ctrl-C and
-    SIGTERM.
-    """
+    """Run the command that the command line names."""
 
     def train(settings: Config) -> None:
         """Train, evaluate once on the test set, record and register the model."""
@@ -74,15 +71,25 @@ def main(app: App, description: str | None = None) -> None:
         "predict": predict,
         "baseline": baseline,
     }
+    with plain_errors():
+        tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog=f"python -m apps.{app.name}",
+            description=description,
+            config=(OmitArgPrefixes,),
+        )
+
+
+@contextlib.contextmanager
+def plain_errors() -> Iterator[None]:
+    """Around a whole command: end it in one line on stderr and an exit status, never a traceback for what a user did.
+
+    Status 2: a mistake that the user can mend; 130 and 143: stopped by Ctrl-C and SIGTERM, after unwinding.
+    """
     signal.signal(signal.SIGTERM, _terminated)
     try:
         with parsing.on_parse_error(_reword):
-            tyro.extras.subcommand_cli_from_dict(
-                commands,
-                prog=f"python -m apps.{app.name}",
-                description=description,
-                config=(OmitArgPrefixes,),
-            )
+            yield
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)
@@ -133,8 +140,14 @@ def _summarise(app: App, result: "Result") -> None:
     rows["run"] = result.run_id
     rows["next"] = "make ui"
     if result.version:
-        rows[""] = f"python -m apps.{app.name} predict FILE...\npython -m tuning.{app.name}"
+        rows[""] = f"{_python()} -m apps.{app.name} predict FILE...\n{_python()} -m tuning.{app.name}"
     Console().print(_table(rows))
+
+
+def _python() -> str:
+    """This Python as one types it here."""
+    executable = Path(sys.executable)
+    return str(executable.relative_to(Path.cwd()) if executable.is_relative_to(Path.cwd()) else executable)
 
 
 def _figures(result: "Result") -> dict[str, str]:

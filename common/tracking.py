@@ -11,6 +11,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -176,7 +177,8 @@ def run(app: str, kind: Kind, config: Config, data: Data) -> Iterator[Run]:
         UserError: where the store cannot be opened or written, before or during the run.
     """
     client = connect()
-    started = mlflow.start_run(experiment_id=_experiment(client, data.name), tags=_tags(app, kind))
+    name = app if kind == "train" else f"{app} {kind}"
+    started = mlflow.start_run(experiment_id=_experiment(client, data.name), run_name=name, tags=_tags(app, kind))
     status = "FAILED"
     try:
         mlflow.log_params(dataclasses.asdict(config))
@@ -299,3 +301,20 @@ def _find(client: mlflow.MlflowClient, app: str, which: str | None) -> tuple[str
             f"--model {which}: no such file, run, or registered model (NAME@ALIAS or NAME/VERSION)"
         ) from error
     return f"runs:/{which}/model", which
+
+
+def server_command(host: str, port: int) -> list[str]:
+    """The command that serves the store, with MLflow's UI, at `host` and `port`."""
+    connect()
+    address = ["--host", host, "--port", str(port), "--workers", "1"]
+    return [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", mlflow.get_tracking_uri(), *address]
+
+
+def pages(server: str) -> dict[str, str]:
+    """For each data set, the last used first, the address of its table of runs in the UI that `server` serves."""
+    experiments = connect().search_experiments(order_by=["last_update_time DESC"])
+    named = {experiment.name: experiment.experiment_id for experiment in experiments if experiment.name != "Default"}
+    runs = {
+        name: f"{server}/#/experiments/{number}/runs?workflowType=machine_learning" for name, number in named.items()
+    }
+    return runs or {"no runs yet": server}

@@ -1,0 +1,113 @@
+"""What the tests share: real MNIST, real stores in temporary folders, and the command line as a person uses it."""
+
+import importlib
+import os
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import apps
+from common import datasets
+from common.app import App, Config, Data
+
+ROOT = Path(__file__).resolve().parent.parent
+APPS = [module.name for module in pkgutil.iter_modules(apps.__path__)]
+
+Command = Callable[..., "subprocess.CompletedProcess[str]"]
+
+
+def load_app(name: str) -> App:
+    app: App = importlib.import_module(f"apps.{name}").app
+    return app
+
+
+def run(*command: str, cwd: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run Python with `command` in a fresh process, without a terminal."""
+    return subprocess.run(
+        [sys.executable, *command], cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=300
+    )
+
+
+def assert_user_error(result: "subprocess.CompletedProcess[str]", *words: str) -> None:
+    """The command ended in one line that has `words`, and status 2."""
+    lines = [line for line in result.stderr.splitlines() if line]
+    assert result.returncode == 2, result.stderr
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    for word in words:
+        assert word in lines[0]
+
+
+@pytest.fixture
+def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty MLflow store for one test, in this process and in those it starts."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlruns/mlflow.db")
+    return tmp_path / "mlruns"
+
+
+@dataclass(frozen=True)
+class Trained:
+    """One app, trained for one tiny epoch by its own command in a store that later tests only read."""
+
+    app: str
+    store: Path
+    output: str
+    errors: str
+
+    def __call__(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        """Run a command of the app in that store."""
+        return run("-m", f"apps.{self.app}", *arguments, MLFLOW_TRACKING_URI=self.uri, **environment)
+
+    @property
+    def uri(self) -> str:
+        return f"sqlite:///{self.store}/mlflow.db"
+
+
+@pytest.fixture(scope="session", params=APPS)
+def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """Each app in turn."""
+    return train_once(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="session")
+def trained_mlp(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """The perceptron, for what is the same in every app."""
+    return train_once("mnist_mlp", tmp_path_factory.mktemp("mlp"), "--hidden", "64")
+
+
+def train_once(app: str, folder: Path, *settings: str) -> Trained:
+    store = folder / "mlruns"
+    command = ["-m", f"apps.{app}", "train", "--epochs", "1", *settings]
+    result = run(*command, MLFLOW_TRACKING_URI=f"sqlite:///{store}/mlflow.db")
+    assert result.returncode == 0, result.stderr
+    return Trained(app, store, result.stdout, result.stderr)
+
+
+@pytest.fixture(scope="session")
+def mnist() -> datasets.Raw:
+    """The full real MNIST."""
+    return datasets.load("mnist")
+
+
+def few(raw: datasets.Raw, train: int = 1024, validation: int = 512, test: int = 512) -> Data:
+    """The first real examples of each part; small, so that a network trains on them in seconds."""
+    x, y = raw.train
+    end = train + validation
+    parts = (x[:train], y[:train]), (x[train:end], y[train:end]), (raw.test[0][:test], raw.test[1][:test])
+    return Data(raw.name, raw.digest, *parts, raw.classes)
+
+
+@pytest.fixture
+def tiny_app(mnist: datasets.Raw) -> Iterator[App]:
+    """The perceptron on a few digits."""
+    mlp = load_app("mnist_mlp")
+
+    def load_data(_config: Config) -> Data:
+        return few(mnist)
+
+    yield App(mlp.config, load_data, mlp.build_model, mlp.read_inputs, mlp.baseline)

