@@ -1,5 +1,6 @@
 """The three types that an app is made of: its settings, its data, and the app itself."""
 
+import inspect
 import operator
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -130,4 +131,4 @@ class App:
     @property
     def name(self) -> str:
         """The app's file name, which is also how it is run and tagged: `python -m apps.NAME`."""
-        return Path(self.load_data.__code__.co_filename).stem
+        return Path(inspect.getfile(self.config)).stem

@@ -82,6 +82,8 @@ def _open_array(path: Path) -> Array:
         raise UserError(
             f"{path}: {pictures.dtype} of shape {pictures.shape}; grey pictures (n, height, width) are needed"
         )
+    if not np.isfinite(pictures).all():
+        raise UserError(f"{path}: has pixels that are nan or infinite")
     # Floats are taken to be in [0, 1] if they fit there.
     scale = 255 if pictures.dtype.kind == "f" and pictures.max() <= 1 else 1
     return pictures.astype(np.float32) * scale
@@ -109,13 +111,13 @@ def standard_picture(picture: Array, data: str, name: str) -> Array:
     scale = box / max(subject.size)
     width, height = (max(1, round(length * scale)) for length in subject.size)
     fitted = np.asarray(subject.resize((width, height), Image.Resampling.LANCZOS), dtype=np.float32)
+    middle = SIDE / 2
     if data == "mnist":
+        middle += 0.5  # MNIST's centres of mass lie on pixel (14, 14), not between it and the one before
         x, y = (float(np.average(np.arange(fitted.shape[axis]) + 0.5, weights=fitted.sum(1 - axis))) for axis in (1, 0))
     else:
         x, y = width / 2, height / 2
-    left, top = (
-        int(np.clip(round(SIDE / 2 - centre), 0, SIDE - length)) for centre, length in ((x, width), (y, height))
-    )
+    left, top = (int(np.clip(round(middle - centre), 0, SIDE - length)) for centre, length in ((x, width), (y, height)))
     result = np.zeros((SIDE, SIDE), dtype=np.uint8)
     result[top : top + height, left : left + width] = fitted
     return result

@@ -58,9 +58,9 @@ def connect() -> mlflow.MlflowClient:
     database = _database(uri)
     if database:
         _make(database)
-    mlflow.set_tracking_uri(uri)
-    client = mlflow.MlflowClient()
     try:
+        mlflow.set_tracking_uri(uri)
+        client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
     except Exception as error:  # whatever the store's driver raises: the address is the user's
         raise UserError(f"MLFLOW_TRACKING_URI {uri}: cannot open this store ({_first_line(error)})") from error
@@ -184,8 +184,11 @@ def run(app: str, kind: Kind, config: Config, data: Data) -> Iterator[Run]:
         mlflow.log_params(dataclasses.asdict(config))
         parts = {"training": data.train, "validation": data.validation, "testing": data.test}
         for context, (inputs, targets) in parts.items():
-            source = mlflow.data.numpy_dataset.from_numpy(inputs, targets=targets, name=data.name, digest=data.digest)
-            mlflow.log_input(source, context=context)
+            # MLflow keeps one input a digest, so each part has its own.
+            part = mlflow.data.numpy_dataset.from_numpy(
+                inputs, targets=targets, name=data.name, digest=f"{data.digest}-{context}"
+            )
+            mlflow.log_input(part, context=context)
         yield Run(client, app, config, data, started.info.run_id)
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):

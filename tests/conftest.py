@@ -1,11 +1,11 @@
 """What the tests share: real MNIST, real stores in temporary folders, and the command line as a person uses it."""
 
+import dataclasses
 import importlib
 import os
 import pkgutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,12 +13,10 @@ import pytest
 
 import apps
 from common import datasets
-from common.app import App, Config, Data
+from common.app import App, Data
 
 ROOT = Path(__file__).resolve().parent.parent
 APPS = [module.name for module in pkgutil.iter_modules(apps.__path__)]
-
-Command = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def load_app(name: str) -> App:
@@ -59,9 +57,9 @@ class Trained:
     output: str
     errors: str
 
-    def __call__(self, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    def __call__(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of the app in that store."""
-        return run("-m", f"apps.{self.app}", *arguments, MLFLOW_TRACKING_URI=self.uri, **environment)
+        return run("-m", f"apps.{self.app}", *arguments, MLFLOW_TRACKING_URI=self.uri, COLUMNS="200")
 
     @property
     def uri(self) -> str:
@@ -103,11 +101,8 @@ def few(raw: datasets.Raw, train: int = 1024, validation: int = 512, test: int =
 
 
 @pytest.fixture
-def tiny_app(mnist: datasets.Raw) -> Iterator[App]:
+def tiny_app(mnist: datasets.Raw) -> App:
     """The perceptron on a few digits."""
     mlp = load_app("mnist_mlp")
 
-    def load_data(_config: Config) -> Data:
-        return few(mnist)
-
-    yield App(mlp.config, load_data, mlp.build_model, mlp.read_inputs, mlp.baseline)
+    return dataclasses.replace(mlp, load_data=lambda _config: few(mnist))

@@ -1,0 +1,196 @@
+"""The command line: quick and quiet help, and one line with status 2 for every mistake a user can make."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+from PIL import Image
+
+from common.app import Config
+from common.errors import UserError
+from tests.conftest import APPS, ROOT, Trained, assert_user_error, load_app, run
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_help_explains_every_setting_without_importing_tensorflow(app: str) -> None:
+    result = run("-X", "importtime", "-m", f"apps.{app}", "train", "--help", COLUMNS="200")
+    assert result.returncode == 0
+    for heavy in ("tensorflow", "keras", "mlflow", "sklearn"):
+        assert f" {heavy}\n" not in result.stderr
+    for field in load_app(app).config.__dataclass_fields__:
+        flag = f"--{field.replace('_', '-')}"
+        line = next(line for line in result.stdout.splitlines() if flag in line)
+        assert len(line.split(flag)[1].strip(" │")) > 0
+    assert "(default: 0)" in result.stdout
+
+
+@pytest.mark.parametrize("app", APPS)
+def test_help_of_the_app_names_its_commands_and_says_nothing_on_stderr(app: str) -> None:
+    result = run("-m", f"apps.{app}", "--help")
+    for command in ("train", "evaluate", "predict", "baseline"):
+        assert command in result.stdout
+    assert result.stderr == ""
+
+
+def test_a_wrong_flag_is_answered_without_importing_tensorflow() -> None:
+    result = run("-X", "importtime", "-m", "apps.mnist_mlp", "train", "--epoch", "3")
+    assert result.returncode == 2
+    assert " tensorflow\n" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], ["no command"]),
+        (["tarin"], ["tarin"]),
+        (["train", "--epoch", "3"], ["--epoch", "--help"]),
+        (["train", "--epochs", "many"], ["--epochs", "many"]),
+        (["train", "--epochs"], ["--epochs"]),
+        (["train", "--epochs", "0"], ["--epochs", "at least 1", "not 0"]),
+        (["train", "--learning-rate", "-0.1"], ["--learning-rate", "more than 0"]),
+        (["train", "--learning-rate", "nan"], ["--learning-rate", "nan"]),
+        (["train", "--dropout", "1"], ["--dropout", "less than 1"]),
+        (["train", "--validation", "0"], ["--validation"]),
+        (["train", "--seed", "-1"], ["--seed"]),
+        (["train", "--optimizer", "adamm"], ["--optimizer", "adamm", "momentum"]),
+        (["train", "--hidden", "512", "0"], ["--hidden", "at least 1"]),
+        (["train", "--data", "imagenet"], ["--data", "fashion_mnist"]),
+        (["predict"], ["files"]),
+        (["predict", "digit.png", "--output", "table.xlsx"], ["--output", ".csv"]),
+        (["predict", "digit.png", "--output", "no/such/folder/table.csv"], ["--output", "no/such/folder"]),
+    ],
+)
+@pytest.mark.usefixtures("store")
+def test_a_mistake_on_the_command_line_is_one_line(arguments: list[str], words: list[str]) -> None:
+    assert_user_error(run("-m", "apps.mnist_mlp", *arguments), *words)
+
+
+@pytest.mark.parametrize(
+    ("model", "words"),
+    [
+        ("0123456789abcdef0123456789abcdef", ["--model", "no such"]),
+        ("mnist_mlp-mnist@winner", ["--model", "winner"]),
+        ("mnist_mlp-mnist/99", ["--model", "mnist_mlp-mnist/99"]),
+        ("no/such/path", ["--model", "no/such/path"]),
+        ("README.md", ["--model", "README.md"]),
+    ],
+)
+def test_a_model_that_is_not_there_is_named(model: str, words: list[str], trained_mlp: Trained) -> None:
+    assert_user_error(trained_mlp("evaluate", "--model", model), *words)
+
+
+def test_a_model_of_another_app_is_refused(trained_mlp: Trained) -> None:
+    model = next((trained_mlp.store / "artifacts").glob("*/models/*/artifacts"))
+    result = run("-m", "apps.lenet5", "evaluate", "--model", str(model), MLFLOW_TRACKING_URI=trained_mlp.uri)
+    assert_user_error(result, "a model of mnist_mlp, not of lenet5")
+
+
+def test_a_model_whose_weights_are_cut_short_is_named(trained_mlp: Trained, tmp_path: Path) -> None:
+    shutil.copytree(next((trained_mlp.store / "artifacts").glob("*/models/*/artifacts")), tmp_path / "model")
+    (weights,) = (tmp_path / "model").rglob("*.keras")
+    weights.write_bytes(weights.read_bytes()[:5000])
+    assert_user_error(trained_mlp("evaluate", "--model", str(tmp_path / "model")), "--model", "cannot be read")
+
+
+@pytest.mark.usefixtures("store")
+def test_without_a_trained_model_predict_says_how_to_get_one(tmp_path: Path) -> None:
+    Image.new("L", (28, 28)).save(tmp_path / "a.png")
+    result = run("-m", "apps.lenet5", "predict", str(tmp_path / "a.png"))
+    assert_user_error(result, "apps.lenet5 train")
+
+
+def test_a_text_file_named_png_is_named_and_no_output_is_begun(trained_mlp: Trained, tmp_path: Path) -> None:
+    (tmp_path / "letter.png").write_text("Dear network")
+    result = trained_mlp("predict", str(tmp_path / "letter.png"), "--output", str(tmp_path / "table.csv"))
+    assert_user_error(result, "letter.png", "not a picture")
+    assert [path.name for path in tmp_path.iterdir()] == ["letter.png"]
+
+
+def sealed(*command: str) -> list[str]:
+    """Run `command` without the power to write where permissions forbid it, which root otherwise has."""
+    drop = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override", "--"]
+    return [*(drop if os.geteuid() == 0 else []), sys.executable, *command]
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="setpriv is Linux's")
+def test_a_read_only_mlruns_is_named_before_training_begins(store: Path) -> None:
+    store.mkdir()
+    store.chmod(0o555)
+    result = subprocess.run(
+        sealed("-m", "apps.mnist_mlp", "train", "--epochs", "1"), cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+    assert_user_error(result, str(store), "writable")
+    assert list(store.iterdir()) == []
+    assert "Epoch" not in result.stdout
+
+
+@pytest.mark.skipif(not shutil.which("unshare"), reason="a private mount needs Linux's unshare")
+@pytest.mark.parametrize(("size", "when"), [("1m", "before"), ("104m", "while")])
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(size: str, when: str, store: Path) -> None:
+    """A store on a small file system, too small from the start, or filled to the last byte once training runs."""
+    store.mkdir()
+    fill = f"(while ! ls {store}/artifacts; do sleep 0.1; done; cat /dev/zero > {store}/filler) >/dev/null 2>&1 &"
+    script = (
+        f"mount -t tmpfs -o size={size} tmpfs {store} && {fill if when == 'while' else ''}\n"
+        f"{sys.executable} -m apps.mnist_mlp train --epochs 3 --hidden 512 512; status=$?\n"
+        f"ls -R {store} | grep -c 'model.keras\\|MLmodel' >&3; exit $status"
+    )
+    read, write = os.pipe()
+    result = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "bash", "-c", f"exec 3>&{write}; {script}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        pass_fds=[write],
+    )
+    os.close(write)
+    with os.fdopen(read) as models:
+        assert models.read().strip() == "0"
+    assert_user_error(result, str(store))
+
+
+def test_settings_made_in_python_are_held_to_the_same_bounds() -> None:
+    with pytest.raises(UserError, match="--batch-size must be at least 1, not 0"):
+        Config(batch_size=0)
+
+
+def test_warnings_that_a_user_can_act_on_still_show() -> None:
+    script = (
+        "import os, sys, common\n"
+        "from common import lazy\n"
+        "with lazy.quiet_native_log():\n"
+        "    print('use --batch-size 64', file=sys.stderr)\n"
+        "    os.write(2, b'I0000 00:00:1.2 3 port.cc:1] oneDNN is on\\n')\n"
+    )
+    assert run("-c", script).stderr == "use --batch-size 64\n"
+
+
+def test_the_first_use_of_keras_is_the_real_keras_and_quiet() -> None:
+    script = (
+        "import common, keras, sys\n"
+        "assert 'tensorflow' not in sys.modules\n"
+        "print(keras.layers.Dense(3).units, sys.modules['keras'].__version__)\n"
+    )
+    result = run("-c", script)
+    assert result.stdout == f"3 {keras.__version__}\n"
+    assert result.stderr == ""
+
+
+def test_a_failed_import_says_why_and_may_be_tried_again(tmp_path: Path) -> None:
+    (tmp_path / "broken.py").write_text(
+        "import sys\nprint('half way', file=sys.stderr)\nraise ImportError('no such thing')\n"
+    )
+    script = (
+        "from common import lazy\nlazy.defer('broken')\nimport broken\n"
+        "for _ in range(2):\n"
+        "    try:\n        broken.x\n"
+        "    except ImportError as error:\n        print(error)\n"
+    )
+    result = run("-c", script, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
+    assert result.stdout == "no such thing\n" * 2
+    assert result.stderr == "half way\n" * 2

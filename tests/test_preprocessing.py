@@ -1,0 +1,144 @@
+"""Splits, and pictures of any size and polarity brought to what the network saw."""
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from common import datasets, preprocessing
+from common.app import Array
+from common.errors import UserError
+
+
+def test_the_split_is_stratified_disjoint_complete_and_drawn_from_the_seed(mnist: datasets.Raw) -> None:
+    # Each picture is marked with its position, so that it can be followed.
+    marked = mnist.train[0].copy()
+    marked[:, 0, :4] = np.arange(60_000, dtype=">u4").view(np.uint8).reshape(-1, 4)
+    raw = datasets.Raw("mnist", mnist.digest, mnist.classes, (marked, mnist.train[1]), mnist.test)
+
+    def positions(pictures: Array) -> Array:
+        return np.ascontiguousarray(pictures[:, 0, :4]).view(">u4").ravel()
+
+    data = preprocessing.split_images(raw, 0.1, seed=3)
+    train, validation = positions(data.train[0]), positions(data.validation[0])
+    assert (len(train), len(validation)) == (54_000, 6_000)
+    assert np.array_equal(np.sort(np.concatenate([train, validation])), np.arange(60_000))
+    assert np.array_equal(data.validation[1], mnist.train[1][validation])
+    shares = np.bincount(data.validation[1]) / np.bincount(mnist.train[1])
+    np.testing.assert_allclose(shares, 0.1, atol=2e-4)
+    again = preprocessing.split_images(raw, 0.1, seed=3)
+    assert np.array_equal(positions(again.validation[0]), validation)
+    other = preprocessing.split_images(raw, 0.1, seed=4)
+    assert not np.array_equal(positions(other.validation[0]), validation)
+    assert data.test is mnist.test
+
+
+def on_paper(
+    digit: Array, size: tuple[int, int], ink: tuple[int, int, int], paper: tuple[int, int, int]
+) -> Image.Image:
+    """A digit of MNIST written in `ink` on `paper`, `size` wide and high, off the centre."""
+    share = Image.fromarray(digit).resize((size[0] // 2, size[0] // 2), Image.Resampling.BICUBIC)
+    picture = Image.new("RGB", size, paper)
+    picture.paste(Image.new("RGB", share.size, ink), (size[0] // 8, size[1] // 5), share)
+    return picture
+
+
+@pytest.mark.parametrize(
+    ("size", "ink", "paper"),
+    [
+        ((200, 200), (0, 0, 0), (255, 255, 255)),
+        ((640, 480), (20, 30, 160), (250, 245, 220)),
+        ((90, 160), (255, 255, 255), (0, 0, 0)),
+        ((300, 300), (255, 210, 0), (40, 60, 40)),
+    ],
+)
+def test_a_digit_on_paper_comes_back_as_mnist_had_it(
+    size: tuple[int, int], ink: tuple[int, int, int], paper: tuple[int, int, int], mnist: datasets.Raw, tmp_path: Path
+) -> None:
+    digits = mnist.test[0][:50]
+    for index, digit in enumerate(digits):
+        on_paper(digit, size, ink, paper).save(tmp_path / f"{index:02}.png")
+    names, pictures = preprocessing.read_pictures([tmp_path], "mnist")
+    assert [Path(name).name for name in names] == [f"{index:02}.png" for index in range(50)]
+    assert pictures.shape == (50, 28, 28)
+    assert pictures.dtype == np.uint8
+    flat, original = pictures.reshape(50, -1).astype(float), digits.reshape(50, -1).astype(float)
+    likeness = [np.corrcoef(a, b)[0, 1] for a, b in zip(flat, original, strict=True)]
+    assert np.median(likeness) > 0.93
+    assert min(likeness) > 0.6
+
+
+def test_pictures_in_mnists_own_format_stay_as_they_are(mnist: datasets.Raw, tmp_path: Path) -> None:
+    np.save(tmp_path / "bytes.npy", mnist.test[0][:20])
+    np.save(tmp_path / "shares.npy", mnist.test[0][:20, :, :, None] / 255)
+    names, pictures = preprocessing.read_pictures([tmp_path / "bytes.npy", tmp_path / "shares.npy"], "mnist")
+    assert names[:2] == [f"{tmp_path}/bytes.npy[0]", f"{tmp_path}/bytes.npy[1]"]
+    np.testing.assert_array_equal(pictures[:20], mnist.test[0][:20])
+    np.testing.assert_allclose(pictures[20:], mnist.test[0][:20], atol=1)
+
+
+def test_transparent_grey_palette_and_rotated_pictures_are_read(mnist: datasets.Raw, tmp_path: Path) -> None:
+    paper = on_paper(mnist.test[0][0], (120, 160), (0, 0, 0), (255, 255, 255))
+    expected = preprocessing.standard_picture(np.asarray(paper.convert("L"), dtype=np.float32), "mnist", "")
+    transparent = Image.new("RGBA", paper.size)
+    transparent.putalpha(Image.eval(paper.convert("L"), lambda value: 255 - value))
+    transparent.save(tmp_path / "transparent.png")
+    paper.convert("L").save(tmp_path / "grey.png")
+    paper.convert("P").save(tmp_path / "palette.gif")
+    orientation = Image.Exif()
+    orientation[0x0112] = 6  # the camera was held upright: turn by 90 degrees
+    paper.rotate(90, expand=True).save(tmp_path / "phone.png", exif=orientation)
+    for name in ("transparent.png", "grey.png", "palette.gif", "phone.png"):
+        picture = preprocessing.read_pictures([tmp_path / name], "mnist")[1][0]
+        np.testing.assert_allclose(picture, expected, atol=25, err_msg=name)
+
+
+def test_clothes_fill_the_picture(tmp_path: Path) -> None:
+    coat = Image.new("L", (300, 300), 255)
+    coat.paste(40, (100, 50, 200, 250))
+    coat.save(tmp_path / "coat.png")
+    picture = preprocessing.read_pictures([tmp_path / "coat.png"], "fashion_mnist")[1][0]
+    rows, columns = np.flatnonzero(picture.any(axis=1)), np.flatnonzero(picture.any(axis=0))
+    assert (rows[0], rows[-1]) == (0, 27)
+    assert (columns[0], columns[-1]) == (7, 20)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("text.png", b"dear diary", "not a picture"),
+        ("half.png", None, "not a picture"),
+        ("empty.jpg", b"", "not a picture"),
+        ("text.npy", b"dear diary", "not an array"),
+        ("none.png", "", "no such file"),
+        ("none.npy", "", "no such file"),
+    ],
+)
+def test_what_is_no_picture_is_named(name: str, content: bytes | str | None, words: str, tmp_path: Path) -> None:
+    if content is None:
+        Image.new("L", (400, 400)).save(tmp_path / name)
+        content = (tmp_path / name).read_bytes()[:60]
+    if isinstance(content, bytes):
+        (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=f"{re.escape(name)}: {words}"):
+        preprocessing.read_pictures([tmp_path / name], "mnist")
+
+
+def test_a_blank_picture_an_empty_folder_and_other_arrays_are_named(tmp_path: Path) -> None:
+    Image.new("RGB", (50, 50), (250, 250, 250)).save(tmp_path / "blank.png")
+    with pytest.raises(UserError, match="blank"):
+        preprocessing.read_pictures([tmp_path / "blank.png"], "mnist")
+    (tmp_path / "folder").mkdir()
+    with pytest.raises(UserError, match="no pictures"):
+        preprocessing.read_pictures([tmp_path / "folder"], "mnist")
+    np.save(tmp_path / "table.npy", np.zeros((3, 4, 5, 6)))
+    with pytest.raises(UserError, match="shape"):
+        preprocessing.read_pictures([tmp_path / "table.npy"], "mnist")
+    np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
+    with pytest.raises(UserError, match="not an array"):
+        preprocessing.read_pictures([tmp_path / "pickle.npy"], "mnist")
+    np.save(tmp_path / "nan.npy", np.full((1, 9, 9), np.nan))
+    with pytest.raises(UserError, match="nan"):
+        preprocessing.read_pictures([tmp_path / "nan.npy"], "mnist")

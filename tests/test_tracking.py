@@ -1,0 +1,211 @@
+"""What a run leaves in the store, who is champion, and what happens when a run is cut off."""
+
+import dataclasses
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+from PIL import Image
+
+from common import datasets, tracking, training
+from common.app import App
+from common.errors import UserError
+from tests.conftest import ROOT, Trained, run
+
+
+@pytest.fixture
+def finished(trained_mlp: Trained, monkeypatch: pytest.MonkeyPatch) -> mlflow.entities.Run:
+    """The run that a plain `train` left."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", trained_mlp.uri)
+    client = tracking.connect()
+    experiment = client.get_experiment_by_name("mnist")
+    assert experiment is not None
+    (only,) = client.search_runs([experiment.experiment_id])
+    return only
+
+
+def test_parameters_are_the_settings_and_nothing_else(finished: mlflow.entities.Run) -> None:
+    from apps.mnist_mlp import MnistMlp
+
+    settings = dataclasses.asdict(MnistMlp(epochs=1, hidden=(64,)))
+    assert finished.data.params == {name: str(value) for name, value in settings.items()}
+
+
+def test_tags_tell_app_kind_commit_device_and_versions(finished: mlflow.entities.Run) -> None:
+    tags = finished.data.tags
+    commit = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert tags["app"] == "mnist_mlp"
+    assert tags["kind"] == "train"
+    assert tags["git.commit"] == commit.strip()
+    assert tags["git.dirty"] in ("true", "false")
+    assert tags["device"] == "cpu:0"
+    assert tags["backend"] == "tensorflow"
+    assert tags["version.keras"] == "3.15.1"
+    assert finished.info.status == "FINISHED"
+
+
+def test_metrics_have_curves_best_and_test(finished: mlflow.entities.Run) -> None:
+    metrics = finished.data.metrics
+    for name in ("loss", "accuracy", "val_loss", "val_accuracy"):
+        (epoch,) = tracking.connect().get_metric_history(finished.info.run_id, name)
+        assert epoch.step == 1
+        assert epoch.value == metrics[f"best_{name}"]
+    assert metrics["test_accuracy"] == pytest.approx(1 - metrics["test_error"])
+    assert metrics["test_error_low"] < metrics["test_error"] < metrics["test_error_high"]
+    assert metrics["test_accuracy"] > 0.85
+    assert metrics["train_seconds"] > 0
+    assert metrics["examples_per_second"] > 0
+    assert metrics["trainable_parameters"] == 784 * 64 + 64 + 2 * 64 + 64 * 10 + 10
+
+
+def test_the_data_set_is_an_input_with_name_sizes_and_digest(finished: mlflow.entities.Run) -> None:
+    assert finished.inputs is not None
+    inputs = {item.tags[0].value: item.dataset for item in finished.inputs.dataset_inputs}
+    sizes = {context: json.loads(str(dataset.profile))["features_shape"][0] for context, dataset in inputs.items()}
+    assert sizes == {"training": 54_000, "validation": 6_000, "testing": 10_000}
+    assert {dataset.name for dataset in inputs.values()} == {"mnist"}
+    digest = datasets.DATASETS["mnist"].digest
+    assert {context: dataset.digest for context, dataset in inputs.items()} == {
+        part: f"{digest}-{part}" for part in sizes
+    }
+
+
+def test_the_pictures_are_pictures(finished: mlflow.entities.Run, tmp_path: Path) -> None:
+    names = {artifact.path for artifact in tracking.connect().list_artifacts(finished.info.run_id)}
+    assert names >= {"learning_curves.png", "confusion_matrix.png", "worst_mistakes.png", "first_layer_filters.png"}
+    for name in names:
+        path = mlflow.artifacts.download_artifacts(
+            run_id=finished.info.run_id, artifact_path=name, dst_path=str(tmp_path)
+        )
+        with Image.open(path) as picture:
+            assert min(picture.size) > 150
+            assert len(picture.getcolors(2**24) or []) > 50
+
+
+def test_the_model_has_signature_example_and_registered_version(
+    finished: mlflow.entities.Run, trained_mlp: Trained
+) -> None:
+    info = mlflow.models.get_model_info("models:/mnist_mlp-mnist@champion")
+    assert info.run_id == finished.info.run_id
+    assert info.signature.inputs.inputs[0].shape == (-1, 28, 28)
+    assert info.signature.outputs.inputs[0].shape == (-1, 10)
+    assert info.saved_input_example_info is not None
+    assert trained_mlp("evaluate", "--model", finished.info.run_id).returncode == 0
+    path = next((trained_mlp.store / "artifacts").glob("*/models/*/artifacts"))
+    assert tracking.load("mnist_mlp", str(path)).classes == tuple("0123456789")
+    assert tracking.load("mnist_mlp", "mnist_mlp-mnist/1").label == "mnist_mlp-mnist/1"
+
+
+@pytest.mark.usefixtures("store")
+def test_champion_moves_only_when_validation_improves_on_the_same_data(tiny_app: App) -> None:
+    def version(app: App = tiny_app, **settings: object) -> tracking.Version:
+        registered = training.train(app, app.config(hidden=(16,), **settings)).version  # type: ignore[arg-type, call-arg]
+        assert registered is not None
+        return registered
+
+    assert version(epochs=1).champion is None  # the first one is champion
+    better = version(epochs=4)
+    assert (better.number, better.champion) == (2, None)
+    worse = version(epochs=1, learning_rate=1e-5)
+    assert (worse.number, worse.champion) == (3, 2)
+    data = tiny_app.load_data(tiny_app.config())
+    other = dataclasses.replace(tiny_app, load_data=lambda _config: dataclasses.replace(data, digest="other"))
+    elsewhere = version(other, epochs=6)
+    assert (elsewhere.number, elsewhere.champion) == (4, 2)
+    champion = mlflow.MlflowClient().get_model_version_by_alias("mnist_mlp-mnist", "champion")
+    assert int(champion.version) == 2
+
+
+@pytest.mark.usefixtures("store")
+def test_predict_takes_the_newest_version(tiny_app: App) -> None:
+    for seed in (0, 1):
+        training.train(tiny_app, tiny_app.config(hidden=(16,), epochs=1, seed=seed))  # type: ignore[call-arg]
+    assert tracking.load("mnist_mlp", None).label == "mnist_mlp-mnist version 2"
+    assert tracking.load("mnist_mlp", None).settings["seed"] == 1
+
+
+@pytest.mark.usefixtures("store")
+def test_a_baseline_stands_in_the_same_experiment(tiny_app: App) -> None:
+    training.train(tiny_app, tiny_app.config(hidden=(16,), epochs=1))  # type: ignore[call-arg]
+    result = training.baseline(tiny_app, tiny_app.config())
+    runs = mlflow.search_runs(experiment_names=["mnist"], output_format="list")
+    assert sorted(run.data.tags["kind"] for run in runs) == ["baseline", "train"]
+    assert 0.75 < result.metrics["test_accuracy"] < 0.95
+    assert result.version is None
+
+
+@pytest.mark.usefixtures("store")
+def test_an_exception_leaves_the_run_failed_and_nothing_registered(tiny_app: App) -> None:
+    class BrokenError(Exception):
+        pass
+
+    def broken(*_arguments: object) -> None:
+        raise BrokenError
+
+    config = tiny_app.config(hidden=(16,), epochs=1)  # type: ignore[call-arg]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(training, "fit", broken)
+        with pytest.raises(BrokenError):
+            training.train(tiny_app, config)
+    (only,) = mlflow.search_runs(experiment_names=["mnist"], output_format="list")
+    assert only.info.status == "FAILED"
+    assert mlflow.MlflowClient().search_registered_models() == []
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_and_sigterm_leave_the_run_killed(number: signal.Signals, status: int) -> None:
+    command = [sys.executable, "-m", "apps.mnist_mlp", "train", "--epochs", "500", "--hidden", "16"]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert "Epoch 1/500" in process.stdout.readline()
+        process.stdout.readline()
+        process.send_signal(number)
+        assert process.wait(timeout=60) == status
+        assert "Traceback" not in process.stderr.read()
+    tracking.connect()
+    (only,) = mlflow.search_runs(experiment_names=["mnist"], output_format="list")
+    assert only.info.status == "KILLED"
+
+
+@pytest.mark.usefixtures("store")
+def test_two_first_runs_at_once_share_a_new_store() -> None:
+    command = [sys.executable, "-m", "apps.mnist_mlp", "train", "--epochs", "1", "--hidden", "16"]
+    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    for process in both:
+        _, errors = process.communicate(timeout=200)
+        assert process.returncode == 0, errors
+    tracking.connect()
+    runs = mlflow.search_runs(experiment_names=["mnist"], output_format="list")
+    assert [run.info.status for run in runs] == ["FINISHED"] * 2
+    versions = mlflow.MlflowClient().search_model_versions("name = 'mnist_mlp-mnist'")
+    assert {int(version.version) for version in versions} == {1, 2}
+
+
+def test_a_store_whose_first_use_was_cut_off_is_made_anew(store: Path) -> None:
+    store.mkdir()
+    (store / "mlflow.new").write_bytes(b"half a database")
+    assert tracking.connect().search_experiments()
+    assert not (store / "mlflow.new").exists()
+
+
+def test_the_default_store_is_beside_the_project_whatever_the_working_directory(tmp_path: Path) -> None:
+    script = "from common import tracking; print(tracking.STORE)"
+    result = run("-c", script, cwd=tmp_path, PYTHONPATH=str(ROOT))
+    assert result.stdout.strip().endswith(str(ROOT / "mlruns")), result.stderr
+
+
+def test_a_store_that_cannot_be_opened_is_the_users_to_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "mlflow.db").write_text("this is no database")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(UserError, match="cannot record here"):
+        tracking.connect()
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "no-such-scheme://host")
+    with pytest.raises(UserError, match="MLFLOW_TRACKING_URI no-such-scheme://host"):
+        tracking.connect()
+    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", ".lock"}

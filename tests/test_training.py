@@ -1,0 +1,140 @@
+"""The order of examples, the way they reach the network, the weights that are kept, and repeatability."""
+
+import itertools
+
+import keras
+import numpy as np
+import pytest
+
+from apps.mnist_mlp import MnistMlp, build_model
+from common import datasets, layers, training
+from common.app import App, Array
+from common.training import Batches, epoch_order
+from tests.conftest import few, load_app
+
+
+def test_the_order_of_an_epoch_depends_on_seed_and_epoch_alone() -> None:
+    order = epoch_order(seed=7, epoch=3, examples=1000, batch_size=64)
+    np.testing.assert_array_equal(order, epoch_order(7, 3, 1000, 64))
+    orders = [epoch_order(seed, epoch, 1000, 64) for seed, epoch in itertools.product(range(3), range(3))]
+    assert len({tuple(order.ravel()) for order in orders}) == 9
+    assert order.shape == (15, 64)
+    assert len(np.unique(order)) == 960
+    assert order.min() >= 0
+    assert order.max() < 1000
+
+
+def test_a_batch_is_at_most_the_training_set() -> None:
+    assert sorted(epoch_order(0, 0, examples=15, batch_size=32).ravel()) == list(range(15))
+
+
+def fed(dataset: object) -> list[tuple[Array, Array]]:
+    return [(np.asarray(x), np.asarray(y)) for x, y in dataset]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("way", ["tensorflow", "other backends"])
+def test_fit_is_fed_every_epoch_in_its_own_order(way: str) -> None:
+    x, y = np.arange(100) * 10, np.arange(100)
+    batches = Batches((x, y), batch_size=32, seed=5)
+    dataset = batches.dataset() if way == "tensorflow" else training._GatheredBatches(batches)
+    assert len(dataset) == 3
+    for epoch in (0, 1, 7):
+        batches.on_epoch_begin(epoch)
+        if way != "tensorflow":
+            dataset.on_epoch_begin()
+        seen = fed(dataset) if way == "tensorflow" else [dataset[step] for step in range(3)]
+        np.testing.assert_array_equal([targets for _, targets in seen], epoch_order(5, epoch, 100, 32))
+        np.testing.assert_array_equal([inputs for inputs, _ in seen], epoch_order(5, epoch, 100, 32) * 10)
+
+
+class Seen(keras.layers.Layer):
+    """Passes its input on and remembers every value that it saw in training."""
+
+    def build(self, input_shape: object) -> None:
+        self.sum = self.add_weight(shape=(), trainable=False, initializer="zeros", name="sum")
+
+    def call(self, inputs: object, training: bool = False) -> object:
+        if training:
+            self.sum.assign(self.sum * 3 + keras.ops.sum(inputs))
+        return inputs
+
+
+def test_fit_itself_runs_whole_epochs_in_that_order(mnist: datasets.Raw) -> None:
+    data, config = few(mnist, train=100), MnistMlp(batch_size=40, epochs=3, seed=2)
+    numbered = np.arange(100, dtype="float32")[:, None]
+    model = keras.Sequential([keras.Input((1,)), Seen(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.optimizer.learning_rate = 1e-6  # just enough for every epoch to be the best so far
+    pairs = (numbered, numbered)
+    training.fit(model, type(data)("n", "", pairs, pairs, pairs), config)
+    expected = np.float32(0)
+    for epoch in range(3):
+        for batch in epoch_order(2, epoch, 100, 40):
+            expected = np.float32(expected * 3 + batch.sum())
+    assert float(model.layers[0].sum) == pytest.approx(expected)
+
+
+def test_the_weights_of_the_best_epoch_by_validation_are_kept(mnist: datasets.Raw) -> None:
+    data = few(mnist, train=256)
+    config = MnistMlp(hidden=(32,), epochs=12, patience=3, learning_rate=0.3, schedule="constant", dropout=0.0)
+    keras.utils.set_random_seed(0)
+    model = build_model(config, data)
+    history = training.fit(model, data, config).history
+    best = int(np.argmin(history["val_loss"]))
+    assert len(history["val_loss"]) == best + 1 + 3 < 12  # stopped early, after three epochs without a better one
+    loss = model.evaluate(*data.validation, batch_size=512, verbose=0, return_dict=True)["loss"]
+    assert loss == pytest.approx(history["val_loss"][best], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("mnist_mlp", {"hidden": (32, 32), "dropout": 0.3}),
+        ("lenet5", {"variant": "1998", "distortions": True}),
+        ("lenet5", {"distortions": True}),
+    ],
+)
+def test_one_seed_gives_the_same_numbers_twice_and_another_others(
+    name: str, settings: dict[str, object], mnist: datasets.Raw
+) -> None:
+    app, data = load_app(name), few(mnist, train=256)
+
+    def weights(seed: int) -> Array:
+        config = app.config(epochs=2, seed=seed, **settings)  # type: ignore[arg-type]
+        keras.utils.set_random_seed(config.seed)
+        model = app.build_model(config, data)
+        training.fit(model, data, config)
+        return np.concatenate([np.ravel(weight) for weight in model.get_weights()])
+
+    first = weights(0)
+    np.testing.assert_array_equal(weights(0), first)
+    assert not np.allclose(weights(1), first)
+
+
+def test_dense_networks_are_compiled_with_xla_and_convolutions_are_not_on_a_cpu() -> None:
+    dense = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    convolution = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)])
+    table = keras.Sequential([keras.Input((4, 4, 1)), layers.TableConv2D([[0]], 3)])
+    assert [training.compile_with_xla(model) for model in (dense, convolution, table)] == [True, False, False]
+
+
+@pytest.mark.usefixtures("store")
+def test_a_network_learns_real_digits_and_is_measured_once_on_the_test_set(tiny_app: App) -> None:
+    reads = []
+    model_of = tiny_app.build_model
+
+    def build(config: MnistMlp, data: object) -> keras.Model:
+        model = model_of(config, data)  # type: ignore[arg-type]
+        predict = model.predict
+
+        def counted(inputs: Array, **options: object) -> Array:
+            reads.append(len(inputs))
+            return predict(inputs, **options)
+
+        model.predict = counted
+        return model
+
+    app = App(tiny_app.config, tiny_app.load_data, build, tiny_app.read_inputs, tiny_app.baseline)
+    result = training.train(app, MnistMlp(hidden=(64,), epochs=8, batch_size=64, dropout=0.0))
+    assert result.metrics["test_accuracy"] > 0.8
+    assert reads.count(512) == 1
