@@ -44,7 +44,8 @@ NEEDED_MEGABYTES = 100
 # Of the packages that decide what a run computes; also what a served model is told to install.
 PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
 
-logging.getLogger("mlflow").setLevel(logging.ERROR)
+# What MLflow logs as an error it also raises.
+logging.getLogger("mlflow").setLevel(logging.CRITICAL)
 logging.getLogger("alembic").setLevel(logging.ERROR)
 
 
@@ -63,7 +64,7 @@ def connect() -> mlflow.MlflowClient:
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
     except Exception as error:  # whatever the store's driver raises: the address is the user's
-        raise UserError(f"MLFLOW_TRACKING_URI {uri}: cannot open this store ({_first_line(error)})") from error
+        raise UserError(f"MLFLOW_TRACKING_URI {uri}: cannot open this store ({_reason(error)})") from error
     return client
 
 
@@ -94,10 +95,11 @@ def _make(database: Path) -> None:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
     except (OSError, sqlite3.Error) as error:
-        raise UserError(f"{folder}: cannot record here ({_first_line(error)}); make it writable") from error
+        raise UserError(f"{folder}: cannot record here ({_reason(error)}); make it writable") from error
 
 
-def _first_line(error: Exception) -> str:
+def _reason(error: Exception) -> str:
+    """The first line of what went wrong."""
     return next(iter(str(error).splitlines()), type(error).__name__)
 
 
@@ -194,8 +196,11 @@ def run(app: str, kind: Kind, config: Config, data: Data) -> Iterator[Run]:
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
-    except OSError as error:
-        raise UserError(f"{error.filename or STORE}: cannot record here ({error.strerror or error})") from error
+    except (OSError, MlflowException) as error:
+        place = _database(mlflow.get_tracking_uri())
+        raise UserError(
+            f"{place.parent if place else mlflow.get_tracking_uri()}: cannot record ({_reason(error)})"
+        ) from error
     finally:
         with contextlib.suppress(MlflowException):  # a store that is full or gone cannot be told
             mlflow.end_run(status)
@@ -275,7 +280,7 @@ def load(app: str, which: str | None) -> Saved:
     try:
         metadata = mlflow.models.get_model_info(uri).metadata or {}
     except MlflowException as error:
-        raise UserError(f"--model {label}: no saved model here ({_first_line(error)})") from error
+        raise UserError(f"--model {label}: no saved model here ({_reason(error)})") from error
     if metadata.get("app") != app:
         raise UserError(
             f"--model {label}: a model of {metadata.get('app', 'another origin')}, not of {app}; choose one of {app}"
@@ -283,7 +288,7 @@ def load(app: str, which: str | None) -> Saved:
     try:
         model = mlflow.tensorflow.load_model(uri, keras_model_kwargs={"compile": False})
     except (MlflowException, OSError, ValueError) as error:
-        raise UserError(f"--model {label}: this model cannot be read ({_first_line(error)})") from error
+        raise UserError(f"--model {label}: this model cannot be read ({_reason(error)})") from error
     return Saved(model, label, metadata["data"], tuple(metadata["classes"]), metadata["settings"])
 
 
