@@ -16,6 +16,7 @@ from common.errors import UserError
 
 if TYPE_CHECKING:
     import keras
+    from _typeshed import DataclassInstance
 
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0)]
@@ -53,23 +54,8 @@ class Config:
     """The constant of the schedules inverse, exponential and k_over_epoch."""
 
     def __post_init__(self) -> None:
-        """Hold every field to the bounds in its annotation.
-
-        Raises:
-            UserError: naming the flag, the bound and the value.
-        """
-        hints = typing.get_type_hints(type(self), include_extras=True)
-        for field in fields(self):
-            value = getattr(self, field.name)
-            # A tuple such as `hidden` carries the bounds in its element type.
-            annotation = hints[field.name]
-            element, values = (
-                (typing.get_args(annotation)[0], value) if isinstance(value, tuple) else (annotation, [value])
-            )
-            for bound in getattr(element, "__metadata__", ()):
-                words = _broken(bound, values)
-                if words:
-                    raise UserError(f"--{field.name.replace('_', '-')} must be {words}")
+        """Hold every field to its bounds, as `check_bounds` does."""
+        check_bounds(self)
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any]) -> Self:
@@ -78,6 +64,22 @@ class Config:
             name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
         }
         return cls(**values)
+
+
+def check_bounds(settings: "DataclassInstance") -> None:
+    """Hold every field to the bounds in its annotation.
+
+    Raises:
+        UserError: naming the flag, the bound and the value.
+    """
+    hints = typing.get_type_hints(type(settings), include_extras=True)
+    for field in fields(settings):
+        value, annotation = getattr(settings, field.name), hints[field.name]
+        # A tuple such as `hidden` carries the bounds in its element type.
+        element, values = (typing.get_args(annotation)[0], value) if isinstance(value, tuple) else (annotation, [value])
+        for bound in getattr(element, "__metadata__", ()):
+            if words := _broken(bound, values):
+                raise UserError(f"--{field.name.replace('_', '-')} must be {words}")
 
 
 def _broken(bound: Gt | Ge | Lt, values: Sequence[Any]) -> str | None:

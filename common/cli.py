@@ -137,7 +137,7 @@ def _summarise(app: App, result: "Result") -> None:
     if version := result.version:
         standing = "the champion" if version.champion is None else f"champion stays version {version.champion}"
         rows["model"] = f"{version.name} version {version.number}, {standing}"
-    rows["run"] = result.run_id
+    rows["run"] = str(result.run_id)
     rows["next"] = "make ui"
     if result.version:
         rows[""] = f"{_python()} -m apps.{app.name} predict FILE...\n{_python()} -m tuning.{app.name}"

@@ -27,10 +27,11 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from common.app import Config, Data
+from common.app import Data
 from common.errors import UserError
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
     from matplotlib.figure import Figure
 
 Kind = Literal["train", "search", "trial", "baseline"]
@@ -106,7 +107,9 @@ def _reason(error: Exception) -> str:
 class Run:
     """A run that is being recorded."""
 
-    def __init__(self, client: mlflow.MlflowClient, app: str, config: Config, data: Data, run_id: str) -> None:
+    def __init__(
+        self, client: mlflow.MlflowClient, app: str, config: "DataclassInstance", data: Data, run_id: str
+    ) -> None:
         self.client, self.app, self.config, self.data, self.id = client, app, config, data, run_id
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
@@ -172,15 +175,19 @@ class Version:
 
 
 @contextlib.contextmanager
-def run(app: str, kind: Kind, config: Config, data: Data) -> Iterator[Run]:
+def run(app: str, kind: Kind, config: "DataclassInstance", data: Data) -> Iterator[Run]:
     """Record what happens inside: settings, tags and data set first; FINISHED, FAILED or KILLED last.
+
+    Inside another run, as a trial is inside its search, it is recorded as that one's child.
 
     Raises:
         UserError: where the store cannot be opened or written, before or during the run.
     """
     client = connect()
     name = app if kind == "train" else f"{app} {kind}"
-    started = mlflow.start_run(experiment_id=_experiment(client, data.name), run_name=name, tags=_tags(app, kind))
+    started = mlflow.start_run(
+        experiment_id=_experiment(client, data.name), run_name=name, nested=True, tags=_tags(app, kind)
+    )
     status = "FAILED"
     try:
         mlflow.log_params(dataclasses.asdict(config))

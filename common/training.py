@@ -16,6 +16,9 @@ from common.app import App, Array, Config, Data, Pair
 STEPS_PER_EXECUTION = 32
 """Batches that run in one call from Python."""
 
+OBJECTIVE = "best_val_accuracy"
+"""The figure that makes a champion and that a search raises: measured on the validation set, in the best epoch."""
+
 PREDICTION_BATCH = 1000
 """Examples that are evaluated at a time."""
 
@@ -24,10 +27,10 @@ PREDICTION_BATCH = 1000
 class Result:
     """A finished run: what was measured on how many test examples, and the version if a model was registered."""
 
-    run_id: str
     data: str
     metrics: dict[str, float]
     test_examples: int
+    run_id: str | None = None
     version: tracking.Version | None = None
 
 
@@ -38,28 +41,48 @@ def train(app: App, config: Config) -> Result:
         UserError: where the data cannot be had or the store cannot be written.
     """
     data = app.load_data(config)
+    with tracking.run(app.name, "train", config, data) as run:
+        model, history, measured = _fit_and_measure(app, config, data, run)
+        probabilities = model.predict(data.test[0], batch_size=PREDICTION_BATCH, verbose=0)
+        test = metrics.classification(data.test[1], probabilities)
+        measured |= {f"test_{name}": value for name, value in test.items()}
+        run.log_metrics(measured, step=len(history["loss"]))
+        report.classification(run, model, data, history, int(measured["best_epoch"]), probabilities)
+        version = run.log_model(model, measured, OBJECTIVE)
+    return Result(data.name, measured, len(data.test[0]), run.id, version)
+
+
+def trial(app: App, config: Config, data: Data) -> dict[str, float]:
+    """Train the app's network as one trial of a search: recorded, but neither tested, drawn nor registered.
+
+    Gives what was measured; a search raises `OBJECTIVE`.
+    """
+    with tracking.run(app.name, "trial", config, data) as run:
+        _, history, measured = _fit_and_measure(app, config, data, run)
+        run.log_metrics(measured, step=len(history["loss"]))
+    return measured
+
+
+def _fit_and_measure(
+    app: App, config: Config, data: Data, run: tracking.Run
+) -> tuple[keras.Model, dict[str, list[float]], dict[str, float]]:
+    """Build and train the network; give it with the weights of its best epoch, the curves, and the run's figures."""
     keras.utils.set_random_seed(config.seed)
     model = app.build_model(config, data)
-    with tracking.run(app.name, "train", config, data) as run:
-        wall, cpu = time.perf_counter(), cpu_seconds()
-        history = fit(model, data, config, [tracking.EpochLogger(run)]).history
-        wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
-        best = int(np.argmin(history["val_loss"]))
-        epochs = len(history["loss"])
-        probabilities = model.predict(data.test[0], batch_size=PREDICTION_BATCH, verbose=0)
-        measured = {
-            "best_epoch": best + 1,
-            **{f"best_{name}": values[best] for name, values in history.items()},
-            **{f"test_{name}": value for name, value in metrics.classification(data.test[1], probabilities).items()},
-            "train_seconds": wall,
-            "train_cpu_seconds": cpu,
-            "examples_per_second": epochs * data.steps(config.batch_size) * config.batch_size / wall,
-            "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
-        }
-        run.log_metrics(measured, step=epochs)
-        report.classification(run, model, data, history, best + 1, probabilities)
-        version = run.log_model(model, measured, objective="best_val_accuracy")
-    return Result(run.id, data.name, measured, len(data.test[0]), version)
+    wall, cpu = time.perf_counter(), cpu_seconds()
+    history = fit(model, data, config, [tracking.EpochLogger(run)]).history
+    wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
+    best = int(np.argmin(history["val_loss"]))
+    examples = len(history["loss"]) * data.steps(config.batch_size) * min(config.batch_size, len(data.train[0]))
+    measured = {
+        "best_epoch": best + 1,
+        **{f"best_{name}": values[best] for name, values in history.items()},
+        "train_seconds": wall,
+        "train_cpu_seconds": cpu,
+        "examples_per_second": examples / wall,
+        "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
+    }
+    return model, history, measured
 
 
 def baseline(app: App, config: Config) -> Result:
@@ -77,13 +100,13 @@ def baseline(app: App, config: Config) -> Result:
         validation = metrics.classification(data.validation[1], estimator.predict_proba(data.validation[0]))
         test = metrics.classification(data.test[1], estimator.predict_proba(data.test[0]))
         measured = {
-            "best_val_accuracy": validation["accuracy"],
+            OBJECTIVE: validation["accuracy"],
             **{f"test_{name}": value for name, value in test.items()},
             "train_seconds": wall,
             "train_cpu_seconds": cpu,
         }
         run.log_metrics(measured)
-    return Result(run.id, data.name, measured, len(data.test[0]))
+    return Result(data.name, measured, len(data.test[0]), run.id)
 
 
 def evaluate(app: App, which: str | None) -> tuple[str, Result]:
@@ -97,7 +120,7 @@ def evaluate(app: App, which: str | None) -> tuple[str, Result]:
     probabilities = saved.model.predict(data.test[0], batch_size=PREDICTION_BATCH, verbose=0)
     figures = metrics.classification(data.test[1], probabilities)
     measured = {f"test_{name}": value for name, value in figures.items()}
-    return saved.label, Result("", data.name, measured, len(data.test[0]))
+    return saved.label, Result(data.name, measured, len(data.test[0]))
 
 
 def cpu_seconds() -> float:

@@ -1,0 +1,55 @@
+"""One epoch of each network with and without XLA on this machine's device: what `training.compile_with_xla` stands on.
+
+python -m benchmarks.compilation
+"""
+
+import contextlib
+import io
+from collections.abc import Callable
+from dataclasses import replace
+from unittest import mock
+
+import keras
+import tyro
+
+from apps import lenet5, mnist_mlp
+from benchmarks import measure
+from common import training
+from common.app import App, Config
+
+
+def main(rounds: int = 3) -> None:
+    """Measure both in turn.
+
+    Args:
+        rounds: Runs of each; medians are printed.
+    """
+    networks: dict[str, tuple[App, Config]] = {
+        "mnist_mlp": (mnist_mlp.app, mnist_mlp.MnistMlp()),
+        "lenet5 modern": (lenet5.app, lenet5.LeNet5()),
+        "lenet5 1998": (lenet5.app, lenet5.LeNet5(variant="1998")),
+    }
+    for name, (app, config) in networks.items():
+        contestants = {f"XLA {word}": trainer(app, config, xla) for word, xla in (("off", False), ("on", True))}
+        measure.compare(f"{name}, one epoch after one that compiles", contestants, rounds)
+
+
+def trainer(app: App, config: Config, xla: bool) -> Callable[[], None]:
+    """A function that trains the network for one epoch, already compiled."""
+    config = replace(config, epochs=1)
+    data = app.load_data(config)
+    model: keras.Model = app.build_model(config, data)
+
+    def train() -> None:
+        with (
+            contextlib.redirect_stdout(io.StringIO()),
+            mock.patch.object(training, "compile_with_xla", return_value=xla),
+        ):
+            training.fit(model, data, config)
+
+    train()
+    return train
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

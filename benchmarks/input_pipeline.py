@@ -1,0 +1,78 @@
+"""Ways from arrays to batches, an epoch of mnist_mlp each: what `training.Batches` stands on.
+
+    python -m benchmarks.input_pipeline
+
+All but plain `fit` keep the suite's order of examples, a function of (seed, epoch). `gathered in the graph` gathers
+inside the training step, where XLA compiles it too.
+"""
+
+from collections.abc import Callable
+
+import keras
+import tensorflow as tf
+import tyro
+
+from apps import mnist_mlp
+from benchmarks import measure
+from common import training
+from common.app import Array
+
+
+class GatheringModel(keras.Sequential):
+    """A network whose training step takes indices and gathers the examples itself."""
+
+    def train_step(self, data: Array) -> dict[str, Array]:
+        """Gather the batch of these indices, then step."""
+        return super().train_step((tf.gather(self.inputs_kept, data), tf.gather(self.targets_kept, data)))
+
+
+def main(rounds: int = 5) -> None:
+    """Measure all in turn.
+
+    Args:
+        rounds: Epochs of each; medians are printed.
+    """
+    config = mnist_mlp.MnistMlp()
+    data = mnist_mlp.load_data(config)
+    x, y = data.train
+
+    def contestant(feed: str, steps_per_execution: int) -> Callable[[], None]:
+        model = mnist_mlp.build_model(config, data)
+        if feed == "graph":
+            gathering = GatheringModel(model.layers)
+            gathering.compile(model.optimizer, model.loss, metrics=["accuracy"])
+            gathering.inputs_kept, gathering.targets_kept = tf.constant(x), tf.constant(y)
+            gathering.build(x.shape)
+            model = gathering
+        model.jit_compile = training.compile_with_xla(model)
+        model.steps_per_execution = steps_per_execution
+        batches = training.Batches(data.train, config.batch_size, config.seed)
+
+        def epoch() -> None:
+            batches.on_epoch_begin(batches.epoch + 1)
+            match feed:
+                case "arrays":
+                    model.fit(x, y, batch_size=config.batch_size, verbose=0)
+                case "tf.data":
+                    model.fit(batches.dataset(), shuffle=False, verbose=0)
+                case "PyDataset":
+                    model.fit(training._GatheredBatches(batches), shuffle=False, verbose=0)
+                case "graph":
+                    model.fit(tf.data.Dataset.from_tensor_slices(batches.order()), shuffle=False, verbose=0)
+
+        epoch()
+        return epoch
+
+    contestants = {
+        "plain fit": contestant("arrays", 1),
+        "plain fit, 32 steps": contestant("arrays", 32),
+        "PyDataset": contestant("PyDataset", 1),
+        "tf.data": contestant("tf.data", 1),
+        "tf.data, 32 steps (the suite)": contestant("tf.data", 32),
+        "gathered in the graph, 32 steps": contestant("graph", 32),
+    }
+    measure.compare("mnist_mlp, one epoch", contestants, rounds)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

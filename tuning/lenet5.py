@@ -1,0 +1,26 @@
+"""The settings of LeNet-5 that a search tries.
+
+python -m tuning.lenet5 --trials 20
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.lenet5 import LeNet5, app
+from tuning import search
+
+
+def space(hp: Any) -> LeNet5:
+    """Pooling, dropout and optimisation of one trial of the modern variant."""
+    return LeNet5(
+        pooling=hp.Choice("pooling", ["average", "max"]),
+        dropout=hp.Float("dropout", 0.0, 0.5, step=0.1),
+        learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log"),
+        batch_size=hp.Choice("batch_size", [64, 128, 256]),
+        epochs=8,
+    )
+
+
+if __name__ == "__main__":
+    search.main(app, space, __doc__)

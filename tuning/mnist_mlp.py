@@ -1,0 +1,28 @@
+"""The settings of the multilayer perceptron that a search tries.
+
+python -m tuning.mnist_mlp --trials 20
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.mnist_mlp import MnistMlp, app
+from tuning import search
+
+
+def space(hp: Any) -> MnistMlp:
+    """Width, depth, dropout, activation and optimisation of one trial."""
+    units, depth = hp.Choice("units", [256, 512, 768]), hp.Int("layers", 1, 3)
+    return MnistMlp(
+        hidden=(units,) * depth,
+        dropout=hp.Float("dropout", 0.0, 0.6, step=0.1),
+        activation=hp.Choice("activation", ["elu", "relu", "tanh"]),
+        learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log"),
+        batch_size=hp.Choice("batch_size", [128, 256, 512]),
+        epochs=10,
+    )
+
+
+if __name__ == "__main__":
+    search.main(app, space, __doc__)
