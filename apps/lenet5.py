@@ -55,13 +55,14 @@ class LeNet5(Config):
     """Train on the paper's random planar affine distortions of the pictures, drawn anew every epoch."""
     pooling: Literal["average", "max"] = "max"
     """How `modern` subsamples."""
-    dropout: Fraction = 0.3
+    dropout: Fraction = 0.2
     """Share of C5's and F6's outputs that `modern` drops while training."""
-    rubbish: Positive = 20.0
+    rubbish: Positive = 5.0
     """Penalty of the class "none of these" in the loss of `1998`; the paper's j."""
 
-    epochs: Count = 30
-    learning_rate: Positive = 0.002
+    epochs: Count = 25
+    batch_size: Count = 64
+    learning_rate: Positive = 0.003
     schedule: Schedule = "cosine"
 
 

@@ -24,10 +24,17 @@ def load_app(name: str) -> App:
     return app
 
 
-def run(*command: str, cwd: Path = ROOT, **environment: str) -> "subprocess.CompletedProcess[str]":
+def run(
+    *command: str, cwd: Path = ROOT, timeout: float = 300, **environment: str
+) -> "subprocess.CompletedProcess[str]":
     """Run Python with `command` in a fresh process, without a terminal."""
     return subprocess.run(
-        [sys.executable, *command], cwd=cwd, env=os.environ | environment, capture_output=True, text=True, timeout=300
+        [sys.executable, *command],
+        cwd=cwd,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
     )
 
 
