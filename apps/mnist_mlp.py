@@ -22,15 +22,17 @@ class MnistMlp(Config):
 
     data: Literal["mnist", "fashion_mnist"] = "mnist"
     """Data set: handwritten digits, or Zalando's clothes in the same format."""
-    hidden: tuple[Count, ...] = (1024, 1024)
+    hidden: tuple[Count, ...] = (512, 512)
     """Units of each hidden layer."""
     activation: Activation = "elu"
     """What each hidden unit does with its sum."""
     initializer: Initializer = "he_normal"
     """Initial weights: normal with standard deviation sqrt(2 / fan-in), sqrt(1 / fan-in), or 1."""
-    batch_normalization: bool = True
-    """Normalise each hidden unit's sum over the batch before its activation."""
-    dropout: Fraction = 0.5
+    batch_normalization: Literal["none", "before", "after"] = "after"
+    """Whether each hidden unit is normalised over the batch, before or after its activation."""
+    input_dropout: Fraction = 0.2
+    """Share of the pixels that are dropped while training."""
+    dropout: Fraction = 0.3
     """Share of each hidden layer's outputs that are dropped while training."""
     l1: NotNegative = 0.0
     """Weight of the sum of absolute weights in the loss."""
@@ -52,14 +54,18 @@ def load_data(config: MnistMlp) -> Data:
 
 def build_model(config: MnistMlp, data: Data) -> keras.Model:
     """The network: bytes (28, 28) in, class probabilities out, compiled."""
-    model = keras.Sequential(
-        [keras.Input(data.input_shape, dtype="uint8"), keras.layers.Rescaling(1 / 255), keras.layers.Flatten()]
-    )
+    model = keras.Sequential([keras.Input(data.input_shape, dtype="uint8")])
+    model.add(keras.layers.Rescaling(1 / 255))
+    model.add(keras.layers.Flatten())
+    if config.input_dropout:
+        model.add(keras.layers.Dropout(config.input_dropout, seed=config.seed))
     for depth, units in enumerate(config.hidden, start=1):
         model.add(dense(config, units))
-        if config.batch_normalization:
+        if config.batch_normalization == "before":
             model.add(keras.layers.BatchNormalization())
         model.add(activations.layer(config.activation))
+        if config.batch_normalization == "after":
+            model.add(keras.layers.BatchNormalization())
         model.add(keras.layers.Dropout(config.dropout, seed=config.seed + depth))
     model.add(dense(config, len(data.classes)))
     model.add(keras.layers.Softmax())

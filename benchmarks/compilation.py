@@ -26,6 +26,7 @@ def main(rounds: int = 3) -> None:
     """
     networks: dict[str, tuple[App, Config]] = {
         "mnist_mlp": (mnist_mlp.app, mnist_mlp.MnistMlp()),
+        "mnist_mlp, no input dropout": (mnist_mlp.app, mnist_mlp.MnistMlp(input_dropout=0)),
         "lenet5 modern": (lenet5.app, lenet5.LeNet5()),
         "lenet5 1998": (lenet5.app, lenet5.LeNet5(variant="1998")),
     }

@@ -215,12 +215,16 @@ def fit(
 
 
 def compile_with_xla(model: keras.Model) -> bool:
-    """Whether XLA makes this network faster on this device: on a GPU always, on a CPU unless it convolves.
+    """Whether XLA makes this network faster on this device: on a GPU always, on a CPU dense networks only.
 
+    There XLA's convolutions are slow, and where inputs are dropped it draws them anew for every unit that reads them.
     Measured by benchmarks/compilation.py.
     """
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):
         return True
-    return not any("conv" in type(layer).__name__.lower() for layer in model.layers)
+    if any("conv" in type(layer).__name__.lower() for layer in model.layers):
+        return False
+    first = next((layer for layer in model.layers if layer.weights or isinstance(layer, keras.layers.Dropout)), None)
+    return not isinstance(first, keras.layers.Dropout)

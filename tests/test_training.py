@@ -111,11 +111,17 @@ def test_one_seed_gives_the_same_numbers_twice_and_another_others(
     assert not np.allclose(weights(1), first)
 
 
-def test_dense_networks_are_compiled_with_xla_and_convolutions_are_not_on_a_cpu() -> None:
+def test_on_a_cpu_only_dense_networks_are_compiled_with_xla() -> None:
     dense = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     convolution = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)])
+    dropped = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5), keras.layers.Dense(2)])
     table = keras.Sequential([keras.Input((4, 4, 1)), layers.TableConv2D([[0]], 3)])
-    assert [training.compile_with_xla(model) for model in (dense, convolution, table)] == [True, False, False]
+    assert [training.compile_with_xla(model) for model in (dense, dropped, convolution, table)] == [
+        True,
+        False,
+        False,
+        False,
+    ]
 
 
 @pytest.mark.usefixtures("store")
@@ -135,6 +141,6 @@ def test_a_network_learns_real_digits_and_is_measured_once_on_the_test_set(tiny_
         return model
 
     app = App(tiny_app.config, tiny_app.load_data, build, tiny_app.read_inputs, tiny_app.baseline)
-    result = training.train(app, MnistMlp(hidden=(64,), epochs=8, batch_size=64, dropout=0.0))
+    result = training.train(app, MnistMlp(hidden=(64,), epochs=8, batch_size=64, dropout=0.0, input_dropout=0.0))
     assert result.metrics["test_accuracy"] > 0.8
     assert reads.count(512) == 1

@@ -82,7 +82,5 @@ def _flags(app: App, config: Config) -> str:
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
             values = value if isinstance(value, tuple) else [value]
-            words.append(
-                f"--{flag} {' '.join(f'{item:.4g}' if isinstance(item, float) else str(item) for item in values)}"
-            )
+            words += [f"--{flag}", *map(str, values)]
     return " ".join(words)

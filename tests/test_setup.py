@@ -1,0 +1,41 @@
+"""What a fresh clone stands on: pinned requirements and a Makefile that does its work once."""
+
+import re
+import subprocess
+
+import pytest
+
+from tests.conftest import ROOT
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-gpu.txt"])
+def test_every_requirement_is_pinned_with_hashes(name: str) -> None:
+    entries = re.split(r"\n(?=[a-z0-9])", (ROOT / name).read_text(), flags=re.IGNORECASE)[1:]
+    assert len(entries) > 100
+    for entry in entries:
+        assert re.match(r"[\w.\[\],-]+==[\w.]+", entry), entry
+        assert "--hash=sha256:" in entry
+
+
+def test_the_tests_run_with_the_versions_that_users_get() -> None:
+    pins = [set(re.findall(r"^[\w.-]+==[^ ]+.*?(?= \\)", (ROOT / name).read_text(), re.MULTILINE)) for name in
+            ("requirements.txt", "requirements-dev.txt")]  # fmt: skip
+    assert pins[0] <= pins[1]
+
+
+def test_train_installs_nothing_the_second_time() -> None:
+    plan = subprocess.run(["make", "--dry-run", "train"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert plan.strip() == ".venv/bin/python -m apps.mnist_mlp train"
+
+
+def test_help_lists_the_commands() -> None:
+    shown = subprocess.run(["make"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    for command in ("train", "test", "ui", "lint", "lock", "clean"):
+        assert f"make {command} " in shown
+
+
+def test_a_python_that_is_too_old_is_one_line() -> None:
+    command = ["make", "--always-make", "-f", str(ROOT / "Makefile"), "PYTHON=", ".venv/bin/python"]
+    result = subprocess.run(command, cwd=ROOT / "tests", capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: Python 3.11, 3.12 or 3.13 is needed")
