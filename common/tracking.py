@@ -33,6 +33,7 @@ from common.errors import UserError
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from matplotlib.figure import Figure
+    from mlflow.models.model import ModelInfo
 
 Kind = Literal["train", "search", "trial", "baseline"]
 
@@ -99,6 +100,12 @@ def _make(database: Path) -> None:
         raise UserError(f"{folder}: cannot record here ({_reason(error)}); make it writable") from error
 
 
+def _lock() -> contextlib.AbstractContextManager[Any]:
+    """One process at a time in this store; a server is left to itself."""
+    database = _database(mlflow.get_tracking_uri())
+    return FileLock(database.parent / ".lock") if database else contextlib.nullcontext()
+
+
 def _reason(error: Exception) -> str:
     """The first line of what went wrong."""
     return next(iter(str(error).splitlines()), type(error).__name__)
@@ -144,25 +151,25 @@ class Run:
             metadata=metadata,
         )
         keras.utils.enable_interactive_logging()
-        name = f"{self.app}-{self.data.name}"
-        value = metrics[objective]
-        with contextlib.suppress(MlflowException):  # which says that the name is there already
-            self.client.create_registered_model(name, tags={"app": self.app, "data": self.data.name})
-        tags = {"app": self.app, "digest": self.data.digest, objective: repr(value)}
-        version = self.client.create_model_version(name, info.model_uri, self.id, tags, model_id=info.model_id)
-        champion = self._champion(name)
-        if champion is None or (
-            champion.tags.get("digest") == self.data.digest and value > float(champion.tags.get(objective, "-inf"))
-        ):
-            self.client.set_registered_model_alias(name, CHAMPION, version.version)
-            return Version(name, int(version.version), None)
-        return Version(name, int(version.version), int(champion.version))
+        return self._register(info, objective, metrics[objective])
 
-    def _champion(self, name: str) -> Any:
-        try:
-            return self.client.get_model_version_by_alias(name, CHAMPION)
-        except MlflowException:
-            return None
+    def _register(self, info: "ModelInfo", objective: str, value: float) -> "Version":
+        name = f"{self.app}-{self.data.name}"
+        tags = {"app": self.app, "digest": self.data.digest, objective: repr(value)}
+        with _lock():  # two runs that end at once must not both find the champion's place free
+            with contextlib.suppress(MlflowException):  # which says that the name is there already
+                self.client.create_registered_model(name, tags={"app": self.app, "data": self.data.name})
+            version = self.client.create_model_version(name, info.model_uri, self.id, tags, model_id=info.model_id)
+            champion = self.client.get_registered_model(name).aliases.get(CHAMPION)
+            if champion is None or self._beats(name, champion, objective, value):
+                self.client.set_registered_model_alias(name, CHAMPION, version.version)
+                champion = None
+        return Version(name, int(version.version), champion and int(champion))
+
+    def _beats(self, name: str, champion: str, objective: str, value: float) -> bool:
+        """Whether `value` is better than the champion's, measured on the same data."""
+        reigning = self.client.get_model_version(name, champion).tags
+        return reigning.get("digest") == self.data.digest and value > float(reigning.get(objective, "-inf"))
 
 
 @dataclass(frozen=True)

@@ -113,8 +113,8 @@ def test_a_text_file_named_png_is_named_and_no_output_is_begun(trained_mlp: Trai
 @pytest.mark.usefixtures("store")
 def test_without_any_network_the_error_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
     nowhere = "http://127.0.0.1:9"
-    environment = {"KERAS_HOME": str(tmp_path), "PATH": str(tmp_path), "HTTPS_PROXY": nowhere, "HTTP_PROXY": nowhere}
-    result = run("-m", "apps.mnist_mlp", "train", **environment, https_proxy=nowhere, http_proxy=nowhere)
+    command = ["-m", "apps.mnist_mlp", "train"]
+    result = run(*command, KERAS_HOME=str(tmp_path), PATH=str(tmp_path), https_proxy=nowhere, HTTPS_PROXY=nowhere)
     progress, error = result.stderr.splitlines()[:-1], result.stderr.splitlines()[-1]
     assert all("fetching from" in line for line in progress)
     result.stderr = error
