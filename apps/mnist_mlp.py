@@ -22,7 +22,7 @@ class MnistMlp(Config):
 
     data: Literal["mnist", "fashion_mnist"] = "mnist"
     """Data set: handwritten digits, or Zalando's clothes in the same format."""
-    hidden: tuple[Count, ...] = (512, 512)
+    hidden: tuple[Count, ...] = (512, 512, 512)
     """Units of each hidden layer."""
     activation: Activation = "elu"
     """What each hidden unit does with its sum."""
@@ -41,9 +41,9 @@ class MnistMlp(Config):
     loss: Loss = "cross_entropy"
     """What training lowers; the errors are means over the ten outputs."""
 
-    epochs: Count = 40
+    epochs: Count = 25
     batch_size: Count = 256
-    learning_rate: Positive = 0.002
+    learning_rate: Positive = 0.004
     schedule: Schedule = "cosine"
 
 
