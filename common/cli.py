@@ -125,22 +125,20 @@ def _reword(event: parsing.ParseErrorEvent) -> None:
 
 def _summarise(app: App, result: "Result") -> None:
     """Say what a finished run measured, where it is, and what to type next."""
-    rows = {f"{app.name} on {result.data}": "", **_figures(result)}
+    from common import tracking
+
     figures = result.metrics
+    training = f"{figures['train_seconds']:.0f} s ({figures['train_cpu_seconds']:.0f} CPU s)"
     if "best_epoch" in figures:
-        rows["training"] = (
-            f"{figures['train_seconds']:.0f} s ({figures['train_cpu_seconds']:.0f} s of processor time), "
-            f"{figures['examples_per_second']:,.0f} examples/s, best epoch {figures['best_epoch']:.0f}"
-        )
-    else:
-        rows["training"] = f"{figures['train_seconds']:.0f} s ({figures['train_cpu_seconds']:.0f} s of processor time)"
+        speed = f"{figures['examples_per_second']:,.0f} examples/s"
+        training += f", {speed}, best epoch {figures['best_epoch']:.0f}"
+    rows = {f"{app.name} on {result.data}": "", **_figures(result), "training": training}
+    following = ["make ui"]
     if version := result.version:
         standing = "the champion" if version.champion is None else f"champion stays version {version.champion}"
         rows["model"] = f"{version.name} version {version.number}, {standing}"
-    rows["run"] = str(result.run_id)
-    rows["next"] = "make ui"
-    if result.version:
-        rows[""] = f"{_python()} -m apps.{app.name} predict FILE...\n{_python()} -m tuning.{app.name}"
+        following += [f"{_python()} -m apps.{app.name} predict FILE...", f"{_python()} -m tuning.{app.name}"]
+    rows |= {"run": str(result.run_id), "recorded in": tracking.place(), "next": "\n".join(following)}
     Console().print(_table(rows))
 
 

@@ -100,6 +100,13 @@ def _make(database: Path) -> None:
         raise UserError(f"{folder}: cannot record here ({_reason(error)}); make it writable") from error
 
 
+def place() -> str:
+    """Where the store is: the folder of a database file, or the address of a server."""
+    uri = mlflow.get_tracking_uri()
+    database = _database(uri)
+    return str(database.parent) if database else uri
+
+
 def _lock() -> contextlib.AbstractContextManager[Any]:
     """One process at a time in this store; a server is left to itself."""
     database = _database(mlflow.get_tracking_uri())
@@ -211,10 +218,7 @@ def run(app: str, kind: Kind, config: "DataclassInstance", data: Data) -> Iterat
         status = "KILLED"
         raise
     except (OSError, MlflowException) as error:
-        place = _database(mlflow.get_tracking_uri())
-        raise UserError(
-            f"{place.parent if place else mlflow.get_tracking_uri()}: cannot record ({_reason(error)})"
-        ) from error
+        raise UserError(f"{place()}: cannot record ({_reason(error)})") from error
     finally:
         with contextlib.suppress(MlflowException):  # a store that is full or gone cannot be told
             mlflow.end_run(status)
