@@ -7,6 +7,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from common.errors import UserError
+
 
 @keras.saving.register_keras_serializable("common")
 class Subsampling(keras.layers.Layer):
@@ -113,6 +115,8 @@ class Posterior(keras.layers.Layer):
 
     def __init__(self, rubbish: float, **kwargs: Any) -> None:
         super().__init__(**({"dtype": "float64"} | kwargs))
+        if keras.backend.standardize_dtype(ops.zeros((), dtype="float64").dtype) != "float64":
+            raise UserError("JAX computes this network in float32, where it fails; set JAX_ENABLE_X64=true")
         self.rubbish = rubbish
 
     def call(self, inputs: Any) -> Any:

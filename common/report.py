@@ -50,7 +50,7 @@ def worst_mistakes(labels: Array, probabilities: Array) -> Array:
 
 def _mistake(classes: Sequence[str], label: int, probabilities: Array) -> str:
     guess = int(probabilities.argmax())
-    return f"{classes[label]}, not {classes[guess]}\n({100 * probabilities[guess]:.0f} %)"
+    return f"{classes[label]} taken for {classes[guess]}\n({100 * probabilities[guess]:.0f} %)"
 
 
 def first_layer_filters(model: keras.Model, input_shape: Sequence[int]) -> Array:
