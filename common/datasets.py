@@ -17,6 +17,7 @@ import tempfile
 import threading
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,7 +126,7 @@ def _read_cache(dataset: Dataset, folder: Path) -> Files | None:
         plain, gzipped = folder / file, folder / f"{file}.gz"
         try:
             files[file] = plain.read_bytes() if plain.exists() else gzip.decompress(gzipped.read_bytes())
-        except (OSError, EOFError):
+        except (OSError, EOFError, zlib.error):
             return None
     return None if _broken(dataset, files) else files
 
@@ -225,7 +226,7 @@ def from_keras_gz(url: str) -> Files:
     try:
         files = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
         return {file: gzip.decompress(_keras_file(f"{url}{file}.gz", f"fashion-mnist/{file}.gz")) for file in files}
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise SourceError(f"not the archive that was expected ({error})") from error
 
 
