@@ -32,7 +32,7 @@ class MnistMlp(Config):
     """Whether each hidden unit is normalised over the batch, before or after its activation."""
     input_dropout: Fraction = 0.2
     """Share of the pixels that are dropped while training."""
-    dropout: Fraction = 0.3
+    dropout: Fraction = 0.2
     """Share of each hidden layer's outputs that are dropped while training."""
     l1: NotNegative = 0.0
     """Weight of the sum of absolute weights in the loss."""
