@@ -24,7 +24,8 @@ def test_the_tests_run_with_the_versions_that_users_get() -> None:
 
 
 def test_train_installs_nothing_the_second_time() -> None:
-    plan = subprocess.run(["make", "--dry-run", "train"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    command = ["make", "--no-print-directory", "--dry-run", "train"]
+    plan = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert plan.strip() == ".venv/bin/python -m apps.mnist_mlp train"
 
 
