@@ -14,7 +14,7 @@ from typing import Literal
 import keras
 import numpy as np
 
-from common import activations, baselines, cli, datasets, layers, losses, optimizers, preprocessing
+from common import activations, baselines, cli, datasets, layers, losses, optimizers, preprocessing, tasks
 from common.app import App, Config, Count, Data, Fraction, Positive
 from common.choices import Schedule
 
@@ -73,7 +73,7 @@ def load_data(config: LeNet5) -> Data:
 
 def build_model(config: LeNet5, data: Data) -> keras.Model:
     """The network: bytes (28, 28) in, class probabilities out, compiled."""
-    network = lenet5_1998(config) if config.variant == "1998" else lenet5_modern(config, len(data.classes))
+    network = lenet5_1998(config) if config.variant == "1998" else lenet5_modern(config, len(data.outputs))
     distortions = [layers.AffineDistortion(seed=config.seed, name="distortions")] if config.distortions else []
     model = keras.Sequential(
         [
@@ -140,7 +140,9 @@ def digit_codes() -> np.ndarray:
     return np.array([[1.0 if pixel == "#" else -1.0 for pixel in "".join(digit)] for digit in rows.T])
 
 
-app = App(LeNet5, load_data, build_model, preprocessing.read_pictures, baselines.logistic_regression)
+app = App(
+    LeNet5, load_data, build_model, preprocessing.read_pictures, baselines.logistic_regression, tasks.Classification()
+)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -11,7 +11,7 @@ from typing import Literal
 
 import keras
 
-from common import activations, baselines, cli, datasets, initializers, losses, optimizers, preprocessing
+from common import activations, baselines, cli, datasets, initializers, losses, optimizers, preprocessing, tasks
 from common.app import App, Config, Count, Data, Fraction, NotNegative, Positive
 from common.choices import Activation, Initializer, Loss, Schedule
 
@@ -67,7 +67,7 @@ def build_model(config: MnistMlp, data: Data) -> keras.Model:
         if config.batch_normalization == "after":
             model.add(keras.layers.BatchNormalization())
         model.add(keras.layers.Dropout(config.dropout, seed=config.seed + depth))
-    model.add(dense(config, len(data.classes)))
+    model.add(dense(config, len(data.outputs)))
     model.add(keras.layers.Softmax())
     model.compile(optimizers.build(config, data), losses.build(config.loss), metrics=["accuracy"])
     return model
@@ -82,7 +82,9 @@ def dense(config: MnistMlp, units: int) -> keras.layers.Dense:
     )
 
 
-app = App(MnistMlp, load_data, build_model, preprocessing.read_pictures, baselines.logistic_regression)
+app = App(
+    MnistMlp, load_data, build_model, preprocessing.read_pictures, baselines.logistic_regression, tasks.Classification()
+)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -1,4 +1,4 @@
-"""The three types that an app is made of: its settings, its data, and the app itself."""
+"""The types that an app is made of: its settings, its data, what it is asked for, and the app itself."""
 
 import inspect
 import operator
@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     import keras
     from _typeshed import DataclassInstance
 
+    from common.tasks import Task
+    from common.tracking import Saved
+
 Count = Annotated[int, Ge(1)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
@@ -25,7 +28,10 @@ Fraction = Annotated[float, Ge(0), Lt(1)]
 Share = Annotated[float, Gt(0), Lt(1)]
 
 Array = np.ndarray[Any, Any]
-Pair = tuple[Array, Array]
+Inputs = Array | dict[str, Array]
+"""Examples: one array, or one a named input of the network, each (examples, …)."""
+Pair = tuple[Any, Array]
+"""`Inputs` and targets (examples, …)."""
 
 
 @dataclass(frozen=True)
@@ -96,7 +102,7 @@ def _broken(bound: Gt | Ge | Lt, values: Sequence[Any]) -> str | None:
 
 @dataclass(frozen=True)
 class Data:
-    """One data set, split. Each part is a pair of NumPy arrays: inputs (examples, …) and targets (examples, …)."""
+    """One data set, split. Each part is a pair: `Inputs` and targets (examples, …)."""
 
     name: str
     """Names the MLflow experiment, so that different models on the same data stand in one table."""
@@ -105,17 +111,18 @@ class Data:
     train: Pair
     validation: Pair
     test: Pair
-    classes: tuple[str, ...] = ()
-    """Names of the classes, in the order of the labels; empty for a regression."""
+    outputs: tuple[str, ...] = ()
+    """What the network's outputs are called: the classes in the order of their labels, or the predicted quantities."""
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example."""
-        return self.train[0].shape[1:]
+        """Shape of one example of a network with one input."""
+        shape: tuple[int, ...] = self.train[0].shape
+        return shape[1:]
 
     def steps(self, batch_size: int) -> int:
         """Gradient steps an epoch: whole batches only, at least one."""
-        return max(1, len(self.train[0]) // batch_size)
+        return max(1, len(self.train[1]) // batch_size)
 
 
 @dataclass(frozen=True)
@@ -125,10 +132,12 @@ class App:
     config: type[Config]
     load_data: Callable[[Any], Data]
     build_model: Callable[[Any, Data], "keras.Model"]
-    read_inputs: Callable[[Sequence[Path], str], tuple[list[str], Array]]
-    """(files or folders, name of the data) to (a name an input, the inputs as the model takes them)."""
+    read_inputs: Callable[[Sequence[str], "Saved"], tuple[list[str], Inputs]]
+    """(what the user gave to predict, the saved model) to (a name an input, the inputs as the model takes them)."""
     baseline: Callable[[Any, Data], Any]
     """(settings, data) to an unfitted scikit-learn estimator that the network has to beat."""
+    task: "Task"
+    """How the network's answers are compared, measured, drawn and written down."""
 
     @property
     def name(self) -> str:

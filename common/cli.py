@@ -1,8 +1,6 @@
 """The command line of an app, built from its settings: train, evaluate, predict, baseline."""
 
 import contextlib
-import csv
-import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -16,10 +14,12 @@ from rich.table import Table
 from tyro import _errors as parsing  # tyro's own door for applications that word their errors themselves
 from tyro.conf import OmitArgPrefixes, Positional
 
-from common.app import App, Array, Config
+from common.app import App, Config
 from common.errors import UserError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from common.training import Result
 
 # Training and all that it imports take seconds to load, so each command imports what it needs once it is sure to run.
@@ -51,15 +51,15 @@ def main(app: App, description: str | None = None) -> None:
         from common import training
 
         label, result = training.evaluate(app, model)
-        Console().print(_table({"model": label, **_figures(result)}))
+        Console().print(_table({"model": label, **app.task.summary(result.metrics, result.test_examples)}))
 
-    def predict(files: Positional[tuple[Path, ...]], model: Model = None, output: Path | None = None) -> None:
-        """Predict what new files show.
+    def predict(files: Positional[tuple[str, ...]], model: Model = None, output: Path | None = None) -> None:
+        """Predict for new examples.
 
         Args:
-            files: Pictures of any size, folders of pictures, or .npy arrays of pictures.
+            files: The examples, as the app's description says: files, folders, or words.
             model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
-            output: Write classes and probabilities to this .csv or .json file instead of the terminal.
+            output: Write the whole answer to this .csv or .json file instead of the terminal.
         """
         _predict(app, files, model, output)
 
@@ -132,7 +132,8 @@ def _summarise(app: App, result: "Result") -> None:
     if "best_epoch" in figures:
         speed = f"{figures['examples_per_second']:,.0f} examples/s"
         training += f", {speed}, best epoch {figures['best_epoch']:.0f}"
-    rows = {f"{app.name} on {result.data}": "", **_figures(result), "training": training}
+    summary = app.task.summary(figures, result.test_examples)
+    rows = {f"{app.name} on {result.data}": "", **summary, "training": training}
     following = ["make ui"]
     if version := result.version:
         standing = "the champion" if version.champion is None else f"champion stays version {version.champion}"
@@ -148,16 +149,6 @@ def _python() -> str:
     return str(executable.relative_to(Path.cwd()) if executable.is_relative_to(Path.cwd()) else executable)
 
 
-def _figures(result: "Result") -> dict[str, str]:
-    """What was measured on the test set, in a person's words."""
-    figures = result.metrics
-    low, high = (100 * figures[f"test_error_{side}"] for side in ("low", "high"))
-    return {
-        "test accuracy": f"{100 * figures['test_accuracy']:.2f} % of {result.test_examples:,} examples",
-        "test error": f"{100 * figures['test_error']:.2f} %, 95 % interval {low:.2f} to {high:.2f} %",
-    }
-
-
 def _table(rows: dict[str, str]) -> Table:
     table = Table.grid(padding=(0, 2))
     for name, value in rows.items():
@@ -165,7 +156,7 @@ def _table(rows: dict[str, str]) -> Table:
     return table
 
 
-def _predict(app: App, files: tuple[Path, ...], which: str | None, output: Path | None) -> None:
+def _predict(app: App, files: tuple[str, ...], which: str | None, output: Path | None) -> None:
     if not files:
         raise UserError(f"predict needs files; see python -m apps.{app.name} predict --help")
     if output and output.suffix not in (".csv", ".json"):
@@ -175,38 +166,28 @@ def _predict(app: App, files: tuple[Path, ...], which: str | None, output: Path 
     from common import tracking
 
     saved = tracking.load(app.name, which)
-    names, inputs = app.read_inputs(files, saved.data)
-    probabilities = saved.model.predict(inputs, verbose=0)
-    predicted = [saved.classes[index] for index in probabilities.argmax(axis=1)]
+    names, inputs = app.read_inputs(files, saved)
+    answers = app.task.answers(saved.model.predict(inputs, verbose=0), saved.outputs)
+    answers.insert(0, "input", names)
     if output:
-        _write(output, names, predicted, saved.classes, probabilities)
+        _write(output, answers)
         print(f"{len(names)} predictions of {saved.label} in {output}")
         return
-    table = Table("input", "class", "probability", title=saved.label, title_justify="left")
-    for name, guess, row in zip(names, predicted, probabilities, strict=True):
-        table.add_row(name, guess, f"{row.max():.4f}")
+    shown = answers.drop(columns=list(saved.outputs)) if "class" in answers else answers
+    table = Table(*shown.columns, title=saved.label, title_justify="left")
+    for row in shown.itertuples(index=False):
+        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
     Console().print(table)
 
 
-def _write(
-    output: Path, names: list[str], predicted: list[str], classes: tuple[str, ...], probabilities: Array
-) -> None:
-    """Write the predictions as a table or as a list of objects; all of it or nothing."""
+def _write(output: Path, answers: "pd.DataFrame") -> None:
+    """Write the answers as a table or as a list of objects; all of it or nothing."""
     temporary = output.with_name(f".{output.name}.partial")
     try:
-        with temporary.open("w", newline="") as file:
-            if output.suffix == ".csv":
-                writer = csv.writer(file)
-                writer.writerow(["input", "class", *classes])
-                rows = zip(names, predicted, probabilities.tolist(), strict=True)
-                writer.writerows([name, guess, *row] for name, guess, row in rows)
-            else:
-                rows = zip(names, predicted, probabilities.tolist(), strict=True)
-                table = [
-                    {"input": name, "class": guess, "probabilities": dict(zip(classes, row, strict=True))}
-                    for name, guess, row in rows
-                ]
-                json.dump(table, file, indent=2)
+        if output.suffix == ".csv":
+            answers.to_csv(temporary, index=False)
+        else:
+            answers.to_json(temporary, orient="records", indent=2, double_precision=15)
         temporary.replace(output)
     except OSError as error:
         raise UserError(f"--output {output}: cannot write ({error.strerror})") from error

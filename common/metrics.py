@@ -2,7 +2,15 @@
 
 import numpy as np
 from scipy.stats import binomtest
-from sklearn.metrics import accuracy_score, f1_score, log_loss
+from sklearn.metrics import (
+    accuracy_score,
+    f1_score,
+    log_loss,
+    mean_absolute_error,
+    mean_absolute_percentage_error,
+    mean_squared_error,
+    r2_score,
+)
 
 from common.app import Array
 
@@ -25,4 +33,22 @@ def classification(labels: Array, probabilities: Array) -> dict[str, float]:
         "error_high": float(interval.high),
         "macro_f1": float(f1_score(labels, predicted, average="macro")),
         "cross_entropy": float(log_loss(labels, normalised, labels=np.arange(probabilities.shape[1]))),
+    }
+
+
+def regression(targets: Array, predictions: Array) -> dict[str, float]:
+    """Metrics of `predictions` against `targets`, both (examples, quantities); means over examples and quantities.
+
+    mse, rmse and mae are in the targets' unit (mse in its square), mape is a share, r2 is the share of the variance
+    that is explained, and cosine_proximity the cosine of the angle between the two sets of numbers seen as one vector.
+    """
+    mse = float(mean_squared_error(targets, predictions))
+    lengths = np.linalg.norm(targets) * np.linalg.norm(predictions)
+    return {
+        "mse": mse,
+        "rmse": mse**0.5,
+        "mae": float(mean_absolute_error(targets, predictions)),
+        "mape": float(mean_absolute_percentage_error(targets, predictions)),
+        "r2": float(r2_score(targets, predictions)),
+        "cosine_proximity": float(np.vdot(targets, predictions) / lengths) if lengths else 0.0,
     }

@@ -56,3 +56,18 @@ def picture_grid(pictures: Array, titles: Sequence[str], columns: int, cmap: str
         axes.imshow(picture, cmap=cmap, **limits)
         axes.set_title(title, fontsize=8)
     return figure
+
+
+def residuals(targets: Array, predictions: Array, quantities: Sequence[str]) -> Figure:
+    """What is left, target - prediction, over the prediction: a row a quantity, with a histogram beside it."""
+    figure = Figure(figsize=(10, 3.6 * len(quantities)), layout="constrained")
+    rows = figure.subplots(len(quantities), 2, squeeze=False, width_ratios=(2, 1), sharey="row")
+    for axes, quantity, target, prediction in zip(rows, quantities, targets.T, predictions.T, strict=True):
+        left = target - prediction
+        axes[0].scatter(prediction, left, s=12, alpha=0.6)
+        axes[0].axhline(0, color="grey", linestyle=":")
+        axes[0].set(xlabel=f"predicted {quantity}", ylabel="residual", title=f"{quantity}: residuals of the test set")
+        axes[0].grid(alpha=0.3)
+        axes[1].hist(left, bins="auto", orientation="horizontal")
+        axes[1].set(xlabel="examples")
+    return figure

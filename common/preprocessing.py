@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -9,6 +10,9 @@ from PIL import Image, ImageOps
 from common.app import Array, Data
 from common.datasets import Raw
 from common.errors import UserError
+
+if TYPE_CHECKING:
+    from common.tracking import Saved
 
 SIDE = 28
 """Pixels along each side of a picture in MNIST and Fashion-MNIST."""
@@ -25,7 +29,7 @@ def split_images(raw: Raw, validation: float, seed: int) -> Data:
     return Data(raw.name, raw.digest, (x_train, y_train), (x_validation, y_validation), raw.test, raw.classes)
 
 
-def read_pictures(paths: Sequence[Path], data: str) -> tuple[list[str], Array]:
+def read_pictures(files: Sequence[str], saved: "Saved") -> tuple[list[str], Array]:
     """Pictures from files, folders of files, and `.npy` arrays, each brought to the format of MNIST or Fashion-MNIST.
 
     Gives a name a picture, and the pictures as bytes (pictures, 28, 28), 0 for background.
@@ -34,9 +38,9 @@ def read_pictures(paths: Sequence[Path], data: str) -> tuple[list[str], Array]:
         UserError: for a path that is missing, no picture, blank, or an array of another kind than grey pictures.
     """
     names, pictures = [], []
-    for name, picture in _pictures(paths):
+    for name, picture in _pictures([Path(file) for file in files]):
         names.append(name)
-        pictures.append(standard_picture(picture, data, name))
+        pictures.append(standard_picture(picture, saved.data, name))
     return names, np.stack(pictures)
 
 

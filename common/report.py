@@ -1,15 +1,16 @@
-"""Draws and records the pictures of one finished run."""
+"""Draws the pictures of a trained network, by what it is asked for."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
 from common import plots
-from common.app import Array, Data
-from common.tracking import Run
+from common.app import Array
+from common.tasks import Trained
 
 WORST = 24
 """Mistakes that are shown."""
@@ -17,29 +18,29 @@ FILTERS = 64
 """First-layer filters that are shown, at most."""
 
 
-def classification(
-    run: Run,
-    model: keras.Model,
-    data: Data,
-    history: Mapping[str, Sequence[float]],
-    best_epoch: int,
-    probabilities: Array,
-) -> None:
-    """Learning curves, confusion matrix, worst mistakes and first-layer filters; `probabilities` are the test set's."""
+def classification(trained: Trained) -> Iterator[tuple[str, Figure]]:
+    """Learning curves, confusion matrix, and for pictures the worst mistakes and the first layer's filters."""
+    data, probabilities = trained.data, trained.predictions
+    yield "learning_curves", plots.learning_curves(trained.history, trained.best_epoch)
     inputs, labels = data.test
-    run.log_figure(plots.learning_curves(history, best_epoch), "learning_curves")
-    counts = confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(len(data.classes)))
-    run.log_figure(plots.confusion_matrix(counts, data.classes), "confusion_matrix")
+    counts = confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(len(data.outputs)))
+    yield "confusion_matrix", plots.confusion_matrix(counts, data.outputs)
+    if isinstance(inputs, dict) or inputs.ndim < 3:
+        return
     worst = worst_mistakes(labels, probabilities)
-    if len(worst) and inputs.ndim == 3:
-        titles = [_mistake(data.classes, labels[index], probabilities[index]) for index in worst]
-        run.log_figure(plots.picture_grid(inputs[worst], titles, columns=8), "worst_mistakes")
-    filters = first_layer_filters(model, data.input_shape)
+    if len(worst):
+        titles = [_mistake(data.outputs, labels[index], probabilities[index]) for index in worst]
+        yield "worst_mistakes", plots.picture_grid(inputs[worst], titles, columns=8)
+    filters = first_layer_filters(trained.model, data.input_shape)
     if len(filters):
         titles = [""] * len(filters)
-        run.log_figure(
-            plots.picture_grid(filters, titles, columns=min(8, len(filters)), cmap="RdBu"), "first_layer_filters"
-        )
+        yield "first_layer_filters", plots.picture_grid(filters, titles, min(8, len(filters)), cmap="RdBu")
+
+
+def regression(trained: Trained) -> Iterator[tuple[str, Figure]]:
+    """Learning curves, and residuals over predictions."""
+    yield "learning_curves", plots.learning_curves(trained.history, trained.best_epoch)
+    yield "residuals", plots.residuals(trained.data.test[1], trained.predictions, trained.data.outputs)
 
 
 def worst_mistakes(labels: Array, probabilities: Array) -> Array:

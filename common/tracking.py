@@ -27,7 +27,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from common.app import Data
+from common.app import App, Data
 from common.errors import UserError
 
 if TYPE_CHECKING:
@@ -122,7 +122,7 @@ class Run:
     """A run that is being recorded."""
 
     def __init__(
-        self, client: mlflow.MlflowClient, app: str, config: "DataclassInstance", data: Data, run_id: str
+        self, client: mlflow.MlflowClient, app: App, config: "DataclassInstance", data: Data, run_id: str
     ) -> None:
         self.client, self.app, self.config, self.data, self.id = client, app, config, data, run_id
 
@@ -134,17 +134,17 @@ class Run:
         """Record a picture, as `name`.png among the run's artifacts."""
         self.client.log_figure(self.id, figure, f"{name}.png")
 
-    def log_model(self, model: keras.Model, metrics: Mapping[str, float], objective: str) -> "Version":
-        """Save and register the model; it becomes champion where `objective`, to be raised, is the best on this data.
+    def log_model(self, model: keras.Model, metrics: Mapping[str, float]) -> "Version":
+        """Save and register the model; it becomes champion where its task's objective is the best on this data.
 
         The saved model carries its input's signature, an example, this package's code, and what `load` asks for.
         """
-        example = self.data.validation[0][:2]
+        example = keras.tree.map_structure(lambda part: part[:2], self.data.validation[0])
         metadata = {
-            "app": self.app,
+            "app": self.app.name,
             "data": self.data.name,
             "digest": self.data.digest,
-            "classes": list(self.data.classes),
+            "outputs": list(self.data.outputs),
             "settings": dataclasses.asdict(self.config),
         }
         keras.utils.disable_interactive_logging()  # MLflow tries the example out, with a progress bar
@@ -158,25 +158,27 @@ class Run:
             metadata=metadata,
         )
         keras.utils.enable_interactive_logging()
-        return self._register(info, objective, metrics[objective])
+        return self._register(info, metrics[f"best_{self.app.task.objective}"])
 
-    def _register(self, info: "ModelInfo", objective: str, value: float) -> "Version":
-        name = f"{self.app}-{self.data.name}"
-        tags = {"app": self.app, "digest": self.data.digest, objective: repr(value)}
+    def _register(self, info: "ModelInfo", value: float) -> "Version":
+        name = f"{self.app.name}-{self.data.name}"
+        tags = {"app": self.app.name, "digest": self.data.digest, self.app.task.objective: repr(value)}
         with _lock():  # two runs that end at once must not both find the champion's place free
             with contextlib.suppress(MlflowException):  # which says that the name is there already
-                self.client.create_registered_model(name, tags={"app": self.app, "data": self.data.name})
+                self.client.create_registered_model(name, tags={"app": self.app.name, "data": self.data.name})
             version = self.client.create_model_version(name, info.model_uri, self.id, tags, model_id=info.model_id)
             champion = self.client.get_registered_model(name).aliases.get(CHAMPION)
-            if champion is None or self._beats(name, champion, objective, value):
+            if champion is None or self._beats(name, champion, value):
                 self.client.set_registered_model_alias(name, CHAMPION, version.version)
                 champion = None
         return Version(name, int(version.version), champion and int(champion))
 
-    def _beats(self, name: str, champion: str, objective: str, value: float) -> bool:
-        """Whether `value` is better than the champion's, measured on the same data."""
+    def _beats(self, name: str, champion: str, value: float) -> bool:
+        """Whether `value` of the objective is better than the champion's, measured on the same data."""
         reigning = self.client.get_model_version(name, champion).tags
-        return reigning.get("digest") == self.data.digest and value > float(reigning.get(objective, "-inf"))
+        other = float(reigning.get(self.app.task.objective, "nan"))
+        better = value > other if self.app.task.direction == "max" else value < other
+        return reigning.get("digest") == self.data.digest and better
 
 
 @dataclass(frozen=True)
@@ -189,7 +191,7 @@ class Version:
 
 
 @contextlib.contextmanager
-def run(app: str, kind: Kind, config: "DataclassInstance", data: Data) -> Iterator[Run]:
+def run(app: App, kind: Kind, config: "DataclassInstance", data: Data) -> Iterator[Run]:
     """Record what happens inside: settings, tags and data set first; FINISHED, FAILED or KILLED last.
 
     Inside another run, as a trial is inside its search, it is recorded as that one's child.
@@ -198,9 +200,9 @@ def run(app: str, kind: Kind, config: "DataclassInstance", data: Data) -> Iterat
         UserError: where the store cannot be opened or written, before or during the run.
     """
     client = connect()
-    name = app if kind == "train" else f"{app} {kind}"
+    name = app.name if kind == "train" else f"{app.name} {kind}"
     started = mlflow.start_run(
-        experiment_id=_experiment(client, data.name), run_name=name, nested=True, tags=_tags(app, kind)
+        experiment_id=_experiment(client, data.name), run_name=name, nested=True, tags=_tags(app.name, kind)
     )
     status = "FAILED"
     try:
@@ -284,7 +286,7 @@ class Saved:
     label: str
     """What a person calls it: the registered name and version, the run, or the path."""
     data: str
-    classes: tuple[str, ...]
+    outputs: tuple[str, ...]
     settings: Mapping[str, Any]
 
 
@@ -307,7 +309,7 @@ def load(app: str, which: str | None) -> Saved:
         model = mlflow.tensorflow.load_model(uri, keras_model_kwargs={"compile": False})
     except (MlflowException, OSError, ValueError) as error:
         raise UserError(f"--model {label}: this model cannot be read ({_reason(error)})") from error
-    return Saved(model, label, metadata["data"], tuple(metadata["classes"]), metadata["settings"])
+    return Saved(model, label, metadata["data"], tuple(metadata["outputs"]), metadata["settings"])
 
 
 def _find(client: mlflow.MlflowClient, app: str, which: str | None) -> tuple[str, str]:

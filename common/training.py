@@ -3,21 +3,19 @@
 import resource
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import numpy as np
 
-from common import metrics, report, tracking
+from common import tracking
 from common.app import App, Array, Config, Data, Pair
+from common.tasks import Trained
 
 STEPS_PER_EXECUTION = 32
 """Batches that run in one call from Python."""
-
-OBJECTIVE = "best_val_accuracy"
-"""The figure that makes a champion and that a search raises: measured on the validation set, in the best epoch."""
 
 PREDICTION_BATCH = 1000
 """Examples that are evaluated at a time."""
@@ -41,23 +39,23 @@ def train(app: App, config: Config) -> Result:
         UserError: where the data cannot be had or the store cannot be written.
     """
     data = app.load_data(config)
-    with tracking.run(app.name, "train", config, data) as run:
+    with tracking.run(app, "train", config, data) as run:
         model, history, measured = _fit_and_measure(app, config, data, run)
-        probabilities = model.predict(data.test[0], batch_size=PREDICTION_BATCH, verbose=0)
-        test = metrics.classification(data.test[1], probabilities)
-        measured |= {f"test_{name}": value for name, value in test.items()}
+        predictions = model.predict(data.test[0], batch_size=PREDICTION_BATCH, verbose=0)
+        measured |= _prefixed("test", app.task.measure(data.test[1], predictions))
         run.log_metrics(measured, step=len(history["loss"]))
-        report.classification(run, model, data, history, int(measured["best_epoch"]), probabilities)
-        version = run.log_model(model, measured, OBJECTIVE)
-    return Result(data.name, measured, len(data.test[0]), run.id, version)
+        for name, figure in app.task.pictures(Trained(model, data, history, int(measured["best_epoch"]), predictions)):
+            run.log_figure(figure, name)
+        version = run.log_model(model, measured)
+    return Result(data.name, measured, len(data.test[1]), run.id, version)
 
 
 def trial(app: App, config: Config, data: Data) -> dict[str, float]:
     """Train the app's network as one trial of a search: recorded, but neither tested, drawn nor registered.
 
-    Gives what was measured; a search raises `OBJECTIVE`.
+    Gives what was measured; a search goes by the best epoch's value of the task's objective.
     """
-    with tracking.run(app.name, "trial", config, data) as run:
+    with tracking.run(app, "trial", config, data) as run:
         _, history, measured = _fit_and_measure(app, config, data, run)
         run.log_metrics(measured, step=len(history["loss"]))
     return measured
@@ -73,7 +71,7 @@ def _fit_and_measure(
     history = fit(model, data, config, [tracking.EpochLogger(run)]).history
     wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
     best = int(np.argmin(history["val_loss"]))
-    examples = len(history["loss"]) * data.steps(config.batch_size) * min(config.batch_size, len(data.train[0]))
+    examples = len(history["loss"]) * data.steps(config.batch_size) * min(config.batch_size, len(data.train[1]))
     measured = {
         "best_epoch": best + 1,
         **{f"best_{name}": values[best] for name, values in history.items()},
@@ -93,20 +91,27 @@ def baseline(app: App, config: Config) -> Result:
     """
     data = app.load_data(config)
     estimator = app.baseline(config, data)
-    with tracking.run(app.name, "baseline", config, data) as run:
+    with tracking.run(app, "baseline", config, data) as run:
         wall, cpu = time.perf_counter(), cpu_seconds()
         estimator.fit(*data.train)
         wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
-        validation = metrics.classification(data.validation[1], estimator.predict_proba(data.validation[0]))
-        test = metrics.classification(data.test[1], estimator.predict_proba(data.test[0]))
         measured = {
-            OBJECTIVE: validation["accuracy"],
-            **{f"test_{name}": value for name, value in test.items()},
+            **_prefixed("best_val", _measure(app, estimator, data.validation)),
+            **_prefixed("test", _measure(app, estimator, data.test)),
             "train_seconds": wall,
             "train_cpu_seconds": cpu,
         }
         run.log_metrics(measured)
-    return Result(data.name, measured, len(data.test[0]), run.id)
+    return Result(data.name, measured, len(data.test[1]), run.id)
+
+
+def _measure(app: App, estimator: Any, part: Pair) -> dict[str, float]:
+    inputs, targets = part
+    return app.task.measure(targets, app.task.predict(estimator, inputs))
+
+
+def _prefixed(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}_{name}": value for name, value in figures.items()}
 
 
 def evaluate(app: App, which: str | None) -> tuple[str, Result]:
@@ -117,10 +122,9 @@ def evaluate(app: App, which: str | None) -> tuple[str, Result]:
     """
     saved = tracking.load(app.name, which)
     data = app.load_data(app.config.restore(saved.settings))
-    probabilities = saved.model.predict(data.test[0], batch_size=PREDICTION_BATCH, verbose=0)
-    figures = metrics.classification(data.test[1], probabilities)
-    measured = {f"test_{name}": value for name, value in figures.items()}
-    return saved.label, Result(data.name, measured, len(data.test[0]))
+    predictions = saved.model.predict(data.test[0], batch_size=PREDICTION_BATCH, verbose=0)
+    measured = _prefixed("test", app.task.measure(data.test[1], predictions))
+    return saved.label, Result(data.name, measured, len(data.test[1]))
 
 
 def cpu_seconds() -> float:
@@ -151,7 +155,7 @@ class Batches(keras.callbacks.Callback):
 
     def order(self) -> Array:
         """The order of the epoch that runs."""
-        return epoch_order(self.seed, self.epoch, len(self.pair[0]), self.batch_size)
+        return epoch_order(self.seed, self.epoch, len(self.pair[1]), self.batch_size)
 
     def dataset(self) -> Any:
         """What `fit` iterates once an epoch: a `tf.data.Dataset` on TensorFlow, a `PyDataset` elsewhere.
@@ -162,7 +166,7 @@ class Batches(keras.callbacks.Callback):
             return _GatheredBatches(self)
         import tensorflow as tf
 
-        inputs, targets = (tf.constant(part) for part in self.pair)
+        pair = keras.tree.map_structure(tf.constant, self.pair)
         steps, batch = self.order().shape
 
         def rows(_: Any) -> Any:
@@ -170,7 +174,7 @@ class Batches(keras.callbacks.Callback):
             return tf.data.Dataset.from_tensor_slices(order)
 
         def gather(indices: Any) -> Any:
-            return tf.gather(inputs, indices), tf.gather(targets, indices)
+            return keras.tree.map_structure(lambda part: tf.gather(part, indices), pair)
 
         dataset = tf.data.Dataset.range(1).flat_map(rows).map(gather).prefetch(2)
         return dataset.apply(tf.data.experimental.assert_cardinality(steps))
@@ -187,8 +191,10 @@ class _GatheredBatches(keras.utils.PyDataset):
     def __len__(self) -> int:
         return len(self.order)
 
-    def __getitem__(self, index: int) -> tuple[Array, Array]:
-        return self.batches.pair[0][self.order[index]], self.batches.pair[1][self.order[index]]
+    def __getitem__(self, index: int) -> Pair:
+        indices = self.order[index]
+        pair: Pair = keras.tree.map_structure(lambda part: part[indices], self.batches.pair)
+        return pair
 
     def on_epoch_begin(self) -> None:
         self.order = self.batches.order()

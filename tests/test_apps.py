@@ -57,7 +57,7 @@ def test_predict_answers_on_the_terminal_and_in_a_table(trained: Trained, digits
     assert f"10 predictions of {trained.app}-mnist version 1 in {table}" in result.stdout
     with table.open() as file:
         rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["input", "class", *"0123456789"]
+    assert list(rows[0]) == ["input", "class", "probability", *"0123456789"]
     assert len(rows) == 10
     for row in rows:
         assert max("0123456789", key=lambda name: float(row[name])) == row["class"]
@@ -78,10 +78,8 @@ def test_the_saved_model_loads_in_a_fresh_process_away_from_the_project(trained:
     assert result.returncode == 0, result.stderr
     trained("predict", str(tmp_path / "x.npy"), "--output", str(tmp_path / "y.json"))
     entries = json.loads((tmp_path / "y.json").read_text())
-    for entry in entries:
-        assert list(entry) == ["input", "class", "probabilities"]
-        assert max(entry["probabilities"], key=entry["probabilities"].__getitem__) == entry["class"]
-    expected = [list(entry["probabilities"].values()) for entry in entries]
+    expected = [[entry[digit] for digit in "0123456789"] for entry in entries]
+    assert [entry["class"] for entry in entries] == [str(np.argmax(row)) for row in expected]
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=1e-5)
 
 

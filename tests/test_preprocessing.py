@@ -3,11 +3,12 @@
 import re
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from common import datasets, preprocessing
+from common import datasets, preprocessing, tracking
 from common.app import Array
 from common.errors import UserError
 
@@ -35,6 +36,11 @@ def test_the_split_is_stratified_disjoint_complete_and_drawn_from_the_seed(mnist
     assert data.test is mnist.test
 
 
+def read(paths: list[Path], data: str = "mnist") -> tuple[list[str], Array]:
+    saved = tracking.Saved(keras.Model(), "", data, (), {})
+    return preprocessing.read_pictures([str(path) for path in paths], saved)
+
+
 def on_paper(
     digit: Array, size: tuple[int, int], ink: tuple[int, int, int], paper: tuple[int, int, int]
 ) -> Image.Image:
@@ -60,7 +66,7 @@ def test_a_digit_on_paper_comes_back_as_mnist_had_it(
     digits = mnist.test[0][:50]
     for index, digit in enumerate(digits):
         on_paper(digit, size, ink, paper).save(tmp_path / f"{index:02}.png")
-    names, pictures = preprocessing.read_pictures([tmp_path], "mnist")
+    names, pictures = read([tmp_path])
     assert [Path(name).name for name in names] == [f"{index:02}.png" for index in range(50)]
     assert pictures.shape == (50, 28, 28)
     assert pictures.dtype == np.uint8
@@ -73,7 +79,7 @@ def test_a_digit_on_paper_comes_back_as_mnist_had_it(
 def test_pictures_in_mnists_own_format_stay_as_they_are(mnist: datasets.Raw, tmp_path: Path) -> None:
     np.save(tmp_path / "bytes.npy", mnist.test[0][:20])
     np.save(tmp_path / "shares.npy", mnist.test[0][:20, :, :, None] / 255)
-    names, pictures = preprocessing.read_pictures([tmp_path / "bytes.npy", tmp_path / "shares.npy"], "mnist")
+    names, pictures = read([tmp_path / "bytes.npy", tmp_path / "shares.npy"])
     assert names[:2] == [f"{tmp_path}/bytes.npy[0]", f"{tmp_path}/bytes.npy[1]"]
     np.testing.assert_array_equal(pictures[:20], mnist.test[0][:20])
     np.testing.assert_allclose(pictures[20:], mnist.test[0][:20], atol=1)
@@ -91,7 +97,7 @@ def test_transparent_grey_palette_and_rotated_pictures_are_read(mnist: datasets.
     orientation[0x0112] = 6  # the camera was held upright: turn by 90 degrees
     paper.rotate(90, expand=True).save(tmp_path / "phone.png", exif=orientation)
     for name in ("transparent.png", "grey.png", "palette.gif", "phone.png"):
-        picture = preprocessing.read_pictures([tmp_path / name], "mnist")[1][0]
+        picture = read([tmp_path / name])[1][0]
         np.testing.assert_allclose(picture, expected, atol=25, err_msg=name)
 
 
@@ -99,7 +105,7 @@ def test_clothes_fill_the_picture(tmp_path: Path) -> None:
     coat = Image.new("L", (300, 300), 255)
     coat.paste(40, (100, 50, 200, 250))
     coat.save(tmp_path / "coat.png")
-    picture = preprocessing.read_pictures([tmp_path / "coat.png"], "fashion_mnist")[1][0]
+    picture = read([tmp_path / "coat.png"], "fashion_mnist")[1][0]
     rows, columns = np.flatnonzero(picture.any(axis=1)), np.flatnonzero(picture.any(axis=0))
     assert (rows[0], rows[-1]) == (0, 27)
     assert (columns[0], columns[-1]) == (7, 20)
@@ -123,22 +129,22 @@ def test_what_is_no_picture_is_named(name: str, content: bytes | str | None, wor
     if isinstance(content, bytes):
         (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=f"{re.escape(name)}: {words}"):
-        preprocessing.read_pictures([tmp_path / name], "mnist")
+        read([tmp_path / name])
 
 
 def test_a_blank_picture_an_empty_folder_and_other_arrays_are_named(tmp_path: Path) -> None:
     Image.new("RGB", (50, 50), (250, 250, 250)).save(tmp_path / "blank.png")
     with pytest.raises(UserError, match="blank"):
-        preprocessing.read_pictures([tmp_path / "blank.png"], "mnist")
+        read([tmp_path / "blank.png"])
     (tmp_path / "folder").mkdir()
     with pytest.raises(UserError, match="no pictures"):
-        preprocessing.read_pictures([tmp_path / "folder"], "mnist")
+        read([tmp_path / "folder"])
     np.save(tmp_path / "table.npy", np.zeros((3, 4, 5, 6)))
     with pytest.raises(UserError, match="shape"):
-        preprocessing.read_pictures([tmp_path / "table.npy"], "mnist")
+        read([tmp_path / "table.npy"])
     np.save(tmp_path / "pickle.npy", np.array([{}], dtype=object), allow_pickle=True)
     with pytest.raises(UserError, match="not an array"):
-        preprocessing.read_pictures([tmp_path / "pickle.npy"], "mnist")
+        read([tmp_path / "pickle.npy"])
     np.save(tmp_path / "nan.npy", np.full((1, 9, 9), np.nan))
     with pytest.raises(UserError, match="nan"):
-        preprocessing.read_pictures([tmp_path / "nan.npy"], "mnist")
+        read([tmp_path / "nan.npy"])

@@ -1,5 +1,6 @@
 """The order of examples, the way they reach the network, the weights that are kept, and repeatability."""
 
+import dataclasses
 import itertools
 
 import keras
@@ -140,7 +141,7 @@ def test_a_network_learns_real_digits_and_is_measured_once_on_the_test_set(tiny_
         model.predict = counted
         return model
 
-    app = App(tiny_app.config, tiny_app.load_data, build, tiny_app.read_inputs, tiny_app.baseline)
+    app = dataclasses.replace(tiny_app, build_model=build)
     result = training.train(app, MnistMlp(hidden=(64,), epochs=8, batch_size=64, dropout=0.0, input_dropout=0.0))
     assert result.metrics["test_accuracy"] > 0.8
     assert reads.count(512) == 1

@@ -53,8 +53,8 @@ def run(app: App, space: Space, search: Search) -> None:
         def run_trial(self, trial: Any, *_arguments: Any, **_options: Any) -> dict[str, float]:
             return training.trial(app, space(trial.hyperparameters), data)
 
-    with tracking.run(app.name, "search", search, data), tempfile.TemporaryDirectory() as folder:
-        objective = keras_tuner.Objective(training.OBJECTIVE, "max")
+    with tracking.run(app, "search", search, data), tempfile.TemporaryDirectory() as folder:
+        objective = keras_tuner.Objective(f"best_{app.task.objective}", app.task.direction)
         # KerasTuner takes the seed 0 for none.
         tuner = Tuner(objective=objective, max_trials=search.trials, seed=search.seed + 1, directory=folder)
         tuner.search()
@@ -64,9 +64,9 @@ def run(app: App, space: Space, search: Search) -> None:
 
 def _show(app: App, trials: list[tuple[float, Config]]) -> None:
     """The best trials, and the command that trains with the first one's settings."""
-    table = Table("validation accuracy", "settings that differ from the defaults")
+    table = Table(f"best {app.task.objective}", "settings that differ from the defaults")
     for score, config in trials:
-        table.add_row(f"{100 * score:.2f} %", _flags(app, config))
+        table.add_row(f"{score:.4g}", _flags(app, config))
     Console().print(table)
     print(f"next: python -m apps.{app.name} train {_flags(app, trials[0][1])}")
 
