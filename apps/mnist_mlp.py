@@ -12,7 +12,7 @@ from typing import Literal
 import keras
 
 from common import activations, baselines, cli, datasets, initializers, losses, optimizers, preprocessing, tasks
-from common.app import App, Config, Count, Data, Fraction, NotNegative, Positive
+from common.app import App, Config, Count, Data, Fraction, NotNegative, Positive, Share
 from common.choices import Activation, Initializer, Loss, Schedule
 
 
@@ -43,6 +43,7 @@ class MnistMlp(Config):
 
     epochs: Count = 25
     batch_size: Count = 256
+    validation: Share = 0.05
     learning_rate: Positive = 0.004
     schedule: Schedule = "cosine"
 

@@ -46,7 +46,7 @@ def trainer(app: App, config: Config, xla: bool) -> Callable[[], None]:
             contextlib.redirect_stdout(io.StringIO()),
             mock.patch.object(training, "compile_with_xla", return_value=xla),
         ):
-            training.fit(model, data, config)
+            training.fit(model, data, config, app.task)
 
     train()
     return train

@@ -47,7 +47,7 @@ class Config:
     validation: Share = 0.1
     """Share of the training set that is kept apart to choose the best epoch and the champion."""
     patience: Count = 10
-    """Epochs without a better validation loss after which training stops; the best epoch's weights are kept."""
+    """Epochs without a better validation figure after which training stops; the best epoch's weights are kept."""
     optimizer: Optimizer = "adam"
     """Rule that turns gradients into steps."""
     learning_rate: Positive = 0.001

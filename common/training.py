@@ -12,7 +12,7 @@ import numpy as np
 
 from common import tracking
 from common.app import App, Array, Config, Data, Pair
-from common.tasks import Trained
+from common.tasks import Task, Trained
 
 STEPS_PER_EXECUTION = 32
 """Batches that run in one call from Python."""
@@ -68,9 +68,9 @@ def _fit_and_measure(
     keras.utils.set_random_seed(config.seed)
     model = app.build_model(config, data)
     wall, cpu = time.perf_counter(), cpu_seconds()
-    history = fit(model, data, config, [tracking.EpochLogger(run)]).history
+    history = fit(model, data, config, app.task, [tracking.EpochLogger(run)]).history
     wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
-    best = int(np.argmin(history["val_loss"]))
+    best = best_epoch(history, app.task)
     examples = len(history["loss"]) * data.steps(config.batch_size) * min(config.batch_size, len(data.train[1]))
     measured = {
         "best_epoch": best + 1,
@@ -201,14 +201,16 @@ class _GatheredBatches(keras.utils.PyDataset):
 
 
 def fit(
-    model: keras.Model, data: Data, config: Config, callbacks: Sequence[keras.callbacks.Callback] = ()
+    model: keras.Model, data: Data, config: Config, task: Task, callbacks: Sequence[keras.callbacks.Callback] = ()
 ) -> keras.callbacks.History:
-    """Train `model` in place and leave it with the weights of its best epoch by validation loss."""
+    """Train `model` in place and leave it with the weights of its best epoch by the task's objective."""
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = compile_with_xla(model)
     model.steps_per_execution = STEPS_PER_EXECUTION
     batches = Batches(data.train, config.batch_size, config.seed)
-    stopping = keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)
+    stopping = keras.callbacks.EarlyStopping(
+        task.objective, mode=task.direction, patience=config.patience, restore_best_weights=True
+    )
     return model.fit(
         batches.dataset(),
         epochs=config.epochs,
@@ -218,6 +220,12 @@ def fit(
         callbacks=[batches, *callbacks, stopping],
         verbose=1 if sys.stdout.isatty() else 2,  # a bar that moves, or in a log file a line an epoch
     )
+
+
+def best_epoch(history: Mapping[str, Sequence[float]], task: Task) -> int:
+    """Position, from 0, of the first epoch with the best value of the task's objective: the one that `fit` keeps."""
+    values = history[task.objective]
+    return int(np.argmax(values) if task.direction == "max" else np.argmin(values))
 
 
 def compile_with_xla(model: keras.Model) -> bool:

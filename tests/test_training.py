@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from apps.mnist_mlp import MnistMlp, build_model
-from common import datasets, layers, training
+from common import datasets, layers, tasks, training
 from common.app import App, Array
 from common.training import Batches, epoch_order
 from tests.conftest import few, load_app
@@ -67,7 +67,7 @@ def test_fit_itself_runs_whole_epochs_in_that_order(mnist: datasets.Raw) -> None
     model.compile("sgd", "mse")
     model.optimizer.learning_rate = 1e-6  # just enough for every epoch to be the best so far
     pairs = (numbered, numbered)
-    training.fit(model, type(data)("n", "", pairs, pairs, pairs), config)
+    training.fit(model, type(data)("n", "", pairs, pairs, pairs), config, tasks.Regression())
     expected = np.float32(0)
     for epoch in range(3):
         for batch in epoch_order(2, epoch, 100, 40):
@@ -75,16 +75,18 @@ def test_fit_itself_runs_whole_epochs_in_that_order(mnist: datasets.Raw) -> None
     assert float(model.layers[0].sum) == pytest.approx(expected)
 
 
-def test_the_weights_of_the_best_epoch_by_validation_are_kept(mnist: datasets.Raw) -> None:
+@pytest.mark.parametrize("task", [tasks.Classification(), tasks.Regression()])
+def test_the_weights_of_the_best_epoch_by_the_tasks_objective_are_kept(task: tasks.Task, mnist: datasets.Raw) -> None:
     data = few(mnist, train=256)
     config = MnistMlp(hidden=(32,), epochs=12, patience=3, learning_rate=0.3, schedule="constant", dropout=0.0)
     keras.utils.set_random_seed(0)
     model = build_model(config, data)
-    history = training.fit(model, data, config).history
-    best = int(np.argmin(history["val_loss"]))
-    assert len(history["val_loss"]) == best + 1 + 3 < 12  # stopped early, after three epochs without a better one
-    loss = model.evaluate(*data.validation, batch_size=512, verbose=0, return_dict=True)["loss"]
-    assert loss == pytest.approx(history["val_loss"][best], rel=1e-5)
+    history = training.fit(model, data, config, task).history
+    values = history[task.objective]
+    best = values.index({"min": min, "max": max}[task.direction](values))
+    assert len(values) == best + 1 + 3 < 12  # stopped early, after three epochs without a better one
+    measured = model.evaluate(*data.validation, batch_size=512, verbose=0, return_dict=True)
+    assert measured[task.objective.removeprefix("val_")] == pytest.approx(values[best], rel=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -104,7 +106,7 @@ def test_one_seed_gives_the_same_numbers_twice_and_another_others(
         config = app.config(epochs=2, seed=seed, **settings)  # type: ignore[arg-type]
         keras.utils.set_random_seed(config.seed)
         model = app.build_model(config, data)
-        training.fit(model, data, config)
+        training.fit(model, data, config, app.task)
         return np.concatenate([np.ravel(weight) for weight in model.get_weights()])
 
     first = weights(0)
