@@ -48,6 +48,16 @@ def assert_user_error(result: "subprocess.CompletedProcess[str]", *words: str) -
         assert word in lines[0]
 
 
+@pytest.hookimpl(tryfirst=True)  # before the plugin that reads the mark
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of one trained model in one process, so that it is trained once."""
+    for item in items:
+        if isinstance(item, pytest.Function):
+            app = item.callspec.params.get("trained") if hasattr(item, "callspec") else None
+            if app or "trained_mlp" in item.fixturenames:
+                item.add_marker(pytest.mark.xdist_group(app or "trained_mlp"))
+
+
 @pytest.fixture
 def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An empty MLflow store for one test, in this process and in those it starts."""
