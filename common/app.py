@@ -3,10 +3,10 @@
 import inspect
 import operator
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
@@ -16,9 +16,10 @@ from common.errors import UserError
 
 if TYPE_CHECKING:
     import keras
+    import pandas as pd
     from _typeshed import DataclassInstance
 
-    from common.tasks import Task
+    from common.tasks import Task, Trained
     from common.tracking import Saved
 
 Count = Annotated[int, Ge(1)]
@@ -47,7 +48,9 @@ class Config:
     validation: Share = 0.1
     """Share of the training set that is kept apart to choose the best epoch and the champion."""
     patience: Count = 10
-    """Epochs without a better validation figure after which training stops; the best epoch's weights are kept."""
+    """Epochs without a better validation figure, or training loss to keep the last, after which training stops."""
+    keep: Literal["best", "last"] = "best"
+    """Weights that training ends with: the best epoch's by validation, or the last one's, for an optimum."""
     optimizer: Optimizer = "adam"
     """Rule that turns gradients into steps."""
     learning_rate: Positive = 0.001
@@ -138,6 +141,8 @@ class App:
     """(settings, data) to an unfitted scikit-learn estimator that the network has to beat."""
     task: "Task"
     """How the network's answers are compared, measured, drawn and written down."""
+    tables: Callable[["Trained"], Iterable[tuple[str, "pd.DataFrame"]]] = lambda _trained: ()
+    """What can be read off a trained network, name by name: shown by `train`, and kept with the run."""
 
     @property
     def name(self) -> str:

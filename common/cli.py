@@ -1,6 +1,7 @@
 """The command line of an app, built from its settings: train, evaluate, predict, baseline."""
 
 import contextlib
+import dataclasses
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from common.training import Result
 
 # Training and all that it imports take seconds to load, so each command imports what it needs once it is sure to run.
+
+SHOWN = 30
+"""Rows of a table that are shown on the terminal."""
 
 Model = Annotated[str | None, tyro.conf.arg(metavar="RUN|NAME@ALIAS|PATH")]
 
@@ -141,6 +145,9 @@ def _summarise(app: App, result: "Result") -> None:
         following += [f"{_python()} -m apps.{app.name} predict FILE...", f"{_python()} -m tuning.{app.name}"]
     rows |= {"run": str(result.run_id), "recorded in": tracking.place(), "next": "\n".join(following)}
     Console().print(_table(rows))
+    for name, frame in result.tables.items():
+        # As many rows as fit on a screen; all of them are in the run's artifacts.
+        Console().print(_sheet(frame.head(SHOWN), f"{name}, {min(SHOWN, len(frame))} of {len(frame):,}"))
 
 
 def _python() -> str:
@@ -156,6 +163,13 @@ def _table(rows: dict[str, str]) -> Table:
     return table
 
 
+def _sheet(frame: "pd.DataFrame", title: str) -> Table:
+    table = Table(*frame.columns, title=title, title_justify="left")
+    for row in frame.itertuples(index=False):
+        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
+    return table
+
+
 def _predict(app: App, files: tuple[str, ...], which: str | None, output: Path | None) -> None:
     if not files:
         raise UserError(f"predict needs files; see python -m apps.{app.name} predict --help")
@@ -167,17 +181,15 @@ def _predict(app: App, files: tuple[str, ...], which: str | None, output: Path |
 
     saved = tracking.load(app.name, which)
     names, inputs = app.read_inputs(files, saved)
-    answers = app.task.answers(saved.model.predict(inputs, verbose=0), saved.outputs)
+    task = dataclasses.replace(app.task, **saved.task)
+    answers = task.answers(saved.model.predict(inputs, verbose=0), saved.outputs)
     answers.insert(0, "input", names)
     if output:
         _write(output, answers)
         print(f"{len(names)} predictions of {saved.label} in {output}")
         return
     shown = answers.drop(columns=list(saved.outputs)) if "class" in answers else answers
-    table = Table(*shown.columns, title=saved.label, title_justify="left")
-    for row in shown.itertuples(index=False):
-        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
-    Console().print(table)
+    Console().print(_sheet(shown, saved.label))
 
 
 def _write(output: Path, answers: "pd.DataFrame") -> None:

@@ -174,3 +174,25 @@ class AffineDistortion(keras.layers.Layer):
             "shearing": self.shearing,
             "seed": self.seed,
         }
+
+
+@keras.saving.register_keras_serializable("common")
+class FillMissing(keras.layers.Layer):
+    """Puts a value in the place of NaN, and adds for some columns whether it did.
+
+    `values` has the value of each column, `flagged` the columns that are told of. Takes (batch, columns), gives
+    (batch, columns + flagged), the flags last, 1 where a number was missing.
+    """
+
+    def __init__(self, values: Sequence[float], flagged: Sequence[int] = (), **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.values, self.flagged = list(values), list(flagged)
+
+    def call(self, inputs: Any) -> Any:
+        missing = ops.isnan(inputs)
+        filled = ops.where(missing, ops.cast(self.values, inputs.dtype), inputs)
+        flags = [ops.cast(missing[:, column : column + 1], inputs.dtype) for column in self.flagged]
+        return ops.concatenate([filled, *flags], axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"values": self.values, "flagged": self.flagged}

@@ -1,5 +1,6 @@
 """Losses on integer class labels, by the name that a user gives them."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -55,3 +56,23 @@ def build(name: Loss) -> keras.losses.Loss:
             return OneHot("mean_absolute_error")
         case "hinge":
             return OneHot("categorical_hinge")
+
+
+@keras.saving.register_keras_serializable("common")
+class ClassWeighted(keras.losses.Loss):
+    """Cross-entropy in which the examples of a class weigh as `weights` (classes,) says; mean over all examples.
+
+    `y_true` is (batch,) integer labels, `y_pred` (batch, classes) probabilities.
+    """
+
+    def __init__(self, weights: Sequence[float], name: str = "class_weighted", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.weights = list(weights)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        weights = ops.take(ops.cast(self.weights, y_pred.dtype), labels)
+        return weights * ops.sparse_categorical_crossentropy(labels, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"weights": self.weights}

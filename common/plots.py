@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 from matplotlib.figure import Figure
+from sklearn.calibration import CalibrationDisplay
+from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, precision_score, recall_score
 
 from common.app import Array
 
@@ -41,6 +43,26 @@ def confusion_matrix(counts: Array, classes: Sequence[str]) -> Figure:
     axes.set_xticks(range(len(classes)), classes, rotation=rotation)
     axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="predicted", ylabel="true", title=f"{counts.sum():,} test examples")
+    return figure
+
+
+def decision(labels: Array, probabilities: Array, threshold: float, positive: str) -> Figure:
+    """ROC, precision-recall and calibration of the class `positive`, 1 in `labels`, with its decision threshold."""
+    figure = Figure(figsize=(15, 4.5), layout="constrained")
+    roc, precision_recall, calibration = figure.subplots(1, 3)
+    RocCurveDisplay.from_predictions(labels, probabilities, ax=roc, plot_chance_level=True)
+    PrecisionRecallDisplay.from_predictions(labels, probabilities, ax=precision_recall, plot_chance_level=True)
+    CalibrationDisplay.from_predictions(labels, probabilities, n_bins=10, strategy="quantile", ax=calibration)
+    predicted = probabilities >= threshold
+    recall = recall_score(labels, predicted)
+    false_alarms = predicted[labels == 0].mean()
+    mark = {"marker": "o", "color": "black", "zorder": 3, "label": f"threshold {threshold:.3f}"}
+    roc.scatter(false_alarms, recall, **mark)
+    precision_recall.scatter(recall, precision_score(labels, predicted, zero_division=0), **mark)
+    calibration.axvline(threshold, color="black", linestyle=":", label=mark["label"])
+    for axes, title in zip(figure.axes, ("ROC", "precision and recall", "calibration"), strict=True):
+        axes.set_title(f"{positive}: {title}")
+        axes.legend()
     return figure
 
 

@@ -18,13 +18,19 @@ FILTERS = 64
 """First-layer filters that are shown, at most."""
 
 
-def classification(trained: Trained) -> Iterator[tuple[str, Figure]]:
-    """Learning curves, confusion matrix, and for pictures the worst mistakes and the first layer's filters."""
+def classification(trained: Trained, decided: Array, threshold: float | None) -> Iterator[tuple[str, Figure]]:
+    """Learning curves, the confusion matrix of the labels `decided` on, and what else the classes and inputs allow.
+
+    With a decision threshold between two classes their ROC, precision-recall and calibration curves; for pictures the
+    worst mistakes and the first layer's filters.
+    """
     data, probabilities = trained.data, trained.predictions
     yield "learning_curves", plots.learning_curves(trained.history, trained.best_epoch)
     inputs, labels = data.test
-    counts = confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(len(data.outputs)))
+    counts = confusion_matrix(labels, decided, labels=range(len(data.outputs)))
     yield "confusion_matrix", plots.confusion_matrix(counts, data.outputs)
+    if threshold is not None:
+        yield "decision", plots.decision(labels, probabilities[:, 1], threshold, data.outputs[1])
     if isinstance(inputs, dict) or inputs.ndim < 3:
         return
     worst = worst_mistakes(labels, probabilities)

@@ -4,9 +4,11 @@ Apps import this file, and `--help` must answer at once: what takes long to impo
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+import numpy as np
 
 from common.app import Array, Data
 
@@ -30,17 +32,22 @@ class Trained:
     """The network's outputs for the test set."""
 
 
+@dataclass(frozen=True)
 class Task(ABC):
-    """How the answers of a network are judged."""
+    """How the answers of a network are judged; its fields are kept with a saved model."""
 
-    objective: str
+    objective: ClassVar[str]
     """The validation figure by which the best epoch, the champion and the best trial are chosen."""
-    direction: Literal["min", "max"]
+    direction: ClassVar[Literal["min", "max"]]
     """Which values of it are better."""
 
     @abstractmethod
     def predict(self, estimator: Any, inputs: Any) -> Array:
         """The outputs of a fitted scikit-learn estimator, in the form of the network's."""
+
+    def settle(self, _targets: Array, _predict: Callable[[], Array]) -> Self:
+        """The task with what is chosen on the validation set, whose outputs `_predict` gives; by default nothing is."""
+        return self
 
     @abstractmethod
     def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
@@ -59,11 +66,30 @@ class Task(ABC):
         """What is written down for `predictions`, a row an example; the columns called as `outputs` are details."""
 
 
+@dataclass(frozen=True)
 class Classification(Task):
     """One of several classes: the network puts out probabilities (examples, classes), targets are integer labels."""
 
+    choose_threshold: bool = False
+    """Whether, of two classes, the second is answered from a probability on that gives it the best F1 on validation."""
+    threshold: float | None = None
+    """That probability, once it is chosen; the likelier class is answered where there is none."""
+
     objective = "val_accuracy"
     direction = "max"
+
+    def settle(self, targets: Array, predict: Callable[[], Array]) -> Self:
+        from common import metrics
+
+        if not self.choose_threshold or (probabilities := predict()).shape[1] != 2:
+            return self
+        return replace(self, threshold=metrics.best_threshold(targets, probabilities[:, 1]))
+
+    def decide(self, probabilities: Array) -> Array:
+        """The labels that are answered, (examples,)."""
+        if self.threshold is None:
+            return probabilities.argmax(axis=1)
+        return (probabilities[:, 1] >= self.threshold).astype(int)
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         return estimator.predict_proba(inputs)
@@ -71,28 +97,38 @@ class Classification(Task):
     def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
         from common import metrics
 
-        return metrics.classification(targets, predictions)
+        figures = metrics.classification(targets, predictions, self.decide(predictions))
+        if self.threshold is not None:
+            figures |= metrics.binary(targets, predictions[:, 1], self.threshold)
+        return figures
 
     def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
         low, high = (100 * figures[f"test_error_{side}"] for side in ("low", "high"))
-        return {
+        words = {
             "test accuracy": f"{100 * figures['test_accuracy']:.2f} % of {examples:,} examples",
             "test error": f"{100 * figures['test_error']:.2f} %, 95 % interval {low:.2f} to {high:.2f} %",
         }
+        if "test_threshold" in figures:
+            names = {"precision": "precision", "recall": "recall", "f1": "F1", "roc_auc": "area under the ROC curve"}
+            said = ", ".join(f"{word} {figures[f'test_{name}']:.4f}" for name, word in names.items())
+            words["test of class 2"] = f"from probability {figures['test_threshold']:.4f} on: {said}"
+        return words
 
     def pictures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
         from common import report
 
-        return report.classification(trained)
+        return report.classification(trained, self.decide(trained.predictions), self.threshold)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
         import pandas as pd
 
-        best = predictions.argmax(axis=1)
-        said = {"class": [outputs[index] for index in best], "probability": predictions.max(axis=1)}
+        labels = self.decide(predictions)
+        probability = predictions[np.arange(len(labels)), labels]
+        said = {"class": [outputs[label] for label in labels], "probability": probability}
         return pd.DataFrame(said | dict(zip(outputs, predictions.T, strict=True)))
 
 
+@dataclass(frozen=True)
 class Regression(Task):
     """Quantities: the network puts out numbers (examples, quantities), as the targets are."""
 
@@ -100,7 +136,8 @@ class Regression(Task):
     direction = "min"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
-        return estimator.predict(inputs)
+        predictions: Array = estimator.predict(inputs)
+        return predictions.reshape(len(predictions), -1)
 
     def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
         from common import metrics

@@ -12,6 +12,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +24,7 @@ import keras
 import mlflow
 import mlflow.data.numpy_dataset
 from filelock import FileLock
+from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
@@ -31,9 +33,12 @@ from common.app import App, Data
 from common.errors import UserError
 
 if TYPE_CHECKING:
+    import pandas as pd
     from _typeshed import DataclassInstance
     from matplotlib.figure import Figure
     from mlflow.models.model import ModelInfo
+
+    from common.tasks import Task
 
 Kind = Literal["train", "search", "trial", "baseline"]
 
@@ -134,7 +139,11 @@ class Run:
         """Record a picture, as `name`.png among the run's artifacts."""
         self.client.log_figure(self.id, figure, f"{name}.png")
 
-    def log_model(self, model: keras.Model, metrics: Mapping[str, float]) -> "Version":
+    def log_table(self, table: "pd.DataFrame", name: str) -> None:
+        """Record a table, as `name`.csv among the run's artifacts."""
+        self.client.log_text(self.id, table.to_csv(index=False), f"{name}.csv")
+
+    def log_model(self, model: keras.Model, metrics: Mapping[str, float], task: "Task") -> "Version":
         """Save and register the model; it becomes champion where its task's objective is the best on this data.
 
         The saved model carries its input's signature, an example, this package's code, and what `load` asks for.
@@ -146,6 +155,7 @@ class Run:
             "digest": self.data.digest,
             "outputs": list(self.data.outputs),
             "settings": dataclasses.asdict(self.config),
+            "task": dataclasses.asdict(task),
         }
         keras.utils.disable_interactive_logging()  # MLflow tries the example out, with a progress bar
         info = mlflow.tensorflow.log_model(
@@ -268,14 +278,27 @@ def _git() -> dict[str, str]:
 
 
 class EpochLogger(keras.callbacks.Callback):
-    """Records every epoch's numbers while a model trains."""
+    """Records every epoch's numbers while a model trains; of epochs that take less than a second, several at once.
+
+    A write takes the store longer than such an epoch takes.
+    """
 
     def __init__(self, run: Run) -> None:
         super().__init__()
-        self.run = run
+        self.run, self.pending, self.written = run, list[Metric](), time.monotonic()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.run.log_metrics(logs or {}, step=epoch + 1)
+        now = int(1000 * time.time())
+        self.pending += [Metric(name, float(value), now, epoch + 1) for name, value in (logs or {}).items()]
+        if time.monotonic() - self.written >= 1 or len(self.pending) > 500:  # MLflow takes 1,000 at once
+            self._write()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self._write()
+
+    def _write(self) -> None:
+        self.run.client.log_batch(self.run.id, metrics=self.pending)
+        self.pending, self.written = [], time.monotonic()
 
 
 @dataclass(frozen=True)
@@ -288,6 +311,9 @@ class Saved:
     data: str
     outputs: tuple[str, ...]
     settings: Mapping[str, Any]
+    digest: str = ""
+    task: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What was settled on the validation set: fields of the app's task."""
 
 
 def load(app: str, which: str | None) -> Saved:
@@ -309,7 +335,8 @@ def load(app: str, which: str | None) -> Saved:
         model = mlflow.tensorflow.load_model(uri, keras_model_kwargs={"compile": False})
     except (MlflowException, OSError, ValueError) as error:
         raise UserError(f"--model {label}: this model cannot be read ({_reason(error)})") from error
-    return Saved(model, label, metadata["data"], tuple(metadata["outputs"]), metadata["settings"])
+    outputs, settings = tuple(metadata["outputs"]), metadata["settings"]
+    return Saved(model, label, metadata["data"], outputs, settings, metadata["digest"], metadata["task"])
 
 
 def _find(client: mlflow.MlflowClient, app: str, which: str | None) -> tuple[str, str]:

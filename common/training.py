@@ -1,17 +1,20 @@
 """The one path from settings to a trained, evaluated, recorded model."""
 
+import dataclasses
 import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 
 from common import tracking
-from common.app import App, Array, Config, Data, Pair
+from common.app import App, Array, Config, Data, Inputs, Pair
+from common.errors import UserError
 from common.tasks import Task, Trained
 
 STEPS_PER_EXECUTION = 32
@@ -30,6 +33,7 @@ class Result:
     test_examples: int
     run_id: str | None = None
     version: tracking.Version | None = None
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
 
 
 def train(app: App, config: Config) -> Result:
@@ -41,13 +45,18 @@ def train(app: App, config: Config) -> Result:
     data = app.load_data(config)
     with tracking.run(app, "train", config, data) as run:
         model, history, measured = _fit_and_measure(app, config, data, run)
-        predictions = model.predict(data.test[0], batch_size=PREDICTION_BATCH, verbose=0)
-        measured |= _prefixed("test", app.task.measure(data.test[1], predictions))
+        task = app.task.settle(data.validation[1], lambda: predicted(model, data.validation[0]))
+        predictions = predicted(model, data.test[0])
+        measured |= _prefixed("test", task.measure(data.test[1], predictions))
         run.log_metrics(measured, step=len(history["loss"]))
-        for name, figure in app.task.pictures(Trained(model, data, history, int(measured["best_epoch"]), predictions)):
+        trained = Trained(model, data, history, int(measured["best_epoch"]), predictions)
+        for name, figure in task.pictures(trained):
             run.log_figure(figure, name)
-        version = run.log_model(model, measured)
-    return Result(data.name, measured, len(data.test[1]), run.id, version)
+        tables = dict(app.tables(trained))
+        for name, table in tables.items():
+            run.log_table(table, name)
+        version = run.log_model(model, measured, task)
+    return Result(data.name, measured, len(data.test[1]), run.id, version, tables)
 
 
 def trial(app: App, config: Config, data: Data) -> dict[str, float]:
@@ -70,7 +79,7 @@ def _fit_and_measure(
     wall, cpu = time.perf_counter(), cpu_seconds()
     history = fit(model, data, config, app.task, [tracking.EpochLogger(run)]).history
     wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
-    best = best_epoch(history, app.task)
+    best = best_epoch(history, app.task) if config.keep == "best" else len(history["loss"]) - 1
     examples = len(history["loss"]) * data.steps(config.batch_size) * min(config.batch_size, len(data.train[1]))
     measured = {
         "best_epoch": best + 1,
@@ -95,9 +104,11 @@ def baseline(app: App, config: Config) -> Result:
         wall, cpu = time.perf_counter(), cpu_seconds()
         estimator.fit(*data.train)
         wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
+        validation, test = (app.task.predict(estimator, inputs) for inputs, _ in (data.validation, data.test))
+        task = app.task.settle(data.validation[1], lambda: validation)
         measured = {
-            **_prefixed("best_val", _measure(app, estimator, data.validation)),
-            **_prefixed("test", _measure(app, estimator, data.test)),
+            **_prefixed("best_val", task.measure(data.validation[1], validation)),
+            **_prefixed("test", task.measure(data.test[1], test)),
             "train_seconds": wall,
             "train_cpu_seconds": cpu,
         }
@@ -105,9 +116,10 @@ def baseline(app: App, config: Config) -> Result:
     return Result(data.name, measured, len(data.test[1]), run.id)
 
 
-def _measure(app: App, estimator: Any, part: Pair) -> dict[str, float]:
-    inputs, targets = part
-    return app.task.measure(targets, app.task.predict(estimator, inputs))
+def predicted(model: keras.Model, inputs: Inputs) -> Array:
+    """The network's outputs (examples, …)."""
+    outputs: Array = model.predict(inputs, batch_size=PREDICTION_BATCH, verbose=0)
+    return outputs
 
 
 def _prefixed(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
@@ -118,12 +130,14 @@ def evaluate(app: App, which: str | None) -> tuple[str, Result]:
     """Measure the saved model that `which` names, as `tracking.load` reads it, on the test set; gives its label too.
 
     Raises:
-        UserError: where there is no such model, or its data cannot be had.
+        UserError: where there is no such model, or its data cannot be had or has changed.
     """
     saved = tracking.load(app.name, which)
     data = app.load_data(app.config.restore(saved.settings))
-    predictions = saved.model.predict(data.test[0], batch_size=PREDICTION_BATCH, verbose=0)
-    measured = _prefixed("test", app.task.measure(data.test[1], predictions))
+    if data.digest != saved.digest:
+        raise UserError(f"{data.name} has changed since {saved.label} was trained on it: its test set is another now")
+    task = dataclasses.replace(app.task, **saved.task)
+    measured = _prefixed("test", task.measure(data.test[1], predicted(saved.model, data.test[0])))
     return saved.label, Result(data.name, measured, len(data.test[1]))
 
 
@@ -203,13 +217,17 @@ class _GatheredBatches(keras.utils.PyDataset):
 def fit(
     model: keras.Model, data: Data, config: Config, task: Task, callbacks: Sequence[keras.callbacks.Callback] = ()
 ) -> keras.callbacks.History:
-    """Train `model` in place and leave it with the weights of its best epoch by the task's objective."""
+    """Train `model` in place and leave it with the weights of the epoch that `config.keep` names."""
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = compile_with_xla(model)
     model.steps_per_execution = STEPS_PER_EXECUTION
     batches = Batches(data.train, config.batch_size, config.seed)
+    best = config.keep == "best"
     stopping = keras.callbacks.EarlyStopping(
-        task.objective, mode=task.direction, patience=config.patience, restore_best_weights=True
+        task.objective if best else "loss",
+        mode=task.direction if best else "min",
+        patience=config.patience,
+        restore_best_weights=best,
     )
     return model.fit(
         batches.dataset(),
@@ -236,6 +254,8 @@ def compile_with_xla(model: keras.Model) -> bool:
     """
     import tensorflow as tf
 
+    if any(tensor.dtype == "string" for tensor in model.inputs):
+        return False  # XLA knows numbers only
     if tf.config.list_physical_devices("GPU"):
         return True
     if any("conv" in type(layer).__name__.lower() for layer in model.layers):

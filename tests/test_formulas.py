@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from apps.mnist_mlp import MnistMlp
-from common import activations, datasets, initializers, losses, metrics, optimizers
+from common import activations, constraints, datasets, initializers, layers, losses, metrics, optimizers
 from common.choices import Activation, Initializer, Loss, Schedule
 from tests.conftest import few
 
@@ -112,7 +112,7 @@ def test_two_steps_of_an_optimizer_down_a_slope_of_one(
 def test_classification_metrics_and_wilsons_interval() -> None:
     labels = np.repeat([0, 1], [90, 110])
     probabilities = np.tile([[0.2, 0.6]], (200, 1))  # always the second class; rows need not sum to one
-    measured = metrics.classification(labels, probabilities)
+    measured = metrics.classification(labels, probabilities, probabilities.argmax(axis=1))
     assert measured["accuracy"] == 0.55
     assert measured["error"] == 0.45
     z, n, p = 1.959964, 200, 0.45
@@ -121,3 +121,42 @@ def test_classification_metrics_and_wilsons_interval() -> None:
     assert measured["error_high"] == pytest.approx((centre + half) / (1 + z * z / n), abs=1e-6)
     assert measured["macro_f1"] == pytest.approx((0 + 2 * 110 / (2 * 110 + 90)) / 2)
     assert measured["cross_entropy"] == pytest.approx(-(90 * np.log(0.25) + 110 * np.log(0.75)) / 200, abs=1e-6)
+
+
+def test_metrics_of_the_second_of_two_classes_at_a_threshold() -> None:
+    labels, probabilities = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.4, 0.3, 0.9])
+    measured = metrics.binary(labels, probabilities, 0.25)
+    assert measured["precision"] == pytest.approx(2 / 3)
+    assert measured["recall"] == 1
+    assert measured["f1"] == pytest.approx(0.8)
+    assert measured["roc_auc"] == pytest.approx(5 / 6)
+    assert measured["brier"] == pytest.approx((0.01 + 0.04 + 0.16 + 0.49 + 0.01) / 5)
+
+
+def test_the_best_threshold_is_in_the_middle_of_the_gap_with_the_best_f1() -> None:
+    labels, probabilities = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.4, 0.3, 0.9])
+    assert metrics.best_threshold(labels, probabilities) == pytest.approx(0.25)  # F1 0.8, of 0.35 and 0.65 only 2/3
+    assert metrics.best_threshold(np.array([0, 1]), np.array([0.1, 0.2])) == pytest.approx(0.15)
+    assert metrics.best_threshold(np.array([0, 1]), np.array([0.1, 0.8])) == 0.5
+
+
+def test_class_weighted_cross_entropy_and_its_saving() -> None:
+    loss = keras.losses.deserialize(keras.losses.serialize(losses.ClassWeighted([0.5, 3.0])))
+    y, prediction = np.array([0, 1, 1]), np.array([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]], dtype="float32")
+    expected = -(0.5 * np.log(0.8) + 3 * np.log(0.4) + 3 * np.log(0.9)) / 3
+    assert float(loss(y, prediction)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_soft_threshold_and_the_penalty_whose_step_it_takes() -> None:
+    w = keras.Variable([-3.0, -0.5, 0.0, 0.2, 2.0])
+    np.testing.assert_allclose(np.asarray(constraints.SoftThreshold(0.5)(w)), [-2.5, 0, 0, 0, 1.5])
+    assert float(constraints.ProximalL1L2(2.0, 0.1)(w)) == pytest.approx(
+        2 * 5.7 + 0.1 * (9 + 0.25 + 0.04 + 4), rel=1e-6
+    )
+
+
+def test_missing_numbers_are_filled_and_flagged() -> None:
+    layer = layers.FillMissing([5.0, 7.0], [1])
+    again = layers.FillMissing.from_config(layer.get_config())
+    filled = np.asarray(again(np.array([[np.nan, np.nan], [1, 2]], dtype="float32")))
+    np.testing.assert_array_equal(filled, [[5, 7, 1], [1, 2, 0]])

@@ -41,3 +41,10 @@ def test_mnist_mlp_reaches_98_7_percent() -> None:
 )
 def test_lenet5_reaches_the_papers_error(settings: list[str], error: float) -> None:
     assert mean_test_error("lenet5", *settings) <= error
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize(("data", "error"), [("mnist", 7.5), ("fashion_mnist", 16.0)])
+def test_logistic_regression_reaches_what_a_linear_classifier_can(data: str, error: float) -> None:
+    settings = ["--optimizer", "adam", "--batch-size", "256", "--epochs", "30", "--learning-rate", "0.001", "--l2", "0"]
+    assert mean_test_error("logistic_regression", "--data", data, "--keep", "best", *settings) <= error

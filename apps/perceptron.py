@@ -1,0 +1,79 @@
+"""The perceptron: one threshold unit that learns from its mistakes (Rosenblatt 1958, "The Perceptron").
+
+    python -m apps.perceptron train                          # irises: setosa or another, which a plane separates
+    python -m apps.perceptron train --data xor               # which no line separates: it never learns
+    python -m apps.perceptron train --data xor --hidden 8    # unless a hidden layer comes between
+
+The unit answers y = 1 where z = w x + b >= 0, else 0. Rosenblatt's rule: for each example, w += (t - y) x and
+b += t - y, so that only a mistake teaches. Where a plane separates the classes with margin g, and no (x, 1) is longer
+than R, it makes at most (R / g)² mistakes (Novikoff 1962).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import keras
+import numpy as np
+from annotated_types import Ge
+
+from common import activations, baselines, cli, features, losses, optimizers, tables, tasks
+from common.app import App, Config, Count, Data, Positive, Share
+from common.choices import Optimizer
+
+GATES = {"and": (0, 0, 0, 1), "or": (0, 1, 1, 1), "xor": (0, 1, 1, 0)}
+"""Whether each gate is open for (x1, x2) = (0, 0), (0, 1), (1, 0), (1, 1)."""
+
+
+@dataclass(frozen=True)
+class Perceptron(Config):
+    """Settings of the perceptron."""
+
+    data: Literal["iris", "and", "or", "xor"] = "iris"
+    """Fisher's irises, setosa or another by four lengths; or a logical gate, all of whose four cases it is taught."""
+    hidden: Annotated[int, Ge(0)] = 0
+    """Units of a hidden layer of tanh between the inputs and the threshold unit; 0 for none, as Rosenblatt had it."""
+
+    epochs: Count = 300
+    patience: Count = 100
+    validation: Share = 0.25
+    batch_size: Count = 1
+    optimizer: Optimizer = "sgd"
+    learning_rate: Positive = 0.5
+    keep: Literal["best", "last"] = "last"
+
+
+def load_data(config: Perceptron) -> Data:
+    """Columns of numbers, and labels 0 and 1."""
+    if config.data != "iris":
+        inputs = {"x1": np.array([0, 0, 1, 1], "float32"), "x2": np.array([0, 1, 0, 1], "float32")}
+        gate = tables.Table(config.data, inputs, np.array(GATES[config.data], "int32"), ("false", "true"))
+        return tables.undivided(gate)
+    from sklearn.datasets import load_iris
+
+    bunch = load_iris(as_frame=True)
+    lengths = {name: column.to_numpy("float32") for name, column in bunch.data.items()}
+    setosa = (bunch.target == 0).to_numpy("int32")
+    return tables.split(tables.Table("iris", lengths, setosa, ("another", "setosa")), config, test=0.2)
+
+
+def build_model(config: Perceptron, data: Data) -> keras.Model:
+    """The network: columns in, (1 - y, y) out, compiled."""
+    inputs = features.inputs(data)
+    x = keras.layers.Concatenate()(list(inputs.values()))
+    if config.hidden:
+        x = keras.layers.Dense(config.hidden, activation="tanh", name="hidden")(x)
+    z = keras.layers.Dense(1, kernel_initializer="zeros", name="unit")(x)
+    # The threshold has no slope. With that of z, the squared error (t - y)² has the gradient -2 (t - y) x, and a step
+    # of 0.5 against it is Rosenblatt's rule.
+    y = keras.ops.stop_gradient(activations.threshold(z)) + (z - keras.ops.stop_gradient(z))
+    model = keras.Model(inputs, keras.layers.Concatenate()([1 - y, y]))
+    model.compile(optimizers.build(config, data), losses.build("squared_error"), metrics=["accuracy"])
+    return model
+
+
+app = App(Perceptron, load_data, build_model, tables.read_rows, baselines.logistic_regression, tasks.Classification())
+
+if __name__ == "__main__":
+    cli.main(app, __doc__)

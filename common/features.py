@@ -1,0 +1,108 @@
+"""From raw columns to standardised features, inside the network, so that a saved model takes raw rows."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+
+from common import layers
+from common.app import Array, Data
+from common.errors import UserError
+from common.tables import levels_layer
+
+Inputs = dict[str, Any]
+"""The network's input tensors by column."""
+
+
+@dataclass(frozen=True)
+class Features:
+    """What a network is built on."""
+
+    inputs: Any
+    """Keras's input tensor, or one a column."""
+    outputs: Any
+    """The features, (batch, features)."""
+    train: Array
+    """Their values in the training set, (examples, features)."""
+
+
+def inputs(data: Data) -> Inputs:
+    """An input of shape (batch, 1) a column."""
+    text = list(text_values(data))
+    if text and keras.backend.backend() != "tensorflow":
+        raise UserError(f"columns of text ({', '.join(text)}) need KERAS_BACKEND=tensorflow; set it or --ignore them")
+    return {name: keras.Input((1,), name=name, dtype="string" if name in text else "float32") for name in data.train[0]}
+
+
+def standardised(data: Data) -> Features:
+    """Numbers and, for text, an indicator a value, all with mean 0 and variance 1 over the training set.
+
+    A missing number counts as the column's mean, and where training has gaps their indicator is a feature, too. Of
+    a column of text the most frequent value is the reference, which has no indicator: a value that training never saw
+    counts as it. Missing text is a value of its own.
+    """
+    tensors = inputs(data)
+    columns, parts = data.train[0], []
+    if numbers := number_columns(data):
+        means = [_mean(columns[name]) for name in numbers]
+        fill = layers.FillMissing(means, [numbers.index(name) for name in _with_gaps(data)], name="fill_missing")
+        parts.append(fill(keras.layers.Concatenate(name="numbers")([tensors[name] for name in numbers])))
+    for name, values in text_values(data).items():
+        lookup = keras.layers.StringLookup(vocabulary=values, output_mode="one_hot", name=levels_layer(name))
+        parts.append(lookup(tensors[name])[:, 2:])  # without those of the unseen and of the reference
+    raw = keras.layers.Concatenate(name="features")(parts)
+    if not raw.shape[-1]:
+        raise UserError(f"{data.name}: no column has two different values; there is nothing to learn from")
+    values = keras.Model(tensors, raw).predict(columns, batch_size=1000, verbose=0).astype("float64")
+    variance = values.var(axis=0)
+    variance[variance == 0] = 1.0  # a constant column stays 0 instead of growing without bound on other rows
+    mean = values.mean(axis=0)
+    normalise = keras.layers.Normalization(mean=mean, variance=variance, name="standardise")
+    return Features(tensors, normalise(raw), (values - mean) / np.sqrt(variance))
+
+
+def pixels(data: Data) -> Features:
+    """Pictures of bytes as pixels in [0, 1], one after the other."""
+    tensor = keras.Input(data.input_shape, dtype="uint8")
+    pictures = data.train[0]
+    return Features(
+        tensor,
+        keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(tensor)),
+        pictures.reshape(len(pictures), -1).astype("float32") / 255,
+    )
+
+
+def names(data: Data) -> list[str]:
+    """What the features of `standardised` are called, in their order."""
+    indicators = [
+        f"{name} = {value}" if value else f"{name} missing"
+        for name, known in text_values(data).items()
+        for value in known[1:]
+    ]
+    return [*number_columns(data), *(f"{name} missing" for name in _with_gaps(data)), *indicators]
+
+
+def number_columns(data: Data) -> list[str]:
+    """The columns of numbers."""
+    return [name for name, column in data.train[0].items() if column.dtype != object]
+
+
+def _with_gaps(data: Data) -> list[str]:
+    return [name for name in number_columns(data) if np.isnan(data.train[0][name]).any()]
+
+
+def text_values(data: Data) -> dict[str, list[str]]:
+    """For each column of text its values in the training set, the most frequent first."""
+    found = {}
+    for name, column in data.train[0].items():
+        if column.dtype == object:
+            values, counts = np.unique(column.astype(str), return_counts=True)
+            found[name] = [str(value) for value in values[np.argsort(-counts, kind="stable")]]
+    return found
+
+
+def _mean(column: Array) -> float:
+    """The mean of the numbers that are there; 0 of none."""
+    there = column[~np.isnan(column)]
+    return float(there.mean(dtype="float64")) if len(there) else 0.0

@@ -1,0 +1,108 @@
+"""Linear models end where the closed form or scikit-learn's solver does, with and without penalties."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.datasets import load_diabetes
+from sklearn.linear_model import Lasso, LinearRegression, Ridge
+from sklearn.linear_model import LogisticRegression as SkLogisticRegression
+from sklearn.metrics import log_loss
+from sklearn.model_selection import train_test_split
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from common import training
+from common.app import Data
+from common.tasks import Trained
+from tests.conftest import load_app
+
+
+def fitted(name: str, **settings: Any) -> tuple[keras.Model, Data, pd.DataFrame]:
+    """The app's network, trained, its data, and its coefficients by feature."""
+    app = load_app(name)
+    config = app.config(**settings)
+    data = app.load_data(config)
+    keras.utils.set_random_seed(config.seed)
+    model = app.build_model(config, data)
+    training.fit(model, data, config, app.task)
+    ((_, frame),) = app.tables(Trained(model, data, {}, 1, np.empty(0)))
+    return model, data, frame.set_index("feature")
+
+
+def test_the_women_give_the_published_line() -> None:
+    _, data, coefficients = fitted("linear_regression")
+    assert len(data.train[1]) == 15
+    assert coefficients.per_unit["intercept"] == pytest.approx(-87.51667, abs=1e-3)
+    assert coefficients.per_unit["height"] == pytest.approx(3.45, abs=1e-3)
+
+
+def diabetes() -> tuple[pd.DataFrame, "pd.Series[float]"]:
+    """The rows that the app trains on with seed 0: 60 % of them."""
+    bunch = load_diabetes(as_frame=True, scaled=False)
+    rows, _ = train_test_split(np.arange(442), test_size=0.2, random_state=0)
+    rows, _ = train_test_split(rows, test_size=0.25, random_state=0)
+    return bunch.data.iloc[rows], bunch.target.iloc[rows]
+
+
+def test_diabetes_gives_the_coefficients_of_least_squares() -> None:
+    _, _, coefficients = fitted("linear_regression", data="diabetes")
+    inputs, targets = diabetes()
+    exact = LinearRegression().fit(inputs, targets)
+    np.testing.assert_allclose(coefficients.per_unit[1:], exact.coef_, rtol=1e-3)
+    assert coefficients.per_unit["intercept"] == pytest.approx(exact.intercept_, rel=1e-3)
+
+
+@pytest.mark.parametrize("l1", [2.0, 40.0])
+def test_an_absolute_penalty_gives_the_lasso_and_its_zeros(l1: float) -> None:
+    _, _, coefficients = fitted("linear_regression", data="diabetes", l1=l1)
+    inputs, targets = diabetes()
+    exact = Lasso(alpha=l1 / 2, tol=1e-10, max_iter=100_000).fit(StandardScaler().fit_transform(inputs), targets).coef_
+    assert np.count_nonzero(exact == 0) >= 1
+    ours = coefficients.per_deviation[1:].to_numpy()
+    np.testing.assert_array_equal(ours == 0, exact == 0)
+    np.testing.assert_allclose(ours, exact, rtol=1e-3)
+
+
+def test_a_squared_penalty_gives_ridge_regression() -> None:
+    _, data, coefficients = fitted("linear_regression", data="diabetes", l2=0.1)
+    inputs, targets = diabetes()
+    exact = Ridge(alpha=0.1 * len(data.train[1])).fit(StandardScaler().fit_transform(inputs), targets)
+    np.testing.assert_allclose(coefficients.per_deviation[1:], exact.coef_, rtol=1e-3)
+
+
+def test_the_baseline_is_the_same_optimum_with_both_penalties() -> None:
+    model, data, _ = fitted("linear_regression", data="diabetes", l1=2.0, l2=0.1)
+    app = load_app("linear_regression")
+    estimator = app.baseline(app.config(l1=2.0, l2=0.1), data).fit(*data.train)  # type: ignore[call-arg]
+    predictions = model.predict(data.test[0], verbose=0)
+    np.testing.assert_allclose(app.task.predict(estimator, data.test[0]), predictions, rtol=1e-3)
+
+
+@pytest.mark.parametrize("weights", ["none", "balanced"])
+def test_breast_cancer_gives_the_coefficients_and_the_log_loss_of_scikit_learn(weights: str) -> None:
+    model, data, coefficients = fitted("logistic_regression", class_weights=weights)
+    frame = pd.DataFrame(data.train[0]).astype("float64")
+    inverse = 1 / (2 * 0.001 * len(frame))
+    solver = SkLogisticRegression(
+        C=inverse, class_weight=None if weights == "none" else weights, tol=1e-10, max_iter=10_000
+    )
+    exact = make_pipeline(StandardScaler(), solver).fit(frame, data.train[1])
+    np.testing.assert_allclose(coefficients.per_deviation[1:], solver.coef_[0], rtol=1e-3, atol=1e-4)
+    np.testing.assert_allclose(coefficients.odds_ratio_per_unit, np.exp(coefficients.per_unit))
+    for inputs, labels in (data.train, data.test):
+        ours = log_loss(labels, model.predict(inputs, verbose=0))
+        theirs = log_loss(labels, exact.predict_proba(pd.DataFrame(inputs).astype("float64")))
+        assert ours == pytest.approx(theirs, rel=1e-3)
+
+
+def test_an_absolute_penalty_gives_sparse_log_odds_as_scikit_learns() -> None:
+    _, data, coefficients = fitted("logistic_regression", l1=0.02, l2=0.0)
+    app = load_app("logistic_regression")
+    exact = app.baseline(app.config(l1=0.02, l2=0.0), data).fit(*data.train)[-1].coef_[0]  # type: ignore[call-arg]
+    ours = coefficients.per_deviation[1:].to_numpy()
+    assert 0 < np.count_nonzero(exact) < 30
+    np.testing.assert_array_equal(ours == 0, exact == 0)
+    np.testing.assert_allclose(ours, exact, rtol=1e-2, atol=1e-3)

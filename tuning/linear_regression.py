@@ -1,0 +1,24 @@
+"""The penalties of linear regression that a search tries.
+
+python -m tuning.linear_regression --trials 20
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.linear_regression import LinearRegression, app
+from tuning import search
+
+
+def space(hp: Any) -> LinearRegression:
+    """The penalties of one trial, on diabetes."""
+    return LinearRegression(
+        data="diabetes",
+        l1=hp.Float("l1", 0.01, 30.0, sampling="log"),
+        l2=hp.Float("l2", 1e-4, 1.0, sampling="log"),
+    )
+
+
+if __name__ == "__main__":
+    search.main(app, space, __doc__)

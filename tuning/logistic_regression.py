@@ -1,0 +1,23 @@
+"""The penalties of logistic regression that a search tries.
+
+python -m tuning.logistic_regression --trials 20
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.logistic_regression import LogisticRegression, app
+from tuning import search
+
+
+def space(hp: Any) -> LogisticRegression:
+    """The penalties of one trial, on breast_cancer."""
+    return LogisticRegression(
+        l1=hp.Choice("l1", [0.0, 0.001, 0.003, 0.01]),
+        l2=hp.Float("l2", 1e-4, 0.1, sampling="log"),
+    )
+
+
+if __name__ == "__main__":
+    search.main(app, space, __doc__)

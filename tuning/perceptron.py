@@ -1,0 +1,20 @@
+"""How many hidden units the perceptron needs to learn XOR.
+
+python -m tuning.perceptron --trials 8
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.perceptron import Perceptron, app
+from tuning import search
+
+
+def space(hp: Any) -> Perceptron:
+    """The hidden units of one trial."""
+    return Perceptron(data="xor", hidden=hp.Int("hidden", 0, 8))
+
+
+if __name__ == "__main__":
+    search.main(app, space, __doc__)
