@@ -1,9 +1,12 @@
 """LeNet-5 on MNIST (LeCun, Bottou, Bengio and Haffner 1998, "Gradient-Based Learning Applied to Document Recognition").
 
-    python -m apps.lenet5 train                               # the modern variant
-    python -m apps.lenet5 train --variant 1998 --distortions  # the paper's network, the paper's distortions
+    python -m apps.lenet5 train                               # the modern variant: 0.76 % test error
+    python -m apps.lenet5 train --distortions                 # 0.57 %
+    python -m apps.lenet5 train --variant 1998                # the paper's network: 0.94 %; published 0.95 %
+    python -m apps.lenet5 train --variant 1998 --distortions  # the paper's distortions: 0.74 %; published 0.8 %
 
-The variant `1998` is the paper's network to the letter, but for its optimiser; `modern` is what became of it.
+The variant `1998` is the paper's network to the letter, but for its optimiser; `modern` is what became of it. Each
+error is the mean of seeds 0, 1 and 2.
 """
 
 from __future__ import annotations

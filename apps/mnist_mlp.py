@@ -1,7 +1,12 @@
 """A multilayer perceptron on MNIST: no convolution, no augmentation.
 
-python -m apps.mnist_mlp train
-python -m apps.mnist_mlp train --epochs 5 --hidden 512 512 --dropout 0.2
+    python -m apps.mnist_mlp train                            # 1.24 % test error, mean of seeds 0, 1 and 2
+    python -m apps.mnist_mlp train --epochs 5 --hidden 512 512 --dropout 0.2
+
+Srivastava et al. 2014 reached 1.25 % with dropout and no augmentation, in many more steps. Within three minutes of
+processor time this seems to be the ceiling: two or five layers, ReLU, normalisation before the activation, more or less
+dropout, other learning rates and batches, weight decay, smoothed labels, squared error and averaged weights were each
+tried by validation, and none was better by more than the noise, 0.14 % of 6,000 examples.
 """
 
 from __future__ import annotations

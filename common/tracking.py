@@ -223,7 +223,8 @@ def run(app: App, kind: Kind, config: "DataclassInstance", data: Data) -> Iterat
             part = mlflow.data.numpy_dataset.from_numpy(
                 inputs, targets=targets, name=data.name, digest=f"{data.digest}-{context}"
             )
-            mlflow.log_input(part, context=context)
+            with _lock():  # MLflow fails where two runs record the same new data set at once
+                mlflow.log_input(part, context=context)
         yield Run(client, app, config, data, started.info.run_id)
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):

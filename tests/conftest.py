@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 import apps
 from common import datasets
@@ -48,14 +50,21 @@ def assert_user_error(result: "subprocess.CompletedProcess[str]", *words: str) -
         assert word in lines[0]
 
 
-@pytest.hookimpl(tryfirst=True)  # before the plugin that reads the mark
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of one trained model in one process, so that it is trained once."""
-    for item in items:
-        if isinstance(item, pytest.Function):
-            app = item.callspec.params.get("trained") if hasattr(item, "callspec") else None
-            if app or "trained_mlp" in item.fixturenames:
-                item.add_marker(pytest.mark.xdist_group(app or "trained_mlp"))
+class OneProcessAnApp(LoadScopeScheduling):
+    """Shares the tests out to processes: those of a file go together, in test_apps.py those of an app.
+
+    So each app is trained once. (xdist's own mark for this, xdist_group, has no effect with pytest 9.2.)
+    """
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        app = test.partition("[")[2]
+        return app if app and file.endswith("test_apps.py") else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
+    """Tell xdist of it."""
+    return OneProcessAnApp(config, log)
 
 
 @pytest.fixture

@@ -66,7 +66,7 @@ def test_the_data_set_is_an_input_with_name_sizes_and_digest(finished: mlflow.en
     assert finished.inputs is not None
     inputs = {item.tags[0].value: item.dataset for item in finished.inputs.dataset_inputs}
     sizes = {context: json.loads(str(dataset.profile))["features_shape"][0] for context, dataset in inputs.items()}
-    assert sizes == {"training": 54_000, "validation": 6_000, "testing": 10_000}
+    assert sizes == {"training": 57_000, "validation": 3_000, "testing": 10_000}
     assert {dataset.name for dataset in inputs.values()} == {"mnist"}
     digest = datasets.DATASETS["mnist"].digest
     assert {context: dataset.digest for context, dataset in inputs.items()} == {
