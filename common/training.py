@@ -247,10 +247,10 @@ def best_epoch(history: Mapping[str, Sequence[float]], task: Task) -> int:
 
 
 def compile_with_xla(model: keras.Model) -> bool:
-    """Whether XLA makes this network faster on this device: on a GPU always, on a CPU dense networks only.
+    """Whether XLA makes this network faster on this device: on a CPU, dense networks only.
 
     There XLA's convolutions are slow, and where inputs are dropped it draws them anew for every unit that reads them.
-    Measured by benchmarks/compilation.py.
+    Measured by benchmarks/compilation.py, which on a GPU remains to be run: until then it is on there, Keras's choice.
     """
     import tensorflow as tf
 

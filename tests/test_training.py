@@ -84,6 +84,7 @@ def test_the_weights_of_the_best_epoch_by_the_tasks_objective_are_kept(task: tas
     history = training.fit(model, data, config, task).history
     values = history[task.objective]
     best = values.index({"min": min, "max": max}[task.direction](values))
+    assert training.best_epoch(history, task) == best
     assert len(values) == best + 1 + 3 < 40  # stopped early, after three epochs without a better one
     measured = model.evaluate(*data.validation, batch_size=512, verbose=0, return_dict=True)
     assert measured[task.objective.removeprefix("val_")] == pytest.approx(values[best], rel=1e-5)
