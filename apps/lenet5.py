@@ -17,7 +17,7 @@ from typing import Literal
 import keras
 import numpy as np
 
-from common import activations, baselines, cli, datasets, layers, losses, optimizers, preprocessing, tasks
+from common import activations, augmentation, baselines, cli, datasets, layers, losses, optimizers, preprocessing, tasks
 from common.app import App, Config, Count, Data, Fraction, Positive
 from common.choices import Schedule
 
@@ -77,7 +77,7 @@ def load_data(config: LeNet5) -> Data:
 def build_model(config: LeNet5, data: Data) -> keras.Model:
     """The network: bytes (28, 28) in, class probabilities out, compiled."""
     network = lenet5_1998(config) if config.variant == "1998" else lenet5_modern(config, len(data.outputs))
-    distortions = [layers.AffineDistortion(seed=config.seed, name="distortions")] if config.distortions else []
+    distortions = [augmentation.AffineDistortion(seed=config.seed, name="distortions")] if config.distortions else []
     model = keras.Sequential(
         [
             keras.Input(data.input_shape, dtype="uint8"),

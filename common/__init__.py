@@ -2,4 +2,6 @@
 
 from common import lazy
 
-lazy.defer("keras", "common.activations", "common.constraints", "common.layers", "common.losses")
+# The second ones define subclasses of Keras's classes, which takes Keras itself.
+lazy.defer("keras")
+lazy.defer(*(f"common.{name}" for name in ("activations", "augmentation", "constraints", "layers", "losses")))

@@ -6,7 +6,7 @@ import typing
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Protocol, Self
 
 import numpy as np
 from annotated_types import Ge, Gt, Lt
@@ -29,7 +29,25 @@ Fraction = Annotated[float, Ge(0), Lt(1)]
 Share = Annotated[float, Gt(0), Lt(1)]
 
 Array = np.ndarray[Any, Any]
-Inputs = Array | dict[str, Array]
+
+
+class Stored(Protocol):
+    """Examples that stay on the disk: to be used as an array (examples, …), they are read when they are indexed."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Their number and the shape of one."""
+
+    @property
+    def dtype(self) -> "np.dtype[Any]":
+        """Type of their numbers."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, indices: Any) -> Array: ...
+
+
+Inputs = Array | Stored | dict[str, Array]
 """Examples: one array, or one a named input of the network, each (examples, …)."""
 Pair = tuple[Any, Array]
 """`Inputs` and targets (examples, …)."""
@@ -58,9 +76,10 @@ class Config:
     momentum: Fraction = 0.9
     """Share of the last step that the next one keeps; for the optimiser `momentum`."""
     schedule: Schedule = "constant"
-    """Learning rate over epochs e: a0; a0 / (1 + decay e); a0 decay^e; a0 decay / (e + 1); half a cosine down to 0."""
+    """Learning rate over epochs e: a0; a0 / (1 + decay e); a0 decay^e; a0 decay / (e + 1); half a cosine down to 0;
+    a0, times decay whenever half of --patience passed without a better validation loss."""
     decay: Positive = 0.95
-    """The constant of the schedules inverse, exponential and k_over_epoch."""
+    """The constant of the schedules inverse, exponential, k_over_epoch and plateau."""
 
     def __post_init__(self) -> None:
         """Hold every field to its bounds, as `check_bounds` does."""

@@ -8,4 +8,4 @@ Activation = Literal[
 Initializer = Literal["he_normal", "xavier", "normal"]
 Loss = Literal["cross_entropy", "squared_error", "absolute_error", "hinge"]
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]
-Schedule = Literal["constant", "inverse", "exponential", "k_over_epoch", "cosine"]
+Schedule = Literal["constant", "inverse", "exponential", "k_over_epoch", "cosine", "plateau"]

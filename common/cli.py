@@ -177,12 +177,12 @@ def _predict(app: App, files: tuple[str, ...], which: str | None, output: Path |
         raise UserError(f"--output {output}: the name must end in .csv or .json")
     if output and not output.parent.is_dir():
         raise UserError(f"--output {output}: there is no folder {output.parent}")
-    from common import tracking
+    from common import tracking, training
 
     saved = tracking.load(app.name, which)
     names, inputs = app.read_inputs(files, saved)
     task = dataclasses.replace(app.task, **saved.task)
-    answers = task.answers(saved.model.predict(inputs, verbose=0), saved.outputs)
+    answers = task.answers(training.predict(saved.model, inputs), saved.outputs)
     answers.insert(0, "input", names)
     if output:
         _write(output, answers)

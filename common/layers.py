@@ -128,55 +128,6 @@ class Posterior(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("common")
-class AffineDistortion(keras.layers.Layer):
-    """Random planar affine distortion of every picture, while training only (LeCun et al. 1998, section III.A).
-
-    The paper's combination: horizontal and vertical translation, scaling, squeezing (narrower and taller, or the
-    reverse) and horizontal shearing. Each is drawn uniformly between minus and plus its setting: `translation` in
-    pixels, the others as a fraction. Takes and gives (batch, height, width, channels); 0 comes in from outside.
-    """
-
-    def __init__(
-        self,
-        translation: float = 2.0,
-        scaling: float = 0.15,
-        squeezing: float = 0.15,
-        shearing: float = 0.3,
-        seed: int | None = None,
-        **kwargs: Any,
-    ) -> None:
-        super().__init__(**kwargs)
-        self.translation, self.scaling, self.squeezing, self.shearing = translation, scaling, squeezing, shearing
-        self.seed = seed
-        self.seed_generator = keras.random.SeedGenerator(seed)
-
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        if not training:
-            return inputs
-        batch, height, width, _ = ops.shape(inputs)
-        limits = [self.translation, self.translation, np.log1p(self.scaling), np.log1p(self.squeezing), self.shearing]
-        drawn = keras.random.uniform((batch, len(limits)), -1.0, 1.0, seed=self.seed_generator)
-        dx, dy, scale, squeeze, shear = ops.unstack(drawn * ops.cast(limits, drawn.dtype), axis=1)
-        # An output pixel (x, y), measured from the centre, is read from (x_scale x + shear y + dx, y_scale y + dy).
-        x_scale, y_scale = ops.exp(scale + squeeze / 2), ops.exp(scale - squeeze / 2)
-        centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
-        x_offset = dx + centre_x * (1 - x_scale) - centre_y * shear
-        y_offset = dy + centre_y * (1 - y_scale)
-        zero = ops.zeros_like(dx)
-        transforms = ops.stack([x_scale, shear, x_offset, zero, y_scale, y_offset, zero, zero], axis=1)
-        return ops.image.affine_transform(inputs, transforms, interpolation="bilinear", data_format="channels_last")
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "translation": self.translation,
-            "scaling": self.scaling,
-            "squeezing": self.squeezing,
-            "shearing": self.shearing,
-            "seed": self.seed,
-        }
-
-
-@keras.saving.register_keras_serializable("common")
 class FillMissing(keras.layers.Layer):
     """Puts a value in the place of NaN, and adds for some columns whether it did.
 
@@ -196,3 +147,28 @@ class FillMissing(keras.layers.Layer):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"values": self.values, "flagged": self.flagged}
+
+
+@keras.saving.register_keras_serializable("common")
+class LocalResponseNormalization(keras.layers.Layer):
+    """Each activity a_i over what its neighbouring maps do at the same place (Krizhevsky et al. 2012, section 3.3).
+
+    b_i = a_i / (k + alpha sum_j a_j²)^beta, where j runs over the maps i - size // 2 to i + size // 2 that exist. Takes
+    and gives (batch, height, width, maps).
+    """
+
+    def __init__(self, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.size, self.k, self.alpha, self.beta = size, k, alpha, beta
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        # A product with ones where two maps are neighbours sums over each map's neighbours.
+        maps = np.arange(input_shape[-1] or 0)
+        self.neighbours = (abs(maps[:, None] - maps) <= self.size // 2).astype("float32")
+
+    def call(self, inputs: Any) -> Any:
+        neighbours = ops.convert_to_tensor(self.neighbours, dtype=inputs.dtype)
+        return inputs * ops.power(self.k + self.alpha * ops.matmul(ops.square(inputs), neighbours), -self.beta)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"size": self.size, "k": self.k, "alpha": self.alpha, "beta": self.beta}

@@ -28,12 +28,13 @@ def schedule(config: Config, steps_per_epoch: int) -> float | keras.optimizers.s
     """The learning rate of step t, where a0 is `learning_rate` and the epoch, floor(t / steps), counts from 0.
 
     constant: a0. inverse: a0 / (1 + decay epoch). exponential: a0 decay^epoch. k_over_epoch: a0 decay / (epoch + 1),
-    the first epoch being 1. cosine: a0 (1 + cos(pi t / T)) / 2, step by step down to 0 at the last step T.
+    the first epoch being 1. cosine: a0 (1 + cos(pi t / T)) / 2, step by step down to 0 at the last step T. plateau: a0,
+    until `training.fit` lowers it.
     """
     schedules = keras.optimizers.schedules
     rate, decay = config.learning_rate, config.decay
     match config.schedule:
-        case "constant":
+        case "constant" | "plateau":
             return rate
         case "inverse":
             return schedules.InverseTimeDecay(rate, steps_per_epoch, decay, staircase=True)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image, ImageOps
 
-from common.app import Array, Data
+from common.app import Array, Data, Stored
 from common.datasets import Raw
 from common.errors import UserError
 
@@ -27,6 +27,26 @@ def split_images(raw: Raw, validation: float, seed: int) -> Data:
         x, y, test_size=validation, random_state=seed, stratify=y
     )
     return Data(raw.name, raw.digest, (x_train, y_train), (x_validation, y_validation), raw.test, raw.classes)
+
+
+STATISTICS_FROM = 5000
+"""Pictures that tell the colours of a training set."""
+
+
+def colour_statistics(pictures: Array | Stored) -> tuple[list[float], Array]:
+    """Mean (3,) in [0, 255], and covariance (3, 3) of the colours scaled to [0, 1], of the pixels of byte pictures.
+
+    From `STATISTICS_FROM` of them, evenly over the set. Grey pictures, (n, height, width), have three equal colours.
+    """
+    number, total, products = 0, np.zeros(3), np.zeros((3, 3))
+    chosen = np.unique(np.linspace(0, len(pictures) - 1, STATISTICS_FROM).astype(int))
+    for indices in np.array_split(chosen, -(-len(chosen) // 100)):
+        colours = pictures[indices] / 255
+        pixels = np.broadcast_to(colours[..., None], (*colours.shape, 3)) if colours.ndim == 3 else colours
+        pixels = pixels.reshape(-1, 3)
+        number, total, products = number + len(pixels), total + pixels.sum(axis=0), products + pixels.T @ pixels
+    mean = total / number
+    return [float(255 * colour) for colour in mean], products / number - np.outer(mean, mean)
 
 
 def read_pictures(files: Sequence[str], saved: "Saved") -> tuple[list[str], Array]:

@@ -317,30 +317,30 @@ class Saved:
     """What was settled on the validation set: fields of the app's task."""
 
 
-def load(app: str, which: str | None) -> Saved:
+def load(app: str, which: str | None, flag: str = "--model") -> Saved:
     """The newest registered model of `app`; or `which`: a run's id, `NAME@ALIAS`, `NAME/VERSION`, or a path.
 
     Raises:
-        UserError: where there is no such model, it cannot be read, or it is another app's.
+        UserError: where there is no such model, it cannot be read, or it is another app's; it names the `flag`.
     """
-    uri, label = (which, which) if which and Path(which).exists() else _find(connect(), app, which)
+    uri, label = (which, which) if which and Path(which).exists() else _find(connect(), app, which, flag)
     try:
         metadata = mlflow.models.get_model_info(uri).metadata or {}
     except MlflowException as error:
-        raise UserError(f"--model {label}: no saved model here ({_reason(error)})") from error
+        raise UserError(f"{flag} {label}: no saved model here ({_reason(error)})") from error
     if metadata.get("app") != app:
         raise UserError(
-            f"--model {label}: a model of {metadata.get('app', 'another origin')}, not of {app}; choose one of {app}"
+            f"{flag} {label}: a model of {metadata.get('app', 'another origin')}, not of {app}; choose one of {app}"
         )
     try:
         model = mlflow.tensorflow.load_model(uri, keras_model_kwargs={"compile": False})
     except (MlflowException, OSError, ValueError) as error:
-        raise UserError(f"--model {label}: this model cannot be read ({_reason(error)})") from error
+        raise UserError(f"{flag} {label}: this model cannot be read ({_reason(error)})") from error
     outputs, settings = tuple(metadata["outputs"]), metadata["settings"]
     return Saved(model, label, metadata["data"], outputs, settings, metadata["digest"], metadata["task"])
 
 
-def _find(client: mlflow.MlflowClient, app: str, which: str | None) -> tuple[str, str]:
+def _find(client: mlflow.MlflowClient, app: str, which: str | None, flag: str) -> tuple[str, str]:
     """The address and the label of the registered model, or the run's, that `which` names."""
     if which is None:
         versions = [version for version in client.search_model_versions() if version.tags.get("app") == app]
@@ -354,7 +354,7 @@ def _find(client: mlflow.MlflowClient, app: str, which: str | None) -> tuple[str
         client.get_run(which)
     except MlflowException as error:
         raise UserError(
-            f"--model {which}: no such file, run, or registered model (NAME@ALIAS or NAME/VERSION)"
+            f"{flag} {which}: no such file, run, or registered model (NAME@ALIAS or NAME/VERSION)"
         ) from error
     return f"runs:/{which}/model", which
 

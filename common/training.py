@@ -1,6 +1,8 @@
 """The one path from settings to a trained, evaluated, recorded model."""
 
 import dataclasses
+import functools
+import math
 import resource
 import sys
 import time
@@ -13,15 +15,17 @@ import numpy as np
 import pandas as pd
 
 from common import tracking
-from common.app import App, Array, Config, Data, Inputs, Pair
+from common.app import App, Array, Config, Data, Inputs, Pair, Stored
 from common.errors import UserError
 from common.tasks import Task, Trained
 
 STEPS_PER_EXECUTION = 32
 """Batches that run in one call from Python."""
 
-PREDICTION_BATCH = 1000
-"""Examples that are evaluated at a time."""
+PREDICTION_BATCH = 250
+"""Examples that are evaluated at a time, at most."""
+PREDICTION_BYTES = 2**22
+"""What those examples may take, so that what a network makes of large ones fits into memory."""
 
 
 @dataclass(frozen=True)
@@ -45,8 +49,8 @@ def train(app: App, config: Config) -> Result:
     data = app.load_data(config)
     with tracking.run(app, "train", config, data) as run:
         model, history, measured = _fit_and_measure(app, config, data, run)
-        task = app.task.settle(data.validation[1], lambda: predicted(model, data.validation[0]))
-        predictions = predicted(model, data.test[0])
+        task = app.task.settle(data.validation[1], lambda: predict(model, data.validation[0]))
+        predictions = predict(model, data.test[0])
         measured |= _prefixed("test", task.measure(data.test[1], predictions))
         run.log_metrics(measured, step=len(history["loss"]))
         trained = Trained(model, data, history, int(measured["best_epoch"]), predictions)
@@ -116,12 +120,6 @@ def baseline(app: App, config: Config) -> Result:
     return Result(data.name, measured, len(data.test[1]), run.id)
 
 
-def predicted(model: keras.Model, inputs: Inputs) -> Array:
-    """The network's outputs (examples, …)."""
-    outputs: Array = model.predict(inputs, batch_size=PREDICTION_BATCH, verbose=0)
-    return outputs
-
-
 def _prefixed(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
     return {f"{prefix}_{name}": value for name, value in figures.items()}
 
@@ -137,8 +135,28 @@ def evaluate(app: App, which: str | None) -> tuple[str, Result]:
     if data.digest != saved.digest:
         raise UserError(f"{data.name} has changed since {saved.label} was trained on it: its test set is another now")
     task = dataclasses.replace(app.task, **saved.task)
-    measured = _prefixed("test", task.measure(data.test[1], predicted(saved.model, data.test[0])))
+    measured = _prefixed("test", task.measure(data.test[1], predict(saved.model, data.test[0])))
     return saved.label, Result(data.name, measured, len(data.test[1]))
+
+
+def predict(model: keras.Model, inputs: Inputs) -> Array:
+    """The network's outputs for `inputs`, (examples, …)."""
+    size = prediction_batch(inputs)
+    if in_memory(inputs):
+        return model.predict(inputs, batch_size=size, verbose=0)
+    return model.predict(_InOrder((inputs,), size), verbose=0)
+
+
+def prediction_batch(inputs: Inputs) -> int:
+    """Examples of `inputs` that are evaluated at a time."""
+    parts = keras.tree.flatten(inputs)
+    example = sum(part.dtype.itemsize * math.prod(part.shape[1:]) for part in parts)
+    return max(1, min(PREDICTION_BATCH, PREDICTION_BYTES // max(1, example)))
+
+
+def in_memory(inputs: Inputs) -> bool:
+    """Whether `inputs` are arrays, and not `Stored`."""
+    return all(isinstance(part, np.ndarray) for part in keras.tree.flatten(inputs))
 
 
 def cpu_seconds() -> float:
@@ -180,15 +198,28 @@ class Batches(keras.callbacks.Callback):
             return _GatheredBatches(self)
         import tensorflow as tf
 
-        pair = keras.tree.map_structure(tf.constant, self.pair)
         steps, batch = self.order().shape
+
+        def gatherer(part: Array | Stored) -> Any:
+            """A function in TensorFlow's graph, from indices to examples."""
+            if isinstance(part, np.ndarray):
+                return functools.partial(tf.gather, tf.constant(part))
+
+            def read(indices: Any) -> Any:
+                return tf.ensure_shape(
+                    tf.numpy_function(part.__getitem__, [indices], part.dtype), (batch, *part.shape[1:])
+                )
+
+            return read
+
+        gatherers = keras.tree.map_structure(gatherer, self.pair)
 
         def rows(_: Any) -> Any:
             order = tf.ensure_shape(tf.numpy_function(self.order, [], tf.int64), (steps, batch))
             return tf.data.Dataset.from_tensor_slices(order)
 
         def gather(indices: Any) -> Any:
-            return keras.tree.map_structure(lambda part: tf.gather(part, indices), pair)
+            return keras.tree.map_structure(lambda part: part(indices), gatherers)
 
         dataset = tf.data.Dataset.range(1).flat_map(rows).map(gather).prefetch(2)
         return dataset.apply(tf.data.experimental.assert_cardinality(steps))
@@ -214,6 +245,22 @@ class _GatheredBatches(keras.utils.PyDataset):
         self.order = self.batches.order()
 
 
+class _InOrder(keras.utils.PyDataset):
+    """Batches of `Stored` examples as they stand, the last one smaller: for what takes arrays by itself."""
+
+    def __init__(self, parts: tuple[Any, ...], size: int) -> None:
+        super().__init__()
+        self.parts, self.size = parts, size
+
+    def __len__(self) -> int:
+        return -(-len(keras.tree.flatten(self.parts)[0]) // self.size)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        place = slice(index * self.size, (index + 1) * self.size)
+        batch: tuple[Any, ...] = keras.tree.map_structure(lambda part: part[place], self.parts)
+        return batch
+
+
 def fit(
     model: keras.Model, data: Data, config: Config, task: Task, callbacks: Sequence[keras.callbacks.Callback] = ()
 ) -> keras.callbacks.History:
@@ -229,13 +276,16 @@ def fit(
         patience=config.patience,
         restore_best_weights=best,
     )
+    slowing = keras.callbacks.ReduceLROnPlateau("val_loss", config.decay, max(1, config.patience // 2))
+    size = prediction_batch(data.validation[0])
+    validation = data.validation if in_memory(data.validation[0]) else _InOrder(data.validation, size)
     return model.fit(
         batches.dataset(),
         epochs=config.epochs,
         shuffle=False,
-        validation_data=data.validation,
-        validation_batch_size=PREDICTION_BATCH,
-        callbacks=[batches, *callbacks, stopping],
+        validation_data=validation,
+        validation_batch_size=size,
+        callbacks=[batches, *callbacks, *([slowing] if config.schedule == "plateau" else []), stopping],
         verbose=1 if sys.stdout.isatty() else 2,  # a bar that moves, or in a log file a line an epoch
     )
 

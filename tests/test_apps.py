@@ -21,7 +21,7 @@ import pytest
 from PIL import Image
 
 from common import datasets
-from common.app import Data, Inputs
+from common.app import Array, Data
 from tests.conftest import ROOT, Trained, load_app, run
 
 
@@ -33,7 +33,7 @@ def few(trained: Trained) -> Data:
     return dataclasses.replace(data, test=keras.tree.map_structure(lambda part: part[:10], data.test))
 
 
-def as_file(inputs: Inputs, folder: Path) -> Path:
+def as_file(inputs: Array | dict[str, Array], folder: Path) -> Path:
     """The inputs in a file that `predict` takes: columns as a table, else an array."""
     if isinstance(inputs, dict):
         pd.DataFrame(inputs).to_csv(folder / "x.csv", index=False)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from apps import lenet5
-from common import activations, datasets, layers, losses
+from common import activations, augmentation, datasets, layers, losses
 from tests.conftest import few, load_app
 
 RANDOM = np.random.default_rng(0)
@@ -110,12 +110,12 @@ def test_lenet5_1998_sees_32_by_32_from_minus_0_1_to_1_175(lenet_1998: keras.Mod
 
 def test_distortion_is_off_outside_training_and_new_in_every_call() -> None:
     pictures = RANDOM.uniform(0, 255, size=(4, 28, 28, 1)).astype("float32")
-    layer = layers.AffineDistortion(seed=1)
+    layer = augmentation.AffineDistortion(seed=1)
     np.testing.assert_array_equal(layer(pictures, training=False), pictures)
     first, second = np.asarray(layer(pictures, training=True)), np.asarray(layer(pictures, training=True))
     assert not np.allclose(first, pictures)
     assert not np.allclose(first, second)
-    np.testing.assert_array_equal(layers.AffineDistortion(seed=1)(pictures, training=True), first)
+    np.testing.assert_array_equal(augmentation.AffineDistortion(seed=1)(pictures, training=True), first)
 
 
 def moments(pictures: Any) -> Any:
@@ -134,7 +134,7 @@ def test_each_distortion_changes_what_it_is_named_after_within_its_limit(kind: s
     blob = np.exp(-((x - 13.5) ** 2 + (y - 13.5) ** 2) / 18)[None, :, :, None].repeat(200, axis=0).astype("float32")
     amounts = {"translation": 0.0, "scaling": 0.0, "squeezing": 0.0, "shearing": 0.0}
     limit = 2.0 if kind == "translation" else 0.2
-    distorted = layers.AffineDistortion(**amounts | {kind: limit}, seed=0)(blob, training=True)
+    distorted = augmentation.AffineDistortion(**amounts | {kind: limit}, seed=0)(blob, training=True)
     moved, before = moments(distorted), moments(blob)
     shift = np.abs(moved - before)[:, :2]
     width, slant, height = (moved[:, column] for column in (2, 3, 4))

@@ -175,7 +175,7 @@ def test_the_saved_model_takes_raw_rows_in_a_fresh_process(churn: Trained, tmp_p
     result = run("-c", script, cwd=tmp_path)
     assert result.returncode == 0, result.stderr
     saved = tracking.load("logistic_regression", str(model))
-    expected = training.predicted(saved.model, new)
+    expected = training.predict(saved.model, new)
     np.testing.assert_allclose(pickle.loads((tmp_path / "y.pickle").read_bytes()), expected, rtol=1e-5)
     assert np.isfinite(expected).all()
 

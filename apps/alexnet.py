@@ -1,0 +1,245 @@
+"""AlexNet (Krizhevsky, Sutskever and Hinton 2012, "ImageNet Classification with Deep Convolutional Neural Networks").
+
+    python -m apps.alexnet train                              # Fashion-MNIST, small enough for a CPU
+    python -m apps.alexnet train --images FOLDER              # photographs, a folder per class: the paper's network
+    python -m apps.alexnet train --images FOLDER --init-from RUN --freeze features   # new classes for a trained one
+
+At `--image-size 227 --width 1`, the defaults for photographs, this is the paper's network: 60,965,224 parameters for
+1,000 classes. Its two towers see each other's maps where the paper's two GPUs do. Of the paper's training it keeps all
+but one thing: the mean colour is subtracted, not the mean picture.
+
+What changes for small pictures: the first layer's stride is the paper's 4 in proportion to the size, its kernel twice
+that and 3 more, so 5x5 with stride 1 on 25x25, and it pads the frame; the later layers stay. Patches are 227/256 of
+their picture's side at every size, so 25x25 of Fashion-MNIST's 28x28. `--width` is each layer's share of the paper's
+maps and units; the initial weights' deviation grows by 1 / sqrt(width), which keeps that of each unit's sum.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import keras
+from annotated_types import Ge
+from keras import ops
+
+from common import (
+    augmentation,
+    baselines,
+    cli,
+    datasets,
+    image_folder,
+    layers,
+    losses,
+    optimizers,
+    preprocessing,
+    tasks,
+)
+from common.app import App, Config, Count, Data, Fraction, Inputs, NotNegative, Positive
+from common.choices import Optimizer, Schedule
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    from common.tracking import Saved
+
+SMALL_WIDTH = 0.125
+"""Share of the paper's maps and units that is enough for Fashion-MNIST, and that a CPU trains in minutes."""
+
+
+@dataclass(frozen=True)
+class AlexNet(Config):
+    """Settings of AlexNet."""
+
+    data: Literal["fashion_mnist", "mnist"] = "fashion_mnist"
+    """Data set, unless --images names a folder: Zalando's clothes, or handwritten digits in the same format."""
+    images: str | None = None
+    """Folder of photographs, in a folder per class, to train on instead."""
+    image_size: Annotated[int, Ge(15)] = 0
+    """Pixels along each side of a patch that the network sees; 0: 227 for --images, else 25."""
+    width: NotNegative = 0.0
+    """Maps and units of each layer, as a share of the paper's; 0: 1 for --images, else 0.125."""
+    groups: Literal[1, 2] = 2
+    """Towers that the second, fourth and fifth convolution are split into; 2, as over the paper's two GPUs."""
+    dropout: Fraction = 0.5
+    """Share of the outputs of both hidden dense layers that are dropped while training."""
+    weight_decay: NotNegative = 0.0005
+    """Share of each weight that a step at rate 1 takes off it."""
+    reflections: bool = True
+    """Mirror half of the patches in training, and see each patch both ways in evaluation."""
+    crops: Literal[1, 10] = 10
+    """Patches whose predictions the saved model averages: the centre; or that, the corners, and all mirrored."""
+    init_from: str | None = None
+    """Trained model to go on from, named as --model is: all its layers but the last, which is drawn anew."""
+    freeze: Literal["none", "features"] = "none"
+    """What of --init-from is kept as it is: nothing, or the five convolutions."""
+
+    epochs: Count = 20
+    optimizer: Optimizer = "momentum"
+    learning_rate: Positive = 0.01
+    schedule: Schedule = "plateau"
+    decay: Positive = 0.1
+    patience: Count = 6
+
+    def __post_init__(self) -> None:
+        """Put the sizes that suit the data where none are given, then hold every field to its bounds.
+
+        Raises:
+            UserError: for a setting outside its bounds, or nothing to freeze.
+        """
+        for field, photographs, small in (("image_size", 227, 25), ("width", 1.0, SMALL_WIDTH)):
+            if getattr(self, field) == 0:
+                object.__setattr__(self, field, photographs if self.images else small)
+        if self.freeze != "none" and not self.init_from:
+            raise UserError("--freeze needs --init-from, the trained model whose layers are to be kept")
+        super().__post_init__()
+
+    @property
+    def side(self) -> int:
+        """Pixels along each side of the picture that patches are cut from: 256 for 227, as in the paper."""
+        return round(self.image_size * 256 / 227)
+
+
+def load_data(config: AlexNet) -> Data:
+    """Pictures as bytes, (28, 28) grey or (side, side, 3) in colour, and integer labels."""
+    if config.images:
+        return image_folder.load(config.images, config.side, config.validation, config.seed)
+    return preprocessing.split_images(datasets.load(config.data), config.validation, config.seed)
+
+
+def build_model(config: AlexNet, data: Data) -> keras.Model:
+    """The network: bytes in, class probabilities out, compiled.
+
+    Raises:
+        UserError: where there is no model to go on from, or its network is another.
+    """
+    mean, covariance = preprocessing.colour_statistics(data.train[0])
+    start = trained(config) if config.init_from else None
+    if start:  # its features were learned with this mean
+        mean = start.get_layer("centred").get_config()["mean"]
+    pictures = x = keras.Input(data.input_shape, dtype="uint8")
+    if len(data.input_shape) == 2:
+        x = keras.layers.Reshape((*data.input_shape, 1))(x)
+        x = keras.layers.Concatenate(name="colours")([x, x, x])
+    if x.shape[1:3] != (config.side, config.side):
+        x = keras.layers.Resizing(config.side, config.side)(x)
+    x = keras.layers.Normalization(mean=mean, variance=[1.0] * len(mean), name="centred")(x)
+    crops = augmentation.Crops(config.image_size, config.crops > 1, config.reflections, seed=config.seed, name="crops")
+    x = crops(x)
+    x = augmentation.ColourShift(covariance, seed=config.seed + 1, name="colour_shift")(x)
+    x = classifier(config, len(data.outputs), features(config, x))
+    model = keras.Model(pictures, augmentation.CropMean(crops.patches, name="probabilities")(x), name="alexnet")
+    if start:
+        take_over(start, model, config)
+    model.compile(optimizers.build(config, data), losses.build("cross_entropy"), metrics=["accuracy"])
+    return model
+
+
+def features(config: AlexNet, x: Any) -> Any:
+    """The five convolutions of section 3.5, with overlapping pooling and response normalisation where the paper has it.
+
+    Takes patches (batch, size, size, 3); gives (batch, 6, 6, 256) at the paper's size.
+    """
+    stride = max(1, round(4 * config.image_size / 227))
+    padding = "valid" if config.image_size >= 227 else "same"
+    x = convolution(config, x, 96, 2 * stride + 3, name="conv1", strides=stride, padding=padding)
+    x = layers.LocalResponseNormalization(name="norm1")(x)
+    x = keras.layers.MaxPooling2D(3, 2, name="pool1")(x)
+    x = convolution(config, x, 256, 5, bias=1, towers=config.groups, name="conv2")
+    x = layers.LocalResponseNormalization(name="norm2")(x)
+    x = keras.layers.MaxPooling2D(3, 2, name="pool2")(x)
+    x = convolution(config, x, 384, 3, name="conv3")
+    x = convolution(config, x, 384, 3, bias=1, towers=config.groups, name="conv4")
+    x = convolution(config, x, 256, 3, bias=1, towers=config.groups, name="conv5")
+    return keras.layers.MaxPooling2D(3, 2, name="pool5")(x)
+
+
+def classifier(config: AlexNet, classes: int, x: Any) -> Any:
+    """The three dense layers, dropout before the first two's successors as in section 4.2; gives probabilities."""
+    x = keras.layers.Flatten()(x)
+    for depth in (6, 7):
+        x = keras.layers.Dense(share(config, 4096), "relu", **initial(config, bias=1), name=f"dense{depth}")(x)
+        x = keras.layers.Dropout(config.dropout, seed=config.seed + depth)(x)
+    return keras.layers.Dense(classes, "softmax", **initial(config), name="output")(x)
+
+
+def convolution(
+    config: AlexNet, x: Any, maps: int, size: int, name: str, bias: int = 0, towers: int = 1, **options: Any
+) -> Any:
+    """A convolution with ReLU whose `towers` each see and make their own share of the maps.
+
+    Towers of their own, not Keras's `groups`: those are many times slower on a CPU.
+    """
+    options = {"padding": "same", "activation": "relu"} | options | initial(config, bias)
+    maps = share(config, maps) // towers
+    if towers == 1:
+        return keras.layers.Conv2D(maps, size, **options, name=name)(x)
+    parts = enumerate(ops.split(x, towers, axis=-1), start=1)
+    made = [keras.layers.Conv2D(maps, size, **options, name=f"{name}_tower{index}")(part) for index, part in parts]
+    return keras.layers.Concatenate(name=name)(made)
+
+
+def share(config: AlexNet, number: int) -> int:
+    """A layer's maps or units at the network's width: an even number."""
+    return 2 * max(1, round(config.width * number / 2))
+
+
+def initial(config: AlexNet, bias: int = 0) -> dict[str, Any]:
+    """Section 5: weights from N(0, 0.01), biases 0 or 1; and the decay of the weights.
+
+    The paper's update takes rate x decay x weight off a weight: the gradient of half the decay times its square.
+    """
+    return {
+        "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01 / config.width**0.5),
+        "bias_initializer": keras.initializers.Constant(bias),
+        "kernel_regularizer": keras.regularizers.L2(config.weight_decay / 2),
+    }
+
+
+def trained(config: AlexNet) -> keras.Model:
+    """The network to go on from.
+
+    Raises:
+        UserError: where there is none, or its layers have other shapes.
+    """
+    from common import tracking
+
+    saved = tracking.load(app.name, config.init_from, flag="--init-from")
+    shapes = ("image_size", "width", "groups")
+    if any(saved.settings[name] != getattr(config, name) for name in shapes):
+        flags = " ".join(f"--{name.replace('_', '-')} {saved.settings[name]:g}" for name in shapes)
+        raise UserError(f"--init-from {config.init_from}: its network is another; add {flags}")
+    return saved.model
+
+
+def take_over(start: keras.Model, model: keras.Model, config: AlexNet) -> None:
+    """Give `model` the weights of `start` in all layers but the last, and freeze what is to be kept."""
+    for layer in model.layers:
+        if layer.weights and layer.name != "output":
+            layer.set_weights(start.get_layer(layer.name).get_weights())
+            layer.trainable = config.freeze == "none" or not layer.name.startswith("conv")
+
+
+def read_inputs(files: Sequence[str], saved: Saved) -> tuple[list[str], Inputs]:
+    """Pictures as the saved model takes them: brought to Fashion-MNIST's format, or as photographs."""
+    settings = AlexNet.restore(saved.settings)
+    if settings.images:
+        return image_folder.read(files, settings.side)
+    return preprocessing.read_pictures(files, saved)
+
+
+def baseline(config: AlexNet, data: Data) -> Any:
+    """Logistic regression on the pixels; of photographs, on those of thumbnails."""
+    regression = baselines.logistic_regression(config, data)
+    if not config.images:
+        return regression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    return make_pipeline(FunctionTransformer(image_folder.Pictures.thumbnails), regression)
+
+
+app = App(AlexNet, load_data, build_model, read_inputs, baseline, tasks.Classification())
+
+if __name__ == "__main__":
+    cli.main(app, __doc__)

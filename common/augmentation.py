@@ -1,0 +1,174 @@
+"""Layers that vary the pictures of a training set as the papers do. Backend-neutral: only `keras.ops`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+@keras.saving.register_keras_serializable("common")
+class AffineDistortion(keras.layers.Layer):
+    """Random planar affine distortion of every picture, while training only (LeCun et al. 1998, section III.A).
+
+    The paper's combination: horizontal and vertical translation, scaling, squeezing (narrower and taller, or the
+    reverse) and horizontal shearing. Each is drawn uniformly between minus and plus its setting: `translation` in
+    pixels, the others as a fraction. Takes and gives (batch, height, width, channels); 0 comes in from outside.
+    """
+
+    def __init__(
+        self,
+        translation: float = 2.0,
+        scaling: float = 0.15,
+        squeezing: float = 0.15,
+        shearing: float = 0.3,
+        seed: int | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.translation, self.scaling, self.squeezing, self.shearing = translation, scaling, squeezing, shearing
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if not training:
+            return inputs
+        batch, height, width, _ = ops.shape(inputs)
+        limits = [self.translation, self.translation, np.log1p(self.scaling), np.log1p(self.squeezing), self.shearing]
+        drawn = keras.random.uniform((batch, len(limits)), -1.0, 1.0, seed=self.seed_generator)
+        dx, dy, scale, squeeze, shear = ops.unstack(drawn * ops.cast(limits, drawn.dtype), axis=1)
+        # An output pixel (x, y), measured from the centre, is read from (x_scale x + shear y + dx, y_scale y + dy).
+        x_scale, y_scale = ops.exp(scale + squeeze / 2), ops.exp(scale - squeeze / 2)
+        centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
+        x_offset = dx + centre_x * (1 - x_scale) - centre_y * shear
+        y_offset = dy + centre_y * (1 - y_scale)
+        zero = ops.zeros_like(dx)
+        transforms = ops.stack([x_scale, shear, x_offset, zero, y_scale, y_offset, zero, zero], axis=1)
+        return ops.image.affine_transform(inputs, transforms, interpolation="bilinear", data_format="channels_last")
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "translation": self.translation,
+            "scaling": self.scaling,
+            "squeezing": self.squeezing,
+            "shearing": self.shearing,
+            "seed": self.seed,
+        }
+
+
+@keras.saving.register_keras_serializable("common")
+class Crops(keras.layers.Layer):
+    """Square patches of pictures (Krizhevsky et al. 2012, section 4.1): (batch, height, width, channels) in.
+
+    In training one patch a picture, at a place drawn for each, with `reflections` mirrored left to right with
+    probability 1/2: (batch, size, size, channels). Otherwise the patches whose predictions `CropMean` averages: the
+    centre alone, or with `corners` the four corners too, and with `reflections` these five mirrored, so ten: (patches
+    batch, size, size, channels), all pictures' first patch before their second.
+    """
+
+    def __init__(
+        self, size: int, corners: bool = True, reflections: bool = True, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.size, self.corners, self.reflections, self.seed = size, corners, reflections, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+
+    @property
+    def patches(self) -> int:
+        """Patches a picture outside training."""
+        return (10 if self.reflections else 5) if self.corners else 1
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return self._drawn(inputs) if training else self._fixed(inputs)
+
+    def _drawn(self, inputs: Any) -> Any:
+        batch, height, width, _ = ops.shape(inputs)
+        drawn = keras.random.uniform((batch, 3, 1), seed=self.seed_generator)
+        top, left = (
+            ops.floor(drawn[:, axis] * (length - self.size + 1)) for axis, length in enumerate((height, width))
+        )
+        place = ops.arange(self.size, dtype=drawn.dtype)
+        mirrored = self.size - 1 - place
+        columns = left + (ops.where(drawn[:, 2] < 0.5, mirrored, place) if self.reflections else place)
+        # Products with rows of the identity pick rows and columns, on every backend and quickly.
+        pick_rows = ops.one_hot(ops.cast(top + place, "int32"), height, dtype=inputs.dtype)
+        pick_columns = ops.one_hot(ops.cast(columns, "int32"), width, dtype=inputs.dtype)
+        return ops.einsum("btw,bswc->bstc", pick_columns, ops.einsum("bsh,bhwc->bswc", pick_rows, inputs))
+
+    def _fixed(self, inputs: Any) -> Any:
+        bottom, right = (length - self.size for length in inputs.shape[1:3])
+        corners = [(0, 0), (0, right), (bottom, 0), (bottom, right)] if self.corners else []
+        places = [(bottom // 2, right // 2), *corners]
+        patches = [inputs[:, top : top + self.size, left : left + self.size] for top, left in places]
+        if self.corners and self.reflections:
+            patches += [ops.flip(patch, axis=2) for patch in patches]
+        return ops.concatenate(patches, axis=0)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return (None, self.size, self.size, input_shape[-1])
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "size": self.size,
+            "corners": self.corners,
+            "reflections": self.reflections,
+            "seed": self.seed,
+        }
+
+
+@keras.saving.register_keras_serializable("common")
+class CropMean(keras.layers.Layer):
+    """The mean over each picture's patches of what a network says of them: the end of what `Crops` begins.
+
+    Takes (patches batch, classes), gives (batch, classes); in training, when there is one patch, what it takes.
+    """
+
+    def __init__(self, patches: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.patches = patches
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return inputs if training else ops.mean(ops.reshape(inputs, (self.patches, -1, inputs.shape[-1])), axis=0)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"patches": self.patches}
+
+
+@keras.saving.register_keras_serializable("common")
+class ColourShift(keras.layers.Layer):
+    """Changes the light of each picture, while training only (Krizhevsky et al. 2012, section 4.1).
+
+    To every pixel of a picture adds [p1 p2 p3] [a1 l1, a2 l2, a3 l3]^T, where p and l are the eigenvectors and
+    eigenvalues of `covariance`, that of the colours of the training set's pixels, and a is drawn for each picture from
+    N(0, deviation). `scale` is what the pixels' unit is to the covariance's: 255 for pixels up to 255 and a covariance
+    of colours up to 1. Takes and gives (batch, height, width, colours).
+    """
+
+    def __init__(
+        self, covariance: Any, deviation: float = 0.1, scale: float = 255.0, seed: int | None = None, **kwargs: Any
+    ) -> None:
+        super().__init__(**kwargs)
+        self.covariance, self.deviation, self.scale, self.seed = np.asarray(covariance), deviation, scale, seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        eigenvalues, eigenvectors = np.linalg.eigh(self.covariance)
+        self.components = (eigenvectors * eigenvalues).T * scale
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if not training:
+            return inputs
+        shape = (ops.shape(inputs)[0], len(self.components))
+        drawn = keras.random.normal(shape, stddev=self.deviation, dtype=inputs.dtype, seed=self.seed_generator)
+        shift = ops.matmul(drawn, ops.convert_to_tensor(self.components, dtype=inputs.dtype))
+        return inputs + shift[:, None, None, :]
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "covariance": self.covariance.tolist(),
+            "deviation": self.deviation,
+            "scale": self.scale,
+            "seed": self.seed,
+        }

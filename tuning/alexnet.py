@@ -1,0 +1,26 @@
+"""The settings of AlexNet that a search tries.
+
+python -m tuning.alexnet --trials 20
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.alexnet import AlexNet, app
+from tuning import search
+
+
+def space(hp: Any) -> AlexNet:
+    """Dropout, decay and rate of one trial on Fashion-MNIST; one patch a picture is enough to compare them."""
+    return AlexNet(
+        dropout=hp.Float("dropout", 0.2, 0.6, step=0.1),
+        weight_decay=hp.Float("weight_decay", 5e-5, 5e-3, sampling="log"),
+        learning_rate=hp.Float("learning_rate", 3e-3, 3e-2, sampling="log"),
+        crops=1,
+        epochs=6,
+    )
+
+
+if __name__ == "__main__":
+    search.main(app, space, __doc__)
