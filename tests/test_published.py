@@ -48,3 +48,8 @@ def test_lenet5_reaches_the_papers_error(settings: list[str], error: float) -> N
 def test_logistic_regression_reaches_what_a_linear_classifier_can(data: str, error: float) -> None:
     settings = ["--optimizer", "adam", "--batch-size", "256", "--epochs", "30", "--learning-rate", "0.001", "--l2", "0"]
     assert mean_test_error("logistic_regression", "--data", data, "--keep", "best", *settings) <= error
+
+
+@pytest.mark.usefixtures("store")
+def test_alexnet_reaches_91_percent_on_clothes() -> None:
+    assert mean_test_error("alexnet") <= 9.0
