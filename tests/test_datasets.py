@@ -163,7 +163,9 @@ def test_kerass_npz_becomes_the_idx_files(
 
 
 @pytest.mark.parametrize(
-    "content", [b"<html>sign in</html>", b"PK\x03\x04 half an archive", gzip.compress(b"x" * 99)[:12] + b"damaged"]
+    "content",
+    [b"<html>sign in</html>", b"PK\x03\x04 half an archive", gzip.compress(b"x" * 99)[:12] + b"damaged"],
+    ids=["page", "half an archive", "damaged"],
 )
 def test_a_page_or_half_an_archive_is_not_data(
     content: bytes, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
