@@ -133,9 +133,9 @@ class App:
     load_data: Callable[[Any], Data]
     build_model: Callable[[Any, Data], "keras.Model"]
     read_inputs: Callable[[Sequence[str], "Saved"], tuple[list[str], Inputs]]
-    """(what the user gave to predict, the saved model) to (a name an input, the inputs as the model takes them)."""
+    """(what the user gave to predict, the saved model) to (a name an answer, the inputs as the model takes them)."""
     baseline: Callable[[Any, Data], Any]
-    """(settings, data) to an unfitted scikit-learn estimator that the network has to beat."""
+    """(settings, data) to an unfitted scikit-learn estimator that the network has to beat, or several by name."""
     task: "Task"
     """How the network's answers are compared, measured, drawn and written down."""
 

@@ -40,7 +40,8 @@ def main(app: App, description: str | None = None) -> None:
         """Fit the classical baseline on the same split and record it beside the network."""
         from common import training
 
-        _summarise(app, training.baseline(app, settings))
+        for name, result in training.baseline(app, settings).items():
+            _summarise(app, result, name)
 
     def evaluate(model: Model = None) -> None:
         """Measure a saved model on the test set again; nothing is recorded.
@@ -123,7 +124,7 @@ def _reword(event: parsing.ParseErrorEvent) -> None:
     raise UserError(f"{what}; see {event.prog} --help")
 
 
-def _summarise(app: App, result: "Result") -> None:
+def _summarise(app: App, result: "Result", what: str | None = None) -> None:
     """Say what a finished run measured, where it is, and what to type next."""
     from common import tracking
 
@@ -133,7 +134,7 @@ def _summarise(app: App, result: "Result") -> None:
         speed = f"{figures['examples_per_second']:,.0f} examples/s"
         training += f", {speed}, best epoch {figures['best_epoch']:.0f}"
     summary = app.task.summary(figures, result.test_examples)
-    rows = {f"{app.name} on {result.data}": "", **summary, "training": training}
+    rows = {f"{what or app.name} on {result.data}": "", **summary, "training": training}
     following = ["make ui"]
     if version := result.version:
         standing = "the champion" if version.champion is None else f"champion stays version {version.champion}"

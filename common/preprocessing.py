@@ -1,6 +1,8 @@
-"""From raw data to what a network trains on: splits, and pictures brought to the format that the network saw."""
+"""From raw data to what a network trains on: splits, tables, and pictures brought to what the network saw."""
 
-from collections.abc import Iterator, Sequence
+import re
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,6 +14,8 @@ from common.datasets import Raw
 from common.errors import UserError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from common.tracking import Saved
 
 SIDE = 28
@@ -130,3 +134,50 @@ def standard_picture(picture: Array, data: str, name: str) -> Array:
 def _frame(picture: Array) -> Array:
     """The outermost pixels."""
     return np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
+
+
+LONGEST_HEADER = 1 << 20
+"""Bytes of a table's first line; what is longer is no table that a network here could take."""
+
+
+def read_table(path: Path) -> "pd.DataFrame":
+    """The rows of a CSV file whose first line names its columns; empty cells are missing values.
+
+    Raises:
+        UserError: where there is no such file, or it is not UTF-8, has no rows, or rows and columns do not match.
+    """
+    import pandas as pd
+
+    try:
+        with path.open("rb") as file:
+            if len(file.readline(LONGEST_HEADER)) == LONGEST_HEADER:
+                raise UserError(f"{path}: its first line is longer than {LONGEST_HEADER:,} bytes; no table of columns")
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", pd.errors.ParserWarning)
+            # Without `index_col`, cells beyond the header would make the first columns an index.
+            table = pd.read_csv(path, index_col=False, skipinitialspace=True, low_memory=False)
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    except UnicodeError as error:
+        raise UserError(f"{path}: not UTF-8 text; save it as CSV in UTF-8") from error
+    except pd.errors.EmptyDataError as error:
+        raise UserError(f"{path}: empty; the first line must name the columns") from error
+    except (pd.errors.ParserError, pd.errors.ParserWarning) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: rows and columns do not match ({reason})") from error
+    if table.empty:
+        raise UserError(f"{path}: has no rows below its header")
+    return table
+
+
+def listed(names: Iterable[object], most: int = 8) -> str:
+    """The first names, for an error's one line."""
+    words = list(map(str, names))
+    return ", ".join(words[:most]) + (f" and {len(words) - most:,} more" if len(words) > most else "")
+
+
+def data_name(file: str) -> str:
+    """What data from `file` is called: its stem, of the characters that a registered model's name may have."""
+    return re.sub(r"[^\w.-]+", "_", Path(file).stem)

@@ -43,6 +43,24 @@ def regression(trained: Trained) -> Iterator[tuple[str, Figure]]:
     yield "residuals", plots.residuals(trained.data.test[1], trained.predictions, trained.data.outputs)
 
 
+def forecast(trained: Trained) -> Iterator[tuple[str, Figure]]:
+    """Learning curves, residuals, the forecasts over the test set with their interval, and the error of every step.
+
+    The interval is that of the validation set's residuals, step by step: 95 % of them lie inside.
+    """
+    data, predictions = trained.data, trained.predictions
+    targets, quantities = data.test[1], data.outputs
+    yield "learning_curves", plots.learning_curves(trained.history, trained.best_epoch)
+    flat = (-1, len(quantities))
+    yield "residuals", plots.residuals(targets.reshape(flat), predictions.reshape(flat), quantities)
+    windows, following = data.validation
+    residuals = following - trained.model.predict(windows, verbose=0)
+    low, high = np.quantile(residuals, [0.025, 0.975], axis=0)
+    yield "forecast", plots.forecast(targets, predictions, predictions + low, predictions + high, quantities)
+    last = data.test[0][:, -1:]
+    yield "error_by_step", plots.error_by_step(targets, {"network": predictions, "last value": last}, quantities)
+
+
 def worst_mistakes(labels: Array, probabilities: Array) -> Array:
     """Indices of the wrong predictions, the one least ready to believe the truth first; at most `WORST`."""
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)

@@ -83,15 +83,21 @@ def _fit_and_measure(
     return model, history, measured
 
 
-def baseline(app: App, config: Config) -> Result:
-    """Fit the app's classical baseline on the same split and record it in the same experiment.
+def baseline(app: App, config: Config) -> dict[str, Result]:
+    """Fit the app's classical baselines on the same split and record each in the same experiment; by their names.
 
     Raises:
         UserError: as `train`.
     """
     data = app.load_data(config)
-    estimator = app.baseline(config, data)
-    with tracking.run(app, "baseline", config, data) as run:
+    estimators = app.baseline(config, data)
+    if not isinstance(estimators, Mapping):
+        estimators = {"baseline": estimators}
+    return {name: _fit_baseline(app, config, data, name, estimator) for name, estimator in estimators.items()}
+
+
+def _fit_baseline(app: App, config: Config, data: Data, name: str, estimator: Any) -> Result:
+    with tracking.run(app, "baseline", config, data, name) as run:
         wall, cpu = time.perf_counter(), cpu_seconds()
         estimator.fit(*data.train)
         wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
