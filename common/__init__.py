@@ -2,4 +2,4 @@
 
 from common import lazy
 
-lazy.defer("keras", "common.activations", "common.layers", "common.losses", "common.series")
+lazy.defer("keras", "common.activations", "common.layers", "common.losses", "common.series", "common.text")

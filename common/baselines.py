@@ -23,6 +23,16 @@ def logistic_regression(_config: Config, data: Data) -> "Pipeline":
     return make_pipeline(flatten, MinMaxScaler(), LogisticRegression(C=1000 / len(data.train[0]), max_iter=200))
 
 
+def bag_of_words(_config: Config, _data: Data) -> "Pipeline":
+    """Logistic regression on the TF-IDF weights of a sentence's words and pairs of words."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    weights = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    return make_pipeline(weights, LogisticRegression(C=3.0, max_iter=1000))
+
+
 class SeasonalNaive:
     """Forecasts each step by the value a season before it; with a season of 1, by the last value."""
 

@@ -1,5 +1,6 @@
 """Pictures of results. Pure functions: arrays in, a matplotlib Figure out; nothing is shown, saved or kept."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -55,6 +56,19 @@ def picture_grid(pictures: Array, titles: Sequence[str], columns: int, cmap: str
         limits = {"vmin": -abs(picture).max(), "vmax": abs(picture).max()} if picture.min() < 0 else {}
         axes.imshow(picture, cmap=cmap, **limits)
         axes.set_title(title, fontsize=8)
+    return figure
+
+
+def sentences(texts: Sequence[str], titles: Sequence[str]) -> Figure:
+    """A list of sentences, each below its title; what is long is cut off."""
+    figure = Figure(figsize=(11, 0.6 + 0.42 * len(texts)), layout="constrained")
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.set(ylim=(len(texts), 0))
+    for row, (text, title) in enumerate(zip(texts, titles, strict=True)):
+        # Without `parse_math`, a sentence with two dollar signs is read as a formula.
+        axes.text(0, row + 0.4, title, fontsize=8, color="grey", parse_math=False)
+        axes.text(0, row + 0.8, textwrap.shorten(text, 140, placeholder=" …"), fontsize=9, parse_math=False)
     return figure
 
 

@@ -19,18 +19,22 @@ FILTERS = 64
 
 
 def classification(trained: Trained) -> Iterator[tuple[str, Figure]]:
-    """Learning curves, confusion matrix, and for pictures the worst mistakes and the first layer's filters."""
+    """Learning curves, confusion matrix, the worst mistakes on pictures and sentences, the first layer's filters."""
     data, probabilities = trained.data, trained.predictions
     yield "learning_curves", plots.learning_curves(trained.history, trained.best_epoch)
     inputs, labels = data.test
     counts = confusion_matrix(labels, probabilities.argmax(axis=1), labels=range(len(data.outputs)))
     yield "confusion_matrix", plots.confusion_matrix(counts, data.outputs)
-    if isinstance(inputs, dict) or inputs.ndim < 3:
+    if isinstance(inputs, dict) or (inputs.dtype != object and inputs.ndim < 3):
         return
     worst = worst_mistakes(labels, probabilities)
-    if len(worst):
-        titles = [_mistake(data.outputs, labels[index], probabilities[index]) for index in worst]
+    titles = [_mistake(data.outputs, labels[index], probabilities[index]) for index in worst]
+    if titles and inputs.dtype == object:
+        yield "worst_mistakes", plots.sentences(inputs[worst], [title.replace("\n", " ") for title in titles])
+    elif titles:
         yield "worst_mistakes", plots.picture_grid(inputs[worst], titles, columns=8)
+    if inputs.dtype == object:
+        return
     filters = first_layer_filters(trained.model, data.input_shape)
     if len(filters):
         titles = [""] * len(filters)

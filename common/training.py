@@ -229,11 +229,14 @@ def fit(
 def compile_with_xla(model: keras.Model) -> bool:
     """Whether XLA makes this network faster on this device: on a GPU always, on a CPU dense networks only.
 
-    There XLA's convolutions are slow, and where inputs are dropped it draws them anew for every unit that reads them.
+    Never a network that reads strings, which XLA has not. On a CPU its convolutions are slow, and where inputs are
+    dropped it draws them anew for every unit that reads them.
     Measured by benchmarks/compilation.py.
     """
     import tensorflow as tf
 
+    if any(tensor.dtype == "string" for tensor in model.inputs):
+        return False
     if tf.config.list_physical_devices("GPU"):
         return True
     if any("conv" in type(layer).__name__.lower() for layer in model.layers):

@@ -9,7 +9,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
+from PIL import Image
 
 import apps
 from common import datasets
@@ -77,6 +80,22 @@ class Trained:
 def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
     """Each app in turn."""
     return train_once(request.param, tmp_path_factory.mktemp(request.param))
+
+
+def questions(data: Data, folder: Path, count: int = 5) -> list[str]:
+    """The first test examples as a user gives them to `predict`, by what they are: pictures, sentences, windows."""
+    examples = data.test[0][:count]
+    if examples.dtype == object:
+        return list(examples)
+    files = []
+    for index, example in enumerate(examples):
+        if example.dtype == np.uint8:
+            files.append(folder / f"{index}.png")
+            Image.fromarray(example).save(files[-1])
+        else:
+            files.append(folder / f"{index}.csv")
+            pd.DataFrame(example, columns=list(data.outputs)).to_csv(files[-1], index_label="time")
+    return list(map(str, files))
 
 
 @pytest.fixture(scope="session")
