@@ -33,7 +33,7 @@ class LstmText(Config):
     """Settings of the bidirectional LSTM."""
 
     data: Literal["movie_reviews", "imdb"] = "movie_reviews"
-    """Built-in data: 10,567 sentences of movie reviews, or 50,000 whole reviews where Keras's download is reachable."""
+    """Built-in data: 10,568 sentences of movie reviews, or 50,000 whole reviews where Keras's download is reachable."""
     csv: str | None = None
     """CSV file to take instead of built-in data."""
     text: str | None = None

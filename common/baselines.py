@@ -30,7 +30,7 @@ def bag_of_words(_config: Config, _data: Data) -> "Pipeline":
     from sklearn.pipeline import make_pipeline
 
     weights = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
-    return make_pipeline(weights, LogisticRegression(C=3.0, max_iter=1000))
+    return make_pipeline(weights, LogisticRegression(C=10.0, max_iter=1000))
 
 
 class SeasonalNaive:

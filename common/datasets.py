@@ -91,7 +91,7 @@ def load(name: Name) -> Raw:
 
 
 def load_movie_reviews() -> tuple[Array, Array, str]:
-    """10,604 sentences of movie reviews, each with its mean rating, and the fingerprint of the data.
+    """10,605 sentences of movie reviews, each with its mean rating, and the fingerprint of the data.
 
     Rotten Tomatoes' sentences of Pang and Lee (2004), each rated from -4, very negative, to 4 by twenty people (Hutto
     and Gilbert 2014). Gives (sentences,) strings, (sentences,) floats.

@@ -28,7 +28,7 @@ FEWEST = 10
 def movie_reviews() -> Raw:
     """Sentences from movie reviews, negative or positive by the sign of their mean rating.
 
-    Those that are rated exactly 0, 37 of 10,604, are neither and are left out.
+    Those that are rated exactly 0, 37 of 10,605, are neither and are left out.
     """
     sentences, ratings, digest = datasets.load_movie_reviews()
     told = ratings != 0

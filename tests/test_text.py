@@ -22,12 +22,12 @@ FEW = Data("few", "", PAIR, PAIR, PAIR, ("bad", "good"))
 
 def test_the_movie_reviews_are_the_published_ones_and_those_rated_0_are_left_out() -> None:
     sentences, ratings, _ = datasets.load_movie_reviews()
-    assert len(sentences) == 10_604
+    assert len(sentences) == 10_605
     assert sentences[2] == "Effective but too tepid biopic"
     assert ratings[2] == -0.6
     assert np.abs(ratings).max() <= 4
     raw = text.movie_reviews()
-    assert len(raw.train[0]) + len(raw.test[0]) == 10_604 - 37
+    assert len(raw.train[0]) + len(raw.test[0]) == 10_605 - 37
     positive = set(sentences[ratings > 0])
     assert {sentence in positive for sentence in raw.test[0][raw.test[1] == 1]} == {True}
 
