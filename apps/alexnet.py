@@ -22,7 +22,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import keras
 from annotated_types import Ge
-from keras import ops
 
 from common import (
     augmentation,
@@ -174,7 +173,7 @@ def convolution(
     maps = share(config, maps) // towers
     if towers == 1:
         return keras.layers.Conv2D(maps, size, **options, name=name)(x)
-    parts = enumerate(ops.split(x, towers, axis=-1), start=1)
+    parts = enumerate(keras.ops.split(x, towers, axis=-1), start=1)
     made = [keras.layers.Conv2D(maps, size, **options, name=f"{name}_tower{index}")(part) for index, part in parts]
     return keras.layers.Concatenate(name=name)(made)
 

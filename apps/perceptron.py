@@ -35,8 +35,8 @@ class Perceptron(Config):
     hidden: Annotated[int, Ge(0)] = 0
     """Units of a hidden layer of tanh between the inputs and the threshold unit; 0 for none, as Rosenblatt had it."""
 
-    epochs: Count = 300
-    patience: Count = 100
+    epochs: Count = 600
+    patience: Count = 200
     validation: Share = 0.25
     batch_size: Count = 1
     optimizer: Optimizer = "sgd"

@@ -2,6 +2,7 @@
 
 from common import lazy
 
-# The second ones define subclasses of Keras's classes, which takes Keras itself.
+# The second ones define subclasses of Keras's classes, or take pandas at once.
 lazy.defer("keras")
 lazy.defer(*(f"common.{name}" for name in ("activations", "augmentation", "constraints", "layers", "losses")))
+lazy.defer("common.series", "common.text")

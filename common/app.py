@@ -65,6 +65,8 @@ class Config:
     """Examples a gradient step; the size of the training set or more makes it batch gradient descent, 1 stochastic."""
     validation: Share = 0.1
     """Share of the training set that is kept apart to choose the best epoch and the champion."""
+    limit: Annotated[int, Ge(0)] = 0
+    """Training examples to use, for a quick look; 0 for all."""
     patience: Count = 10
     """Epochs without a better validation figure, or training loss to keep the last, after which training stops."""
     keep: Literal["best", "last"] = "best"
@@ -142,9 +144,13 @@ class Data:
         shape: tuple[int, ...] = self.train[0].shape
         return shape[1:]
 
-    def steps(self, batch_size: int) -> int:
+    def examples(self, config: Config) -> int:
+        """Training examples that are used."""
+        return min(config.limit or len(self.train[1]), len(self.train[1]))
+
+    def steps(self, config: Config) -> int:
         """Gradient steps an epoch: whole batches only, at least one."""
-        return max(1, len(self.train[1]) // batch_size)
+        return max(1, self.examples(config) // config.batch_size)
 
 
 @dataclass(frozen=True)
@@ -155,9 +161,9 @@ class App:
     load_data: Callable[[Any], Data]
     build_model: Callable[[Any, Data], "keras.Model"]
     read_inputs: Callable[[Sequence[str], "Saved"], tuple[list[str], Inputs]]
-    """(what the user gave to predict, the saved model) to (a name an input, the inputs as the model takes them)."""
+    """(what the user gave to predict, the saved model) to (a name an answer, the inputs as the model takes them)."""
     baseline: Callable[[Any, Data], Any]
-    """(settings, data) to an unfitted scikit-learn estimator that the network has to beat."""
+    """(settings, data) to an unfitted scikit-learn estimator that the network has to beat, or several by name."""
     task: "Task"
     """How the network's answers are compared, measured, drawn and written down."""
     tables: Callable[["Trained"], Iterable[tuple[str, "pd.DataFrame"]]] = lambda _trained: ()

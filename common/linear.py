@@ -3,6 +3,8 @@
 Light to import, so that an app can have the settings without Keras.
 """
 
+from __future__ import annotations
+
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -84,20 +86,20 @@ def layer(units: int, config: LinearConfig) -> keras.layers.Dense:
     return keras.layers.Dense(units, kernel_initializer="zeros", name="output", **penalties)
 
 
-def coefficients(trained: "Trained") -> Iterator[tuple[str, "pd.DataFrame"]]:
+def coefficients(trained: Trained) -> Iterator[tuple[str, pd.DataFrame]]:
     """What each feature adds to the output a unit of it and a standard deviation of it; nothing for pictures."""
     if isinstance(trained.data.train[0], dict):
         yield "coefficients", _coefficients(trained.model, trained.data)
 
 
-def odds_ratios(trained: "Trained") -> Iterator[tuple[str, "pd.DataFrame"]]:
+def odds_ratios(trained: Trained) -> Iterator[tuple[str, pd.DataFrame]]:
     """The coefficients of log odds, and what each multiplies the odds by: exp(coefficient)."""
     for name, frame in coefficients(trained):
         ratios = {ratio: np.exp(frame[column]) for column, ratio in ODDS.items()}
         yield name, frame.assign(**ratios)
 
 
-def _coefficients(model: keras.Model, data: Data) -> "pd.DataFrame":
+def _coefficients(model: keras.Model, data: Data) -> pd.DataFrame:
     """A row an output and a feature, the intercept first."""
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Losses on integer class labels, by the name that a user gives them."""
+"""Losses: on integer class labels, by the name that a user gives them, and on quantities of unlike size."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -43,6 +43,25 @@ class OneHot(keras.losses.Loss):
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"loss": self.loss}
+
+
+@keras.saving.register_keras_serializable("common")
+class ScaledSquaredError(keras.losses.Loss):
+    """Mean of ((y_true - y_pred) / scale)², `scale` one number a quantity on the last axis: each weighs the same.
+
+    A scale of 0, of what never changes in training, counts as 1.
+    """
+
+    def __init__(self, scale: Any, name: str = "scaled_squared_error", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.scale = [float(number) or 1.0 for number in scale]
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        scale = ops.convert_to_tensor(self.scale, dtype=y_pred.dtype)
+        return ops.mean(ops.square((ops.cast(y_true, y_pred.dtype) - y_pred) / scale), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"scale": self.scale}
 
 
 def build(name: Loss) -> keras.losses.Loss:

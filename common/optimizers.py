@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 def build(config: Config, data: Data) -> keras.optimizers.Optimizer:
     """The optimiser that `config` names, its learning rate following the schedule that `config` names."""
-    rate = schedule(config, steps_per_epoch=data.steps(config.batch_size))
+    rate = schedule(config, steps_per_epoch=data.steps(config))
     match config.optimizer:
         case "sgd":
             return keras.optimizers.SGD(rate)

@@ -1,5 +1,6 @@
 """Pictures of results. Pure functions: arrays in, a matplotlib Figure out; nothing is shown, saved or kept."""
 
+import textwrap
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -80,6 +81,19 @@ def picture_grid(pictures: Array, titles: Sequence[str], columns: int, cmap: str
     return figure
 
 
+def sentences(texts: Sequence[str], titles: Sequence[str]) -> Figure:
+    """A list of sentences, each below its title; what is long is cut off."""
+    figure = Figure(figsize=(11, 0.6 + 0.42 * len(texts)), layout="constrained")
+    axes = figure.subplots()
+    axes.axis("off")
+    axes.set(ylim=(len(texts), 0))
+    for row, (text, title) in enumerate(zip(texts, titles, strict=True)):
+        # Without `parse_math`, a sentence with two dollar signs is read as a formula.
+        axes.text(0, row + 0.4, title, fontsize=8, color="grey", parse_math=False)
+        axes.text(0, row + 0.8, textwrap.shorten(text, 140, placeholder=" …"), fontsize=9, parse_math=False)
+    return figure
+
+
 def residuals(targets: Array, predictions: Array, quantities: Sequence[str]) -> Figure:
     """What is left, target - prediction, over the prediction: a row a quantity, with a histogram beside it."""
     figure = Figure(figsize=(10, 3.6 * len(quantities)), layout="constrained")
@@ -92,4 +106,48 @@ def residuals(targets: Array, predictions: Array, quantities: Sequence[str]) -> 
         axes[0].grid(alpha=0.3)
         axes[1].hist(left, bins="auto", orientation="horizontal")
         axes[1].set(xlabel="examples")
+    return figure
+
+
+def forecast(targets: Array, predictions: Array, low: Array, high: Array, quantities: Sequence[str]) -> Figure:
+    """The true course and the forecasts with their interval: a row a quantity, over the steps of the part.
+
+    All are (windows, steps, quantities), each window one step after the one before. So many are drawn that they follow
+    one another without overlap.
+    """
+    steps = targets.shape[1]
+    truth = np.concatenate([targets[:, 0], targets[-1, 1:]])
+    inside = ((targets >= low) & (targets <= high)).mean(axis=(0, 1))
+    figure = Figure(figsize=(11, 3.6 * len(quantities)), layout="constrained")
+    rows = figure.subplots(len(quantities), squeeze=False)[:, 0]
+    for index, (axes, quantity) in enumerate(zip(rows, quantities, strict=True)):
+        axes.plot(truth[:, index], color="black", marker=".", label="true")
+        for window in range(0, len(targets), steps):
+            ahead = np.arange(window, window + steps)
+            first = window == 0
+            axes.plot(ahead, predictions[window, :, index], color="C0", label="forecast" if first else None)
+            interval = (low[window, :, index], high[window, :, index])
+            axes.fill_between(ahead, *interval, color="C0", alpha=0.2, label="95 % interval" if first else None)
+            axes.axvline(window, color="grey", linewidth=0.5)
+        title = (
+            f"{quantity}, {steps} steps ahead from each line; {100 * inside[index]:.0f} % of the truth in the interval"
+        )
+        axes.set(xlabel="step of the test part", ylabel=quantity, title=title)
+        axes.grid(alpha=0.3)
+        axes.legend()
+    return figure
+
+
+def error_by_step(targets: Array, forecasts: Mapping[str, Array], quantities: Sequence[str]) -> Figure:
+    """Root mean square error over the steps ahead, a line a forecast, a panel a quantity; all (windows, steps, …)."""
+    figure = Figure(figsize=(5.5 * len(quantities), 4), layout="constrained")
+    panels = figure.subplots(1, len(quantities), squeeze=False)[0]
+    for index, (axes, quantity) in enumerate(zip(panels, quantities, strict=True)):
+        for name, predictions in forecasts.items():
+            errors = np.sqrt(np.square(targets - predictions)[:, :, index].mean(axis=0))
+            axes.plot(np.arange(1, len(errors) + 1), errors, marker=".", label=name)
+        axes.set(xlabel="steps ahead", ylabel=f"root mean square error, {quantity}", title=quantity, ylim=(0, None))
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(alpha=0.3)
+        axes.legend()
     return figure

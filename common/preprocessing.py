@@ -1,4 +1,4 @@
-"""From raw data to what a network trains on: splits, and pictures brought to the format that the network saw."""
+"""From raw data to what a network trains on: splits, and pictures brought to what the network saw."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -73,7 +73,7 @@ def _pictures(paths: Sequence[Path]) -> Iterator[tuple[str, Array]]:
                 raise UserError(f"{path}: no pictures in this folder")
             yield from ((str(file), _open_picture(file)) for file in files)
         elif path.suffix == ".npy":
-            yield from ((f"{path}[{index}]", picture) for index, picture in enumerate(_open_array(path)))
+            yield from ((f"{path}[{index}]", picture) for index, picture in enumerate(_grey_pictures(path)))
         else:
             yield str(path), _open_picture(path)
 
@@ -93,13 +93,23 @@ def _open_picture(path: Path) -> Array:
         raise UserError(f"{path}: not a picture that can be read ({error})") from error
 
 
-def _open_array(path: Path) -> Array:
+def open_array(path: Path) -> Array:
+    """The array in a `.npy` file.
+
+    Raises:
+        UserError: where the file is missing, is no array, or has objects in it.
+    """
     try:
-        pictures = np.load(path, allow_pickle=False)
+        array: Array = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: not an array that can be read ({error})") from error
+    return array
+
+
+def _grey_pictures(path: Path) -> Array:
+    pictures = open_array(path)
     pictures = pictures[None] if pictures.ndim == 2 else pictures
     pictures = pictures[..., 0] if pictures.ndim == 4 and pictures.shape[-1] == 1 else pictures
     if pictures.ndim != 3 or pictures.dtype.kind not in "uif" or not pictures.size:
@@ -117,13 +127,14 @@ def standard_picture(picture: Array, data: str, name: str) -> Array:
     """A grey picture (height, width) in [0, 255], of any size and polarity, as bytes (28, 28) like the data set's own.
 
     As MNIST was made (LeCun et al. 1998, section III.A): light on black, scaled into 20x20 keeping its shape, its
-    centre of mass in the middle; Fashion-MNIST's pictures fill the 28x28 instead. A 28x28 picture with a black frame
-    is in that format already and stays as it is.
+    centre of mass in the middle; Fashion-MNIST's pictures fill the 28x28 instead. A 28x28 picture with a black frame,
+    for Fashion-MNIST with a black corner, is in that format already and stays as it is.
 
     Raises:
         UserError: where `name` shows nothing: all pixels alike.
     """
-    if picture.shape == (SIDE, SIDE) and not _frame(picture).any() and picture.max() > 0:
+    background = _frame(picture) if data == "mnist" else picture[:: SIDE - 1, :: SIDE - 1].min()
+    if picture.shape == (SIDE, SIDE) and not background.any() and picture.max() > 0:
         return picture.astype(np.uint8)
     ink = np.abs(picture - np.median(_frame(picture)))
     if ink.max() < 8:  # of 255: below what a scanner's noise or JPEG's blocks reach

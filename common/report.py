@@ -21,8 +21,8 @@ FILTERS = 64
 def classification(trained: Trained, decided: Array, threshold: float | None) -> Iterator[tuple[str, Figure]]:
     """Learning curves, the confusion matrix of the labels `decided` on, and what else the classes and inputs allow.
 
-    With a decision threshold between two classes their ROC, precision-recall and calibration curves; for pictures the
-    worst mistakes and the first layer's filters.
+    With a decision threshold between two classes their ROC, precision-recall and calibration curves; for pictures and
+    sentences the worst mistakes; for pictures the first layer's filters.
     """
     data, probabilities = trained.data, trained.predictions
     yield "learning_curves", plots.learning_curves(trained.history, trained.best_epoch)
@@ -31,12 +31,16 @@ def classification(trained: Trained, decided: Array, threshold: float | None) ->
     yield "confusion_matrix", plots.confusion_matrix(counts, data.outputs)
     if threshold is not None:
         yield "decision", plots.decision(labels, probabilities[:, 1], threshold, data.outputs[1])
-    if isinstance(inputs, dict) or inputs.ndim < 3:
+    if isinstance(inputs, dict) or (inputs.dtype != object and inputs.ndim < 3):
         return
     worst = worst_mistakes(labels, probabilities)
-    if len(worst):
-        titles = [_mistake(data.outputs, labels[index], probabilities[index]) for index in worst]
+    titles = [_mistake(data.outputs, labels[index], probabilities[index]) for index in worst]
+    if titles and inputs.dtype == object:
+        yield "worst_mistakes", plots.sentences(inputs[worst], [title.replace("\n", " ") for title in titles])
+    elif titles:
         yield "worst_mistakes", plots.picture_grid(inputs[worst], titles, columns=8)
+    if inputs.dtype == object:
+        return
     filters = first_layer_filters(trained.model, data.input_shape)
     if len(filters):
         titles = [""] * len(filters)
@@ -47,6 +51,24 @@ def regression(trained: Trained) -> Iterator[tuple[str, Figure]]:
     """Learning curves, and residuals over predictions."""
     yield "learning_curves", plots.learning_curves(trained.history, trained.best_epoch)
     yield "residuals", plots.residuals(trained.data.test[1], trained.predictions, trained.data.outputs)
+
+
+def forecast(trained: Trained) -> Iterator[tuple[str, Figure]]:
+    """Learning curves, residuals, the forecasts over the test set with their interval, and the error of every step.
+
+    The interval is that of the validation set's residuals, step by step: 95 % of them lie inside.
+    """
+    data, predictions = trained.data, trained.predictions
+    targets, quantities = data.test[1], data.outputs
+    yield "learning_curves", plots.learning_curves(trained.history, trained.best_epoch)
+    flat = (-1, len(quantities))
+    yield "residuals", plots.residuals(targets.reshape(flat), predictions.reshape(flat), quantities)
+    windows, following = data.validation
+    residuals = following - trained.model.predict(windows, verbose=0)
+    low, high = np.quantile(residuals, [0.025, 0.975], axis=0)
+    yield "forecast", plots.forecast(targets, predictions, predictions + low, predictions + high, quantities)
+    last = data.test[0][:, -1:]
+    yield "error_by_step", plots.error_by_step(targets, {"network": predictions, "last value": last}, quantities)
 
 
 def worst_mistakes(labels: Array, probabilities: Array) -> Array:

@@ -81,9 +81,7 @@ def read_csv(config: TableConfig, task: Literal["quantity", "class"]) -> Table:
     if target is None:
         raise UserError("--csv needs --target COLUMN, the column to predict")
     frame = read_cells(path)
-    for flag, names in (("target", [target]), ("categories", config.categories), ("ignore", config.ignore)):
-        if unknown := next((name for name in names if name not in frame), None):
-            raise UserError(f"--{flag} {unknown}: {path} has no such column; it has {', '.join(frame.columns[:20])}")
+    require(path, frame, [target, *config.categories, *config.ignore])
     if len(frame) < FEWEST:
         raise UserError(f"{path}: {len(frame)} rows; at least {FEWEST} are needed to train, choose and test")
     answers = frame.pop(target)
@@ -94,10 +92,12 @@ def read_csv(config: TableConfig, task: Literal["quantity", "class"]) -> Table:
     columns = {name: column for name, column in frame.items() if name not in config.ignore}
     if not columns:
         raise UserError(f"{path}: no column is left to predict {target} from")
+    if slashed := next((name for name in columns if "/" in str(name)), None):
+        raise UserError(f"{path}: column {slashed} has a slash, which Keras cannot take; rename it")
     inputs = {str(name): _column(path, column, name in config.categories) for name, column in columns.items()}
-    name = re.sub(r"[^\w.-]+", "_", path.name)
+    name = data_name(path)
     if task == "quantity":
-        return Table(name, inputs, _numbers(path, answers)[:, None], (str(target),))
+        return Table(name, inputs, numbers(path, answers)[:, None], (str(target),))
     classes, labels, counts = np.unique(answers.to_numpy(str), return_inverse=True, return_counts=True)
     if len(classes) < 2:
         raise UserError(f"{path}: every {target} is {classes[0]}; at least two classes are needed")
@@ -134,9 +134,26 @@ def read_cells(path: Path) -> "pd.DataFrame":
         raise UserError(f"{path}: not UTF-8 text; save it as CSV in UTF-8") from error
     except csv.Error as error:
         raise UserError(f"{path}, line {reader.line_num}: not comma-separated text ({error})") from error
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file") from error
     except OSError as error:
         raise UserError(f"{path}: cannot read this file ({error.strerror})") from error
     return pd.DataFrame(rows, columns=header, index=lines, dtype=object)
+
+
+def require(path: Path, frame: "pd.DataFrame", columns: Sequence[str]) -> None:
+    """Hold a file to have `columns`.
+
+    Raises:
+        UserError: with the first that it has not.
+    """
+    if unknown := next((name for name in columns if name not in frame), None):
+        raise UserError(f"{path}: no column {unknown}; it has {', '.join(frame.columns[:20])}")
+
+
+def data_name(path: Path) -> str:
+    """What data from this file are called: its name, of the characters that a registered model's name may have."""
+    return re.sub(r"[^\w.-]+", "_", path.name)
 
 
 def _header(path: Path, beginning: str) -> list[str]:
@@ -149,9 +166,9 @@ def _header(path: Path, beginning: str) -> list[str]:
     if not any(names):
         raise UserError(f"{path}: no column names in the first line")
     for position, name in enumerate(names, start=1):
-        if not name or "/" in name or name in names[: position - 1]:
-            wrong = "is there twice" if name in names[: position - 1] else "has a slash, which Keras cannot take"
-            raise UserError(f"{path}: column {position} {f'({name}) {wrong}' if name else 'has no name'}; rename it")
+        if not name or name in names[: position - 1]:
+            wrong = f"({name}) is there twice" if name else "has no name"
+            raise UserError(f"{path}: column {position} {wrong}; rename it")
     return names
 
 
@@ -161,7 +178,7 @@ def _column(path: Path, cells: "pd.Series[str]", category: bool) -> Array:
     if not filled.any():
         raise UserError(f"{path}: column {cells.name} is empty; leave it out with --ignore {cells.name}")
     if not category and _as_numbers(cells)[filled].notna().mean() > 0.5:
-        return _numbers(path, cells)
+        return numbers(path, cells, "mend it, empty the cell, or name a column of text in --categories")
     levels = cells.nunique()
     if levels > min(LEVELS, len(cells) / 2):
         many = f"column {cells.name} has {levels:,} different values in {len(cells):,} rows"
@@ -173,18 +190,22 @@ def _as_numbers(cells: "pd.Series[str]") -> "pd.Series[float]":
     """Finite float32, NaN for every other text."""
     import pandas as pd
 
-    numbers = pd.to_numeric(cells, errors="coerce")
-    return numbers.where(numbers.abs() <= np.finfo("float32").max).astype("float32")
+    found = pd.to_numeric(cells, errors="coerce")
+    return found.where(found.abs() <= np.finfo("float32").max).astype("float32")
 
 
-def _numbers(path: Path, cells: "pd.Series[str]") -> Array:
-    """The column as float32, NaN where it is empty."""
-    numbers = _as_numbers(cells)
-    wrong = cells[numbers.isna() & cells.ne("")]
+def numbers(path: Path, cells: "pd.Series[str]", mend: str = "mend it or empty the cell") -> Array:
+    """A column of text as float32, NaN where it is empty.
+
+    Raises:
+        UserError: for a cell that is no finite number.
+    """
+    found = _as_numbers(cells)
+    wrong = cells[found.isna() & cells.ne("")]
     if len(wrong):
         what = f"{path}, line {wrong.index[0]}: {wrong.iloc[0]!r} in the column {cells.name} is no number"
-        raise UserError(f"{what}; mend it or empty the cell, or name a column of text in --categories")
-    return numbers.to_numpy()
+        raise UserError(f"{what}; {mend}")
+    return found.to_numpy()
 
 
 def split(table: Table, config: Config, test: float) -> Data:
@@ -246,7 +267,7 @@ def _model_column(path: Path, frame: "pd.DataFrame", tensor: "keras.KerasTensor"
     if name not in frame:
         raise UserError(f"{path}: no column {name}, which {saved.label} was trained on")
     if dtype != "string":
-        return _numbers(path, frame[name])
+        return numbers(path, frame[name])
     known = saved.model.get_layer(levels_layer(name)).get_vocabulary()
     unseen = frame[name][~frame[name].isin([*known, ""])]
     if len(unseen):
@@ -256,5 +277,5 @@ def _model_column(path: Path, frame: "pd.DataFrame", tensor: "keras.KerasTensor"
 
 
 def levels_layer(column: str) -> str:
-    """What the layer is called that knows the values of a column of text."""
-    return f"values of {column}"
+    """What the layer is called that knows the values of a column of text; TensorFlow takes few characters in it."""
+    return f"values_of_{column.encode().hex()}"

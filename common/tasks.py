@@ -63,7 +63,7 @@ class Task(ABC):
 
     @abstractmethod
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
-        """What is written down for `predictions`, a row an example; the columns called as `outputs` are details."""
+        """What is written down for `predictions`, a row an answer; the columns called as `outputs` are details."""
 
 
 @dataclass(frozen=True)
@@ -160,3 +160,19 @@ class Regression(Task):
         import pandas as pd
 
         return pd.DataFrame(predictions, columns=list(outputs))
+
+
+class Forecast(Regression):
+    """The steps after a window: the network puts out numbers (examples, steps, quantities), as the targets are."""
+
+    def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
+        quantities = targets.shape[-1]
+        return super().measure(targets.reshape(-1, quantities), predictions.reshape(-1, quantities))
+
+    def pictures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
+        from common import report
+
+        return report.forecast(trained)
+
+    def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
+        return super().answers(predictions.reshape(-1, len(outputs)), outputs)

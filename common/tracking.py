@@ -201,8 +201,10 @@ class Version:
 
 
 @contextlib.contextmanager
-def run(app: App, kind: Kind, config: "DataclassInstance", data: Data) -> Iterator[Run]:
+def run(app: App, kind: Kind, config: "DataclassInstance", data: Data, label: str | None = None) -> Iterator[Run]:
     """Record what happens inside: settings, tags and data set first; FINISHED, FAILED or KILLED last.
+
+    The run is called after the app, and after `label`, by default its kind.
 
     Inside another run, as a trial is inside its search, it is recorded as that one's child.
 
@@ -210,7 +212,7 @@ def run(app: App, kind: Kind, config: "DataclassInstance", data: Data) -> Iterat
         UserError: where the store cannot be opened or written, before or during the run.
     """
     client = connect()
-    name = app.name if kind == "train" else f"{app.name} {kind}"
+    name = app.name if kind == "train" else f"{app.name} {label or kind}"
     started = mlflow.start_run(
         experiment_id=_experiment(client, data.name), run_name=name, nested=True, tags=_tags(app.name, kind)
     )
@@ -325,7 +327,7 @@ def load(app: str, which: str | None, flag: str = "--model") -> Saved:
     """
     uri, label = (which, which) if which and Path(which).exists() else _find(connect(), app, which, flag)
     try:
-        metadata = mlflow.models.get_model_info(uri).metadata or {}
+        metadata = mlflow.models.Model.load(uri).metadata or {}  # unlike get_model_info, also from another store
     except MlflowException as error:
         raise UserError(f"{flag} {label}: no saved model here ({_reason(error)})") from error
     if metadata.get("app") != app:

@@ -1,7 +1,6 @@
 """The one path from settings to a trained, evaluated, recorded model."""
 
 import dataclasses
-import functools
 import math
 import resource
 import sys
@@ -15,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from common import tracking
-from common.app import App, Array, Config, Data, Inputs, Pair, Stored
+from common.app import App, Array, Config, Data, Inputs, Pair
 from common.errors import UserError
 from common.tasks import Task, Trained
 
@@ -84,7 +83,7 @@ def _fit_and_measure(
     history = fit(model, data, config, app.task, [tracking.EpochLogger(run)]).history
     wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
     best = best_epoch(history, app.task) if config.keep == "best" else len(history["loss"]) - 1
-    examples = len(history["loss"]) * data.steps(config.batch_size) * min(config.batch_size, len(data.train[1]))
+    examples = len(history["loss"]) * data.steps(config) * min(config.batch_size, data.examples(config))
     measured = {
         "best_epoch": best + 1,
         **{f"best_{name}": values[best] for name, values in history.items()},
@@ -96,15 +95,21 @@ def _fit_and_measure(
     return model, history, measured
 
 
-def baseline(app: App, config: Config) -> Result:
-    """Fit the app's classical baseline on the same split and record it in the same experiment.
+def baseline(app: App, config: Config) -> dict[str, Result]:
+    """Fit the app's classical baselines on the same split and record each in the same experiment; by their names.
 
     Raises:
         UserError: as `train`.
     """
     data = app.load_data(config)
-    estimator = app.baseline(config, data)
-    with tracking.run(app, "baseline", config, data) as run:
+    estimators = app.baseline(config, data)
+    if not isinstance(estimators, Mapping):
+        estimators = {"baseline": estimators}
+    return {name: _fit_baseline(app, config, data, name, estimator) for name, estimator in estimators.items()}
+
+
+def _fit_baseline(app: App, config: Config, data: Data, name: str, estimator: Any) -> Result:
+    with tracking.run(app, "baseline", config, data, name) as run:
         wall, cpu = time.perf_counter(), cpu_seconds()
         estimator.fit(*data.train)
         wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
@@ -178,16 +183,17 @@ def epoch_order(seed: int, epoch: int, examples: int, batch_size: int) -> Array:
 class Batches(keras.callbacks.Callback):
     """Feeds `fit` with the training set in `epoch_order`; as a callback it learns which epoch begins."""
 
-    def __init__(self, pair: Pair, batch_size: int, seed: int) -> None:
+    def __init__(self, pair: Pair, batch_size: int, seed: int, examples: int | None = None) -> None:
         super().__init__()
         self.pair, self.batch_size, self.seed, self.epoch = pair, batch_size, seed, 0
+        self.examples = examples or len(pair[1])
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch = epoch
 
     def order(self) -> Array:
         """The order of the epoch that runs."""
-        return epoch_order(self.seed, self.epoch, len(self.pair[1]), self.batch_size)
+        return epoch_order(self.seed, self.epoch, self.examples, self.batch_size)
 
     def dataset(self) -> Any:
         """What `fit` iterates once an epoch: a `tf.data.Dataset` on TensorFlow, a `PyDataset` elsewhere.
@@ -199,27 +205,20 @@ class Batches(keras.callbacks.Callback):
         import tensorflow as tf
 
         steps, batch = self.order().shape
-
-        def gatherer(part: Array | Stored) -> Any:
-            """A function in TensorFlow's graph, from indices to examples."""
-            if isinstance(part, np.ndarray):
-                return functools.partial(tf.gather, tf.constant(part))
-
-            def read(indices: Any) -> Any:
-                return tf.ensure_shape(
-                    tf.numpy_function(part.__getitem__, [indices], part.dtype), (batch, *part.shape[1:])
-                )
-
-            return read
-
-        gatherers = keras.tree.map_structure(gatherer, self.pair)
+        parts = keras.tree.flatten(self.pair)
 
         def rows(_: Any) -> Any:
             order = tf.ensure_shape(tf.numpy_function(self.order, [], tf.int64), (steps, batch))
             return tf.data.Dataset.from_tensor_slices(order)
 
+        def read(indices: Array) -> list[Array]:
+            return [part[indices] for part in parts]
+
         def gather(indices: Any) -> Any:
-            return keras.tree.map_structure(lambda part: part(indices), gatherers)
+            examples = tf.numpy_function(read, [indices], [part.dtype for part in parts])
+            for tensor, part in zip(examples, parts, strict=True):
+                tensor.set_shape((batch, *part.shape[1:]))
+            return keras.tree.pack_sequence_as(self.pair, examples)
 
         dataset = tf.data.Dataset.range(1).flat_map(rows).map(gather).prefetch(2)
         return dataset.apply(tf.data.experimental.assert_cardinality(steps))
@@ -261,6 +260,16 @@ class _InOrder(keras.utils.PyDataset):
         return batch
 
 
+def _in_order(pair: Pair) -> Any:
+    """Batches of `pair` as they stand, the last one smaller."""
+    size = prediction_batch(pair[0])
+    if keras.backend.backend() != "tensorflow" or not in_memory(pair[0]):
+        return _InOrder(pair, size)
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(pair).batch(size).prefetch(2)
+
+
 def fit(
     model: keras.Model, data: Data, config: Config, task: Task, callbacks: Sequence[keras.callbacks.Callback] = ()
 ) -> keras.callbacks.History:
@@ -268,7 +277,7 @@ def fit(
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = compile_with_xla(model)
     model.steps_per_execution = STEPS_PER_EXECUTION
-    batches = Batches(data.train, config.batch_size, config.seed)
+    batches = Batches(data.train, config.batch_size, config.seed, data.examples(config))
     best = config.keep == "best"
     stopping = keras.callbacks.EarlyStopping(
         task.objective if best else "loss",
@@ -277,14 +286,13 @@ def fit(
         restore_best_weights=best,
     )
     slowing = keras.callbacks.ReduceLROnPlateau("val_loss", config.decay, max(1, config.patience // 2))
-    size = prediction_batch(data.validation[0])
-    validation = data.validation if in_memory(data.validation[0]) else _InOrder(data.validation, size)
     return model.fit(
         batches.dataset(),
         epochs=config.epochs,
+        # Known already; said again, because Keras otherwise makes every epoch's iterator twice.
+        steps_per_epoch=data.steps(config),
         shuffle=False,
-        validation_data=validation,
-        validation_batch_size=size,
+        validation_data=_in_order(data.validation),
         callbacks=[batches, *callbacks, *([slowing] if config.schedule == "plateau" else []), stopping],
         verbose=1 if sys.stdout.isatty() else 2,  # a bar that moves, or in a log file a line an epoch
     )

@@ -1,5 +1,6 @@
 """Splits, and pictures of any size and polarity brought to what the network saw."""
 
+import json
 import re
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 from common import datasets, preprocessing, tracking
 from common.app import Array
 from common.errors import UserError
+from tests.conftest import Trained
 
 
 def test_the_split_is_stratified_disjoint_complete_and_drawn_from_the_seed(mnist: datasets.Raw) -> None:
@@ -101,6 +103,12 @@ def test_transparent_grey_palette_and_rotated_pictures_are_read(mnist: datasets.
         np.testing.assert_allclose(picture, expected, atol=25, err_msg=name)
 
 
+def test_clothes_in_their_own_format_stay_as_they_are_though_they_touch_the_frame(tmp_path: Path) -> None:
+    clothes = datasets.load("fashion_mnist").test[0]
+    np.save(tmp_path / "clothes.npy", clothes)
+    np.testing.assert_array_equal(read([tmp_path / "clothes.npy"], "fashion_mnist")[1], clothes)
+
+
 def test_clothes_fill_the_picture(tmp_path: Path) -> None:
     coat = Image.new("L", (300, 300), 255)
     coat.paste(40, (100, 50, 200, 250))
@@ -148,3 +156,19 @@ def test_a_blank_picture_an_empty_folder_and_other_arrays_are_named(tmp_path: Pa
     np.save(tmp_path / "nan.npy", np.full((1, 9, 9), np.nan))
     with pytest.raises(UserError, match="nan"):
         read([tmp_path / "nan.npy"])
+
+
+def test_a_perceptron_of_one_epoch_reads_digits_on_paper(
+    mnist: datasets.Raw, trained_mlp: Trained, tmp_path: Path
+) -> None:
+    for index, digit in enumerate(mnist.test[0][:10]):
+        Image.fromarray(255 - digit).resize((140, 140)).save(tmp_path / f"{index}.png")
+    result = trained_mlp("predict", str(tmp_path), "--output", str(tmp_path / "table.json"))
+    assert result.returncode == 0, result.stderr
+    said = "".join(entry["class"] for entry in json.loads((tmp_path / "table.json").read_text()))
+    right = sum(digit == label for digit, label in zip(said, "7210414959", strict=True))
+    assert right >= 6
+
+
+def test_a_classifier_says_how_sure_its_test_error_is(trained_mlp: Trained) -> None:
+    assert "95 % interval" in trained_mlp.output

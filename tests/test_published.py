@@ -12,16 +12,34 @@ pytestmark = pytest.mark.slow
 SEEDS = (0, 1, 2)
 
 
-def mean_test_error(app: str, *settings: str) -> float:
-    """Mean over the seeds of the test error in percent that `train` records."""
+def recorded(app: str, kind: str, metric: str) -> list[float]:
+    """What the runs of an app measured."""
+    client = tracking.connect()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    runs = client.search_runs(experiments, filter_string=f"tags.app = '{app}' and tags.kind = '{kind}'")
+    return [run.data.metrics[metric] for run in runs]
+
+
+def mean_of_seeds(app: str, metric: str, *settings: str) -> float:
+    """Mean over the seeds of a figure that `train` records."""
     for seed in SEEDS:
         result = run("-m", f"apps.{app}", "train", "--seed", str(seed), *settings, timeout=3600)
         assert result.returncode == 0, result.stderr
-    client = tracking.connect()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    runs = client.search_runs(experiments, filter_string=f"tags.app = '{app}'")
-    assert len(runs) == len(SEEDS)
-    return statistics.mean(100 * run.data.metrics["test_error"] for run in runs)
+    measured = recorded(app, "train", metric)
+    assert len(measured) == len(SEEDS)
+    return statistics.mean(measured)
+
+
+def mean_test_error(app: str, *settings: str) -> float:
+    """Mean over the seeds of the test error in percent."""
+    return 100 * mean_of_seeds(app, "test_error", *settings)
+
+
+def baselines(app: str, metric: str, *settings: str) -> list[float]:
+    """What the app's baselines measure on the same split."""
+    result = run("-m", f"apps.{app}", "baseline", *settings, timeout=3600)
+    assert result.returncode == 0, result.stderr
+    return recorded(app, "baseline", metric)
 
 
 @pytest.mark.usefixtures("store")
@@ -53,3 +71,16 @@ def test_logistic_regression_reaches_what_a_linear_classifier_can(data: str, err
 @pytest.mark.usefixtures("store")
 def test_alexnet_reaches_91_percent_on_clothes() -> None:
     assert mean_test_error("alexnet") <= 9.0
+
+
+@pytest.mark.usefixtures("store")
+def test_lstm_forecast_beats_naive_seasonal_naive_and_autoregression_on_sunspots() -> None:
+    others = baselines("lstm_forecast", "test_rmse")
+    assert len(others) == 3
+    assert mean_of_seeds("lstm_forecast", "test_rmse") < min(others)
+
+
+@pytest.mark.usefixtures("store")
+def test_lstm_text_is_at_least_as_good_as_a_bag_of_words() -> None:
+    (other,) = baselines("lstm_text", "test_error")
+    assert mean_of_seeds("lstm_text", "test_error") <= other

@@ -86,8 +86,8 @@ def test_features_are_those_of_scikit_learn_also_for_rows_that_training_never_sa
 @pytest.mark.parametrize(
     ("content", "settings", "words"),
     [
-        ("a,b\n1,2\n", {"target": "c"}, "--target c: .*no such column; it has a, b"),
-        ("a,b\n" + "1,2\n" * 20, {"target": "b", "ignore": ("z",)}, "--ignore z"),
+        ("a,b\n1,2\n", {"target": "c"}, "no column c; it has a, b"),
+        ("a,b\n" + "1,2\n" * 20, {"target": "b", "ignore": ("z",)}, "no column z"),
         ("a,b\n" + "1,2\n" * 20, {"target": None}, "--target"),
         ("a,b\n" + "1,2\n" * 3, {"target": "b"}, "3 rows"),
         ("a,b\n" + "1,2\n" * 20, {"target": "b"}, "every b is 2"),
@@ -102,7 +102,7 @@ def test_features_are_those_of_scikit_learn_also_for_rows_that_training_never_sa
         ('a,b\n1,"2\n', {"target": "b"}, "not comma-separated"),
         ("a,a\n1,2\n", {"target": "a"}, r"column 2 \(a\) is there twice"),
         ("a,\n1,2\n", {"target": "a"}, "column 2 has no name"),
-        ("a,b/c\n1,2\n", {"target": "a"}, "slash"),
+        ("a,b/c\n" + "1,2\n" * 20, {"target": "a"}, "slash"),
         ("", {"target": "a"}, "no column names"),
         ("a,b\n1,2\n".encode("utf-16"), {"target": "b"}, "not UTF-8"),
         ("a,b\n1,2\n".encode("utf-16-le"), {"target": "b"}, "not UTF-8"),
@@ -126,7 +126,7 @@ def test_a_text_target_is_no_quantity(file: Path) -> None:
 @pytest.mark.usefixtures("store")
 def test_a_missing_table_ends_the_command_with_status_2(tmp_path: Path) -> None:
     command = ["-m", "apps.linear_regression", "train", "--csv", str(tmp_path / "none.csv"), "--target", "a"]
-    assert_user_error(run(*command), "none.csv", "No such file")
+    assert_user_error(run(*command), "none.csv", "no such file")
 
 
 @pytest.fixture(scope="module")

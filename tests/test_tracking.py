@@ -131,7 +131,7 @@ def test_predict_takes_the_newest_version(tiny_app: App) -> None:
 @pytest.mark.usefixtures("store")
 def test_a_baseline_stands_in_the_same_experiment(tiny_app: App) -> None:
     training.train(tiny_app, tiny_app.config(hidden=(16,), epochs=1))  # type: ignore[call-arg]
-    result = training.baseline(tiny_app, tiny_app.config())
+    (result,) = training.baseline(tiny_app, tiny_app.config()).values()
     runs = mlflow.search_runs(experiment_names=["mnist"], output_format="list")
     assert sorted(run.data.tags["kind"] for run in runs) == ["baseline", "train"]
     assert 0.75 < result.metrics["test_accuracy"] < 0.95

@@ -1,0 +1,154 @@
+"""Forecast a time series with an LSTM (Hochreiter and Schmidhuber 1997, "Long Short-Term Memory").
+
+    python -m apps.lstm_forecast train                  # sunspots, a year ahead
+    python -m apps.lstm_forecast train --horizon 11     # a whole cycle ahead
+    python -m apps.lstm_forecast predict sunspots       # what follows the end of the series
+    python -m apps.lstm_forecast train --data co2 --transform none --window 24 --horizon 12 --season 12
+    python -m apps.lstm_forecast train --csv sales.csv --time day --target shop web --transform none
+
+A window of the series goes in, the steps after it come out. The series is cut by time, never shuffled across it.
+`baseline` forecasts the same windows with the last value, the value a season before, and an autoregression. `predict`
+takes the name of the built-in series, CSV files with the columns of training, or .npy files of windows, and forecasts
+what follows their end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import keras
+import numpy as np
+
+from common import baselines, cli, losses, optimizers, series, tables, tasks
+from common.app import App, Array, Config, Count, Data, Fraction, Positive, Share
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    from common.tracking import Saved
+
+
+@dataclass(frozen=True)
+class LstmForecast(Config):
+    """Settings of the forecast."""
+
+    data: Literal["sunspots", "co2"] = "sunspots"
+    """Built-in series: yearly sunspots, 1700 to 2008, or monthly CO2 at Mauna Loa, 1958 to 2001."""
+    csv: str | None = None
+    """CSV file to take instead of a built-in series."""
+    time: str | None = None
+    """Column of the CSV that tells the time, as dates or whole numbers; by default the first."""
+    target: tuple[str, ...] = ()
+    """Columns of the CSV that are forecast together, each from the past of all."""
+    gaps: Literal["linear", "previous"] = "linear"
+    """What fills a missing value: a straight line between its neighbours, or the value before it."""
+    window: Count = 22
+    """Steps that the network sees."""
+    horizon: Count = 1
+    """Steps that it forecasts."""
+    season: Count = 11
+    """Steps after which the series repeats itself, for the seasonal naive baseline."""
+    validation: Share = 0.2
+    """Share of the series, before the test part, that chooses the best epoch and the champion."""
+    test: Share = 0.2
+    """Share of the series, its end, that the forecasts are measured on."""
+    transform: Literal["none", "sqrt", "log"] = "sqrt"
+    """Scale on which the network works: the values, their square roots, or log(1 + value); undone in its answer."""
+    anchor: Literal["none", "last"] = "last"
+    """What the network's inputs and outputs are counted from: nothing, or the window's last value."""
+    units: tuple[Count, ...] = (32,)
+    """Cells of each LSTM layer."""
+    dropout: Fraction = 0.0
+    """Share of the last layer's outputs that are dropped while training."""
+
+    epochs: Count = 200
+    batch_size: Count = 16
+    patience: Count = 40
+    learning_rate: Positive = 0.003
+
+
+def load_data(config: LstmForecast) -> Data:
+    """Windows (window, variables) and the steps after them (horizon, variables), in the series' own unit."""
+    if config.season > config.window:
+        raise UserError(f"--window {config.window} must be at least --season {config.season}")
+    if config.csv and not config.target:
+        raise UserError("--csv needs --target COLUMN, the columns to forecast")
+    table = series.read(Path(config.csv), config.time, config.target) if config.csv else series.load(config.data)
+    name = tables.data_name(Path(config.csv)) if config.csv else config.data
+    if config.transform != "none" and (table.min() < 0).any():
+        raise UserError(f"{name} has values below 0: --transform {config.transform} cannot take them; choose none")
+    return series.split(table, name, config.window, config.horizon, config.validation, config.test, config.gaps)
+
+
+def build_model(config: LstmForecast, data: Data) -> keras.Model:
+    """The network: windows in, the steps after them out, compiled; scaling is inside, by the training part."""
+    there, back = scale(config.transform)
+    past = keras.ops.convert_to_numpy(there(data.train[0]))
+    moments = {"mean": past.mean((0, 1)), "variance": past.var((0, 1))}
+    _, horizon, variables = data.train[1].shape
+
+    window = keras.Input(data.input_shape)
+    x = keras.layers.Normalization(**moments)(there(window))
+    last = x[:, -1:]
+    x = x - last if config.anchor == "last" else x
+    for layer, units in enumerate(config.units, start=1):
+        x = keras.layers.LSTM(units, return_sequences=layer < len(config.units))(x)
+    x = keras.layers.Dropout(config.dropout, seed=config.seed)(x)
+    x = keras.layers.Dense(horizon * variables)(x)
+    x = keras.layers.Reshape((horizon, variables))(x)
+    x = x + last if config.anchor == "last" else x
+    model = keras.Model(window, back(keras.layers.Normalization(**moments, invert=True)(x)))
+
+    spread = data.train[0].std((0, 1))
+    model.compile(optimizers.build(config, data), losses.ScaledSquaredError(spread), metrics=["mae"])
+    return model
+
+
+def scale(transform: Literal["none", "sqrt", "log"]) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
+    """A function to the scale on which the network works, and its inverse."""
+    ops = keras.ops
+    match transform:
+        case "none":
+            return lambda x: x, lambda z: z
+        case "sqrt":
+            return lambda x: ops.sqrt(ops.maximum(x, 0.0)), lambda z: ops.square(ops.maximum(z, 0.0))
+        case "log":
+            return lambda x: ops.log1p(ops.maximum(x, 0.0)), ops.expm1
+
+
+def read_inputs(words: Sequence[str], saved: Saved) -> tuple[list[str], Array]:
+    """The last window of each series that `words` name, or those in .npy files, and what the steps after are called."""
+    settings, names, lasts = LstmForecast.restore(saved.settings), [], []
+    for word in words:
+        if word.endswith(".npy"):
+            windows = series.read_windows(Path(word), settings.window, len(saved.outputs))
+            steps = range(1, settings.horizon + 1)
+            names += [f"{word}[{index}] + {step}" for index in range(len(windows)) for step in steps]
+            lasts += list(windows)
+            continue
+        if word == saved.data and not settings.csv and not Path(word).exists():
+            table = series.load(settings.data)
+        else:
+            table = series.read(Path(word), settings.time, saved.outputs)
+        if len(table) < settings.window:
+            raise UserError(f"{word}: {len(table)} steps; the network sees {settings.window}")
+        names += [f"{word} {time}" for time in series.following(table.index, settings.horizon)]
+        lasts.append(series.fill(table, settings.gaps).to_numpy("float32")[-settings.window :])
+    return names, np.stack(lasts)
+
+
+def baseline(config: LstmForecast, _data: Data) -> dict[str, Any]:
+    """The three forecasts to beat, each from the same windows."""
+    return {
+        "naive": baselines.SeasonalNaive(season=1),
+        f"seasonal naive {config.season}": baselines.SeasonalNaive(config.season),
+        "autoregression": baselines.Autoregression(),
+    }
+
+
+app = App(LstmForecast, load_data, build_model, read_inputs, baseline, tasks.Forecast())
+
+if __name__ == "__main__":
+    cli.main(app, __doc__)

@@ -1,0 +1,104 @@
+"""Sentences to classes with a bidirectional LSTM (Schuster and Paliwal 1997; Graves and Schmidhuber 2005).
+
+    python -m apps.lstm_text train                                        # sentences of movie reviews
+    python -m apps.lstm_text predict "a fine film" "two hours of my life" reviews.txt
+    python -m apps.lstm_text train --data imdb --length 300               # where Keras's download is reachable
+    python -m apps.lstm_text train --csv mails.csv --text body --label folder
+
+Raw text goes in: the vocabulary, taken from the training part, is a layer of the saved model. `predict` takes
+sentences, or .txt files with one a line, or .csv files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import keras
+
+from common import baselines, cli, losses, optimizers, preprocessing, tasks, text
+from common.app import App, Config, Count, Data, Fraction, Positive
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from common.app import Array
+    from common.tracking import Saved
+
+
+@dataclass(frozen=True)
+class LstmText(Config):
+    """Settings of the bidirectional LSTM."""
+
+    data: Literal["movie_reviews", "imdb"] = "movie_reviews"
+    """Built-in data: 10,568 sentences of movie reviews, or 50,000 whole reviews where Keras's download is reachable."""
+    csv: str | None = None
+    """CSV file to take instead of built-in data."""
+    text: str | None = None
+    """Column of the CSV that has the sentences."""
+    label: str | None = None
+    """Column of the CSV that has their classes."""
+    vocabulary: Count = 10_000
+    """Words that the network knows: the most frequent ones of the training set."""
+    length: Count = 40
+    """Words of a sentence that the network reads; the rest is cut off."""
+    embedding: Count = 100
+    """Numbers that stand for a word."""
+    units: Count = 64
+    """Cells of the LSTM in each direction."""
+    summary: Literal["last", "mean"] = "last"
+    """What is kept of the LSTM's outputs: the last one of each direction, or their mean over the sentence."""
+    word_dropout: Fraction = 0.3
+    """Share of the embeddings' numbers that are dropped while training."""
+    dropout: Fraction = 0.5
+    """Share of the LSTM's summary that is dropped while training."""
+
+    epochs: Count = 10
+    batch_size: Count = 64
+    patience: Count = 3
+    learning_rate: Positive = 0.001
+
+
+def load_data(config: LstmText) -> Data:
+    """Sentences (strings) and integer labels; validation drawn from the training part, every class in proportion."""
+    if config.csv and not (config.text and config.label):
+        raise UserError("--csv needs --text COLUMN and --label COLUMN")
+    if config.csv:
+        raw = text.read(Path(config.csv), str(config.text), str(config.label))
+    else:
+        raw = text.imdb() if config.data == "imdb" else text.movie_reviews()
+    return preprocessing.split_images(raw, config.validation, config.seed)
+
+
+def build_model(config: LstmText, data: Data) -> keras.Model:
+    """The network: a string in, class probabilities out, compiled."""
+    vectorizer = text.vectorizer(data.train[0], config.vocabulary, config.length)
+    mean = [keras.layers.GlobalAveragePooling1D()] if config.summary == "mean" else []
+    model = keras.Sequential(
+        [
+            keras.Input((), dtype="string"),
+            vectorizer,
+            # The mask tells every later layer where the sentence ends.
+            keras.layers.Embedding(config.vocabulary + 2, config.embedding, mask_zero=True),
+            keras.layers.Dropout(config.word_dropout, seed=config.seed),
+            keras.layers.Bidirectional(keras.layers.LSTM(config.units, return_sequences=bool(mean))),
+            *mean,
+            keras.layers.Dropout(config.dropout, seed=config.seed + 1),
+            keras.layers.Dense(len(data.outputs), activation="softmax"),
+        ]
+    )
+    model.compile(optimizers.build(config, data), losses.build("cross_entropy"), metrics=["accuracy"])
+    return model
+
+
+def read_inputs(words: Sequence[str], saved: Saved) -> tuple[list[str], Array]:
+    """Sentences as `text.read_sentences` finds them."""
+    return text.read_sentences(words, saved)
+
+
+app = App(LstmText, load_data, build_model, read_inputs, baselines.bag_of_words, tasks.Classification())
+
+if __name__ == "__main__":
+    cli.main(app, __doc__)

@@ -1,0 +1,28 @@
+"""The settings of the forecast that a search tries.
+
+python -m tuning.lstm_forecast --trials 20
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.lstm_forecast import LstmForecast, app
+from tuning import search
+
+
+def space(hp: Any) -> LstmForecast:
+    """Scale, size, dropout and optimisation of one trial; the window stays, so that all trials see the same targets."""
+    units, depth = hp.Choice("units", [8, 16, 32, 64]), hp.Int("layers", 1, 2)
+    return LstmForecast(
+        transform=hp.Choice("transform", ["none", "sqrt", "log"]),
+        anchor=hp.Choice("anchor", ["none", "last"]),
+        units=(units,) * depth,
+        dropout=hp.Float("dropout", 0.0, 0.4, step=0.1),
+        learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log"),
+        batch_size=hp.Choice("batch_size", [8, 16, 32]),
+    )
+
+
+if __name__ == "__main__":
+    search.main(app, space, __doc__)

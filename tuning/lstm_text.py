@@ -1,0 +1,28 @@
+"""The settings of the bidirectional LSTM on sentences that a search tries.
+
+python -m tuning.lstm_text --trials 20
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.lstm_text import LstmText, app
+from tuning import search
+
+
+def space(hp: Any) -> LstmText:
+    """Size, summary, dropout and optimisation of one trial."""
+    return LstmText(
+        embedding=hp.Choice("embedding", [50, 100, 200]),
+        units=hp.Choice("units", [16, 32, 64]),
+        summary=hp.Choice("summary", ["last", "mean"]),
+        word_dropout=hp.Float("word_dropout", 0.0, 0.6, step=0.1),
+        dropout=hp.Float("dropout", 0.0, 0.6, step=0.1),
+        learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log"),
+        batch_size=hp.Choice("batch_size", [32, 64, 128]),
+    )
+
+
+if __name__ == "__main__":
+    search.main(app, space, __doc__)
