@@ -2,4 +2,4 @@
 
 from common import lazy
 
-lazy.defer("keras", "common.activations", "common.layers", "common.losses")
+lazy.defer("keras", "common.activations", "common.gradients", "common.layers", "common.losses")

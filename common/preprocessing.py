@@ -53,7 +53,7 @@ def _pictures(paths: Sequence[Path]) -> Iterator[tuple[str, Array]]:
                 raise UserError(f"{path}: no pictures in this folder")
             yield from ((str(file), _open_picture(file)) for file in files)
         elif path.suffix == ".npy":
-            yield from ((f"{path}[{index}]", picture) for index, picture in enumerate(_open_array(path)))
+            yield from ((f"{path}[{index}]", picture) for index, picture in enumerate(_grey_pictures(path)))
         else:
             yield str(path), _open_picture(path)
 
@@ -73,13 +73,23 @@ def _open_picture(path: Path) -> Array:
         raise UserError(f"{path}: not a picture that can be read ({error})") from error
 
 
-def _open_array(path: Path) -> Array:
+def open_array(path: Path) -> Array:
+    """The array in a `.npy` file.
+
+    Raises:
+        UserError: where the file is missing, is no array, or has objects in it.
+    """
     try:
-        pictures = np.load(path, allow_pickle=False)
+        array: Array = np.load(path, allow_pickle=False)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path}: not an array that can be read ({error})") from error
+    return array
+
+
+def _grey_pictures(path: Path) -> Array:
+    pictures = open_array(path)
     pictures = pictures[None] if pictures.ndim == 2 else pictures
     pictures = pictures[..., 0] if pictures.ndim == 4 and pictures.shape[-1] == 1 else pictures
     if pictures.ndim != 3 or pictures.dtype.kind not in "uif" or not pictures.size:

@@ -134,6 +134,10 @@ class Run:
         """Record a picture, as `name`.png among the run's artifacts."""
         self.client.log_figure(self.id, figure, f"{name}.png")
 
+    def log_text(self, text: str, name: str) -> None:
+        """Record words, as `name`.txt among the run's artifacts."""
+        self.client.log_text(self.id, text, f"{name}.txt")
+
     def log_model(self, model: keras.Model, metrics: Mapping[str, float]) -> "Version":
         """Save and register the model; it becomes champion where its task's objective is the best on this data.
 

@@ -3,7 +3,7 @@
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from common import tracking
 from common.app import App, Array, Config, Data, Pair
+from common.diagnosis import Diagnosis
 from common.tasks import Trained
 
 STEPS_PER_EXECUTION = 32
@@ -30,6 +31,8 @@ class Result:
     test_examples: int
     run_id: str | None = None
     version: tracking.Version | None = None
+    verdicts: list[str] | None = None
+    """What is wrong with a training run, in words."""
 
 
 def train(app: App, config: Config) -> Result:
@@ -40,14 +43,14 @@ def train(app: App, config: Config) -> Result:
     """
     data = app.load_data(config)
     with tracking.run(app, "train", config, data) as run:
-        model, history, measured = _fit_and_measure(app, config, data, run)
+        model, history, measured, verdicts = _fit_and_measure(app, config, data, run)
         predictions = model.predict(data.test[0], batch_size=PREDICTION_BATCH, verbose=0)
         measured |= _prefixed("test", app.task.measure(data.test[1], predictions))
         run.log_metrics(measured, step=len(history["loss"]))
         for name, figure in app.task.pictures(Trained(model, data, history, int(measured["best_epoch"]), predictions)):
             run.log_figure(figure, name)
         version = run.log_model(model, measured)
-    return Result(data.name, measured, len(data.test[1]), run.id, version)
+    return Result(data.name, measured, len(data.test[1]), run.id, version, verdicts)
 
 
 def trial(app: App, config: Config, data: Data) -> dict[str, float]:
@@ -56,17 +59,18 @@ def trial(app: App, config: Config, data: Data) -> dict[str, float]:
     Gives what was measured; a search goes by the best epoch's value of the task's objective.
     """
     with tracking.run(app, "trial", config, data) as run:
-        _, history, measured = _fit_and_measure(app, config, data, run)
+        _, history, measured, _ = _fit_and_measure(app, config, data, run)
         run.log_metrics(measured, step=len(history["loss"]))
     return measured
 
 
 def _fit_and_measure(
     app: App, config: Config, data: Data, run: tracking.Run
-) -> tuple[keras.Model, dict[str, list[float]], dict[str, float]]:
-    """Build and train the network; give it with the weights of its best epoch, the curves, and the run's figures."""
+) -> tuple[keras.Model, dict[str, list[float]], dict[str, float], list[str]]:
+    """Build, train and diagnose the network; give it with its best epoch's weights, curves, figures and verdicts."""
     keras.utils.set_random_seed(config.seed)
     model = app.build_model(config, data)
+    diagnosis = Diagnosis(model, data.train)
     wall, cpu = time.perf_counter(), cpu_seconds()
     history = fit(model, data, config, [tracking.EpochLogger(run)]).history
     wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
@@ -80,7 +84,9 @@ def _fit_and_measure(
         "examples_per_second": examples / wall,
         "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
     }
-    return model, history, measured
+    verdicts = diagnosis.verdicts(history)
+    run.log_text("\n".join(verdicts), "diagnosis")
+    return model, history, measured, verdicts
 
 
 def baseline(app: App, config: Config) -> Result:
@@ -144,14 +150,19 @@ def epoch_order(seed: int, epoch: int, examples: int, batch_size: int) -> Array:
 
 
 class Batches(keras.callbacks.Callback):
-    """Feeds `fit` with the training set in `epoch_order`; as a callback it learns which epoch begins."""
+    """Feeds `fit` with the training set in `epoch_order`; as a callback it learns which epoch begins.
 
-    def __init__(self, pair: Pair, batch_size: int, seed: int) -> None:
+    `fresh`, as in `Data`, makes every epoch's examples anew.
+    """
+
+    def __init__(self, pair: Pair, batch_size: int, seed: int, fresh: Callable[[int], Pair] | None = None) -> None:
         super().__init__()
-        self.pair, self.batch_size, self.seed, self.epoch = pair, batch_size, seed, 0
+        self.pair, self.batch_size, self.seed, self.fresh, self.epoch = pair, batch_size, seed, fresh, 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch = epoch
+        if self.fresh:
+            self.pair = self.fresh(epoch)
 
     def order(self) -> Array:
         """The order of the epoch that runs."""
@@ -160,9 +171,9 @@ class Batches(keras.callbacks.Callback):
     def dataset(self) -> Any:
         """What `fit` iterates once an epoch: a `tf.data.Dataset` on TensorFlow, a `PyDataset` elsewhere.
 
-        TensorFlow's is the fastest way in that keeps the order (benchmarks/input_pipeline.py).
+        TensorFlow's is the fastest way in that keeps the order (benchmarks/input_pipeline.py); it keeps the examples.
         """
-        if keras.backend.backend() != "tensorflow":
+        if keras.backend.backend() != "tensorflow" or self.fresh:
             return _GatheredBatches(self)
         import tensorflow as tf
 
@@ -181,7 +192,7 @@ class Batches(keras.callbacks.Callback):
 
 
 class _GatheredBatches(keras.utils.PyDataset):
-    """The same batches for the backends without tf.data."""
+    """The same batches for the backends without tf.data, and for examples that are made."""
 
     def __init__(self, batches: Batches) -> None:
         super().__init__()
@@ -207,7 +218,7 @@ def fit(
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = compile_with_xla(model)
     model.steps_per_execution = STEPS_PER_EXECUTION
-    batches = Batches(data.train, config.batch_size, config.seed)
+    batches = Batches(data.train, config.batch_size, config.seed, data.fresh)
     stopping = keras.callbacks.EarlyStopping("val_loss", patience=config.patience, restore_best_weights=True)
     return model.fit(
         batches.dataset(),
@@ -221,15 +232,15 @@ def fit(
 
 
 def compile_with_xla(model: keras.Model) -> bool:
-    """Whether XLA makes this network faster on this device: on a GPU always, on a CPU dense networks only.
+    """Whether XLA makes this network faster on this device: on a GPU but for cuDNN's layers, on a CPU but for some.
 
-    There XLA's convolutions are slow, and where inputs are dropped it draws them anew for every unit that reads them.
-    Measured by benchmarks/compilation.py.
+    There it helps dense layers and, most where steps are many and small, recurrent ones. Its convolutions are slow, and
+    where inputs are dropped it draws them anew for every unit that reads them. Measured by benchmarks/compilation.py.
     """
     import tensorflow as tf
 
     if tf.config.list_physical_devices("GPU"):
-        return True
+        return all(layer.supports_jit for layer in model.layers)  # LSTM and GRU do not where cuDNN has them
     if any("conv" in type(layer).__name__.lower() for layer in model.layers):
         return False
     first = next((layer for layer in model.layers if layer.weights or isinstance(layer, keras.layers.Dropout)), None)

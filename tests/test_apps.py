@@ -1,6 +1,6 @@
 """Every app through the same door: trained, evaluated, asked, loaded in a fresh process, served."""
 
-import csv
+import dataclasses
 import json
 import os
 import socket
@@ -12,62 +12,75 @@ import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
+import keras
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
 from common import datasets
+from common.app import Data
 from tests.conftest import ROOT, Trained, load_app, run
 
 
 @pytest.fixture(scope="session")
-def digits(mnist: datasets.Raw, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten test digits, black on white, 140 pixels high."""
-    folder = tmp_path_factory.mktemp("digits")
-    for index, digit in enumerate(mnist.test[0][:10]):
-        Image.fromarray(255 - digit).resize((140, 140)).save(folder / f"{index}.png")
-    return folder
+def few(trained: Trained) -> Data:
+    """The data of the app in turn, its test part cut to ten examples."""
+    app = load_app(trained.app)
+    data = app.load_data(app.config())
+    return dataclasses.replace(data, test=keras.tree.map_structure(lambda part: part[:10], data.test))
 
 
-def test_train_says_what_it_did_where_it_is_and_what_to_type_next(trained: Trained) -> None:
-    assert "val_accuracy" in trained.output
-    for words in ("test accuracy", "95 % interval", "examples/s", "version 1", "make ui", "predict", "tuning"):
+def test_train_says_what_it_did_where_it_is_and_what_to_type_next(trained: Trained, few: Data) -> None:
+    objective = load_app(trained.app).task.objective
+    for words in (objective, f"on {few.name}", "examples/s", "version 1", "make ui", "predict", "tuning"):
         assert words in trained.output
-    assert trained.errors == "" or trained.errors.startswith("mnist: fetching")
+    assert trained.errors == "" or trained.errors.startswith(f"{few.name}: fetching")
 
 
 def test_evaluate_repeats_the_figures_of_train(trained: Trained) -> None:
     result = trained("evaluate")
     assert result.returncode == 0, result.stderr
     measured = [line for line in trained.output.splitlines() if line.startswith("test ")]
-    assert len(measured) == 2
+    assert len(measured) >= 2
     for line in measured:
         assert " ".join(line.split()) in " ".join(result.stdout.split())
     assert result.stderr == ""
 
 
-def test_predict_answers_on_the_terminal_and_in_a_table(trained: Trained, digits: Path, tmp_path: Path) -> None:
-    result = trained("predict", str(digits / "0.png"), str(digits / "1.png"))
+def test_predict_answers_on_the_terminal_and_in_a_table(trained: Trained, few: Data, tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", few.test[0])
+    result = trained("predict", str(tmp_path / "x.npy"))
     assert result.returncode == 0, result.stderr
-    assert "0.png" in result.stdout
+    assert "x.npy[9]" in result.stdout
     assert "version 1" in result.stdout
     table = tmp_path / "predictions.csv"
-    result = trained("predict", str(digits), "--output", str(table))
+    result = trained("predict", str(tmp_path / "x.npy"), "--output", str(table))
     assert result.returncode == 0, result.stderr
-    assert f"10 predictions of {trained.app}-mnist version 1 in {table}" in result.stdout
-    with table.open() as file:
-        rows = list(csv.DictReader(file))
-    assert list(rows[0]) == ["input", "class", "probability", *"0123456789"]
-    assert len(rows) == 10
-    for row in rows:
-        assert max("0123456789", key=lambda name: float(row[name])) == row["class"]
-    right = sum(row["class"] == label for row, label in zip(rows, "7210414959", strict=True))
-    assert right >= 6  # one epoch, and pictures that went through paper
+    assert f"10 predictions of {trained.app}-{few.name} version 1 in {table}" in result.stdout
+    answers = pd.read_csv(table, dtype={"class": str})
+    assert list(answers["input"]) == [f"{tmp_path / 'x.npy'}[{index}]" for index in range(10)]
+    expected = load_app(trained.app).task.answers(answers[list(few.outputs)].to_numpy(), few.outputs)
+    pd.testing.assert_frame_equal(answers.drop(columns="input"), expected)
 
 
-def test_the_saved_model_loads_in_a_fresh_process_away_from_the_project(trained: Trained, tmp_path: Path) -> None:
+def test_digits_that_went_through_paper_are_recognised(
+    trained_mlp: Trained, mnist: datasets.Raw, tmp_path: Path
+) -> None:
+    """Ten test digits, black on white, 140 pixels high."""
+    for index, digit in enumerate(mnist.test[0][:10]):
+        Image.fromarray(255 - digit).resize((140, 140)).save(tmp_path / f"{index}.png")
+    result = trained_mlp("predict", str(tmp_path), "--output", str(tmp_path / "predictions.csv"))
+    assert result.returncode == 0, result.stderr
+    answers = pd.read_csv(tmp_path / "predictions.csv", dtype={"class": str})
+    assert sum(answers["class"] == list("7210414959")) >= 6  # after one epoch
+
+
+def test_the_saved_model_loads_in_a_fresh_process_away_from_the_project(
+    trained: Trained, few: Data, tmp_path: Path
+) -> None:
     model = next((trained.store / "artifacts").glob("*/models/*/artifacts"))
-    np.save(tmp_path / "x.npy", few_pictures())
+    np.save(tmp_path / "x.npy", few.test[0])
     script = (
         "import sys, mlflow, numpy as np\n"
         f"model = mlflow.pyfunc.load_model({str(model)!r})\n"
@@ -78,24 +91,19 @@ def test_the_saved_model_loads_in_a_fresh_process_away_from_the_project(trained:
     assert result.returncode == 0, result.stderr
     trained("predict", str(tmp_path / "x.npy"), "--output", str(tmp_path / "y.json"))
     entries = json.loads((tmp_path / "y.json").read_text())
-    expected = [[entry[digit] for digit in "0123456789"] for entry in entries]
-    assert [entry["class"] for entry in entries] == [str(np.argmax(row)) for row in expected]
+    expected = [[entry[output] for output in few.outputs] for entry in entries]
     np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=1e-5)
 
 
-def few_pictures() -> np.ndarray:
-    return datasets.load("mnist").test[0][:5]
-
-
 @pytest.fixture
-def served(trained: Trained, tmp_path: Path) -> Iterator[str]:
+def served(trained: Trained, few: Data, tmp_path: Path) -> Iterator[str]:
     """The address of `mlflow models serve` with the champion."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "models", "serve", "--env-manager", "local", "--port", str(port)]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     server = subprocess.Popen(
-        [*command, "--model-uri", f"models:/{trained.app}-mnist@champion"],
+        [*command, "--model-uri", f"models:/{trained.app}-{few.name}@champion"],
         cwd=tmp_path,
         env=os.environ | {"MLFLOW_TRACKING_URI": trained.uri, "PATH": path},
         stdout=subprocess.DEVNULL,
@@ -116,9 +124,9 @@ def served(trained: Trained, tmp_path: Path) -> Iterator[str]:
     server.wait()
 
 
-def test_mlflow_serves_the_champion_and_refuses_a_wrong_shape(served: str) -> None:
-    answer = ask(served, few_pictures().tolist())
-    assert np.array(answer["predictions"]).shape == (5, 10)
+def test_mlflow_serves_the_champion_and_refuses_a_wrong_shape(served: str, few: Data) -> None:
+    answer = ask(served, few.test[0].tolist())
+    assert np.array(answer["predictions"]).shape == (10, len(few.outputs))
     with pytest.raises(urllib.error.HTTPError) as error:
         ask(served, [[1, 2, 3]])
     assert error.value.code == 400

@@ -12,8 +12,8 @@ pytestmark = pytest.mark.slow
 SEEDS = (0, 1, 2)
 
 
-def mean_test_error(app: str, *settings: str) -> float:
-    """Mean over the seeds of the test error in percent that `train` records."""
+def figures(app: str, name: str, *settings: str) -> list[float]:
+    """What `train` records as `test_NAME`, for each of the seeds."""
     for seed in SEEDS:
         result = run("-m", f"apps.{app}", "train", "--seed", str(seed), *settings, timeout=3600)
         assert result.returncode == 0, result.stderr
@@ -21,7 +21,12 @@ def mean_test_error(app: str, *settings: str) -> float:
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
     runs = client.search_runs(experiments, filter_string=f"tags.app = '{app}'")
     assert len(runs) == len(SEEDS)
-    return statistics.mean(100 * run.data.metrics["test_error"] for run in runs)
+    return [run.data.metrics[f"test_{name}"] for run in runs]
+
+
+def mean_test_error(app: str, *settings: str) -> float:
+    """Mean over the seeds of the test error in percent."""
+    return 100 * statistics.mean(figures(app, "error", *settings))
 
 
 @pytest.mark.usefixtures("store")
@@ -41,3 +46,19 @@ def test_mnist_mlp_reaches_98_7_percent() -> None:
 )
 def test_lenet5_reaches_the_papers_error(settings: list[str], error: float) -> None:
     assert mean_test_error("lenet5", *settings) <= error
+
+
+@pytest.mark.usefixtures("store")
+def test_lstm_mnist_reaches_98_9_percent() -> None:
+    assert mean_test_error("lstm_mnist") <= 1.1
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("settings", [[], ["--length", "500", "--epochs", "104"]])
+def test_lstm_memory_adds_within_the_papers_training_sequences(settings: list[str]) -> None:
+    assert max(figures("lstm_memory", "wrong", *settings)) <= 1
+
+
+@pytest.mark.usefixtures("store")
+def test_a_plain_recurrent_network_does_not_learn_to_add() -> None:
+    assert min(figures("lstm_memory", "wrong", "--cell", "rnn")) > 1000
