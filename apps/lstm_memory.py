@@ -52,6 +52,8 @@ class LstmMemory(Config):
     """Memory cells."""
     forget_bias: float = 5.0
     """Initial bias of the gate that keeps the state (LSTM's forget, GRU's update gate): a high one forgets little."""
+    input_bias: float = -3.0
+    """Initial bias of an LSTM's input gate: a low one lets little in, as in the paper."""
     clip: Positive = 1.0
     """Length at which a gradient is cut off."""
     sequences: Count = 2000
@@ -104,22 +106,22 @@ def draw_sequences(rng: np.random.Generator, count: int, shortest: int) -> Pair:
 
 def build_model(config: LstmMemory, data: Data) -> keras.Model:
     """The network: sequences (steps, 2) of any length in, the scaled sum (1,) out, compiled."""
-    model = network(config.cell, config.units, config.forget_bias)
+    model = network(config.cell, config.units, config.forget_bias, config.input_bias)
     model.compile(optimizers.build(config, data, clip=config.clip), "mean_squared_error")
     return model
 
 
-def network(cell: Cell, units: int, forget_bias: float) -> keras.Sequential:
+def network(cell: Cell, units: int, forget_bias: float, input_bias: float) -> keras.Sequential:
     """One recurrent layer, and a linear unit that reads its last state."""
-    memory = layers.recurrent(cell, units, name="memory")
+    # Glorot's weights, small because an LSTM's kernel is wide, hardly let two inputs be seen: learning may not begin.
+    memory = layers.recurrent(cell, units, kernel_initializer="lecun_normal", name="memory")
     model = keras.Sequential(
         [keras.Input((None, 2)), keras.layers.Masking(PADDING), memory, keras.layers.Dense(1, name="sum")]
     )
-    if cell != "rnn":
-        # The gates' biases stand side by side: an LSTM's forget gate is its second, a GRU's update gate its first.
-        bias, start = np.zeros(memory.cell.bias.shape), units if cell == "lstm" else 0
-        bias.reshape(-1)[start : start + units] = forget_bias
-        memory.cell.bias.assign(bias)
+    if cell == "lstm":  # its gates stand side by side: input, forget, candidate, output
+        memory.cell.bias.assign(np.repeat([input_bias, forget_bias, 0.0, 0.0], units))
+    elif cell == "gru":  # update, reset, candidate; the biases of the inputs, and of the states below
+        memory.cell.bias.assign(np.repeat([[forget_bias, 0.0, 0.0], [0.0, 0.0, 0.0]], units, axis=1))
     return model
 
 
@@ -140,7 +142,8 @@ class Adding(tasks.Regression):
         yield from super().pictures(trained)
         sequences = trained.data.test[0]
         memory = trained.model.get_layer("memory")
-        fresh = {cell: network(cell, memory.units, LstmMemory.forget_bias) for cell in ("lstm", "rnn")}
+        biases = LstmMemory.forget_bias, LstmMemory.input_bias
+        fresh = {cell: network(cell, memory.units, *biases) for cell in ("lstm", "rnn")}
         curves = {f"{cell}, untrained": gradient_norms(model, sequences) for cell, model in fresh.items()}
         curves["this network, trained"] = gradient_norms(trained.model, sequences)
         yield "gradient_norms", plots.gradient_norms(curves)

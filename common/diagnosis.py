@@ -16,7 +16,7 @@ HEALTHY = "nothing found wrong"
 
 # Where a symptom begins. Rules of thumb, each far from what the suite's own networks show when they are well.
 OVERFITTING = 1.1
-"""Last validation loss over the best one."""
+"""Last validation loss over the best one, and over the training loss."""
 UNDERFITTING = 0.8
 """Loss over what it would be if the answers were dealt to the examples at random; 1 where nothing is learned."""
 DIVERGED = 1.5
@@ -39,7 +39,7 @@ class Diagnosis:
         self.inputs, self.targets = keras.tree.map_structure(lambda part: part[:SAMPLE], train)
         self.relus = [layer for layer in model.layers if is_relu(layer)]
         # Beside the model, which keeps the functions that it is trained and asked with.
-        self.answering = keras.Model(model.inputs, [model.output, *(layer.output for layer in self.relus)])
+        self.answering = keras.Model(model.inputs, [*model.outputs, *(layer.output for layer in self.relus)])
         self.initial_loss = self._loss(self._answers()[0])
         self.early = gradient(self._relative_gradients(), "before training")
 
@@ -57,7 +57,7 @@ class Diagnosis:
 
     def _answers(self) -> list[Array]:
         """The outputs for the sample, and those of each layer of ReLU units."""
-        answers: list[Array] = self.answering.predict_on_batch(self.inputs)
+        answers: list[Array] = keras.tree.flatten(self.answering.predict_on_batch(self.inputs))
         return answers
 
     def _loss(self, answers: Array) -> float:
@@ -81,10 +81,10 @@ def length(arrays: Sequence[Array]) -> float:
 
 
 def overfitting(history: Mapping[str, Sequence[float]]) -> Iterator[str]:
-    """Whether validation grew worse after its best epoch while training went on to grow better."""
+    """Whether validation grew worse after its best epoch, and than training, which went on to grow better."""
     training, validation = history["loss"], history["val_loss"]
     best = int(np.argmin(validation))
-    if validation[-1] > OVERFITTING * validation[best] and training[-1] < training[best]:
+    if validation[-1] > OVERFITTING * max(validation[best], training[-1]) and training[-1] < training[best]:
         yield (
             f"overfitting from epoch {best + 2}: since epoch {best + 1} the validation loss rose from "
             f"{validation[best]:.3g} to {validation[-1]:.3g}, the training loss fell from {training[best]:.3g} "
@@ -104,8 +104,8 @@ def underfitting(loss: float, dealt: float) -> Iterator[str]:
 def learning_rate(losses: Sequence[float], initial: float) -> Iterator[str]:
     """Whether the training loss of the epochs, `initial` before them, blows up or jumps; or sinks as slowly as ever.
 
-    Steady progress takes less and less off the loss. A rate is too small where the second half of the epochs took a
-    third or more of what came off since the first, and no epoch three times their mean, as one does that leaves a
+    Steady progress takes less and less off the loss. A rate is too small where the second half of the epochs took two
+    fifths or more of what came off since the first, and no epoch three times their mean, as one does that leaves a
     plateau.
     """
     curve = np.array([initial, *losses])
@@ -117,13 +117,13 @@ def learning_rate(losses: Sequence[float], initial: float) -> Iterator[str]:
         yield f"learning rate too large: the training loss was {curve[epoch]} in epoch {epoch}"
     elif curve.max() > DIVERGED * initial:
         epoch = int(curve.argmax())
-        yield f"learning rate too large: the training loss, {initial:.3g} at first, was {max(losses):.3g} in epoch {epoch}"
+        yield f"learning rate too large: the loss, at first {initial:.3g}, was {max(losses):.3g} in epoch {epoch}"
     elif jumps > max(1, len(losses) / 5):
         yield (
             f"learning rate too large: in {jumps} of {len(losses)} epochs the training loss rose by more than "
             f"{JUMP * initial:.2g}"
         )
-    elif len(falls) >= 3 and late > falls.sum() / 3 > 0 and falls.max() < 3 * falls.mean():
+    elif len(falls) >= 3 and late > 0.4 * falls.sum() > 0 and falls.max() < 3 * falls.mean():
         yield (
             f"learning rate too small, or too few epochs: of the fall of the training loss from {losses[0]:.4g} to "
             f"{losses[-1]:.4g} the second half of the epochs took {100 * late / falls.sum():.0f} %"

@@ -49,7 +49,8 @@ def by_state(memory: keras.layers.RNN, head: keras.layers.Layer, sequences: Arra
 
 def _step(probe: keras.Model, inputs: Inputs, targets: Array, loss: Any) -> list[Array]:
     """Overwrite the trainable weights of `probe` with their gradients, and give those."""
-    probe.compile(Keep(learning_rate=1.0), loss)
+    # A single step: compiling it would take longer, and TensorFlow warns where that is done again and again.
+    probe.compile(Keep(learning_rate=1.0), loss, run_eagerly=True)
     probe.train_on_batch(inputs, targets)
     return [ops.convert_to_numpy(weight) for weight in probe.trainable_variables]
 

@@ -1,6 +1,7 @@
 """Networks made sick in every way that is told of, each on real digits, and a healthy one."""
 
 import dataclasses
+import re
 from collections.abc import Callable
 
 import keras
@@ -77,8 +78,11 @@ def test_the_epoch_of_overfitting_is_the_one_after_the_best() -> None:
 
 def test_underfitting_is_told_where_labels_cannot_be_told_from_the_pictures(mnist: datasets.Raw) -> None:
     data = few(mnist)
-    blank = {part: (np.zeros_like(getattr(data, part)[0]), getattr(data, part)[1]) for part in ("train", "validation")}
-    (line,) = verdicts(HEALTHY_RUN, dataclasses.replace(data, **blank))
+    (x, y), (x_validation, y_validation) = data.train, data.validation
+    alike = dataclasses.replace(
+        data, train=(np.full_like(x, 99), y), validation=(np.full_like(x_validation, 99), y_validation)
+    )
+    (line,) = verdicts(HEALTHY_RUN, alike, plain("tanh", "lecun_normal"))
     assert line.startswith("underfitting: the loss on training examples is 2.3")
 
 
@@ -99,7 +103,7 @@ def test_learning_curves_are_judged_by_their_shape() -> None:
     assert told(0.5, 0.3, 0.2, 0.15, 0.13, 0.12) == ""
     assert told(2.3, 2.29, 2.3, 2.29, 0.4, 0.1) == ""  # a plateau that is left at last
     assert told(0.5, float("nan")) == "learning rate too large: the training loss was nan in epoch 2"
-    assert told(9.0, 3.0, 2.4, 2.3).endswith("the training loss, 2.3 at first, was 9 in epoch 1")
+    assert told(9.0, 3.0, 2.4, 2.3).endswith("the loss, at first 2.3, was 9 in epoch 1")
     assert "in 3 of 6 epochs the training loss rose by more than 0.1" in told(1.0, 1.4, 0.9, 1.3, 0.8, 1.2)
     assert told(2.2, 2.1, 2.0, 1.9).startswith("learning rate too small, or too few epochs")
     assert told(2.2, 2.1, 2.0, 1.9).endswith("the second half of the epochs took 67 %")
@@ -112,9 +116,8 @@ def test_dead_units_are_counted_in_their_layer(mnist: datasets.Raw) -> None:
         return model
 
     config = dataclasses.replace(HEALTHY_RUN, learning_rate=0.1)
-    assert verdicts(config, few(mnist), build) == [
-        "dead ReLU units: 20 of 32 in hidden_2 are 0 for all of 256 examples"
-    ]
+    (line,) = verdicts(config, few(mnist), build)
+    assert re.fullmatch(r"dead ReLU units: 2[0-3] of 32 in hidden_2 are 0 for all of 256 examples", line)
 
 
 def test_a_vanishing_gradient_is_told_of_the_layers_where_it_is_lost(mnist: datasets.Raw) -> None:

@@ -16,6 +16,7 @@ def space(hp: Any) -> LstmMemory:
     return LstmMemory(
         units=hp.Choice("units", [8, 16, 32, 64]),
         forget_bias=hp.Float("forget_bias", 1.0, 8.0, step=1.0),
+        input_bias=hp.Float("input_bias", -6.0, 0.0, step=1.0),
         clip=hp.Choice("clip", [0.1, 1.0, 10.0]),
         learning_rate=hp.Float("learning_rate", 1e-3, 2e-2, sampling="log"),
         batch_size=hp.Choice("batch_size", [10, 20, 50]),
