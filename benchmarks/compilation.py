@@ -12,7 +12,7 @@ from unittest import mock
 import keras
 import tyro
 
-from apps import lenet5, mnist_mlp
+from apps import lenet5, lstm_memory, lstm_mnist, mnist_mlp
 from benchmarks import measure
 from common import training
 from common.app import App, Config
@@ -29,6 +29,10 @@ def main(rounds: int = 3) -> None:
         "mnist_mlp, no input dropout": (mnist_mlp.app, mnist_mlp.MnistMlp(input_dropout=0)),
         "lenet5 modern": (lenet5.app, lenet5.LeNet5()),
         "lenet5 1998": (lenet5.app, lenet5.LeNet5(variant="1998")),
+        "lstm_mnist": (lstm_mnist.app, lstm_mnist.LstmMnist()),
+        "lstm_mnist gru": (lstm_mnist.app, lstm_mnist.LstmMnist(cell="gru")),
+        "lstm_memory": (lstm_memory.app, lstm_memory.LstmMemory()),
+        "lstm_memory rnn": (lstm_memory.app, lstm_memory.LstmMemory(cell="rnn")),
     }
     for name, (app, config) in networks.items():
         contestants = {f"XLA {word}": trainer(app, config, xla) for word, xla in (("off", False), ("on", True))}

@@ -5,4 +5,4 @@ from common import lazy
 # The second ones define subclasses of Keras's classes, or take pandas at once.
 lazy.defer("keras")
 lazy.defer(*(f"common.{name}" for name in ("activations", "augmentation", "constraints", "layers", "losses")))
-lazy.defer("common.series", "common.text")
+lazy.defer("common.gradients", "common.series", "common.text")

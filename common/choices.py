@@ -5,6 +5,7 @@ from typing import Literal
 Activation = Literal[
     "threshold", "sigmoid", "tanh", "scaled_tanh", "relu", "leaky_relu", "prelu", "elu", "softmax", "arctan", "sqnl"
 ]
+Cell = Literal["lstm", "gru", "rnn"]
 Initializer = Literal["he_normal", "xavier", "normal"]
 Loss = Literal["cross_entropy", "squared_error", "absolute_error", "hinge"]
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]

@@ -139,6 +139,8 @@ def _summarise(app: App, result: "Result", what: str | None = None) -> None:
         training += f", {speed}, best epoch {figures['best_epoch']:.0f}"
     summary = app.task.summary(figures, result.test_examples)
     rows = {f"{what or app.name} on {result.data}": "", **summary, "training": training}
+    if result.verdicts:
+        rows["diagnosis"] = "\n".join(result.verdicts)
     following = ["make ui"]
     if version := result.version:
         standing = "the champion" if version.champion is None else f"champion stays version {version.champion}"

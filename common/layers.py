@@ -7,7 +7,19 @@ import keras
 import numpy as np
 from keras import ops
 
+from common.choices import Cell
 from common.errors import UserError
+
+
+def recurrent(cell: Cell, units: int, **options: Any) -> keras.layers.Layer:
+    """A recurrent layer of Keras, its kind named by `cell`: takes (batch, steps, features), gives (batch, units)."""
+    match cell:
+        case "lstm":
+            return keras.layers.LSTM(units, **options)
+        case "gru":
+            return keras.layers.GRU(units, **options)
+        case "rnn":
+            return keras.layers.SimpleRNN(units, **options)
 
 
 @keras.saving.register_keras_serializable("common")

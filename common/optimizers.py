@@ -10,18 +10,21 @@ if TYPE_CHECKING:
     from common.app import Config, Data
 
 
-def build(config: Config, data: Data) -> keras.optimizers.Optimizer:
-    """The optimiser that `config` names, its learning rate following the schedule that `config` names."""
+def build(config: Config, data: Data, clip: float | None = None) -> keras.optimizers.Optimizer:
+    """The optimiser that `config` names, its learning rate following the schedule that `config` names.
+
+    With `clip`, a gradient, all weights together, that is longer is shortened to it (Pascanu et al. 2013).
+    """
     rate = schedule(config, steps_per_epoch=data.steps(config))
     match config.optimizer:
         case "sgd":
-            return keras.optimizers.SGD(rate)
+            return keras.optimizers.SGD(rate, global_clipnorm=clip)
         case "momentum":
-            return keras.optimizers.SGD(rate, momentum=config.momentum)
+            return keras.optimizers.SGD(rate, momentum=config.momentum, global_clipnorm=clip)
         case "rmsprop":
-            return keras.optimizers.RMSprop(rate)
+            return keras.optimizers.RMSprop(rate, global_clipnorm=clip)
         case "adam":
-            return keras.optimizers.Adam(rate)
+            return keras.optimizers.Adam(rate, global_clipnorm=clip)
 
 
 def schedule(config: Config, steps_per_epoch: int) -> float | keras.optimizers.schedules.LearningRateSchedule:

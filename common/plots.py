@@ -151,3 +151,16 @@ def error_by_step(targets: Array, forecasts: Mapping[str, Array], quantities: Se
         axes.grid(alpha=0.3)
         axes.legend()
     return figure
+
+
+def gradient_norms(curves: Mapping[str, Array]) -> Figure:
+    """For each label the length of a gradient before every step, back from the last one, on a logarithmic scale."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for label, norms in curves.items():
+        axes.plot(np.arange(-len(norms), 0), norms, label=label)
+    axes.set_yscale("log")
+    axes.set(xlabel="step, counted from the end", ylabel="gradient of the answer by the state")
+    axes.grid(alpha=0.3)
+    axes.legend()
+    return figure

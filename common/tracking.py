@@ -139,6 +139,10 @@ class Run:
         """Record a picture, as `name`.png among the run's artifacts."""
         self.client.log_figure(self.id, figure, f"{name}.png")
 
+    def log_text(self, text: str, name: str) -> None:
+        """Record words, as `name`.txt among the run's artifacts."""
+        self.client.log_text(self.id, text, f"{name}.txt")
+
     def log_table(self, table: "pd.DataFrame", name: str) -> None:
         """Record a table, as `name`.csv among the run's artifacts."""
         self.client.log_text(self.id, table.to_csv(index=False), f"{name}.csv")

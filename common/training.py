@@ -5,7 +5,7 @@ import math
 import resource
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ import pandas as pd
 
 from common import tracking
 from common.app import App, Array, Config, Data, Inputs, Pair
+from common.diagnosis import Diagnosis
 from common.errors import UserError
 from common.tasks import Task, Trained
 
@@ -37,6 +38,8 @@ class Result:
     run_id: str | None = None
     version: tracking.Version | None = None
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    verdicts: Sequence[str] = ()
+    """What is wrong with a training run, in words."""
 
 
 def train(app: App, config: Config) -> Result:
@@ -47,7 +50,7 @@ def train(app: App, config: Config) -> Result:
     """
     data = app.load_data(config)
     with tracking.run(app, "train", config, data) as run:
-        model, history, measured = _fit_and_measure(app, config, data, run)
+        model, history, measured, verdicts = _fit_and_measure(app, config, data, run)
         task = app.task.settle(data.validation[1], lambda: predict(model, data.validation[0]))
         predictions = predict(model, data.test[0])
         measured |= _prefixed("test", task.measure(data.test[1], predictions))
@@ -59,7 +62,7 @@ def train(app: App, config: Config) -> Result:
         for name, table in tables.items():
             run.log_table(table, name)
         version = run.log_model(model, measured, task)
-    return Result(data.name, measured, len(data.test[1]), run.id, version, tables)
+    return Result(data.name, measured, len(data.test[1]), run.id, version, tables, verdicts)
 
 
 def trial(app: App, config: Config, data: Data) -> dict[str, float]:
@@ -68,17 +71,18 @@ def trial(app: App, config: Config, data: Data) -> dict[str, float]:
     Gives what was measured; a search goes by the best epoch's value of the task's objective.
     """
     with tracking.run(app, "trial", config, data) as run:
-        _, history, measured = _fit_and_measure(app, config, data, run)
+        _, history, measured, _ = _fit_and_measure(app, config, data, run)
         run.log_metrics(measured, step=len(history["loss"]))
     return measured
 
 
 def _fit_and_measure(
     app: App, config: Config, data: Data, run: tracking.Run
-) -> tuple[keras.Model, dict[str, list[float]], dict[str, float]]:
-    """Build and train the network; give it with the weights of its best epoch, the curves, and the run's figures."""
+) -> tuple[keras.Model, dict[str, list[float]], dict[str, float], list[str]]:
+    """Build, train and diagnose the network; give it with its best epoch's weights, curves, figures and verdicts."""
     keras.utils.set_random_seed(config.seed)
     model = app.build_model(config, data)
+    diagnosis = Diagnosis(model, *_some(data.train))
     wall, cpu = time.perf_counter(), cpu_seconds()
     history = fit(model, data, config, app.task, [tracking.EpochLogger(run)]).history
     wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
@@ -92,7 +96,9 @@ def _fit_and_measure(
         "examples_per_second": examples / wall,
         "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
     }
-    return model, history, measured
+    verdicts = diagnosis.verdicts(history)
+    run.log_text("\n".join(verdicts), "diagnosis")
+    return model, history, measured, verdicts
 
 
 def baseline(app: App, config: Config) -> dict[str, Result]:
@@ -181,15 +187,27 @@ def epoch_order(seed: int, epoch: int, examples: int, batch_size: int) -> Array:
 
 
 class Batches(keras.callbacks.Callback):
-    """Feeds `fit` with the training set in `epoch_order`; as a callback it learns which epoch begins."""
+    """Feeds `fit` with the training set in `epoch_order`; as a callback it learns which epoch begins.
 
-    def __init__(self, pair: Pair, batch_size: int, seed: int, examples: int | None = None) -> None:
+    `fresh`, as in `Data`, makes every epoch's examples anew.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        batch_size: int,
+        seed: int,
+        examples: int | None = None,
+        fresh: Callable[[int], Pair] | None = None,
+    ) -> None:
         super().__init__()
-        self.pair, self.batch_size, self.seed, self.epoch = pair, batch_size, seed, 0
+        self.pair, self.batch_size, self.seed, self.fresh, self.epoch = pair, batch_size, seed, fresh, 0
         self.examples = examples or len(pair[1])
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch = epoch
+        if self.fresh:
+            self.pair = self.fresh(epoch)
 
     def order(self) -> Array:
         """The order of the epoch that runs."""
@@ -205,16 +223,16 @@ class Batches(keras.callbacks.Callback):
         import tensorflow as tf
 
         steps, batch = self.order().shape
-        parts = keras.tree.flatten(self.pair)
 
         def rows(_: Any) -> Any:
             order = tf.ensure_shape(tf.numpy_function(self.order, [], tf.int64), (steps, batch))
             return tf.data.Dataset.from_tensor_slices(order)
 
         def read(indices: Array) -> list[Array]:
-            return [part[indices] for part in parts]
+            return [part[indices] for part in keras.tree.flatten(self.pair)]
 
         def gather(indices: Any) -> Any:
+            parts = keras.tree.flatten(self.pair)
             examples = tf.numpy_function(read, [indices], [part.dtype for part in parts])
             for tensor, part in zip(examples, parts, strict=True):
                 tensor.set_shape((batch, *part.shape[1:]))
@@ -277,7 +295,7 @@ def fit(
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = compile_with_xla(model)
     model.steps_per_execution = STEPS_PER_EXECUTION
-    batches = Batches(data.train, config.batch_size, config.seed, data.examples(config))
+    batches = Batches(data.train, config.batch_size, config.seed, data.examples(config), data.fresh)
     best = config.keep == "best"
     stopping = keras.callbacks.EarlyStopping(
         task.objective if best else "loss",
@@ -298,6 +316,12 @@ def fit(
     )
 
 
+def _some(pair: Pair) -> Pair:
+    """The first examples, no more than are evaluated at a time."""
+    some: Pair = keras.tree.map_structure(lambda part: part[: prediction_batch(pair[0])], pair)
+    return some
+
+
 def best_epoch(history: Mapping[str, Sequence[float]], task: Task) -> int:
     """Position, from 0, of the first epoch with the best value of the task's objective: the one that `fit` keeps."""
     values = history[task.objective]
@@ -305,9 +329,9 @@ def best_epoch(history: Mapping[str, Sequence[float]], task: Task) -> int:
 
 
 def compile_with_xla(model: keras.Model) -> bool:
-    """Whether XLA makes this network faster on this device: on a CPU, dense networks only.
+    """Whether XLA makes this network faster on this device: on a CPU, dense and recurrent networks.
 
-    There XLA's convolutions are slow, and where inputs are dropped it draws them anew for every unit that reads them.
+    There its convolutions are slow, and where inputs are dropped it draws them anew for every unit that reads them.
     Measured by benchmarks/compilation.py, which on a GPU remains to be run: until then it is on there, Keras's choice.
     """
     import tensorflow as tf
@@ -315,7 +339,7 @@ def compile_with_xla(model: keras.Model) -> bool:
     if any(tensor.dtype == "string" for tensor in model.inputs):
         return False  # XLA knows numbers only
     if tf.config.list_physical_devices("GPU"):
-        return True
+        return all(layer.supports_jit for layer in model.layers)  # LSTM and GRU do not where cuDNN has them
     if any("conv" in type(layer).__name__.lower() for layer in model.layers):
         return False
     first = next((layer for layer in model.layers if layer.weights or isinstance(layer, keras.layers.Dropout)), None)

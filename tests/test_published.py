@@ -20,19 +20,19 @@ def recorded(app: str, kind: str, metric: str) -> list[float]:
     return [run.data.metrics[metric] for run in runs]
 
 
-def mean_of_seeds(app: str, metric: str, *settings: str) -> float:
-    """Mean over the seeds of a figure that `train` records."""
+def of_seeds(app: str, metric: str, *settings: str) -> list[float]:
+    """A figure that `train` records, for each of the seeds."""
     for seed in SEEDS:
         result = run("-m", f"apps.{app}", "train", "--seed", str(seed), *settings, timeout=3600)
         assert result.returncode == 0, result.stderr
     measured = recorded(app, "train", metric)
     assert len(measured) == len(SEEDS)
-    return statistics.mean(measured)
+    return measured
 
 
 def mean_test_error(app: str, *settings: str) -> float:
     """Mean over the seeds of the test error in percent."""
-    return 100 * mean_of_seeds(app, "test_error", *settings)
+    return 100 * statistics.mean(of_seeds(app, "test_error", *settings))
 
 
 def baselines(app: str, metric: str, *settings: str) -> list[float]:
@@ -77,10 +77,26 @@ def test_alexnet_reaches_91_percent_on_clothes() -> None:
 def test_lstm_forecast_beats_naive_seasonal_naive_and_autoregression_on_sunspots() -> None:
     others = baselines("lstm_forecast", "test_rmse")
     assert len(others) == 3
-    assert mean_of_seeds("lstm_forecast", "test_rmse") < min(others)
+    assert statistics.mean(of_seeds("lstm_forecast", "test_rmse")) < min(others)
 
 
 @pytest.mark.usefixtures("store")
 def test_lstm_text_is_at_least_as_good_as_a_bag_of_words() -> None:
     (other,) = baselines("lstm_text", "test_error")
-    assert mean_of_seeds("lstm_text", "test_error") <= other
+    assert statistics.mean(of_seeds("lstm_text", "test_error")) <= other
+
+
+@pytest.mark.usefixtures("store")
+def test_lstm_mnist_reaches_98_9_percent() -> None:
+    assert mean_test_error("lstm_mnist") <= 1.1
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("settings", [[], ["--length", "500", "--epochs", "104"]])
+def test_lstm_memory_adds_within_the_papers_training_sequences(settings: list[str]) -> None:
+    assert max(of_seeds("lstm_memory", "test_wrong", *settings)) <= 1
+
+
+@pytest.mark.usefixtures("store")
+def test_a_plain_recurrent_network_does_not_learn_to_add() -> None:
+    assert min(of_seeds("lstm_memory", "test_wrong", "--cell", "rnn")) > 1000

@@ -9,7 +9,7 @@ import pytest
 
 from apps.mnist_mlp import MnistMlp, build_model
 from common import datasets, layers, tasks, training
-from common.app import App, Array
+from common.app import App, Array, Data
 from common.training import Batches, epoch_order
 from tests.conftest import few, load_app
 
@@ -58,6 +58,26 @@ class Seen(keras.layers.Layer):
         if training:
             self.sum.assign(self.sum * 3 + keras.ops.sum(inputs))
         return inputs
+
+
+def test_examples_that_are_made_are_made_anew_for_every_epoch() -> None:
+    """Each epoch's sum of inputs tells which examples it saw; Keras asks its callbacks and its data in this order."""
+
+    def fresh(epoch: int) -> tuple[Array, Array]:
+        made = np.full((96, 1), 10.0**epoch, dtype="float32")
+        return made, made
+
+    model = keras.Sequential([keras.Input((1,)), Seen(), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.optimizer.learning_rate = 1e-9
+    pair = fresh(0)
+    config = MnistMlp(batch_size=32, epochs=3, patience=10)
+    training.fit(model, Data("n", "", pair, pair, pair, fresh=fresh), config, tasks.Regression())
+    expected = 0.0
+    for epoch in range(3):
+        for _ in range(3):
+            expected = expected * 3 + 32 * 10.0**epoch
+    assert float(model.layers[0].sum) == pytest.approx(expected)
 
 
 def test_fit_itself_runs_whole_epochs_in_that_order(mnist: datasets.Raw) -> None:
@@ -115,12 +135,14 @@ def test_one_seed_gives_the_same_numbers_twice_and_another_others(
     assert not np.allclose(weights(1), first)
 
 
-def test_on_a_cpu_only_dense_networks_are_compiled_with_xla() -> None:
+def test_on_a_cpu_dense_and_recurrent_networks_are_compiled_with_xla() -> None:
+    recurrent = keras.Sequential([keras.Input((5, 4)), keras.layers.LSTM(3), keras.layers.Dense(2)])
     dense = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     convolution = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)])
     dropped = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5), keras.layers.Dense(2)])
     table = keras.Sequential([keras.Input((4, 4, 1)), layers.TableConv2D([[0]], 3)])
-    assert [training.compile_with_xla(model) for model in (dense, dropped, convolution, table)] == [
+    assert [training.compile_with_xla(model) for model in (dense, recurrent, dropped, convolution, table)] == [
+        True,
         True,
         False,
         False,

@@ -1,0 +1,195 @@
+"""The adding problem: remember two marked numbers over a long time and add them.
+
+    python -m apps.lstm_memory train                            # minimal length 100, 74,000 sequences, as the paper
+    python -m apps.lstm_memory train --length 500 --epochs 104  # 208,000 sequences
+    python -m apps.lstm_memory train --cell rnn                 # fails: the gradient picture of the run shows why
+
+Hochreiter and Schmidhuber 1997, "Long Short-Term Memory", section 5.4. Every training sequence is made for one use: an
+epoch is only how often the validation sequences are looked at. `predict` takes .npy files of (steps, 2), or of several
+sequences (n, steps, 2).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import keras
+import numpy as np
+from annotated_types import Ge
+
+from common import cli, gradients, layers, optimizers, preprocessing, tasks
+from common.app import App, Array, Config, Count, Data, Pair, Positive, Share
+from common.choices import Cell, Schedule
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+    from sklearn.dummy import DummyRegressor
+
+    from common.tracking import Saved
+
+PADDING = 2.0
+"""Fills a sequence up to the longest; neither a value nor a marker, so that the network can skip it."""
+TOLERANCE = 0.04
+"""How far off an answer may be, in the target's unit."""
+TEST_SEQUENCES = 2560
+"""As many as the paper's."""
+
+
+@dataclass(frozen=True)
+class LstmMemory(Config):
+    """Settings of the adding problem and of the network that is to learn it."""
+
+    cell: Cell = "lstm"
+    """Recurrent unit: long short-term memory, gated recurrent unit, or the plain one with tanh."""
+    length: Annotated[int, Ge(20)] = 100
+    """Steps of the shortest sequence, T; the longest has T + T/10."""
+    units: Count = 32
+    """Memory cells."""
+    forget_bias: float = 5.0
+    """Initial bias of the gate that keeps the state (LSTM's forget, GRU's update gate): a high one forgets little."""
+    input_bias: float = -3.0
+    """Initial bias of an LSTM's input gate: a low one lets little in, as in the paper."""
+    clip: Positive = 1.0
+    """Length at which a gradient is cut off."""
+    sequences: Count = 2000
+    """Fresh training sequences an epoch."""
+
+    epochs: Count = 37
+    batch_size: Count = 20
+    validation: Share = 0.5
+    """Validation sequences, as a share of an epoch's training sequences."""
+    patience: Count = 1000
+    learning_rate: Positive = 0.01
+    schedule: Schedule = "cosine"
+
+
+def load_data(config: LstmMemory) -> Data:
+    """Sequences (steps, 2) of values and markers, padded at their ends, and scaled sums (1,); the test set is fixed."""
+
+    def draw(count: int, *stream: int) -> Pair:
+        return draw_sequences(np.random.default_rng((config.length, *stream)), count, config.length)
+
+    def fresh(epoch: int) -> Pair:
+        return draw(config.sequences, 2, config.seed, epoch)
+
+    test = draw(TEST_SEQUENCES, 0)
+    validation = draw(max(1, round(config.validation * config.sequences)), 1, config.seed)
+    digest = hashlib.sha256(test[0].tobytes()).hexdigest()[:16]
+    return Data(f"adding_{config.length}", digest, fresh(0), validation, test, ("sum",), fresh)
+
+
+def draw_sequences(rng: np.random.Generator, count: int, shortest: int) -> Pair:
+    """`count` sequences of pairs, (count, T + T/10, 2), and targets (count, 1) in [0, 1], where T is `shortest`.
+
+    A sequence has T to T + T/10 pairs of a value in [-1, 1] and a marker. One of the first ten pairs is marked, then
+    one of the first T/2 - 1 that still are not: 1; the others have 0, the first and the last one -1. Where the first
+    pair of all is marked, its value is zero. The target is 0.5 + (sum of the marked values) / 4.
+    """
+    longest = shortest + shortest // 10
+    rows, lengths = np.arange(count), rng.integers(shortest, longest + 1, count)
+    values, markers = rng.uniform(-1, 1, (count, longest)), np.zeros((count, longest))
+    first, second = rng.integers(10, size=count), rng.integers(shortest // 2 - 1, size=count)
+    second += second >= first
+    markers[:, 0] = markers[rows, lengths - 1] = -1
+    markers[rows, first] = markers[rows, second] = 1
+    values[markers[:, 0] == 1, 0] = 0
+    sequences = np.stack([values, markers], axis=-1)
+    sequences[np.arange(longest) >= lengths[:, None]] = PADDING
+    targets = 0.5 + (values[rows, first] + values[rows, second]) / 4
+    return sequences.astype("float32"), targets[:, None].astype("float32")
+
+
+def build_model(config: LstmMemory, data: Data) -> keras.Model:
+    """The network: sequences (steps, 2) of any length in, the scaled sum (1,) out, compiled."""
+    model = network(config.cell, config.units, config.forget_bias, config.input_bias)
+    model.compile(optimizers.build(config, data, clip=config.clip), "mean_squared_error")
+    return model
+
+
+def network(cell: Cell, units: int, forget_bias: float, input_bias: float) -> keras.Sequential:
+    """One recurrent layer, and a linear unit that reads its last state."""
+    # Glorot's weights, small because an LSTM's kernel is wide, hardly let two inputs be seen: learning may not begin.
+    memory = layers.recurrent(cell, units, kernel_initializer="lecun_normal", name="memory")
+    model = keras.Sequential(
+        [keras.Input((None, 2)), keras.layers.Masking(PADDING), memory, keras.layers.Dense(1, name="sum")]
+    )
+    if cell == "lstm":  # its gates stand side by side: input, forget, candidate, output
+        memory.cell.bias.assign(np.repeat([input_bias, forget_bias, 0.0, 0.0], units))
+    elif cell == "gru":  # update, reset, candidate; the biases of the inputs, and of the states below
+        memory.cell.bias.assign(np.repeat([[forget_bias, 0.0, 0.0], [0.0, 0.0, 0.0]], units, axis=1))
+    return model
+
+
+class Adding(tasks.Regression):
+    """The paper's criterion beside the figures of a regression, and a picture of why a plain network fails."""
+
+    def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
+        wrong = np.abs(targets - predictions.reshape(targets.shape)) > TOLERANCE
+        return super().measure(targets, predictions) | {"wrong": float(wrong.sum())}
+
+    def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
+        wrong = f"{figures['test_wrong']:.0f} of {examples:,} off by more than {TOLERANCE}"
+        return super().summary(figures, examples) | {"test criterion": f"{wrong}; the paper's LSTM: at most 1"}
+
+    def pictures(self, trained: tasks.Trained) -> Iterator[tuple[str, Figure]]:
+        from common import plots
+
+        yield from super().pictures(trained)
+        sequences = trained.data.test[0]
+        memory = trained.model.get_layer("memory")
+        biases = LstmMemory.forget_bias, LstmMemory.input_bias
+        fresh = {cell: network(cell, memory.units, *biases) for cell in ("lstm", "rnn")}
+        curves = {f"{cell}, untrained": gradient_norms(model, sequences) for cell, model in fresh.items()}
+        curves["this network, trained"] = gradient_norms(trained.model, sequences)
+        yield "gradient_norms", plots.gradient_norms(curves)
+
+
+def gradient_norms(model: keras.Model, sequences: Array, count: int = 32) -> Array:
+    """How long the answer's gradient by the states before each step is, (steps,): the mean over shortest sequences.
+
+    The states of an LSTM are its outputs and its memory cells.
+    """
+    lengths = (sequences[..., 0] != PADDING).sum(axis=1)
+    shortest = sequences[lengths == lengths.min()][:count, : lengths.min()]
+    by_state = gradients.by_state(model.get_layer("memory"), model.get_layer("sum"), shortest)
+    return np.linalg.norm(by_state, axis=-1).mean(axis=0)
+
+
+def read_sequences(files: Sequence[str], _saved: Saved) -> tuple[list[str], Array]:
+    """Sequences from .npy files, each of (steps, 2) or of several, (n, steps, 2); padded to the longest.
+
+    Raises:
+        UserError: for a file that is missing, no array, or an array of another kind.
+    """
+    named: list[tuple[str, Array]] = []
+    for path in map(Path, files):
+        array = preprocessing.open_array(path)
+        if array.ndim not in (2, 3) or array.shape[-1] != 2 or array.dtype.kind not in "iuf" or not array.size:
+            found = f"{array.dtype} of shape {array.shape}"
+            raise UserError(f"{path}: {found}; numbers (steps, 2) or (n, steps, 2) are needed")
+        if not np.isfinite(array).all():
+            raise UserError(f"{path}: has values that are nan or infinite")
+        several = array.ndim == 3
+        named += [(f"{path}[{index}]", one) for index, one in enumerate(array)] if several else [(str(path), array)]
+    padded = np.full((len(named), max(len(one) for _, one in named), 2), PADDING, dtype="float32")
+    for row, (_, one) in zip(padded, named, strict=True):
+        row[: len(one)] = one
+    return [name for name, _ in named], padded
+
+
+def mean(_config: LstmMemory, _data: Data) -> DummyRegressor:
+    """The mean of the targets, whatever the sequence: what a network answers that remembers nothing."""
+    from sklearn.dummy import DummyRegressor
+
+    return DummyRegressor()
+
+
+app = App(LstmMemory, load_data, build_model, read_sequences, mean, Adding())
+
+if __name__ == "__main__":
+    cli.main(app, __doc__)

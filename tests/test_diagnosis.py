@@ -1,0 +1,162 @@
+"""Networks made sick in every way that is told of, each on real digits, and a healthy one."""
+
+import dataclasses
+import re
+from collections.abc import Callable, Sequence
+
+import keras
+import mlflow
+import numpy as np
+import pytest
+
+from apps.mnist_mlp import MnistMlp, build_model
+from common import datasets, diagnosis, gradients, tasks, training
+from common.app import App, Data
+from common.diagnosis import HEALTHY, Diagnosis
+from tests.conftest import few
+
+HEALTHY_RUN = MnistMlp(
+    hidden=(64,), epochs=8, batch_size=64, activation="relu", dropout=0.1, input_dropout=0.0, learning_rate=0.002
+)
+
+
+def verdicts(config: MnistMlp, data: Data, build: Callable[[MnistMlp, Data], keras.Model] = build_model) -> list[str]:
+    keras.utils.set_random_seed(config.seed)
+    model = build(config, data)
+    examined = Diagnosis(model, *keras.tree.map_structure(lambda part: part[:256], data.train))
+    return examined.verdicts(training.fit(model, data, config, tasks.Regression()).history)
+
+
+def plain(activation: str, initializer: object, layers: int = 1) -> Callable[[MnistMlp, Data], keras.Model]:
+    """A builder of networks without normalisation: `layers` of 32 units."""
+
+    def build(config: MnistMlp, data: Data) -> keras.Model:
+        hidden = [
+            keras.layers.Dense(32, activation, kernel_initializer=initializer, name=f"hidden_{depth}")
+            for depth in range(1, layers + 1)
+        ]
+        model = keras.Sequential(
+            [
+                keras.Input(data.input_shape, dtype="uint8"),
+                keras.layers.Rescaling(1 / 255),
+                keras.layers.Flatten(),
+                *hidden,
+                keras.layers.Dense(10, "softmax", name="output"),
+            ]
+        )
+        model.compile(keras.optimizers.SGD(config.learning_rate), "sparse_categorical_crossentropy")
+        return model
+
+    return build
+
+
+def starting(lines: Sequence[str], *words: str) -> list[str]:
+    return [line for line in lines if line.startswith(words)]
+
+
+def test_a_healthy_network_is_found_healthy(mnist: datasets.Raw) -> None:
+    assert verdicts(HEALTHY_RUN, few(mnist)) == [HEALTHY]
+
+
+def test_overfitting_is_told_with_its_epoch_and_losses(mnist: datasets.Raw) -> None:
+    config = dataclasses.replace(
+        HEALTHY_RUN, hidden=(256,), dropout=0.0, epochs=30, patience=30, batch_normalization="none", learning_rate=0.01
+    )
+    (line,) = verdicts(config, few(mnist, train=128))
+    assert line.startswith("overfitting from epoch ")
+
+
+def test_the_epoch_of_overfitting_is_the_one_after_the_best() -> None:
+    history = {"loss": [1.0, 0.8, 0.5, 0.3], "val_loss": [1.1, 0.9, 1.0, 1.25]}
+    assert list(diagnosis.overfitting(history)) == [
+        "overfitting from epoch 3: since epoch 2 the validation loss rose from 0.9 to 1.25, "
+        "the training loss fell from 0.8 to 0.3"
+    ]
+    assert not list(diagnosis.overfitting(history | {"val_loss": [1.1, 0.9, 0.91, 0.92]}))
+    assert not list(diagnosis.overfitting(history | {"loss": [1.0, 0.8, 0.9, 1.0]}))  # both rise: it diverges
+
+
+def test_underfitting_is_told_where_labels_cannot_be_told_from_the_pictures(mnist: datasets.Raw) -> None:
+    data = few(mnist)
+    (x, y), (x_validation, y_validation) = data.train, data.validation
+    alike = dataclasses.replace(
+        data, train=(np.full_like(x, 99), y), validation=(np.full_like(x_validation, 99), y_validation)
+    )
+    (line,) = verdicts(HEALTHY_RUN, alike, plain("tanh", "lecun_normal"))
+    assert line.startswith("underfitting: the loss on training examples is 2.3")
+
+
+@pytest.mark.parametrize(
+    ("rate", "words"), [(1e-5, "learning rate too small"), (50.0, "learning rate too large"), (1e30, "learning rate")]
+)
+def test_a_wrong_learning_rate_is_told(rate: float, words: str, mnist: datasets.Raw) -> None:
+    config = dataclasses.replace(HEALTHY_RUN, learning_rate=rate, schedule="constant")
+    lines = verdicts(config, few(mnist), plain("relu", "he_normal"))
+    assert starting(lines, words)
+    assert not starting(lines, "overfitting")
+
+
+def test_learning_curves_are_judged_by_their_shape() -> None:
+    def told(*losses: float) -> str:
+        return " ".join(diagnosis.learning_rate(losses, initial=2.3))
+
+    assert told(0.5, 0.3, 0.2, 0.15, 0.13, 0.12) == ""
+    assert told(2.3, 2.29, 2.3, 2.29, 0.4, 0.1) == ""  # a plateau that is left at last
+    assert told(0.5, float("nan")) == "learning rate too large: the training loss was nan in epoch 2"
+    assert told(9.0, 3.0, 2.4, 2.3).endswith("the loss, at first 2.3, was 9 in epoch 1")
+    assert "in 3 of 6 epochs the training loss rose by more than 0.1" in told(1.0, 1.4, 0.9, 1.3, 0.8, 1.2)
+    assert told(2.2, 2.1, 2.0, 1.9).startswith("learning rate too small, or too few epochs")
+    assert told(2.2, 2.1, 2.0, 1.9).endswith("the second half of the epochs took 67 %")
+
+
+def test_dead_units_are_counted_in_their_layer(mnist: datasets.Raw) -> None:
+    def build(config: MnistMlp, data: Data) -> keras.Model:
+        model = plain("relu", "he_normal", layers=2)(config, data)
+        model.get_layer("hidden_2").bias.assign(np.where(np.arange(32) < 20, -100.0, 0.0))
+        return model
+
+    config = dataclasses.replace(HEALTHY_RUN, learning_rate=0.1)
+    (line,) = verdicts(config, few(mnist), build)
+    assert re.fullmatch(r"dead ReLU units: 2[0-3] of 32 in hidden_2 are 0 for all of 256 examples", line)
+
+
+def test_a_vanishing_gradient_is_told_of_the_layers_where_it_is_lost(mnist: datasets.Raw) -> None:
+    lines = verdicts(HEALTHY_RUN, few(mnist), plain("sigmoid", "lecun_normal", layers=10))
+    vanishing = starting(lines, "vanishing gradient in ")
+    assert any("in hidden_1 before training" in line for line in vanishing)
+    assert not any("in hidden_10 " in line or "in output " in line for line in vanishing)
+
+
+def test_an_exploding_gradient_is_told(mnist: datasets.Raw) -> None:
+    wide = keras.initializers.RandomNormal(stddev=1.0, seed=0)
+    config = dataclasses.replace(HEALTHY_RUN, learning_rate=1e-9)
+    assert starting(
+        verdicts(config, few(mnist), plain("relu", wide, layers=6)), "exploding gradient in hidden_1 before"
+    )
+
+
+def test_the_gradient_of_a_linear_unit_is_the_closed_form() -> None:
+    """L = mean (Xw + b - y)²: dL/dw = 2 X'(Xw + b - y) / n, and the model keeps its weights."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(20, 3)).astype("float32"), rng.normal(size=(20, 1)).astype("float32")
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mean_squared_error")
+    weight, bias = (np.array(array) for array in model.get_weights())
+    found = list(gradients.by_weight(model, x, y, model.loss).values())
+    error = x @ weight + bias - y
+    np.testing.assert_allclose(found[0], 2 * x.T @ error / 20, rtol=1e-5)
+    np.testing.assert_allclose(found[1], 2 * error.mean(axis=0), rtol=1e-5)
+    np.testing.assert_array_equal(model.get_weights()[0], weight)
+
+
+@pytest.mark.usefixtures("store")
+def test_what_is_found_is_shown_and_kept_with_the_run(tiny_app: App, capsys: pytest.CaptureFixture[str]) -> None:
+    from common import cli
+
+    result = training.train(tiny_app, dataclasses.replace(HEALTHY_RUN, learning_rate=1e-7, epochs=4))
+    assert result.verdicts
+    assert starting(result.verdicts, "underfitting")
+    kept = mlflow.artifacts.load_text(f"runs:/{result.run_id}/diagnosis.txt")
+    assert kept.splitlines() == result.verdicts
+    cli._summarise(tiny_app, result)
+    assert "diagnosis" in capsys.readouterr().out

@@ -1,0 +1,27 @@
+"""The settings of the network that reads digits row by row which a search tries.
+
+python -m tuning.lstm_mnist --trials 20
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.lstm_mnist import LstmMnist, app
+from tuning import search
+
+
+def space(hp: Any) -> LstmMnist:
+    """Cell, width, dropout and optimisation of one trial."""
+    return LstmMnist(
+        cell=hp.Choice("cell", ["lstm", "gru"]),
+        units=hp.Choice("units", [64, 128, 192]),
+        dropout=hp.Float("dropout", 0.0, 0.5, step=0.1),
+        learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log"),
+        batch_size=hp.Choice("batch_size", [64, 128, 256]),
+        epochs=8,
+    )
+
+
+if __name__ == "__main__":
+    search.main(app, space, __doc__)
