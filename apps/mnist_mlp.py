@@ -16,9 +16,22 @@ from typing import Literal
 
 import keras
 
-from common import activations, baselines, cli, datasets, initializers, losses, optimizers, preprocessing, tasks
+from common import (
+    activations,
+    baselines,
+    cli,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    monitors,
+    optimizers,
+    preprocessing,
+    tasks,
+)
 from common.app import App, Config, Count, Data, Fraction, NotNegative, Positive, Share
-from common.choices import Activation, Initializer, Loss, Schedule
+from common.choices import Activation, Initializer, Loss, Metric, Normalization, Schedule, Split
+from common.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -27,6 +40,11 @@ class MnistMlp(Config):
 
     data: Literal["mnist", "fashion_mnist"] = "mnist"
     """Data set: handwritten digits, or Zalando's clothes in the same format."""
+    split: Split = "published"
+    """Training, validation and test: as published, or drawn anew from all pictures, in these shares or by their number;
+    70:30 has no validation, and needs --keep last."""
+    normalization: Normalization = "min_max"
+    """What is done to pixels, by the training set: brought into [0, 1], or to mean 0 and deviation 1, or nothing."""
     hidden: tuple[Count, ...] = (512, 512, 512)
     """Units of each hidden layer."""
     activation: Activation = "elu"
@@ -44,7 +62,9 @@ class MnistMlp(Config):
     l2: NotNegative = 0.0
     """Weight of the sum of squared weights in the loss."""
     loss: Loss = "cross_entropy"
-    """What training lowers; the errors are means over the ten outputs."""
+    """What training lowers; errors are means over the ten outputs, or their sum, or half of it."""
+    metrics: tuple[Metric, ...] = ()
+    """What is watched beside accuracy and loss."""
 
     epochs: Count = 25
     batch_size: Count = 256
@@ -55,13 +75,15 @@ class MnistMlp(Config):
 
 def load_data(config: MnistMlp) -> Data:
     """Pictures (28, 28) of bytes, 0 for background, and integer labels."""
-    return preprocessing.split_images(datasets.load(config.data), config.validation, config.seed)
+    if config.split == "70:30" and config.keep == "best":
+        raise UserError("--split 70:30 has no validation part to find the best epoch by; add --keep last")
+    return preprocessing.split_anew(datasets.load(config.data), config.split, config.validation, config.seed)
 
 
 def build_model(config: MnistMlp, data: Data) -> keras.Model:
     """The network: bytes (28, 28) in, class probabilities out, compiled."""
     model = keras.Sequential([keras.Input(data.input_shape, dtype="uint8")])
-    model.add(keras.layers.Rescaling(1 / 255))
+    model.add(layers.normalization(config.normalization, data.train[0]))
     model.add(keras.layers.Flatten())
     if config.input_dropout:
         model.add(keras.layers.Dropout(config.input_dropout, seed=config.seed))
@@ -75,7 +97,11 @@ def build_model(config: MnistMlp, data: Data) -> keras.Model:
         model.add(keras.layers.Dropout(config.dropout, seed=config.seed + depth))
     model.add(dense(config, len(data.outputs)))
     model.add(keras.layers.Softmax())
-    model.compile(optimizers.build(config, data), losses.build(config.loss), metrics=["accuracy"])
+    model.compile(
+        optimizers.build(config, data),
+        losses.build(config.loss),
+        metrics=["accuracy", *map(monitors.build, config.metrics)],
+    )
     return model
 
 

@@ -7,8 +7,24 @@ import keras
 import numpy as np
 from keras import ops
 
-from common.choices import Cell
+from common.choices import Cell, Normalization
 from common.errors import UserError
+
+
+def normalization(name: Normalization, examples: Any) -> keras.layers.Layer:
+    """What brings numbers into a common range, by the training `examples` alone, all of them taken together.
+
+    min_max: (x - min) / (max - min), in [0, 1]. standard_score: (x - mean) / standard deviation. none: x as it is.
+    """
+    match name:
+        case "min_max":
+            low, high = float(examples.min()), float(examples.max())
+            spread = high - low or 1.0
+            return keras.layers.Rescaling(1 / spread, -low / spread)
+        case "standard_score":
+            return keras.layers.Normalization(None, mean=examples.mean(), variance=examples.var())
+        case "none":
+            return keras.layers.Rescaling(1.0)
 
 
 def recurrent(cell: Cell, units: int, **options: Any) -> keras.layers.Layer:

@@ -25,9 +25,22 @@ class NegativeLogLikelihood(keras.losses.Loss):
         return -ops.log(ops.squeeze(ops.take_along_axis(y_pred, labels, axis=-1), -1))
 
 
+def summed_squared_error(y_true: Any, y_pred: Any) -> Any:
+    """The sum over the last axis of (y_true - y_pred)²."""
+    return ops.sum(ops.square(y_true - y_pred), axis=-1)
+
+
+def half_squared_error(y_true: Any, y_pred: Any) -> Any:
+    """Half of that sum, whose gradient by y_pred is y_pred - y_true."""
+    return summed_squared_error(y_true, y_pred) / 2
+
+
+OURS = {function.__name__: function for function in (summed_squared_error, half_squared_error)}
+
+
 @keras.saving.register_keras_serializable("common")
 class OneHot(keras.losses.Loss):
-    """A loss of Keras on vectors, given integer labels.
+    """A loss of Keras on vectors, or one of `OURS`, given integer labels.
 
     `y_true` (batch,) becomes one-hot like `y_pred` (batch, classes).
     """
@@ -35,7 +48,7 @@ class OneHot(keras.losses.Loss):
     def __init__(self, loss: str, name: str = "one_hot", **kwargs: Any) -> None:
         super().__init__(name=name, **kwargs)
         self.loss = loss
-        self.function = keras.losses.get(loss)
+        self.function = OURS.get(loss) or keras.losses.get(loss)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
         labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
@@ -65,10 +78,20 @@ class ScaledSquaredError(keras.losses.Loss):
 
 
 def build(name: Loss) -> keras.losses.Loss:
-    """The loss called `name`, taking integer labels and class probabilities; errors are means over the classes."""
+    """The loss called `name`, taking integer labels and class probabilities.
+
+    cross_entropy is the sparse form of categorical_cross_entropy, and the same number. binary_cross_entropy and the
+    errors are means over the classes, but for those that say that they are the sum, or half of it.
+    """
     match name:
         case "cross_entropy":
             return keras.losses.SparseCategoricalCrossentropy()
+        case "categorical_cross_entropy":
+            return OneHot("categorical_crossentropy")
+        case "binary_cross_entropy":
+            return OneHot("binary_crossentropy")
+        case "summed_squared_error" | "half_squared_error":
+            return OneHot(name)
         case "squared_error":
             return OneHot("mean_squared_error")
         case "absolute_error":

@@ -1,5 +1,6 @@
 """From raw data to what a network trains on: splits, and pictures brought to what the network saw."""
 
+import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -8,6 +9,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from common.app import Array, Data, Stored
+from common.choices import Split
 from common.datasets import Raw
 from common.errors import UserError
 
@@ -27,6 +29,37 @@ def split_images(raw: Raw, validation: float, seed: int) -> Data:
         x, y, test_size=validation, random_state=seed, stratify=y
     )
     return Data(raw.name, raw.digest, (x_train, y_train), (x_validation, y_validation), raw.test, raw.classes)
+
+
+def shares(split: Split, examples: int) -> tuple[float, float, float]:
+    """How much of `examples` each part gets: training, validation, test.
+
+    by_size: 60:20:20 up to tens of thousands, 98:1:1 around a million, 99.5:0.25:0.25 above.
+    """
+    if split == "by_size":
+        split = "60:20:20" if examples < 500_000 else "98:1:1" if examples < 2_000_000 else "99.5:0.25:0.25"
+    training, *held, test = (float(part) / 100 for part in split.split(":"))
+    return training, sum(held), test
+
+
+def split_anew(raw: Raw, split: Split, validation: float, seed: int) -> Data:
+    """Put the published parts together and split them by `split`, every class in proportion; published: as they were.
+
+    Where a split has no validation part, the training part stands in its place: nothing can be chosen by it then.
+    """
+    if split == "published":
+        return split_images(raw, validation, seed)
+    from sklearn.model_selection import train_test_split
+
+    x, y = (np.concatenate(parts) for parts in zip(raw.train, raw.test, strict=True))
+    _, held, test = (round(share * len(y)) for share in shares(split, len(y)))
+    rest, tested = train_test_split(np.arange(len(y)), test_size=test, random_state=seed, stratify=y)
+    taught = kept = rest
+    if held:
+        taught, kept = train_test_split(rest, test_size=held, random_state=seed, stratify=y[rest])
+    digest = hashlib.sha256(f"{raw.digest} {split} {seed}".encode()).hexdigest()[:16]
+    train, held_out, unseen = ((x[part], y[part]) for part in (taught, kept, tested))
+    return Data(raw.name, digest, train, held_out, unseen, raw.classes)
 
 
 STATISTICS_FROM = 5000

@@ -4,9 +4,21 @@ import keras
 import numpy as np
 import pytest
 
-from apps.mnist_mlp import MnistMlp
-from common import activations, constraints, datasets, initializers, layers, losses, metrics, optimizers
-from common.choices import Activation, Initializer, Loss, Schedule
+from apps.mnist_mlp import MnistMlp, load_data
+from common import (
+    activations,
+    constraints,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    monitors,
+    optimizers,
+    preprocessing,
+)
+from common.choices import Activation, Initializer, Loss, Metric, Normalization, Schedule, Split
+from common.errors import UserError
 from tests.conftest import few
 
 X = np.linspace(-3, 3, 121, dtype="float32")
@@ -43,6 +55,10 @@ def test_prelu_learns_its_slope() -> None:
     ("name", "expected"),
     [
         ("cross_entropy", -np.log(0.4)),
+        ("categorical_cross_entropy", -np.log(0.4)),
+        ("binary_cross_entropy", -(np.log(0.4) + 2 * np.log(0.7)) / 3),
+        ("summed_squared_error", 0.54),
+        ("half_squared_error", 0.27),
         ("squared_error", 0.54 / 3),  # (0.36, 0.09, 0.09), sum 0.54
         ("absolute_error", (0.6 + 0.3 + 0.3) / 3),
         ("hinge", 1 - 0.4 + 0.3),
@@ -53,7 +69,62 @@ def test_loss_of_0_4_0_3_0_3_for_the_first_class(name: Loss, expected: float) ->
     assert float(losses.build(name)(np.array([0]), prediction)) == pytest.approx(expected, abs=1e-6)
 
 
-@pytest.mark.parametrize("name", ["squared_error", "hinge"])
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("mean_squared_error", [0.54 / 3, (0.04 + 0.25 + 0.09) / 3]),
+        ("mean_absolute_error", [1.2 / 3, 1.0 / 3]),
+        ("cosine_proximity", [0.4 / 0.34**0.5, 0.5 / 0.38**0.5]),
+        ("binary_accuracy", [2 / 3, 2 / 3]),
+        ("categorical_accuracy", [1, 1]),
+        ("sparse_categorical_accuracy", [1, 1]),
+        ("true_class_probability", [0.4, 0.5]),
+    ],
+)
+def test_metric_of_two_examples_watched_while_training(name: Metric, expected: list[float]) -> None:
+    metric = monitors.build(name)
+    metric = keras.metrics.deserialize(keras.metrics.serialize(metric))
+    metric.update_state(np.array([0, 1]), np.array([[0.4, 0.3, 0.3], [0.2, 0.5, 0.3]], dtype="float32"))
+    assert float(metric.result()) == pytest.approx(np.mean(expected), abs=1e-6)
+
+
+def test_percentage_error_and_the_five_likeliest_classes() -> None:
+    percentage = monitors.build("mean_absolute_percentage_error")
+    percentage.update_state(np.array([0]), np.array([[0.4]], dtype="float32"))
+    assert float(percentage.result()) == pytest.approx(60)
+    top = monitors.build("top_5_accuracy")
+    top.update_state(np.array([4, 5]), np.linspace(1, 0, 20, dtype="float32").reshape(1, 20).repeat(2, axis=0))
+    assert float(top.result()) == 0.5
+
+
+@pytest.mark.parametrize("name", ["min_max", "standard_score", "none"])
+def test_normalisation_by_the_training_examples(name: Normalization) -> None:
+    examples = np.random.default_rng(0).integers(3, 200, (50, 4, 4)).astype("uint8")
+    x = examples.astype("float64")
+    expected = {"min_max": (x - x.min()) / (x.max() - x.min()), "standard_score": (x - x.mean()) / x.std(), "none": x}
+    np.testing.assert_allclose(layers.normalization(name, examples)(examples), expected[name], atol=1e-5)
+
+
+@pytest.mark.parametrize("split", ["by_size", "98:1:1", "70:30"])
+def test_a_new_split_is_disjoint_complete_and_stratified(split: Split, mnist: datasets.Raw) -> None:
+    data = preprocessing.split_anew(mnist, split, validation=0.1, seed=0)
+    parts = [data.train, data.test] if split == "70:30" else [data.train, data.validation, data.test]
+    sizes = [len(labels) for _, labels in parts]
+    assert sizes == [round(share * 70_000) for share in preprocessing.shares(split, 70_000) if share]
+    for _, labels in parts:
+        np.testing.assert_allclose(np.bincount(labels) / len(labels), np.bincount(data.train[1]) / sizes[0], atol=2e-3)
+    everything = np.concatenate([inputs for inputs, _ in parts]).reshape(70_000, -1).astype(int)
+    published = np.concatenate([mnist.train[0], mnist.test[0]]).reshape(70_000, -1).astype(int)
+    key = np.random.default_rng(0).integers(1, 2**40, 784)
+    assert sorted(everything @ key) == sorted(published @ key)
+
+
+def test_a_split_without_validation_cannot_choose_an_epoch() -> None:
+    with pytest.raises(UserError, match="--keep last"):
+        load_data(MnistMlp(split="70:30"))
+
+
+@pytest.mark.parametrize("name", ["squared_error", "half_squared_error", "hinge"])
 def test_loss_survives_saving(name: Loss) -> None:
     loss = losses.build(name)
     again = keras.losses.deserialize(keras.losses.serialize(loss))
