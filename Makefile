@@ -5,7 +5,7 @@ BIN := .venv/bin
 PORT ?= 5000
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help train test test-slow lint format ui lock clean
+.PHONY: help train test test-slow results lint format ui lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
@@ -18,6 +18,9 @@ test: .venv/installed-dev ## run the fast tests
 
 test-slow: .venv/installed-dev ## reproduce the published results (hours)
 	@$(BIN)/python -m pytest -m slow
+
+results: .venv/installed ## measure the README's table anew (hours)
+	@$(BIN)/python -m benchmarks.published
 
 lint: .venv/installed-dev ## check style and types
 	@$(BIN)/ruff check .

@@ -1,0 +1,145 @@
+"""Published results beside ours: measured anew, and written into the README's table.
+
+    python -m benchmarks.published              # every row: hours
+    python -m benchmarks.published lenet5       # the rows of one app; the others stay as they are
+
+Each figure is of three seeds, each chosen on validation and measured once on the test set.
+"""
+
+import dataclasses
+import re
+import shlex
+import statistics
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+
+import tyro
+
+from common import cli, training
+from common.app import App
+from common.errors import UserError
+
+SEEDS = (0, 1, 2)
+README = Path(__file__).resolve().parent.parent / "README.md"
+TABLE = re.compile(r"(?<=<!-- make results -->\n).*?(?=<!-- end -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Figure:
+    """What is compared: a metric of each run, and what is made of those of three seeds; lower is better."""
+
+    metric: str
+    combine: Callable[[Iterable[float]], float]
+    words: str
+    """A format for it."""
+
+
+ERROR = Figure("test_error", statistics.fmean, "{:.2%} error")
+RMSE = Figure("test_rmse", statistics.fmean, "{:.2f} root mean square error")
+WRONG = Figure("test_wrong", max, "{:.0f} of 2,560 wrong, the worst of three")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One network: its command after `python -m apps.`, what is measured, and what it is held against."""
+
+    command: str
+    figure: Figure
+    published: str
+    baseline: str
+    """The command of the suite's own baseline; of several results the best counts."""
+    bar: float | None = None
+    """What the figure may be at most; by default the baseline's."""
+
+
+PIXELS = "--keep best --optimizer adam --batch-size 256 --epochs 30 --learning-rate 0.001 --l2 0"
+LECUN = "LeCun et al. 1998"
+ADDING = "at most 1 wrong, after as many sequences (Hochreiter and Schmidhuber 1997)"
+ROWS = (
+    Row(
+        "mnist_mlp train",
+        ERROR,
+        "1.25 %, with dropout (Srivastava et al. 2014); 1.60 %, Keras's `mnist_mlp`",
+        "mnist_mlp baseline",
+        0.0130,
+    ),
+    Row(
+        f"logistic_regression train --data mnist {PIXELS}",
+        ERROR,
+        f"12.0 %, linear classifier ({LECUN})",
+        "logistic_regression baseline --data mnist",
+        0.0750,
+    ),
+    Row(
+        f"logistic_regression train --data fashion_mnist {PIXELS}",
+        ERROR,
+        "",
+        "logistic_regression baseline --data fashion_mnist",
+        0.1600,
+    ),
+    Row("lenet5 train --variant 1998", ERROR, f"0.95 % ({LECUN})", "lenet5 baseline", 0.0095),
+    Row("lenet5 train --variant 1998 --distortions", ERROR, f"0.8 % ({LECUN})", "lenet5 baseline", 0.0080),
+    Row("lenet5 train", ERROR, "0.78 %, Keras's `mnist_convnet`", "lenet5 baseline", 0.0080),
+    Row("lenet5 train --distortions", ERROR, "", "lenet5 baseline", 0.0060),
+    Row(
+        "alexnet train",
+        ERROR,
+        "8.4 %, two convolutions; 6.5 %, VGG16 (Fashion-MNIST's own list)",
+        "alexnet baseline",
+        0.0900,
+    ),
+    Row("lstm_mnist train", ERROR, "about 1.1 %, 256 cells (public notebooks)", "lstm_mnist baseline", 0.0110),
+    Row("lstm_memory train", WRONG, ADDING, "lstm_memory baseline", 1),
+    Row("lstm_memory train --length 500 --epochs 104", WRONG, ADDING, "lstm_memory baseline --length 500", 1),
+    Row("lstm_forecast train", RMSE, "", "lstm_forecast baseline"),
+    Row("lstm_text train", ERROR, "", "lstm_text baseline"),
+)
+
+
+def runs(command: str, seeds: Sequence[int] = SEEDS) -> list[dict[str, float]]:
+    """The figures of `command`, `APP train …` or `APP baseline …`: a network's of each seed, or each baseline's."""
+    name, kind, *words = shlex.split(command)
+    app: App = import_module(f"apps.{name}").app
+    config = tyro.cli(app.config, args=words)
+    if kind == "baseline":
+        return [result.metrics for result in training.baseline(app, config).values()]
+    return [training.train(app, dataclasses.replace(config, seed=seed)).metrics for seed in seeds]
+
+
+def measure(row: Row) -> tuple[float, float]:
+    """Our figure and the baseline's."""
+    metric = row.figure.metric
+    ours = row.figure.combine(figures[metric] for figures in runs(row.command))
+    return ours, min(figures[metric] for figures in runs(row.baseline))
+
+
+def rewrite(text: str, lines: dict[str, str]) -> str:
+    """The README's `text` with these lines of its table, by command, in the order of `ROWS`; others stay."""
+    header, rule, *rows = TABLE.search(text)[0].splitlines()  # type: ignore[index]
+    known = {row.split("`")[1]: row for row in rows} | lines
+    table = [header, rule, *(known[row.command] for row in ROWS if row.command in known)]
+    return TABLE.sub(lambda _: "\n".join(table) + "\n", text)
+
+
+def main(apps: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
+    """Measure and write down.
+
+    Args:
+        apps: Whose rows; by default all.
+    """
+    chosen = [row for row in ROWS if not apps or row.command.split()[0] in apps]
+    if not chosen:
+        raise UserError(f"{' '.join(apps)}: no app with a published result")
+    for row in chosen:
+        ours, baseline = (row.figure.words.format(value).replace("%", " %") for value in measure(row))
+        line = f"| `{row.command}` | {ours} | {row.published} | {baseline} |"
+        README.write_text(rewrite(README.read_text(), {row.command: line}))
+        print(line)
+    print(f"{len(chosen)} rows written into {README.name}'s table; next: git diff {README.name}")
+
+
+if __name__ == "__main__":
+    with cli.plain_errors():
+        tyro.cli(main)
