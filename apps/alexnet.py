@@ -42,7 +42,7 @@ from common.errors import UserError
 if TYPE_CHECKING:
     from common.tracking import Saved
 
-SMALL_WIDTH = 0.125
+SMALL_WIDTH = 0.1875
 """Share of the paper's maps and units that is enough for Fashion-MNIST, and that a CPU trains in minutes."""
 
 
@@ -57,7 +57,7 @@ class AlexNet(Config):
     image_size: Annotated[int, Ge(15)] = 0
     """Pixels along each side of a patch that the network sees; 0: 227 for --images, else 25."""
     width: NotNegative = 0.0
-    """Maps and units of each layer, as a share of the paper's; 0: 1 for --images, else 0.125."""
+    """Maps and units of each layer, as a share of the paper's; 0: 1 for --images, else 0.1875."""
     groups: Literal[1, 2] = 2
     """Towers that the second, fourth and fifth convolution are split into; 2, as over the paper's two GPUs."""
     dropout: Fraction = 0.5
@@ -73,7 +73,7 @@ class AlexNet(Config):
     freeze: Literal["none", "features"] = "none"
     """What of --init-from is kept as it is: nothing, or the five convolutions."""
 
-    epochs: Count = 20
+    epochs: Count = 25
     optimizer: Optimizer = "momentum"
     learning_rate: Positive = 0.01
     schedule: Schedule = "plateau"

@@ -7,10 +7,12 @@ Each figure is of three seeds, each chosen on validation and measured once on th
 """
 
 import dataclasses
+import multiprocessing
 import re
 import shlex
 import statistics
 from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -18,7 +20,7 @@ from pathlib import Path
 import tyro
 
 from common import cli, training
-from common.app import App
+from common.app import App, Config
 from common.errors import UserError
 
 SEEDS = (0, 1, 2)
@@ -99,13 +101,29 @@ ROWS = (
 
 
 def runs(command: str, seeds: Sequence[int] = SEEDS) -> list[dict[str, float]]:
-    """The figures of `command`, `APP train …` or `APP baseline …`: a network's of each seed, or each baseline's."""
-    name, kind, *words = shlex.split(command)
+    """The figures of `command`, `APP train …` or `APP baseline …`: a network's of each seed, or each baseline's.
+
+    Each run has a process of its own, as by the command.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
+        if command.split()[1] == "baseline":
+            return pool.submit(_baselines, command).result()
+        return list(pool.map(_trained, [command] * len(seeds), seeds))
+
+
+def _trained(command: str, seed: int) -> dict[str, float]:
+    app, config = _settings(command)
+    return training.train(app, dataclasses.replace(config, seed=seed)).metrics
+
+
+def _baselines(command: str) -> list[dict[str, float]]:
+    return [result.metrics for result in training.baseline(*_settings(command)).values()]
+
+
+def _settings(command: str) -> tuple[App, Config]:
+    name, _, *words = shlex.split(command)
     app: App = import_module(f"apps.{name}").app
-    config = tyro.cli(app.config, args=words)
-    if kind == "baseline":
-        return [result.metrics for result in training.baseline(app, config).values()]
-    return [training.train(app, dataclasses.replace(config, seed=seed)).metrics for seed in seeds]
+    return app, tyro.cli(app.config, args=words)
 
 
 def measure(row: Row) -> tuple[float, float]:

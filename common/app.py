@@ -79,7 +79,7 @@ class Config:
     """Share of the last step that the next one keeps; for the optimiser `momentum`."""
     schedule: Schedule = "constant"
     """Learning rate over epochs e: a0; a0 / (1 + decay e); a0 decay^e; a0 decay / (e + 1); half a cosine down to 0;
-    a0, times decay whenever half of --patience passed without a better validation loss."""
+    a0, times decay whenever half of --patience passed without a better validation figure."""
     decay: Positive = 0.95
     """The constant of the schedules inverse, exponential, k_over_epoch and plateau."""
 

@@ -303,7 +303,9 @@ def fit(
         patience=config.patience,
         restore_best_weights=best,
     )
-    slowing = keras.callbacks.ReduceLROnPlateau("val_loss", config.decay, max(1, config.patience // 2))
+    slowing = keras.callbacks.ReduceLROnPlateau(
+        task.objective, config.decay, max(1, config.patience // 2), mode=task.direction
+    )
     return model.fit(
         batches.dataset(),
         epochs=config.epochs,
