@@ -19,7 +19,7 @@ from pathlib import Path
 
 import tyro
 
-from common import cli, training
+from common import cli
 from common.app import App, Config
 from common.errors import UserError
 
@@ -112,11 +112,15 @@ def runs(command: str, seeds: Sequence[int] = SEEDS) -> list[dict[str, float]]:
 
 
 def _trained(command: str, seed: int) -> dict[str, float]:
+    from common import training
+
     app, config = _settings(command)
     return training.train(app, dataclasses.replace(config, seed=seed)).metrics
 
 
 def _baselines(command: str) -> list[dict[str, float]]:
+    from common import training
+
     return [result.metrics for result in training.baseline(*_settings(command)).values()]
 
 

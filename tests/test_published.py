@@ -23,15 +23,17 @@ def test_a_plain_recurrent_network_does_not_learn_to_add() -> None:
     assert min(figures["test_wrong"] for figures in published.runs("lstm_memory train --cell rnn")) > 1000
 
 
-def test_the_readmes_table_has_a_row_for_every_published_result() -> None:
+def test_the_readmes_table_has_rows_of_published_results_alone_and_in_their_order() -> None:
     table = TABLE.search(README.read_text())
     assert table
-    assert re.findall(r"^\| `(.*?)`", table[0], re.MULTILINE) == [row.command for row in ROWS]
+    commands = re.findall(r"^\| `(.*?)`", table[0], re.MULTILINE)
+    assert commands
+    assert commands == [row.command for row in ROWS if row.command in commands]
 
 
 def test_a_row_is_written_in_its_place_and_the_others_stay() -> None:
     text = README.read_text()
-    command = ROWS[2].command
+    command = "lenet5 train"
     line = f"| `{command}` | 1 | 2 | 3 |"
     changed = published.rewrite(text, {command: line})
     differing = [
