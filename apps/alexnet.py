@@ -66,8 +66,9 @@ class AlexNet(Config):
     """Share of each weight that a step at rate 1 takes off it."""
     reflections: bool = True
     """Mirror half of the patches in training, and see each patch both ways in evaluation."""
-    crops: Literal[1, 10] = 10
-    """Patches whose predictions the saved model averages: the centre; or that, the corners, and all mirrored."""
+    crops: Literal[0, 1, 10] = 0
+    """Patches whose predictions the saved model averages: the centre; or that, the corners, and all mirrored; 0: 10 for
+    --images, else 1."""
     init_from: str | None = None
     """Trained model to go on from, named as --model is: all its layers but the last, which is drawn anew."""
     freeze: Literal["none", "features"] = "none"
@@ -86,7 +87,7 @@ class AlexNet(Config):
         Raises:
             UserError: for a setting outside its bounds, or nothing to freeze.
         """
-        for field, photographs, small in (("image_size", 227, 25), ("width", 1.0, SMALL_WIDTH)):
+        for field, photographs, small in (("image_size", 227, 25), ("width", 1.0, SMALL_WIDTH), ("crops", 10, 1)):
             if getattr(self, field) == 0:
                 object.__setattr__(self, field, photographs if self.images else small)
         if self.freeze != "none" and not self.init_from:
