@@ -104,7 +104,7 @@ def load_data(config: AlexNet) -> Data:
     """Pictures as bytes, (28, 28) grey or (side, side, 3) in colour, and integer labels."""
     if config.images:
         return image_folder.load(config.images, config.side, config.validation, config.seed)
-    return preprocessing.split_images(datasets.load(config.data), config.validation, config.seed)
+    return preprocessing.split_training(datasets.load(config.data), config.validation, config.seed)
 
 
 def build_model(config: AlexNet, data: Data) -> keras.Model:

@@ -71,7 +71,7 @@ class LeNet5(Config):
 
 def load_data(config: LeNet5) -> Data:
     """Pictures (28, 28) of bytes, 0 for background, and integer labels."""
-    return preprocessing.split_images(datasets.load(config.data), config.validation, config.seed)
+    return preprocessing.split_training(datasets.load(config.data), config.validation, config.seed)
 
 
 def build_model(config: LeNet5, data: Data) -> keras.Model:

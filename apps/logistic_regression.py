@@ -46,7 +46,7 @@ def load_data(config: LogisticRegression) -> Data:
     if config.csv:
         return tables.split(tables.read_csv(config, "class"), config, config.test)
     if config.data != "breast_cancer":
-        return preprocessing.split_images(datasets.load(config.data), config.validation, config.seed)
+        return preprocessing.split_training(datasets.load(config.data), config.validation, config.seed)
     from sklearn.datasets import load_breast_cancer
 
     bunch = load_breast_cancer(as_frame=True)

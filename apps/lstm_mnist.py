@@ -39,7 +39,7 @@ class LstmMnist(Config):
 
 def load_data(config: LstmMnist) -> Data:
     """Pictures (28, 28) of bytes, 0 for background, and integer labels."""
-    return preprocessing.split_images(datasets.load(config.data), config.validation, config.seed)
+    return preprocessing.split_training(datasets.load(config.data), config.validation, config.seed)
 
 
 def build_model(config: LstmMnist, data: Data) -> keras.Model:

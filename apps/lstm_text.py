@@ -69,7 +69,7 @@ def load_data(config: LstmText) -> Data:
         raw = text.read(Path(config.csv), str(config.text), str(config.label))
     else:
         raw = text.imdb() if config.data == "imdb" else text.movie_reviews()
-    return preprocessing.split_images(raw, config.validation, config.seed)
+    return preprocessing.split_training(raw, config.validation, config.seed)
 
 
 def build_model(config: LstmText, data: Data) -> keras.Model:

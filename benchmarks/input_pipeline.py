@@ -1,4 +1,4 @@
-"""Ways from arrays to batches, an epoch of mnist_mlp each: what `training.Batches` stands on.
+"""Ways from arrays to batches, an epoch of mnist_mlp each: what `batches.Batches` stands on.
 
     python -m benchmarks.input_pipeline
 
@@ -14,7 +14,7 @@ import tyro
 
 from apps import mnist_mlp
 from benchmarks import measure
-from common import training
+from common import batches, training
 from common.app import Array
 
 
@@ -46,19 +46,19 @@ def main(rounds: int = 5) -> None:
             model = gathering
         model.jit_compile = training.compile_with_xla(model)
         model.steps_per_execution = steps_per_execution
-        batches = training.Batches(data.train, config.batch_size, config.seed)
+        feeding = batches.Batches(data.train, config.batch_size, config.seed)
 
         def epoch() -> None:
-            batches.on_epoch_begin(batches.epoch + 1)
+            feeding.on_epoch_begin(feeding.epoch + 1)
             match feed:
                 case "arrays":
                     model.fit(x, y, batch_size=config.batch_size, verbose=0)
                 case "tf.data":
-                    model.fit(batches.dataset(), shuffle=False, verbose=0)
+                    model.fit(feeding.dataset(), shuffle=False, verbose=0)
                 case "PyDataset":
-                    model.fit(training._GatheredBatches(batches), shuffle=False, verbose=0)
+                    model.fit(batches.GatheredBatches(feeding), shuffle=False, verbose=0)
                 case "graph":
-                    model.fit(tf.data.Dataset.from_tensor_slices(batches.order()), shuffle=False, verbose=0)
+                    model.fit(tf.data.Dataset.from_tensor_slices(feeding.order()), shuffle=False, verbose=0)
 
         epoch()
         return epoch

@@ -15,6 +15,7 @@ from PIL import Image, ImageOps
 
 from common.app import Array, Data, Pair
 from common.errors import UserError
+from common.preprocessing import on_paper
 
 LARGEST = 100_000_000
 """Pixels of a picture beyond which it is not decoded: a small file can unpack to more than the memory."""
@@ -89,12 +90,7 @@ def decode(file: Any, side: int) -> Array:
         if picture.width * picture.height > LARGEST:
             raise ValueError(f"{picture.width} x {picture.height} pixels are more than {LARGEST:,}")
         picture.draft("RGB", (side, side))  # spares most of the decoding of a large JPEG
-        upright = ImageOps.exif_transpose(picture)
-        if upright.has_transparency_data:  # what is transparent is taken for white paper
-            paper = Image.new("RGBA", upright.size, "white")
-            paper.alpha_composite(upright.convert("RGBA"))
-            upright = paper
-        return np.asarray(ImageOps.fit(upright.convert("RGB"), (side, side), Image.Resampling.BILINEAR))
+        return np.asarray(ImageOps.fit(on_paper(picture), (side, side), Image.Resampling.BILINEAR))
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,16 @@ from keras import ops
 from common.choices import Loss
 
 
+def integers(y_true: Any) -> Any:
+    """Labels (batch,) or (batch, 1) as int32 (batch,)."""
+    return ops.cast(ops.reshape(y_true, (-1,)), "int32")
+
+
+def one_hot(y_true: Any, y_pred: Any) -> Any:
+    """Integer labels as vectors like `y_pred` (batch, classes)."""
+    return ops.one_hot(integers(y_true), y_pred.shape[-1], dtype=y_pred.dtype)
+
+
 @keras.saving.register_keras_serializable("common")
 class NegativeLogLikelihood(keras.losses.Loss):
     """-log of the true class's probability; unlike in Keras's cross-entropy, probabilities need not sum to one.
@@ -21,7 +31,7 @@ class NegativeLogLikelihood(keras.losses.Loss):
         super().__init__(name=name, **({"dtype": "float64"} | kwargs))
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        labels = ops.cast(ops.reshape(y_true, (-1, 1)), "int32")
+        labels = integers(y_true)[:, None]
         return -ops.log(ops.squeeze(ops.take_along_axis(y_pred, labels, axis=-1), -1))
 
 
@@ -51,8 +61,7 @@ class OneHot(keras.losses.Loss):
         self.function = OURS.get(loss) or keras.losses.get(loss)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-        return self.function(ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype), y_pred)
+        return self.function(one_hot(y_true, y_pred), y_pred)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"loss": self.loss}
@@ -112,7 +121,7 @@ class ClassWeighted(keras.losses.Loss):
         self.weights = list(weights)
 
     def call(self, y_true: Any, y_pred: Any) -> Any:
-        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
+        labels = integers(y_true)
         weights = ops.take(ops.cast(self.weights, y_pred.dtype), labels)
         return weights * ops.sparse_categorical_crossentropy(labels, y_pred)
 

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from common import losses
 from common.choices import Metric
 
 
@@ -35,9 +36,7 @@ class OnVectors(keras.metrics.Mean):
     """The mean over examples of the function in `ON_VECTORS` called `name`, given integer labels (batch,)."""
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
-        labels = ops.cast(ops.reshape(y_true, (-1,)), "int32")
-        vectors = ops.one_hot(labels, y_pred.shape[-1], dtype=y_pred.dtype)
-        super().update_state(ON_VECTORS[self.name](vectors, y_pred), sample_weight)
+        super().update_state(ON_VECTORS[self.name](losses.one_hot(y_true, y_pred), y_pred), sample_weight)
 
 
 def build(name: Metric) -> keras.metrics.Metric:

@@ -20,7 +20,7 @@ SIDE = 28
 """Pixels along each side of a picture in MNIST and Fashion-MNIST."""
 
 
-def split_images(raw: Raw, validation: float, seed: int) -> Data:
+def split_training(raw: Raw, validation: float, seed: int) -> Data:
     """Keep the published test part; split `validation`, a share, from the training part, every class in proportion."""
     from sklearn.model_selection import train_test_split  # two seconds, which --help need not wait for
 
@@ -48,7 +48,7 @@ def split_anew(raw: Raw, split: Split, validation: float, seed: int) -> Data:
     Where a split has no validation part, the training part stands in its place: nothing can be chosen by it then.
     """
     if split == "published":
-        return split_images(raw, validation, seed)
+        return split_training(raw, validation, seed)
     from sklearn.model_selection import train_test_split
 
     x, y = (np.concatenate(parts) for parts in zip(raw.train, raw.test, strict=True))
@@ -115,15 +115,21 @@ def _open_picture(path: Path) -> Array:
     try:
         with Image.open(path) as picture:
             picture.load()
-            # What is transparent is taken for white paper.
-            upright = ImageOps.exif_transpose(picture).convert("RGBA")
-            paper = Image.new("RGBA", upright.size, "white")
-            paper.alpha_composite(upright)
-            return np.asarray(paper.convert("L"), dtype=np.float32)
+            return np.asarray(on_paper(picture).convert("L"), dtype=np.float32)
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not a picture that can be read ({error})") from error
+
+
+def on_paper(picture: Image.Image) -> Image.Image:
+    """The picture upright and in colour; what is transparent is taken for white paper."""
+    upright = ImageOps.exif_transpose(picture)
+    if upright.has_transparency_data:
+        paper = Image.new("RGBA", upright.size, "white")
+        paper.alpha_composite(upright.convert("RGBA"))
+        upright = paper
+    return upright.convert("RGB")
 
 
 def open_array(path: Path) -> Array:

@@ -31,17 +31,21 @@ def classification(trained: Trained, decided: Array, threshold: float | None) ->
     yield "confusion_matrix", plots.confusion_matrix(counts, data.outputs)
     if threshold is not None:
         yield "decision", plots.decision(labels, probabilities[:, 1], threshold, data.outputs[1])
-    if isinstance(inputs, dict) or (inputs.dtype != object and inputs.ndim < 3):
+    if isinstance(inputs, dict):
         return
     worst = worst_mistakes(labels, probabilities)
     titles = [_mistake(data.outputs, labels[index], probabilities[index]) for index in worst]
-    if titles and inputs.dtype == object:
-        yield "worst_mistakes", plots.sentences(inputs[worst], [title.replace("\n", " ") for title in titles])
-    elif titles:
-        yield "worst_mistakes", plots.picture_grid(inputs[worst], titles, columns=8)
     if inputs.dtype == object:
-        return
-    filters = first_layer_filters(trained.model, data.input_shape)
+        if titles:
+            yield "worst_mistakes", plots.sentences(inputs[worst], [title.replace("\n", " ") for title in titles])
+    elif inputs.ndim >= 3:
+        if titles:
+            yield "worst_mistakes", plots.picture_grid(inputs[worst], titles, columns=8)
+        yield from _filters(trained.model, data.input_shape)
+
+
+def _filters(model: keras.Model, input_shape: Sequence[int]) -> Iterator[tuple[str, Figure]]:
+    filters = first_layer_filters(model, input_shape)
     if len(filters):
         titles = [""] * len(filters)
         yield "first_layer_filters", plots.picture_grid(filters, titles, min(8, len(filters)), cmap="RdBu")

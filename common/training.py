@@ -1,11 +1,10 @@
 """The one path from settings to a trained, evaluated, recorded model."""
 
 import dataclasses
-import math
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -13,19 +12,14 @@ import keras
 import numpy as np
 import pandas as pd
 
-from common import tracking
-from common.app import App, Array, Config, Data, Inputs, Pair
+from common import batches, tracking
+from common.app import App, Array, Config, Data, Inputs
 from common.diagnosis import Diagnosis
 from common.errors import UserError
 from common.tasks import Task, Trained
 
 STEPS_PER_EXECUTION = 32
 """Batches that run in one call from Python."""
-
-PREDICTION_BATCH = 250
-"""Examples that are evaluated at a time, at most."""
-PREDICTION_BYTES = 2**22
-"""What those examples may take, so that what a network makes of large ones fits into memory."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +76,7 @@ def _fit_and_measure(
     """Build, train and diagnose the network; give it with its best epoch's weights, curves, figures and verdicts."""
     keras.utils.set_random_seed(config.seed)
     model = app.build_model(config, data)
-    diagnosis = Diagnosis(model, *_some(data.train))
+    diagnosis = Diagnosis(model, *batches.first(data.train))
     wall, cpu = time.perf_counter(), cpu_seconds()
     history = fit(model, data, config, app.task, [tracking.EpochLogger(run)]).history
     wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
@@ -152,140 +146,16 @@ def evaluate(app: App, which: str | None) -> tuple[str, Result]:
 
 def predict(model: keras.Model, inputs: Inputs) -> Array:
     """The network's outputs for `inputs`, (examples, …)."""
-    size = prediction_batch(inputs)
-    if in_memory(inputs):
+    size = batches.prediction_batch(inputs)
+    if batches.in_memory(inputs):
         return model.predict(inputs, batch_size=size, verbose=0)
-    return model.predict(_InOrder((inputs,), size), verbose=0)
-
-
-def prediction_batch(inputs: Inputs) -> int:
-    """Examples of `inputs` that are evaluated at a time."""
-    parts = keras.tree.flatten(inputs)
-    example = sum(part.dtype.itemsize * math.prod(part.shape[1:]) for part in parts)
-    return max(1, min(PREDICTION_BATCH, PREDICTION_BYTES // max(1, example)))
-
-
-def in_memory(inputs: Inputs) -> bool:
-    """Whether `inputs` are arrays, and not `Stored`."""
-    return all(isinstance(part, np.ndarray) for part in keras.tree.flatten(inputs))
+    return model.predict(batches.InOrder((inputs,), size), verbose=0)
 
 
 def cpu_seconds() -> float:
     """Processor time that this process has used, over all its threads."""
     usage = resource.getrusage(resource.RUSAGE_SELF)
     return usage.ru_utime + usage.ru_stime
-
-
-def epoch_order(seed: int, epoch: int, examples: int, batch_size: int) -> Array:
-    """The order of examples in an epoch, a function of its arguments alone: (steps, batch) indices, whole batches only.
-
-    What does not fill a batch is left out, other examples in every epoch. A batch is at most all examples.
-    """
-    batch = min(batch_size, examples)
-    steps = examples // batch
-    return np.random.default_rng((seed, epoch)).permutation(examples)[: steps * batch].reshape(steps, batch)
-
-
-class Batches(keras.callbacks.Callback):
-    """Feeds `fit` with the training set in `epoch_order`; as a callback it learns which epoch begins.
-
-    `fresh`, as in `Data`, makes every epoch's examples anew.
-    """
-
-    def __init__(
-        self,
-        pair: Pair,
-        batch_size: int,
-        seed: int,
-        examples: int | None = None,
-        fresh: Callable[[int], Pair] | None = None,
-    ) -> None:
-        super().__init__()
-        self.pair, self.batch_size, self.seed, self.fresh, self.epoch = pair, batch_size, seed, fresh, 0
-        self.examples = examples or len(pair[1])
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.epoch = epoch
-        if self.fresh:
-            self.pair = self.fresh(epoch)
-
-    def order(self) -> Array:
-        """The order of the epoch that runs."""
-        return epoch_order(self.seed, self.epoch, self.examples, self.batch_size)
-
-    def dataset(self) -> Any:
-        """What `fit` iterates once an epoch: a `tf.data.Dataset` on TensorFlow, a `PyDataset` elsewhere.
-
-        TensorFlow's is the fastest way in that keeps the order (benchmarks/input_pipeline.py).
-        """
-        if keras.backend.backend() != "tensorflow":
-            return _GatheredBatches(self)
-        import tensorflow as tf
-
-        steps, batch = self.order().shape
-
-        def rows(_: Any) -> Any:
-            order = tf.ensure_shape(tf.numpy_function(self.order, [], tf.int64), (steps, batch))
-            return tf.data.Dataset.from_tensor_slices(order)
-
-        def read(indices: Array) -> list[Array]:
-            return [part[indices] for part in keras.tree.flatten(self.pair)]
-
-        def gather(indices: Any) -> Any:
-            parts = keras.tree.flatten(self.pair)
-            examples = tf.numpy_function(read, [indices], [part.dtype for part in parts])
-            for tensor, part in zip(examples, parts, strict=True):
-                tensor.set_shape((batch, *part.shape[1:]))
-            return keras.tree.pack_sequence_as(self.pair, examples)
-
-        dataset = tf.data.Dataset.range(1).flat_map(rows).map(gather).prefetch(2)
-        return dataset.apply(tf.data.experimental.assert_cardinality(steps))
-
-
-class _GatheredBatches(keras.utils.PyDataset):
-    """The same batches for the backends without tf.data."""
-
-    def __init__(self, batches: Batches) -> None:
-        super().__init__()
-        self.batches = batches
-        self.order = batches.order()
-
-    def __len__(self) -> int:
-        return len(self.order)
-
-    def __getitem__(self, index: int) -> Pair:
-        indices = self.order[index]
-        pair: Pair = keras.tree.map_structure(lambda part: part[indices], self.batches.pair)
-        return pair
-
-    def on_epoch_begin(self) -> None:
-        self.order = self.batches.order()
-
-
-class _InOrder(keras.utils.PyDataset):
-    """Batches of `Stored` examples as they stand, the last one smaller: for what takes arrays by itself."""
-
-    def __init__(self, parts: tuple[Any, ...], size: int) -> None:
-        super().__init__()
-        self.parts, self.size = parts, size
-
-    def __len__(self) -> int:
-        return -(-len(keras.tree.flatten(self.parts)[0]) // self.size)
-
-    def __getitem__(self, index: int) -> tuple[Any, ...]:
-        place = slice(index * self.size, (index + 1) * self.size)
-        batch: tuple[Any, ...] = keras.tree.map_structure(lambda part: part[place], self.parts)
-        return batch
-
-
-def _in_order(pair: Pair) -> Any:
-    """Batches of `pair` as they stand, the last one smaller."""
-    size = prediction_batch(pair[0])
-    if keras.backend.backend() != "tensorflow" or not in_memory(pair[0]):
-        return _InOrder(pair, size)
-    import tensorflow as tf
-
-    return tf.data.Dataset.from_tensor_slices(pair).batch(size).prefetch(2)
 
 
 def fit(
@@ -295,7 +165,7 @@ def fit(
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = compile_with_xla(model)
     model.steps_per_execution = STEPS_PER_EXECUTION
-    batches = Batches(data.train, config.batch_size, config.seed, data.examples(config), data.fresh)
+    feed = batches.Batches(data.train, config.batch_size, config.seed, data.examples(config), data.fresh)
     best = config.keep == "best"
     stopping = keras.callbacks.EarlyStopping(
         task.objective if best else "loss",
@@ -307,21 +177,15 @@ def fit(
         task.objective, config.decay, max(1, config.patience // 2), mode=task.direction
     )
     return model.fit(
-        batches.dataset(),
+        feed.dataset(),
         epochs=config.epochs,
         # Known already; said again, because Keras otherwise makes every epoch's iterator twice.
         steps_per_epoch=data.steps(config),
         shuffle=False,
-        validation_data=_in_order(data.validation),
-        callbacks=[batches, *callbacks, *([slowing] if config.schedule == "plateau" else []), stopping],
+        validation_data=batches.in_order(data.validation),
+        callbacks=[feed, *callbacks, *([slowing] if config.schedule == "plateau" else []), stopping],
         verbose=1 if sys.stdout.isatty() else 2,  # a bar that moves, or in a log file a line an epoch
     )
-
-
-def _some(pair: Pair) -> Pair:
-    """The first examples, no more than are evaluated at a time."""
-    some: Pair = keras.tree.map_structure(lambda part: part[: prediction_batch(pair[0])], pair)
-    return some
 
 
 def best_epoch(history: Mapping[str, Sequence[float]], task: Task) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import image_folder, preprocessing, tasks, training
+from common import batches, image_folder, preprocessing, tasks, training
 from common.app import Config, Data
 from common.errors import UserError
 from tests.conftest import Trained, assert_user_error, run
@@ -162,8 +162,8 @@ def test_fit_streams_the_pictures_in_the_order_of_the_arrays_and_gives_the_same_
 
 def test_large_examples_are_evaluated_a_few_at_a_time() -> None:
     photos = image_folder.Pictures((Path("a.jpg"),) * 10, 256)
-    assert training.prediction_batch(photos) == 21
-    assert training.prediction_batch(np.zeros((9, 28, 28), np.uint8)) == training.PREDICTION_BATCH
+    assert batches.prediction_batch(photos) == 21
+    assert batches.prediction_batch(np.zeros((9, 28, 28), np.uint8)) == batches.PREDICTION_BATCH
 
 
 @pytest.fixture(scope="module")

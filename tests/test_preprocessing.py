@@ -24,16 +24,16 @@ def test_the_split_is_stratified_disjoint_complete_and_drawn_from_the_seed(mnist
     def positions(pictures: Array) -> Array:
         return np.ascontiguousarray(pictures[:, 0, :4]).view(">u4").ravel()
 
-    data = preprocessing.split_images(raw, 0.1, seed=3)
+    data = preprocessing.split_training(raw, 0.1, seed=3)
     train, validation = positions(data.train[0]), positions(data.validation[0])
     assert (len(train), len(validation)) == (54_000, 6_000)
     assert np.array_equal(np.sort(np.concatenate([train, validation])), np.arange(60_000))
     assert np.array_equal(data.validation[1], mnist.train[1][validation])
     shares = np.bincount(data.validation[1]) / np.bincount(mnist.train[1])
     np.testing.assert_allclose(shares, 0.1, atol=2e-4)
-    again = preprocessing.split_images(raw, 0.1, seed=3)
+    again = preprocessing.split_training(raw, 0.1, seed=3)
     assert np.array_equal(positions(again.validation[0]), validation)
-    other = preprocessing.split_images(raw, 0.1, seed=4)
+    other = preprocessing.split_training(raw, 0.1, seed=4)
     assert not np.array_equal(positions(other.validation[0]), validation)
     assert data.test is mnist.test
 

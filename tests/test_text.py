@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from apps.lstm_text import LstmText, build_model, load_data
-from common import datasets, preprocessing, tasks, text, training
+from common import batches, datasets, preprocessing, tasks, text, training
 from common.app import Data
 from common.datasets import MOVIE_REVIEWS
 from common.errors import UserError
@@ -78,11 +78,11 @@ def test_xla_is_not_chosen_for_a_network_that_reads_strings() -> None:
 
 
 def test_a_network_learns_from_raw_sentences_and_reads_them_in_its_own_order() -> None:
-    batches = training.Batches(PAIR, batch_size=8, seed=3)
+    feed = batches.Batches(PAIR, batch_size=8, seed=3)
     for epoch in (0, 2):
-        batches.on_epoch_begin(epoch)
-        fed = np.concatenate([np.asarray(words) for words, _ in batches.dataset()])
-        expected = SENTENCES[training.epoch_order(3, epoch, 40, 8).ravel()]
+        feed.on_epoch_begin(epoch)
+        fed = np.concatenate([np.asarray(words) for words, _ in feed.dataset()])
+        expected = SENTENCES[batches.epoch_order(3, epoch, 40, 8).ravel()]
         assert [word.decode() for word in fed] == list(expected)
     config = LstmText(embedding=8, units=8, epochs=25, learning_rate=0.02, batch_size=8)
     keras.utils.set_random_seed(0)
@@ -203,6 +203,6 @@ def test_strings_need_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_split_keeps_every_class_in_proportion() -> None:
-    data = preprocessing.split_images(text.movie_reviews(), 0.1, 0)
+    data = preprocessing.split_training(text.movie_reviews(), 0.1, 0)
     shares = [labels.mean() for _, labels in (data.train, data.validation, data.test)]
     assert np.ptp(shares) < 0.001

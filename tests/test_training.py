@@ -10,7 +10,7 @@ import pytest
 from apps.mnist_mlp import MnistMlp, build_model
 from common import datasets, layers, tasks, training
 from common.app import App, Array, Data
-from common.training import Batches, epoch_order
+from common.batches import Batches, GatheredBatches, epoch_order
 from tests.conftest import few, load_app
 
 
@@ -37,7 +37,7 @@ def fed(dataset: object) -> list[tuple[Array, Array]]:
 def test_fit_is_fed_every_epoch_in_its_own_order(way: str) -> None:
     x, y = np.arange(100) * 10, np.arange(100)
     batches = Batches((x, y), batch_size=32, seed=5)
-    dataset = batches.dataset() if way == "tensorflow" else training._GatheredBatches(batches)
+    dataset = batches.dataset() if way == "tensorflow" else GatheredBatches(batches)
     assert len(dataset) == 3
     for epoch in (0, 1, 7):
         batches.on_epoch_begin(epoch)
