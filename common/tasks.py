@@ -53,6 +53,10 @@ class Task(ABC):
     def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
         """The figures of one part of the data."""
 
+    def examine(self, _model: "keras.Model", _inputs: Any) -> dict[str, float]:
+        """Figures that need the network itself and not only its answers, on the test `_inputs`; by default none."""
+        return {}
+
     @abstractmethod
     def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
         """What was measured on the test set, `figures` by `test_*` names, in a person's words."""

@@ -47,7 +47,7 @@ def train(app: App, config: Config) -> Result:
         model, history, measured, verdicts = _fit_and_measure(app, config, data, run)
         task = app.task.settle(data.validation[1], lambda: predict(model, data.validation[0]))
         predictions = predict(model, data.test[0])
-        measured |= _prefixed("test", task.measure(data.test[1], predictions))
+        measured |= _test(task, model, data, predictions)
         run.log_metrics(measured, step=len(history["loss"]))
         trained = Trained(model, data, history, int(measured["best_epoch"]), predictions)
         for name, figure in task.pictures(trained):
@@ -125,6 +125,12 @@ def _fit_baseline(app: App, config: Config, data: Data, name: str, estimator: An
     return Result(data.name, measured, len(data.test[1]), run.id)
 
 
+def _test(task: Task, model: keras.Model, data: Data, predictions: Array) -> dict[str, float]:
+    """The test figures of the network and of its `predictions` for the test set."""
+    inputs, targets = data.test
+    return _prefixed("test", task.measure(targets, predictions) | task.examine(model, inputs))
+
+
 def _prefixed(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
     return {f"{prefix}_{name}": value for name, value in figures.items()}
 
@@ -140,7 +146,7 @@ def evaluate(app: App, which: str | None) -> tuple[str, Result]:
     if data.digest != saved.digest:
         raise UserError(f"{data.name} has changed since {saved.label} was trained on it: its test set is another now")
     task = dataclasses.replace(app.task, **saved.task)
-    measured = _prefixed("test", task.measure(data.test[1], predict(saved.model, data.test[0])))
+    measured = _test(task, saved.model, data, predict(saved.model, data.test[0]))
     return saved.label, Result(data.name, measured, len(data.test[1]))
 
 
