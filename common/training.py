@@ -203,7 +203,8 @@ def best_epoch(history: Mapping[str, Sequence[float]], task: Task) -> int:
 def compile_with_xla(model: keras.Model) -> bool:
     """Whether XLA makes this network faster on this device: on a CPU, dense and recurrent networks.
 
-    There its convolutions are slow, and where inputs are dropped it draws them anew for every unit that reads them.
+    There its convolutions are slow, and where inputs are drawn, or some dropped, it draws them anew for every unit that
+    reads them.
     Measured by benchmarks/compilation.py, which on a GPU remains to be run: until then it is on there, Keras's choice.
     """
     import tensorflow as tf
@@ -214,5 +215,5 @@ def compile_with_xla(model: keras.Model) -> bool:
         return all(layer.supports_jit for layer in model.layers)  # LSTM and GRU do not where cuDNN has them
     if any("conv" in type(layer).__name__.lower() for layer in model.layers):
         return False
-    first = next((layer for layer in model.layers if layer.weights or isinstance(layer, keras.layers.Dropout)), None)
-    return not isinstance(first, keras.layers.Dropout)
+    first = next((layer for layer in model.layers if layer.trainable_weights or hasattr(layer, "seed_generator")), None)
+    return not hasattr(first, "seed_generator")

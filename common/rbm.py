@@ -1,0 +1,149 @@
+"""The restricted Boltzmann machine, a layer that learns from its input alone (Smolensky 1986; Hinton 2002).
+
+Names are scikit-learn's and those of Hinton 2012, "A practical guide to training restricted Boltzmann machines".
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from common.choices import Visible
+
+
+@keras.saving.register_keras_serializable("common")
+class RBM(keras.layers.Layer):
+    """Visible units v and hidden units h with the probability p(v, h) = exp(-E(v, h)) / Z.
+
+    bernoulli: E = -b·v - c·h - v W h, and v in {0, 1}; a visible value between is taken for the probability of 1. Of
+    these, the last `labels` units are a group of which exactly one is 1. gaussian: E = |v|² / 2 - b·v - c·h - v W h,
+    where v is normal around b + W h with variance 1.
+
+    Takes (batch, visible) and gives p(h = 1 | v), (batch, hidden). In training it lowers the difference of the free
+    energies of the data and of a sample that `gibbs_steps` of block Gibbs sampling lead to: from the data, which is
+    contrastive divergence, CD-k (Hinton 2002), or from where the `particles` that it keeps were left, which is
+    persistent contrastive divergence (Tieleman 2008). `sparsity_cost` weighs the cross-entropy between the share of
+    examples that each hidden unit is on for and `sparsity_target` (Hinton 2012, section 11). What is made of its
+    outputs does not change it.
+    """
+
+    def __init__(
+        self,
+        hidden: int,
+        visible: Visible = "bernoulli",
+        labels: int = 0,
+        gibbs_steps: int = 1,
+        particles: int = 0,
+        sparsity_target: float = 0.1,
+        sparsity_cost: float = 0.0,
+        regularizer: Any = None,
+        seed: int = 0,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(**kwargs)
+        self.hidden, self.visible, self.labels = hidden, visible, labels
+        self.gibbs_steps, self.particles = gibbs_steps, particles
+        self.sparsity_target, self.sparsity_cost = sparsity_target, sparsity_cost
+        self.regularizer = keras.regularizers.get(regularizer)
+        self.seed = seed
+        self.seed_generator = keras.random.SeedGenerator(seed)
+        self.reconstruction_error = keras.metrics.Mean("reconstruction_error")
+
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        units = input_shape[-1] or 0
+        small = keras.initializers.RandomNormal(stddev=0.01, seed=self.seed)
+        self.components = self.add_weight((units, self.hidden), small, regularizer=self.regularizer, name="components")
+        self.intercept_hidden = self.add_weight((self.hidden,), "zeros", name="intercept_hidden")
+        self.intercept_visible = self.add_weight((units,), "zeros", name="intercept_visible")
+        if self.particles:
+            shape = (self.particles, units)
+            self.fantasies = self.add_weight(shape, "zeros", trainable=False, name="fantasies")
+
+    def call(self, visible: Any, training: bool = False) -> Any:
+        hidden = self.transform(visible)
+        difference = ops.square(visible - self.mean(self.visible_field(hidden)))
+        self.reconstruction_error.update_state(ops.mean(difference, axis=-1))
+        if training:
+            loss = self.contrastive_divergence(self.binarize(visible)) + self.sparsity_cost * self.density(hidden)
+            # Its gradient alone: this difference is no measure of progress, and the loss stays that of what follows.
+            self.add_loss(loss - ops.stop_gradient(loss))
+        return ops.stop_gradient(hidden)
+
+    def contrastive_divergence(self, data: Any) -> Any:
+        """The mean free energy of `data` (batch, visible) less that of a sample of the model's; moves the fantasies."""
+        sample = ops.stop_gradient(self.gibbs(self.fantasies if self.particles else data, self.gibbs_steps))
+        if self.particles:
+            self.fantasies.assign(sample)
+        return ops.mean(self.free_energy(data)) - ops.mean(self.free_energy(sample))
+
+    def density(self, hidden: Any) -> Any:
+        """Cross-entropy of the mean of each of `hidden` (batch, hidden) with the sparsity target, summed over units."""
+        share = ops.clip(ops.mean(hidden, axis=0), 1e-7, 1 - 1e-7)
+        target = self.sparsity_target
+        return -ops.sum(target * ops.log(share) + (1 - target) * ops.log(1 - share))
+
+    def free_energy(self, visible: Any) -> Any:
+        """F(v) = -log sum_h exp(-E(v, h)), (batch,), of `visible` (batch, visible); p(v) = exp(-F(v)) / Z."""
+        energy = -ops.matmul(visible, self.intercept_visible)
+        if self.visible == "gaussian":
+            energy += ops.sum(ops.square(visible), axis=-1) / 2
+        return energy - ops.sum(ops.softplus(self.hidden_field(visible)), axis=-1)
+
+    def hidden_field(self, visible: Any) -> Any:
+        """What each hidden unit receives, (batch, hidden)."""
+        return ops.matmul(visible, self.components) + self.intercept_hidden
+
+    def visible_field(self, hidden: Any) -> Any:
+        """What each visible unit receives, (batch, visible)."""
+        return ops.matmul(hidden, ops.transpose(self.components)) + self.intercept_visible
+
+    def transform(self, visible: Any) -> Any:
+        """p(h = 1 | v), (batch, hidden)."""
+        return ops.sigmoid(self.hidden_field(visible))
+
+    def mean(self, field: Any) -> Any:
+        """The expected visible units that receive `field`, (batch, visible)."""
+        if self.visible == "gaussian":
+            return field
+        if not self.labels:
+            return ops.sigmoid(field)
+        return ops.concatenate([ops.sigmoid(field[:, : -self.labels]), ops.softmax(field[:, -self.labels :])], axis=-1)
+
+    def sample_visible(self, field: Any) -> Any:
+        """Visible units that receive `field`, drawn, (batch, visible)."""
+        if self.visible == "gaussian":
+            return field + keras.random.normal(ops.shape(field), seed=self.seed_generator)
+        if not self.labels:
+            return self.draw(ops.sigmoid(field))
+        label = keras.random.categorical(field[:, -self.labels :], 1, seed=self.seed_generator)[:, 0]
+        pixels = self.draw(ops.sigmoid(field[:, : -self.labels]))
+        return ops.concatenate([pixels, ops.one_hot(label, self.labels, dtype=field.dtype)], axis=-1)
+
+    def binarize(self, visible: Any) -> Any:
+        """Bernoulli units drawn where they are given as probabilities; Gaussian ones as they are."""
+        return visible if self.visible == "gaussian" else self.draw(visible)
+
+    def draw(self, probability: Any) -> Any:
+        """1 with this probability, else 0."""
+        drawn = keras.random.uniform(ops.shape(probability), seed=self.seed_generator) < probability
+        return ops.cast(drawn, self.compute_dtype)
+
+    def gibbs(self, visible: Any, steps: int = 1) -> Any:
+        """Where so many `steps` of block Gibbs sampling, all hidden units and then all visible ones, lead `visible`."""
+        for _ in range(steps):
+            visible = self.sample_visible(self.visible_field(self.draw(self.transform(visible))))
+        return visible
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {
+            "hidden": self.hidden,
+            "visible": self.visible,
+            "labels": self.labels,
+            "gibbs_steps": self.gibbs_steps,
+            "particles": self.particles,
+            "sparsity_target": self.sparsity_target,
+            "sparsity_cost": self.sparsity_cost,
+            "regularizer": keras.regularizers.serialize(self.regularizer),
+            "seed": self.seed,
+        }
