@@ -2,9 +2,7 @@
 
 from common import lazy
 
-# The second ones define subclasses of Keras's classes, or take pandas at once.
 lazy.defer("keras")
-lazy.defer(
-    *(f"common.{name}" for name in ("activations", "augmentation", "constraints", "layers", "losses", "monitors"))
-)
-lazy.defer("common.gradients", "common.series", "common.text")
+# These define subclasses of Keras's classes, or take Keras or pandas at once.
+_SLOW = ("activations", "augmentation", "batches", "constraints", "gradients", "layers", "likelihood", "losses")
+lazy.defer(*(f"common.{name}" for name in (*_SLOW, "monitors", "rbm", "series", "text")))

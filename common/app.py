@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
     from _typeshed import DataclassInstance
+    from matplotlib.figure import Figure
 
     from common.tasks import Task, Trained
     from common.tracking import Saved
@@ -170,6 +171,8 @@ class App:
     """How the network's answers are compared, measured, drawn and written down."""
     tables: Callable[["Trained"], Iterable[tuple[str, "pd.DataFrame"]]] = lambda _trained: ()
     """What can be read off a trained network, name by name: shown by `train`, and kept with the run."""
+    pretrain: Callable[["keras.Model", Any, Data], Iterable[tuple[str, "Figure"]]] = lambda _model, _config, _data: ()
+    """(network, settings, data): what is done to a network before it is trained, and pictures of what came of it."""
 
     @property
     def name(self) -> str:

@@ -90,6 +90,27 @@ def load(name: Name) -> Raw:
     return Raw(name, dataset.digest, dataset.classes, train, test)
 
 
+def load_digits() -> Raw:
+    """scikit-learn's digits with the shifts of its example of an RBM: bytes (examples, 8, 8), and labels (examples,).
+
+    Each of 1,797 digits stands there five times, also a pixel up, left, right and down; a fifth of these is the test
+    part. As in the example, copies of one digit fall into both parts: figures compare with the example's alone.
+    """
+    import sklearn.datasets
+    from sklearn.model_selection import train_test_split
+
+    digits = sklearn.datasets.load_digits()
+    pictures = np.round(digits.images * (255 / 16)).astype("uint8")
+    framed = np.pad(pictures, ((0, 0), (1, 1), (1, 1)))
+    corners = ((1, 1), (2, 1), (1, 2), (1, 0), (0, 1))
+    shifted = np.concatenate([framed[:, row : row + 8, column : column + 8] for row, column in corners])
+    x_train, x_test, y_train, y_test = train_test_split(
+        shifted, np.tile(digits.target, 5).astype("int32"), test_size=0.2, random_state=0
+    )
+    digest = hashlib.sha256(shifted.tobytes()).hexdigest()[:16]
+    return Raw("digits", digest, tuple("0123456789"), (x_train, y_train), (x_test, y_test))
+
+
 def load_movie_reviews() -> tuple[Array, Array, str]:
     """10,605 sentences of movie reviews, each with its mean rating, and the fingerprint of the data.
 

@@ -16,8 +16,8 @@ from common.errors import UserError
 if TYPE_CHECKING:
     from common.tracking import Saved
 
-SIDE = 28
-"""Pixels along each side of a picture in MNIST and Fashion-MNIST."""
+SIDES = {"digits": 8, "mnist": 28, "fashion_mnist": 28}
+"""Pixels along each side of a data set's pictures."""
 
 
 def split_training(raw: Raw, validation: float, seed: int) -> Data:
@@ -83,9 +83,9 @@ def colour_statistics(pictures: Array | Stored) -> tuple[list[float], Array]:
 
 
 def read_pictures(files: Sequence[str], saved: "Saved") -> tuple[list[str], Array]:
-    """Pictures from files, folders of files, and `.npy` arrays, each brought to the format of MNIST or Fashion-MNIST.
+    """Pictures from files, folders of files, and `.npy` arrays, each brought to the format of the network's data set.
 
-    Gives a name a picture, and the pictures as bytes (pictures, 28, 28), 0 for background.
+    Gives a name a picture, and the pictures as bytes (pictures, side, side), 0 for background.
 
     Raises:
         UserError: for a path that is missing, no picture, blank, or an array of another kind than grey pictures.
@@ -163,17 +163,18 @@ def _grey_pictures(path: Path) -> Array:
 
 
 def standard_picture(picture: Array, data: str, name: str) -> Array:
-    """A grey picture (height, width) in [0, 255], of any size and polarity, as bytes (28, 28) like the data set's own.
+    """A grey picture (height, width) in [0, 255], of any size and polarity, as bytes (side, side) like the data set's.
 
     As MNIST was made (LeCun et al. 1998, section III.A): light on black, scaled into 20x20 keeping its shape, its
-    centre of mass in the middle; Fashion-MNIST's pictures fill the 28x28 instead. A 28x28 picture with a black frame,
-    for Fashion-MNIST with a black corner, is in that format already and stays as it is.
+    centre of mass in the middle; the other sets' pictures fill the whole instead. A picture of the right size with a
+    black frame, for the others with a black corner, is in that format already and stays as it is.
 
     Raises:
         UserError: where `name` shows nothing: all pixels alike.
     """
-    background = _frame(picture) if data == "mnist" else picture[:: SIDE - 1, :: SIDE - 1].min()
-    if picture.shape == (SIDE, SIDE) and not background.any() and picture.max() > 0:
+    side = SIDES[data]
+    background = _frame(picture) if data == "mnist" else picture[:: side - 1, :: side - 1].min()
+    if picture.shape == (side, side) and not background.any() and picture.max() > 0:
         return picture.astype(np.uint8)
     ink = np.abs(picture - np.median(_frame(picture)))
     if ink.max() < 8:  # of 255: below what a scanner's noise or JPEG's blocks reach
@@ -181,18 +182,18 @@ def standard_picture(picture: Array, data: str, name: str) -> Array:
     ink = np.clip(ink / ink.max() * 1.25 - 0.125, 0, 1) * 255
     rows, columns = (np.flatnonzero((ink > 64).any(axis=axis)) for axis in (1, 0))
     subject = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.uint8))
-    box = 20 if data == "mnist" else SIDE
+    box = 20 if data == "mnist" else side
     scale = box / max(subject.size)
     width, height = (max(1, round(length * scale)) for length in subject.size)
     fitted = np.asarray(subject.resize((width, height), Image.Resampling.LANCZOS), dtype=np.float32)
-    middle = SIDE / 2
+    middle = side / 2
     if data == "mnist":
         middle += 0.5  # MNIST's centres of mass lie on pixel (14, 14), not between it and the one before
         x, y = (float(np.average(np.arange(fitted.shape[axis]) + 0.5, weights=fitted.sum(1 - axis))) for axis in (1, 0))
     else:
         x, y = width / 2, height / 2
-    left, top = (int(np.clip(round(middle - centre), 0, SIDE - length)) for centre, length in ((x, width), (y, height)))
-    result = np.zeros((SIDE, SIDE), dtype=np.uint8)
+    left, top = (int(np.clip(round(middle - centre), 0, side - length)) for centre, length in ((x, width), (y, height)))
+    result = np.zeros((side, side), dtype=np.uint8)
     result[top : top + height, left : left + width] = fitted
     return result
 

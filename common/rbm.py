@@ -70,6 +70,18 @@ class RBM(keras.layers.Layer):
             self.add_loss(loss - ops.stop_gradient(loss))
         return ops.stop_gradient(hidden)
 
+    @property
+    def kernel(self) -> Any:
+        """The weights by the name that Keras's layers have for them."""
+        return self.components
+
+    def independent(self, mean: Any) -> Any:
+        """The visible biases, (visible,), that give the visible units their `mean` (visible,) without hidden units."""
+        if self.visible == "gaussian":
+            return mean
+        share = ops.clip(mean, 1e-3, 1 - 1e-3)
+        return ops.log(share) - ops.log(1 - share)
+
     def contrastive_divergence(self, data: Any) -> Any:
         """The mean free energy of `data` (batch, visible) less that of a sample of the model's; moves the fantasies."""
         sample = ops.stop_gradient(self.gibbs(self.fantasies if self.particles else data, self.gibbs_steps))

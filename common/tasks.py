@@ -53,8 +53,8 @@ class Task(ABC):
     def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
         """The figures of one part of the data."""
 
-    def examine(self, _model: "keras.Model", _inputs: Any) -> dict[str, float]:
-        """Figures that need the network itself and not only its answers, on the test `_inputs`; by default none."""
+    def examine(self, _model: "keras.Model", _config: Any, _data: Data) -> dict[str, float]:
+        """Figures of the test set that need the network itself and not only its answers; by default none."""
         return {}
 
     @abstractmethod

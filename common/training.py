@@ -47,7 +47,7 @@ def train(app: App, config: Config) -> Result:
         model, history, measured, verdicts = _fit_and_measure(app, config, data, run)
         task = app.task.settle(data.validation[1], lambda: predict(model, data.validation[0]))
         predictions = predict(model, data.test[0])
-        measured |= _test(task, model, data, predictions)
+        measured |= _test(task, model, config, data, predictions)
         run.log_metrics(measured, step=len(history["loss"]))
         trained = Trained(model, data, history, int(measured["best_epoch"]), predictions)
         for name, figure in task.pictures(trained):
@@ -78,7 +78,11 @@ def _fit_and_measure(
     model = app.build_model(config, data)
     diagnosis = Diagnosis(model, *batches.first(data.train))
     wall, cpu = time.perf_counter(), cpu_seconds()
+    for name, figure in app.pretrain(model, config, data):
+        run.log_figure(figure, name)
+    begun = time.perf_counter()
     history = fit(model, data, config, app.task, [tracking.EpochLogger(run)]).history
+    seconds = time.perf_counter() - begun
     wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
     best = best_epoch(history, app.task) if config.keep == "best" else len(history["loss"]) - 1
     examples = len(history["loss"]) * data.steps(config) * min(config.batch_size, data.examples(config))
@@ -87,7 +91,7 @@ def _fit_and_measure(
         **{f"best_{name}": values[best] for name, values in history.items()},
         "train_seconds": wall,
         "train_cpu_seconds": cpu,
-        "examples_per_second": examples / wall,
+        "examples_per_second": examples / seconds,
         "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
     }
     verdicts = diagnosis.verdicts(history)
@@ -125,10 +129,9 @@ def _fit_baseline(app: App, config: Config, data: Data, name: str, estimator: An
     return Result(data.name, measured, len(data.test[1]), run.id)
 
 
-def _test(task: Task, model: keras.Model, data: Data, predictions: Array) -> dict[str, float]:
+def _test(task: Task, model: keras.Model, config: Config, data: Data, predictions: Array) -> dict[str, float]:
     """The test figures of the network and of its `predictions` for the test set."""
-    inputs, targets = data.test
-    return _prefixed("test", task.measure(targets, predictions) | task.examine(model, inputs))
+    return _prefixed("test", task.measure(data.test[1], predictions) | task.examine(model, config, data))
 
 
 def _prefixed(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
@@ -142,11 +145,12 @@ def evaluate(app: App, which: str | None) -> tuple[str, Result]:
         UserError: where there is no such model, or its data cannot be had or has changed.
     """
     saved = tracking.load(app.name, which)
-    data = app.load_data(app.config.restore(saved.settings))
+    config = app.config.restore(saved.settings)
+    data = app.load_data(config)
     if data.digest != saved.digest:
         raise UserError(f"{data.name} has changed since {saved.label} was trained on it: its test set is another now")
     task = dataclasses.replace(app.task, **saved.task)
-    measured = _test(task, saved.model, data, predict(saved.model, data.test[0]))
+    measured = _test(task, saved.model, config, data, predict(saved.model, data.test[0]))
     return saved.label, Result(data.name, measured, len(data.test[1]))
 
 

@@ -105,22 +105,25 @@ def test_gibbs_sampling_of_gaussian_units_has_their_moments() -> None:
     np.testing.assert_allclose((sample**2).mean(axis=0), density @ grid**2 / density.sum(), atol=0.04)
 
 
-def log_likelihood_gradient(rbm: RBM, data: Array) -> dict[str, Array]:
-    """The exact gradient of the mean log likelihood: <dE/dw> of the model less that of the data, negated."""
-    weights = np.exp(-energy(rbm, STATES, HIDDEN_STATES))
+def log_likelihood_gradient(rbm: RBM, data: Array, states: Array = STATES) -> dict[str, Array]:
+    """The exact gradient of the mean log likelihood: <dE/dw> of the model less that of the data.
+
+    `states` are all of the model's visible states, or a fine grid of them.
+    """
+    weights = np.exp(-energy(rbm, states, HIDDEN_STATES))
     weights /= weights.sum()
     given = np.exp(-energy(rbm, data, HIDDEN_STATES))
     given /= given.sum(axis=1, keepdims=True) * len(data)
     return {
-        "components": data.T @ given @ HIDDEN_STATES - STATES.T @ weights @ HIDDEN_STATES,
-        "intercept_visible": data.mean(axis=0) - STATES.T @ weights.sum(axis=1),
+        "components": data.T @ given @ HIDDEN_STATES - states.T @ weights @ HIDDEN_STATES,
+        "intercept_visible": data.mean(axis=0) - states.T @ weights.sum(axis=1),
         "intercept_hidden": given.sum(axis=0) @ HIDDEN_STATES - weights.sum(axis=0) @ HIDDEN_STATES,
     }
 
 
 def trained_gradient(rbm: RBM, data: Array) -> dict[str, Array]:
     """The gradient of what a training step with `data` lowers, whatever the outputs are used for."""
-    model = keras.Sequential([keras.Input((VISIBLE,)), rbm])
+    model = keras.Sequential([keras.Input(data.shape[1:]), rbm])
     found = gradients.by_weight(model, data, np.zeros((len(data), HIDDEN)), "mean_squared_error")
     return {path.split("/")[-1]: gradient for path, gradient in found.items()}
 
@@ -136,6 +139,15 @@ def test_training_follows_the_log_likelihood_the_better_the_longer_the_chain() -
         misses.append(max(abs(found[name] + exact[name]).max() for name in exact))
     assert misses[0] > 2 * misses[1] > 4 * misses[2]
     assert misses[2] < 0.01
+
+
+def test_training_of_gaussian_units_follows_the_log_likelihood() -> None:
+    rbm, data = machine(visible="gaussian", units=2, scale=0.5, gibbs_steps=40), np.array([[1.0, -2.0], [0.5, 0.3]])
+    axis = np.linspace(-9, 9, 301)
+    exact = log_likelihood_gradient(rbm, data, np.stack(np.meshgrid(axis, axis), axis=-1).reshape(-1, 2))
+    found = trained_gradient(rbm, np.repeat(data, 100_000, axis=0).astype("float32"))
+    for name, gradient in exact.items():
+        np.testing.assert_allclose(-found[name], gradient, atol=0.02)
 
 
 def test_persistent_chains_go_on_where_they_were_and_follow_the_log_likelihood() -> None:

@@ -1,0 +1,178 @@
+"""A deep belief network: restricted Boltzmann machines on top of one another, then backpropagation.
+
+    python -m apps.dbn train                                  # digits, 784-500-500-2000-10
+    python -m apps.dbn train --pretraining 0                  # the same network from random weights
+    python -m apps.dbn train --labelled 1000                  # all digits to pretrain, 1,000 labels to fine-tune
+
+Hinton, Osindero and Teh 2006, "A fast learning algorithm for deep belief nets": each machine learns what the one below
+it makes of the data, the last one together with the labels, for which the network then dreams up digits. Their weights
+begin a network of sigmoid units that backpropagation fine-tunes, as in Hinton and Salakhutdinov 2006.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import keras
+import numpy as np
+from annotated_types import Ge
+
+from common import baselines, batches, cli, datasets, layers, optimizers, preprocessing, rbm, tasks
+from common.app import App, Array, Config, Count, Data, Fraction, Positive, Share
+from common.choices import Schedule
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+DREAMS = 10
+"""Pictures that are drawn for each label."""
+
+
+@dataclass(frozen=True)
+class Dbn(Config):
+    """Settings of the deep belief network."""
+
+    data: Literal["mnist", "fashion_mnist"] = "mnist"
+    """Data set: handwritten digits, or Zalando's clothes in the same format."""
+    labelled: Annotated[int, Ge(0)] = 0
+    """Training examples whose labels are known, 0 for all: the others serve to pretrain."""
+    hidden: tuple[Count, ...] = (500, 500, 2000)
+    """Hidden units of each machine, from the pixels up."""
+    pretraining: Annotated[int, Ge(0)] = 20
+    """Passes over the training set for each machine; 0 leaves the weights random."""
+    pretraining_rate: Positive = 0.05
+    """Learning rate of the machines, which falls along half a cosine."""
+    gibbs_steps: Count = 1
+    """Steps of Gibbs sampling, k, of contrastive divergence."""
+    dreaming: Count = 200
+    """Steps of Gibbs sampling, with the label held, before a dream is looked at."""
+    input_dropout: Fraction = 0.2
+    """Share of the pixels that are dropped while fine-tuning."""
+    dropout: Fraction = 0.5
+    """Share of each hidden layer's outputs that are dropped while fine-tuning."""
+
+    epochs: Count = 30
+    batch_size: Count = 100
+    patience: Count = 1000
+    validation: Share = 0.05
+    learning_rate: Positive = 0.001
+    schedule: Schedule = "cosine"
+
+
+def load_data(config: Dbn) -> Data:
+    """Pictures (28, 28) of bytes, 0 for background, and integer labels: those that are known."""
+    data = preprocessing.split_training(datasets.load(config.data), config.validation, config.seed)
+    pictures, labels = data.train
+    known = config.labelled or len(labels)
+    return dataclasses.replace(data, train=(pictures[:known], labels[:known]))
+
+
+def build_model(config: Dbn, data: Data) -> keras.Model:
+    """The network: bytes (28, 28) in, class probabilities out, compiled."""
+    model = keras.Sequential([keras.Input(data.input_shape, dtype="uint8")])
+    model.add(layers.normalization("min_max", data.train[0]))
+    model.add(keras.layers.Flatten())
+    model.add(keras.layers.Dropout(config.input_dropout, seed=config.seed))
+    for depth, units in enumerate(config.hidden, start=1):
+        model.add(keras.layers.Dense(units, "sigmoid", name=f"hidden_{depth}"))
+        model.add(keras.layers.Dropout(config.dropout, seed=config.seed + depth))
+    model.add(keras.layers.Dense(len(data.outputs), "softmax", name="labels"))
+    model.compile(optimizers.build(config, data), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str, Figure]]:
+    """Learn the machines from the bottom up on all pictures, and begin `model` with their weights.
+
+    The labels take part where every picture has one.
+    """
+    from common import plots
+
+    if not config.pretraining:
+        return
+    every = load_data(dataclasses.replace(config, labelled=0))
+    examples = every.examples(config)
+    classes = 0 if config.labelled else len(data.outputs)
+    shown = visible_units(model, every.train[0][:examples])
+    labels = every.train[1][:examples]
+    machines: list[rbm.RBM] = []
+    for depth, units in enumerate(config.hidden, start=1):
+        last = depth == len(config.hidden)
+        if last and classes:
+            shown = np.concatenate([shown, np.eye(classes, dtype="float32")[labels]], axis=1)
+        print(f"pretraining layer {depth} of {len(config.hidden)}: {shown.shape[1]} visible, {units} hidden units")
+        machines.append(learn(config, units, shown, classes if last else 0))
+        layer = model.get_layer(f"hidden_{depth}")
+        layer.kernel.assign(machines[-1].components[: layer.kernel.shape[0]])
+        layer.bias.assign(machines[-1].intercept_hidden)
+        if not last:
+            shown = features(machines[-1], shown)
+    if classes:
+        output = model.get_layer("labels")
+        output.kernel.assign(keras.ops.transpose(machines[-1].components[-classes:]))
+        output.bias.assign(machines[-1].intercept_visible[-classes:])
+        pictures = dreams(machines, classes, config.dreaming).reshape(-1, *data.input_shape)
+        titles = [name for name in data.outputs for _ in range(DREAMS)]
+        yield "dreams", plots.picture_grid(pictures, titles, columns=DREAMS)
+
+
+def visible_units(model: keras.Model, pictures: Array) -> Array:
+    """Pixels in [0, 1] as the network scales them, (examples, pixels)."""
+    scale, flatten, *_ = model.layers
+    return keras.ops.convert_to_numpy(flatten(scale(pictures)))
+
+
+def learn(config: Dbn, units: int, shown: Array, labels: int) -> rbm.RBM:
+    """A machine of so many hidden `units` that has learnt `shown` (examples, visible), by contrastive divergence."""
+    machine = rbm.RBM(units, labels=labels, gibbs_steps=config.gibbs_steps, seed=config.seed)
+    model = keras.Sequential([keras.Input(shown.shape[1:]), machine])
+    machine.intercept_visible.assign(machine.independent(shown.mean(axis=0)))
+    feed = batches.Batches((shown, shown[:, 0]), config.batch_size, config.seed)
+    steps = len(shown) // config.batch_size
+    rate = keras.optimizers.schedules.CosineDecay(config.pretraining_rate, config.pretraining * steps)
+    model.compile(keras.optimizers.SGD(rate, momentum=config.momentum), jit_compile=False, steps_per_execution=32)
+    model.fit(
+        feed.dataset(), epochs=config.pretraining, steps_per_epoch=steps, shuffle=False, callbacks=[feed], verbose=2
+    )
+    return machine
+
+
+def features(machine: rbm.RBM, visible: Array) -> Array:
+    """p(h = 1 | v) of `visible` (examples, visible), (examples, hidden)."""
+    parts = np.array_split(visible, -(-len(visible) // 1000))
+    return np.concatenate([keras.ops.convert_to_numpy(machine.transform(part)) for part in parts])
+
+
+def dreams(machines: Sequence[rbm.RBM], classes: int, steps: int) -> Array:
+    """What the network sees when it thinks of each label, (classes * `DREAMS`, pixels), by label.
+
+    Gibbs sampling in the last machine with the label held, then once down through the others.
+    """
+    ops = keras.ops
+    *below, top = machines
+    label = ops.repeat(ops.eye(classes, dtype="float32"), DREAMS, axis=0)
+    visible = ops.concatenate([ops.zeros((len(label), top.components.shape[0] - classes)), label], axis=1)
+    for _ in range(steps):
+        visible = ops.concatenate([top.gibbs(visible)[:, :-classes], label], axis=1)
+    seen = visible[:, :-classes]
+    for machine in reversed(below):
+        field = machine.visible_field(seen)
+        seen = machine.sample_visible(field)
+    return np.asarray(ops.convert_to_numpy(machine.mean(field)))
+
+
+app = App(
+    Dbn,
+    load_data,
+    build_model,
+    preprocessing.read_pictures,
+    baselines.logistic_regression,
+    tasks.Classification(),
+    pretrain=pretrain,
+)
+
+if __name__ == "__main__":
+    cli.main(app, __doc__)

@@ -1,0 +1,179 @@
+"""Features that a restricted Boltzmann machine learns without labels, read by a logistic regression.
+
+    python -m apps.rbm train
+    python -m apps.rbm train --data digits --hidden 300 --epochs 100      # scikit-learn's example
+    python -m apps.rbm train --no-persistent --gibbs-steps 25             # CD-25
+
+Hinton 2002, Tieleman 2008; likelihoods as Salakhutdinov and Murray 2008 measured them, on test pictures whose pixels
+are drawn once, 1 with the probability that their grey is. The logistic regression learns beside the machine and does
+not change it.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import keras
+import numpy as np
+
+from common import baselines, cli, datasets, layers, likelihood, optimizers, preprocessing, rbm, tasks
+from common.app import App, Array, Config, Count, Data, NotNegative, Positive, Share
+from common.choices import Optimizer, Schedule, Visible
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+SHOWN = 32
+"""Pictures that are reconstructed, and chains that are drawn."""
+LOOKS = (0, 1, 3, 10, 30, 100, 300)
+"""Steps of Gibbs sampling after which the chains are drawn."""
+
+
+@dataclass(frozen=True)
+class Rbm(Config):
+    """Settings of the machine and of the logistic regression that reads its features."""
+
+    data: Literal["mnist", "fashion_mnist", "digits"] = "mnist"
+    """Data set: handwritten digits, Zalando's clothes, or small digits with the shifts of scikit-learn's example."""
+    visible: Visible = "bernoulli"
+    """Visible units: 0 or 1, with a pixel's grey as the probability of 1; or normal, for standardised pixels."""
+    hidden: Count = 500
+    """Hidden units."""
+    gibbs_steps: Count = 1
+    """Steps of Gibbs sampling, k, between two looks at the model's own samples."""
+    persistent: bool = True
+    """Whether chains go on where they were left (PCD), or begin at the data each time (CD)."""
+    sparsity_target: Share = 0.1
+    """Share of the examples that each hidden unit is wanted to be on for."""
+    sparsity_cost: NotNegative = 0.0
+    """Weight of the cross-entropy between that and the real share in the loss."""
+    l2: NotNegative = 0.0
+    """Weight of the sum of squared weights in the loss, the weight decay."""
+    annealing: Count = 1000
+    """Steps of the annealed importance sampling that measures the likelihood."""
+    chains: Count = 100
+    """Samples that are annealed."""
+
+    epochs: Count = 30
+    batch_size: Count = 100
+    patience: Count = 1000
+    optimizer: Optimizer = "sgd"
+    learning_rate: Positive = 0.05
+    schedule: Schedule = "cosine"
+
+
+def load_data(config: Rbm) -> Data:
+    """Pictures (side, side) of bytes, 0 for background, and integer labels."""
+    raw = datasets.load_digits() if config.data == "digits" else datasets.load(config.data)
+    return preprocessing.split_training(raw, config.validation, config.seed)
+
+
+def build_model(config: Rbm, data: Data) -> keras.Model:
+    """The machine between pixels and the logistic regression: bytes in, class probabilities out, compiled."""
+    machine = rbm.RBM(
+        config.hidden,
+        config.visible,
+        gibbs_steps=config.gibbs_steps,
+        particles=config.batch_size if config.persistent else 0,
+        sparsity_target=config.sparsity_target,
+        sparsity_cost=config.sparsity_cost,
+        regularizer=keras.regularizers.L2(config.l2),
+        seed=config.seed,
+        name="rbm",
+    )
+    model = keras.Sequential(
+        [
+            keras.Input(data.input_shape, dtype="uint8"),
+            layers.normalization("standard_score" if config.visible == "gaussian" else "min_max", data.train[0]),
+            keras.layers.Flatten(),
+            machine,
+            # Features of mean 0 and variance 1, or a logistic regression takes gradient descent very long.
+            keras.layers.BatchNormalization(center=False, scale=False),
+            keras.layers.Dense(len(data.outputs), "softmax", name="readout"),
+        ]
+    )
+    machine.intercept_visible.assign(machine.independent(mean_visible(model, data)))
+    model.compile(optimizers.build(config, data), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def visible_units(model: keras.Model, pictures: Array) -> Array:
+    """What the machine is shown of `pictures` (examples, height, width), (examples, visible)."""
+    scale, flatten, *_ = model.layers
+    return np.asarray(keras.ops.convert_to_numpy(flatten(scale(pictures))))
+
+
+def mean_visible(model: keras.Model, data: Data) -> Array:
+    """The mean visible units of the training set, (visible,): those of the mean picture, pixels being only scaled."""
+    return visible_units(model, data.train[0].mean(axis=0, dtype="float32")[None])[0]
+
+
+class Features(tasks.Classification):
+    """How good the machine is as a model of the data, beside how good its features are for a classifier."""
+
+    def examine(self, model: keras.Model, config: Rbm, data: Data) -> dict[str, float]:
+        machine, grey = model.get_layer("rbm"), visible_units(model, data.test[0])
+        visible = grey if machine.visible == "gaussian" else drawn(grey)
+        start = machine.independent(mean_visible(model, data))
+        partition = likelihood.annealed_importance_sampling(machine, start, config.annealing, config.chains)
+        figures = {
+            "reconstruction_error": float(np.square(grey - reconstruct(machine, grey)).mean()),
+            "log_likelihood": float(-likelihood.free_energies(machine, visible).mean() - partition.value),
+            "log_likelihood_error": partition.standard_error,
+        }
+        if machine.visible == "bernoulli":
+            figures["pseudo_likelihood"] = likelihood.pseudo_likelihood(machine, visible)
+        return figures
+
+    def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
+        low = figures["test_log_likelihood"]
+        words = {
+            "test log likelihood": f"{low:.2f} nats, standard error {figures['test_log_likelihood_error']:.2f}",
+            "test reconstruction": f"mean squared error {figures['test_reconstruction_error']:.5f} a unit",
+        }
+        if "test_pseudo_likelihood" in figures:
+            words["test pseudo-likelihood"] = f"{figures['test_pseudo_likelihood']:.2f} nats"
+        return super().summary(figures, examples) | words
+
+    def pictures(self, trained: tasks.Trained) -> Iterator[tuple[str, Figure]]:
+        from common import plots
+
+        yield from super().pictures(trained)
+        machine, shape = trained.model.get_layer("rbm"), trained.data.input_shape
+        shown = visible_units(trained.model, trained.data.test[0][:SHOWN])
+        rows = np.stack([shown, reconstruct(machine, shown)], axis=1).reshape(-1, *shape)
+        yield "reconstructions", plots.picture_grid(rows, ["pixels", "again"] * len(shown), columns=16)
+        chains = np.stack(list(gibbs_chains(machine, shown[:8])), axis=1).reshape(-1, *shape)
+        titles = ["pixels", *(f"{step} steps" for step in LOOKS[1:])] + [""] * (len(chains) - len(LOOKS))
+        yield "gibbs_chains", plots.picture_grid(chains, titles, columns=len(LOOKS))
+        if machine.particles:
+            fantasies = next(gibbs_chains(machine, machine.fantasies)).reshape(-1, *shape)
+            yield "fantasies", plots.picture_grid(fantasies, [""] * len(fantasies), columns=10)
+
+
+def drawn(grey: Array) -> Array:
+    """Pixels 1 with the probability `grey`, else 0: for a test set always the same ones."""
+    return (np.random.default_rng(0).random(grey.shape) < grey).astype("float32")
+
+
+def reconstruct(machine: rbm.RBM, visible: Array) -> Array:
+    """The expected visible units given the expected hidden ones given `visible`; all (examples, visible)."""
+    return np.asarray(keras.ops.convert_to_numpy(machine.mean(machine.visible_field(machine.transform(visible)))))
+
+
+def gibbs_chains(machine: rbm.RBM, visible: Array) -> Iterator[Array]:
+    """`visible` (examples, visible), and the expected visible units after each of the `LOOKS`."""
+    yield np.asarray(keras.ops.convert_to_numpy(visible))
+    for before, after in itertools.pairwise(LOOKS):
+        hidden = machine.draw(machine.transform(machine.gibbs(visible, after - before - 1)))
+        yield np.asarray(keras.ops.convert_to_numpy(machine.mean(machine.visible_field(hidden))))
+        visible = machine.sample_visible(machine.visible_field(hidden))
+
+
+app = App(Rbm, load_data, build_model, preprocessing.read_pictures, baselines.logistic_regression, Features())
+
+if __name__ == "__main__":
+    cli.main(app, __doc__)

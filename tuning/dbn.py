@@ -1,0 +1,27 @@
+"""The settings of the deep belief network that a search tries.
+
+python -m tuning.dbn --trials 20
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.dbn import Dbn, app
+from tuning import search
+
+
+def space(hp: Any) -> Dbn:
+    """Pretraining and fine-tuning of one trial."""
+    pretraining = hp.Choice("pretraining", [0, 10, 20])
+    return Dbn(
+        pretraining=pretraining,
+        pretraining_rate=hp.Choice("pretraining_rate", [0.02, 0.05, 0.1]) if pretraining else Dbn.pretraining_rate,
+        input_dropout=hp.Choice("input_dropout", [0.0, 0.1, 0.2]),
+        dropout=hp.Choice("dropout", [0.0, 0.2, 0.5]),
+        learning_rate=hp.Float("learning_rate", 3e-4, 3e-3, sampling="log"),
+    )
+
+
+if __name__ == "__main__":
+    search.main(app, space, __doc__)
