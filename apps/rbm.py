@@ -80,7 +80,7 @@ def build_model(config: Rbm, data: Data) -> keras.Model:
         particles=config.batch_size if config.persistent else 0,
         sparsity_target=config.sparsity_target,
         sparsity_cost=config.sparsity_cost,
-        regularizer=keras.regularizers.L2(config.l2),
+        regularizer=keras.regularizers.L2(config.l2) if config.l2 else None,
         seed=config.seed,
         name="rbm",
     )

@@ -65,7 +65,9 @@ class RBM(keras.layers.Layer):
         difference = ops.square(visible - self.mean(self.visible_field(hidden)))
         self.reconstruction_error.update_state(ops.mean(difference, axis=-1))
         if training:
-            loss = self.contrastive_divergence(self.binarize(visible)) + self.sparsity_cost * self.density(hidden)
+            loss = self.contrastive_divergence(self.binarize(visible))
+            if self.sparsity_cost:
+                loss += self.sparsity_cost * self.density(hidden)
             # Its gradient alone: this difference is no measure of progress, and the loss stays that of what follows.
             self.add_loss(loss - ops.stop_gradient(loss))
         return ops.stop_gradient(hidden)
