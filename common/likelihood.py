@@ -52,7 +52,7 @@ def annealed_importance_sampling(
     """
     rbm.seed_generator.state.assign(keras.random.SeedGenerator(seed).state)
     own = rbm.intercept_visible
-    biases = ops.zeros_like(own) if start is None else ops.convert_to_tensor(start, own.dtype)
+    biases = ops.zeros(own.shape, own.dtype) if start is None else ops.convert_to_tensor(start, own.dtype)
     field = ops.broadcast_to(biases, (chains, *biases.shape))
     log_weights = np.zeros(chains)
     temperatures = np.linspace(0, 1, steps + 1, dtype="float32")

@@ -48,7 +48,9 @@ class RBM(keras.layers.Layer):
         self.regularizer = keras.regularizers.get(regularizer)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        self.reconstruction_error = keras.metrics.Mean("reconstruction_error")
+        # On JAX, `fit` knows no metrics of layers.
+        metric = keras.metrics.Mean("reconstruction_error") if keras.backend.backend() != "jax" else None
+        self.reconstruction_error = metric
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         units = input_shape[-1] or 0
@@ -62,8 +64,9 @@ class RBM(keras.layers.Layer):
 
     def call(self, visible: Any, training: bool = False) -> Any:
         hidden = self.transform(visible)
-        difference = ops.square(visible - self.mean(self.visible_field(hidden)))
-        self.reconstruction_error.update_state(ops.mean(difference, axis=-1))
+        if self.reconstruction_error:
+            difference = visible - self.mean(self.visible_field(hidden))
+            self.reconstruction_error.update_state(ops.mean(ops.square(difference), axis=-1))
         if training:
             loss = self.contrastive_divergence(self.binarize(visible))
             if self.sparsity_cost:
