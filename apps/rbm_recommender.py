@@ -83,9 +83,8 @@ def load_data(config: RbmRecommender) -> Data:
 
 def generated() -> Ratings:
     """The set with planted structure, always the same."""
-    frame = ratings.generate(*GENERATED)
-    titles = dict.fromkeys(range(1, GENERATED[1] + 1), "generated")
-    return ratings.collect(*(frame[name].to_numpy() for name in ratings.COLUMNS), titles)
+    users, items, each = GENERATED
+    return ratings.collect(ratings.generate(users, items, each), dict.fromkeys(range(1, items + 1), "generated"))
 
 
 def build_model(config: RbmRecommender, data: Data) -> keras.Model:
@@ -96,24 +95,21 @@ def build_model(config: RbmRecommender, data: Data) -> keras.Model:
     )
     inputs = keras.Input(data.input_shape, name="ratings")
     model = keras.Model(inputs, machine(inputs))
-    # Without hidden units, this is what each level's share among an item's ratings tells.
-    counts = level_counts(known)
-    counts += PRIOR * counts.sum(axis=0) / counts.sum()
-    machine.visible_bias.assign(np.log(counts / counts.sum(axis=1, keepdims=True)))
+    # Without hidden units, this is what an item's ratings tell.
+    machine.visible_bias.assign(np.log(level_shares(known)))
     model.compile(
         optimizers.build(config, data), softmax_rbm.squared_error, metrics=[softmax_rbm.RatingError(name="rmse")]
     )
     return model
 
 
-def level_counts(known: Ratings) -> Array:
-    """How many ratings of each level each item has, (items, levels), a level that nobody gave counted once."""
-    counts = [
-        np.bincount(known.matrix.indices[known.matrix.data == level], minlength=known.shape[1])
-        for level in np.float32(known.levels)
-    ]
-    table = np.stack(counts, axis=1).astype("float32")
-    return table + (table.sum(axis=0) == 0) / len(table)
+def level_shares(known: Ratings) -> Array:
+    """The share of each level among an item's ratings and `PRIOR` more, (items, levels)."""
+    of_level = [known.matrix.data == level for level in np.array(known.levels, "float32")]
+    counts = np.stack([np.bincount(known.matrix.indices[own], minlength=known.shape[1]) for own in of_level], axis=1)
+    overall = counts.sum(axis=0) + 1  # a level that is among the ratings kept apart alone is possible, too
+    counts = counts + PRIOR * overall / overall.sum()
+    return counts / counts.sum(axis=1, keepdims=True)
 
 
 class Recommendation(tasks.Task):
@@ -183,7 +179,8 @@ class Recommend(Question):
         if not len(rows):
             raise UserError(f"--user {self.user}: no such user; there are {known.users.min()} to {known.users.max()}")
         # What was kept apart to measure the model is known of the user, too.
-        return [f"user {self.user}"], sum(targets[rows] for _, targets in (data.train, data.validation, data.test))
+        parts = [targets[rows] for _, targets in (data.train, data.validation, data.test)]
+        return [f"user {self.user}"], np.sum(parts, axis=0)
 
     def answers(
         self, task: tasks.Task, names: Sequence[str], inputs: Any, predictions: Array, outputs: Sequence[str]
@@ -210,7 +207,7 @@ def read_rows(files: Sequence[str], saved: Saved) -> tuple[list[str], Array]:
         UserError: for a file that is missing, no array, of another shape, or with ratings outside the scale.
     """
     named: list[tuple[str, Array]] = []
-    items, levels = len(saved.outputs), np.float32([0, *saved.model.get_layer("machine").levels])
+    items, levels = len(saved.outputs), np.array([0, *saved.model.get_layer("machine").levels], "float32")
     for path in map(Path, files):
         array = preprocessing.open_array(path)
         if array.ndim not in (1, 2) or array.shape[-1] != items or array.dtype.kind not in "iuf" or not array.size:

@@ -49,8 +49,8 @@ class Stored(Protocol):
 
 Inputs = Array | Stored | dict[str, Array]
 """Examples: one array, or one a named input of the network, each (examples, …)."""
-Pair = tuple[Any, Array]
-"""`Inputs` and targets (examples, …)."""
+Pair = tuple[Any, Any]
+"""`Inputs` and targets (examples, …), an array or `Stored`."""
 
 
 @dataclass(frozen=True)

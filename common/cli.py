@@ -193,7 +193,7 @@ def _predict(app: App, files: tuple[str, ...], question: Question, which: str | 
         _write(output, answers)
         print(f"{len(answers)} predictions of {saved.label} in {output}")
         return
-    details = answers.columns.intersection(saved.outputs)
+    details = answers.columns.intersection(list(saved.outputs))
     shown = answers.drop(columns=details) if len(details) < answers.shape[1] - 1 else answers
     Console().print(_sheet(shown, saved.label))
 

@@ -2,7 +2,7 @@
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +20,10 @@ LEVELS = 20
 """Different ratings that a scale may have, at most."""
 AT_ONCE = 2**28
 """Bytes of all the ratings of some users, those of unrated items too, that are in memory at a time."""
+COLUMNS = {"user": np.int32, "item": np.int32, "rating": np.float32}
+"""What a table of ratings has, whatever the file."""
+HEADER = ["userId", "movieId", "rating"]
+"""The first columns of ratings.csv."""
 DISCOUNTED = 10
 """Places of a ranking that count."""
 
@@ -70,7 +74,7 @@ class Ratings:
 
     def __getitem__(self, indices: Any) -> Array:
         if isinstance(indices, int | np.integer):
-            return self[indices : indices + 1][0]
+            return self[[indices]][0]
         rows: Array = self.matrix[indices].toarray()
         return rows
 
@@ -106,8 +110,8 @@ class Ratings:
         return replace(self, matrix=csr_array(parts, shape=self.shape))
 
 
-def collect(users: Array, items: Array, ratings: Array, titles: dict[int, str]) -> Ratings:
-    """The table of `ratings` (n,) by the integers in `users` (n,), for the integers in `items` (n,).
+def collect(frame: "pd.DataFrame", titles: Mapping[int, str]) -> Ratings:
+    """The ratings in the columns of `frame`, which are `COLUMNS`.
 
     An item is called by its number and, if it has one, its title.
 
@@ -117,6 +121,7 @@ def collect(users: Array, items: Array, ratings: Array, titles: dict[int, str]) 
     import pandas as pd
     from scipy.sparse import csr_array
 
+    users, items, ratings = (frame[name].to_numpy() for name in COLUMNS)
     levels = np.sort(pd.unique(ratings))
     if not 2 <= len(levels) <= LEVELS:
         raise ValueError(f"{len(levels):,} different ratings; a scale of 2 to {LEVELS} is needed")
@@ -125,14 +130,10 @@ def collect(users: Array, items: Array, ratings: Array, titles: dict[int, str]) 
     shape = (len(user_names), len(item_names))
     matrix = csr_array((ratings, (rows.astype(np.int32), columns.astype(np.int32))), shape=shape, dtype=np.float32)
     if matrix.nnz < len(ratings):
-        twice = pd.DataFrame({"user": users, "item": items}).duplicated().to_numpy().argmax()
+        twice = frame.duplicated(["user", "item"]).to_numpy().argmax()
         raise ValueError(f"user {users[twice]} rated item {items[twice]} twice; keep one of the two")
     names = tuple(f"{name} {titles[name]}" if name in titles else str(name) for name in item_names.tolist())
-    return Ratings(matrix, user_names, names, tuple(levels.tolist()))
-
-
-HEADER = ["userId", "movieId", "rating"]
-COLUMNS = {"user": np.int32, "item": np.int32, "rating": np.float32}
+    return Ratings(matrix, user_names.astype(np.int64), names, tuple(levels.tolist()))
 
 
 @dataclass(frozen=True)
@@ -196,15 +197,12 @@ def read(path: Path) -> Ratings:
             encoding_errors="replace",
         )
         faulty = not np.isfinite(frame["rating"]).all() or not (frame["rating"] > 0).all()
-    except pd.errors.EmptyDataError:
-        raise UserError(f"--ratings {path}: there are no ratings in this file") from None
     except (ValueError, OverflowError):
         faulty = True
     if faulty:
         raise UserError(f"--ratings {path}, {_first_fault(path, layout)}")
     try:
-        columns = (frame.pop(name).to_numpy() for name in COLUMNS)
-        return collect(*columns, titles_beside(path))
+        return collect(frame, titles_beside(path))
     except ValueError as error:
         raise UserError(f"--ratings {path}: {error}") from error
 
