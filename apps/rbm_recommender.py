@@ -160,19 +160,19 @@ class Recommendation(tasks.Task):
 class Recommend(Question):
     """Which user wants how many recommendations."""
 
-    user: Annotated[int, Ge(0)] = 0
-    """Number of a user of the ratings that the model was trained on, to recommend unseen items to; 0 for files."""
+    user: int | None = None
+    """Number of a user of the ratings that the model was trained on, to recommend unseen items to; instead of files."""
     top: Count = 10
     """Items to recommend to --user."""
 
     def check(self, app: App, files: Sequence[str]) -> None:
-        if not self.user:
+        if self.user is None:
             super().check(app, files)
         elif files:
             raise UserError("--user and files exclude each other: ask for one of them at a time")
 
     def read(self, app: App, files: Sequence[str], saved: Saved) -> tuple[list[str], Inputs]:
-        if not self.user:
+        if self.user is None:
             return super().read(app, files, saved)
         from common import training
 
@@ -188,7 +188,7 @@ class Recommend(Question):
     def answers(
         self, task: tasks.Task, names: Sequence[str], inputs: Any, predictions: Array, outputs: Sequence[str]
     ) -> pd.DataFrame:
-        if not self.user:
+        if self.user is None:
             return super().answers(task, names, inputs, predictions, outputs)
         return recommend(inputs[0], predictions[0], outputs, self.top)
 

@@ -7,4 +7,4 @@ lazy.defer("keras")
 lazy.defer(
     *(f"common.{name}" for name in ("activations", "augmentation", "constraints", "layers", "losses", "monitors"))
 )
-lazy.defer("common.gradients", "common.series", "common.text")
+lazy.defer("common.gradients", "common.series", "common.softmax_rbm", "common.text")

@@ -100,9 +100,10 @@ class Ratings:
         place = np.arange(self.size) - self.matrix.indptr[rows]
         held = np.empty(self.size, dtype=bool)
         held[order] = place < np.round(share * np.diff(self.matrix.indptr))[rows]
-        return self._keep(~held), self._keep(held)
+        return self.part(~held), self.part(held)
 
-    def _keep(self, kept: Array) -> "Ratings":
+    def part(self, kept: Array) -> "Ratings":
+        """Those of the stored ratings that are true in `kept` (ratings,)."""
         from scipy.sparse import csr_array
 
         ends = np.concatenate([[0], np.cumsum(kept)])[self.matrix.indptr]

@@ -182,7 +182,7 @@ def test_means_are_those_of_the_known_ratings(few: Ratings) -> None:
     overall = dense[dense > 0].mean()
     everyone = recommenders.GlobalMean().fit(few).predict(dense[:3])
     np.testing.assert_allclose(everyone, np.full((3, 50), overall), rtol=1e-6)
-    some = few._keep(few.matrix.indices != 4)  # nobody has rated the fifth item
+    some = few.part(few.matrix.indices != 4)  # nobody has rated the fifth item
     means = recommenders.ItemMean().fit(some).predict(dense[:3])
     np.testing.assert_allclose(means[0], means[2])
     assert means[0, 4] == pytest.approx(some.matrix.data.mean())

@@ -304,7 +304,7 @@ def test_a_users_recommendations_are_films_that_the_user_has_not_rated(
     [
         (["--user", "42", "--top", "0"], ["--top", "at least 1"]),
         (["--user", "999"], ["--user 999", "no such user", "1 to 60"]),
-        (["--user", "-1"], ["--user", "at least 0"]),
+        (["--user", "-1"], ["--user -1", "no such user"]),
         (["--user", "anna"], ["--user", "anna"]),
         (["--user", "42", "rows.npy"], ["--user", "files"]),
         ([], ["files"]),
