@@ -126,7 +126,8 @@ def _reword(event: parsing.ParseErrorEvent) -> None:
         case parsing.BadValue():
             what = f"{event.argument.display_name()} needs a value"
         case parsing.InstantiationFailure():
-            what = f"{event.argument.display_name()}: {event.message}" if event.argument else event.message
+            message = event.message.splitlines()[0]  # where a type is one of several, the rest says why it is none
+            what = f"{event.argument.display_name()}: {message}" if event.argument else message
         case _:
             return
     raise UserError(f"{what}; see {event.prog} --help")
