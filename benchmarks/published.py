@@ -40,6 +40,7 @@ class Figure:
 
 ERROR = Figure("test_error", statistics.fmean, "{:.2%} error")
 RMSE = Figure("test_rmse", statistics.fmean, "{:.2f} root mean square error")
+STARS = Figure("test_rmse", statistics.fmean, "{:.3f} root mean square error, of 1 to 5")
 WRONG = Figure("test_wrong", max, "{:.0f} of 2,560 wrong, the worst of three")
 
 
@@ -97,6 +98,7 @@ ROWS = (
     Row("lstm_memory train --length 500 --epochs 104", WRONG, ADDING, "lstm_memory baseline --length 500", 1),
     Row("lstm_forecast train", RMSE, "", "lstm_forecast baseline"),
     Row("lstm_text train", ERROR, "", "lstm_text baseline"),
+    Row("rbm_recommender train", STARS, "", "rbm_recommender baseline", 0.72),
 )
 
 

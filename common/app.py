@@ -50,8 +50,8 @@ class Stored(Protocol):
 
 Inputs = Array | Stored | dict[str, Array]
 """Examples: one array, or one a named input of the network, each (examples, …)."""
-Pair = tuple[Any, Array]
-"""`Inputs` and targets (examples, …)."""
+Pair = tuple[Any, Any]
+"""`Inputs` and targets (examples, …), an array or `Stored`."""
 
 
 @dataclass(frozen=True)
@@ -157,6 +157,36 @@ class Data:
 
 
 @dataclass(frozen=True)
+class Question:
+    """What `predict` is asked, beside files; an app's own class adds flags, and answers by them."""
+
+    def __post_init__(self) -> None:
+        """Hold every field to its bounds, as `check_bounds` does."""
+        check_bounds(self)
+
+    def check(self, app: "App", files: Sequence[str]) -> None:
+        """See that something is asked, before anything is loaded.
+
+        Raises:
+            UserError: where nothing is.
+        """
+        if not files:
+            raise UserError(f"predict needs files; see python -m apps.{app.name} predict --help")
+
+    def read(self, app: "App", files: Sequence[str], saved: "Saved") -> tuple[list[str], Inputs]:
+        """A name an example, and the examples as the `saved` model takes them."""
+        return app.read_inputs(files, saved)
+
+    def answers(
+        self, task: "Task", names: Sequence[str], _inputs: Inputs, predictions: Array, outputs: Sequence[str]
+    ) -> "pd.DataFrame":
+        """What is written down: the task's answers, a row an example, the example's name first."""
+        answers = task.answers(predictions, outputs)
+        answers.insert(0, "input", names)
+        return answers
+
+
+@dataclass(frozen=True)
 class App:
     """An application: settings, data, network; and how to read what a user wants predicted."""
 
@@ -173,6 +203,9 @@ class App:
     """What can be read off a trained network, name by name: shown by `train`, and kept with the run."""
     pretrain: Callable[["keras.Model", Any, Data], Iterable[tuple[str, "Figure"]]] = lambda _model, _config, _data: ()
     """(network, settings, data): what is done to a network before it is trained, and pictures of what came of it."""
+
+    question: type[Question] = Question
+    """Further flags of `predict`, and what they mean."""
 
     @property
     def name(self) -> str:

@@ -15,7 +15,7 @@ from rich.table import Table
 from tyro import _errors as parsing  # tyro's own door for applications that word their errors themselves
 from tyro.conf import OmitArgPrefixes, Positional
 
-from common.app import App, Config
+from common.app import App, Config, Question
 from common.errors import UserError
 
 if TYPE_CHECKING:
@@ -58,18 +58,22 @@ def main(app: App, description: str | None = None) -> None:
         label, result = training.evaluate(app, model)
         Console().print(_table({"model": label, **app.task.summary(result.metrics, result.test_examples)}))
 
-    def predict(files: Positional[tuple[str, ...]], model: Model = None, output: Path | None = None) -> None:
+    def predict(
+        files: Positional[tuple[str, ...]], question: Question, model: Model = None, output: Path | None = None
+    ) -> None:
         """Predict for new examples.
 
         Args:
             files: The examples, as the app's description says: files, folders, or words.
+            question: What else the app lets one ask.
             model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
             output: Write the whole answer to this .csv or .json file instead of the terminal.
         """
-        _predict(app, files, model, output)
+        _predict(app, files, question, model, output)
 
-    # The flags of these two come from the app's own settings.
+    # The flags of these come from the app's own settings and questions.
     train.__annotations__["settings"] = baseline.__annotations__["settings"] = app.config
+    predict.__annotations__["question"] = app.question
     commands: dict[str, Callable[..., None]] = {
         "train": train,
         "evaluate": evaluate,
@@ -122,7 +126,8 @@ def _reword(event: parsing.ParseErrorEvent) -> None:
         case parsing.BadValue():
             what = f"{event.argument.display_name()} needs a value"
         case parsing.InstantiationFailure():
-            what = f"{event.argument.display_name()}: {event.message}" if event.argument else event.message
+            message = event.message.splitlines()[0]  # where a type is one of several, the rest says why it is none
+            what = f"{event.argument.display_name()}: {message}" if event.argument else message
         case _:
             return
     raise UserError(f"{what}; see {event.prog} --help")
@@ -173,9 +178,8 @@ def _sheet(frame: "pd.DataFrame", title: str) -> Table:
     return table
 
 
-def _predict(app: App, files: tuple[str, ...], which: str | None, output: Path | None) -> None:
-    if not files:
-        raise UserError(f"predict needs files; see python -m apps.{app.name} predict --help")
+def _predict(app: App, files: tuple[str, ...], question: Question, which: str | None, output: Path | None) -> None:
+    question.check(app, files)
     if output and output.suffix not in (".csv", ".json"):
         raise UserError(f"--output {output}: the name must end in .csv or .json")
     if output and not output.parent.is_dir():
@@ -183,15 +187,15 @@ def _predict(app: App, files: tuple[str, ...], which: str | None, output: Path |
     from common import tracking, training
 
     saved = tracking.load(app.name, which)
-    names, inputs = app.read_inputs(files, saved)
+    names, inputs = question.read(app, files, saved)
     task = dataclasses.replace(app.task, **saved.task)
-    answers = task.answers(training.predict(saved.model, inputs), saved.outputs)
-    answers.insert(0, "input", names)
+    answers = question.answers(task, names, inputs, training.predict(saved.model, inputs), saved.outputs)
     if output:
         _write(output, answers)
-        print(f"{len(names)} predictions of {saved.label} in {output}")
+        print(f"{len(answers)} predictions of {saved.label} in {output}")
         return
-    shown = answers.drop(columns=list(saved.outputs)) if "class" in answers else answers
+    details = answers.columns.intersection(list(saved.outputs))
+    shown = answers.drop(columns=details) if len(details) < answers.shape[1] - 1 else answers
     Console().print(_sheet(shown, saved.label))
 
 

@@ -2,6 +2,7 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,6 +10,9 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, precision_score, recall_score
 
 from common.app import Array
+
+if TYPE_CHECKING:
+    from common.ratings import Ratings
 
 
 def learning_curves(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
@@ -163,4 +167,22 @@ def gradient_norms(curves: Mapping[str, Array]) -> Figure:
     axes.set(xlabel="step, counted from the end", ylabel="gradient of the answer by the state")
     axes.grid(alpha=0.3)
     axes.legend()
+    return figure
+
+
+def error_by_known(known: "Ratings", targets: "Ratings", predictions: Array) -> Figure:
+    """Root mean square error of the `predictions` (ratings,) for `targets`, over how many ratings a user is known by.
+
+    The users are drawn in ten groups as large as each other, by that number.
+    """
+    numbers = np.diff(known.matrix.indptr)[targets.user_of]
+    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, 11)))
+    group = np.searchsorted(edges[1:-1], numbers, side="right")
+    squares = np.square(predictions - targets.matrix.data)
+    counts = np.bincount(group)
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(np.bincount(group, numbers) / counts, np.sqrt(np.bincount(group, squares) / counts), marker="o")
+    axes.set(xlabel="known ratings of the user", ylabel="root mean square error", title="test set", ylim=(0, None))
+    axes.grid(alpha=0.3)
     return figure

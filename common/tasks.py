@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from common.app import Array, Data
+from common.app import Array, Data, Pair
 
 if TYPE_CHECKING:
     import keras
@@ -29,7 +29,7 @@ class Trained:
     best_epoch: int
     """Counted from 1."""
     predictions: Array
-    """The network's outputs for the test set."""
+    """The network's outputs for the test set: those that are judged."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +44,13 @@ class Task(ABC):
     @abstractmethod
     def predict(self, estimator: Any, inputs: Any) -> Array:
         """The outputs of a fitted scikit-learn estimator, in the form of the network's."""
+
+    def judged(self, predict: Callable[[Any], Array], pair: Pair) -> Array:
+        """The outputs that `measure` judges, of those that `predict` gives for inputs: by default all for the pair's.
+
+        Where all would not fit into memory, it asks for some examples at a time, and keeps what their targets judge.
+        """
+        return predict(pair[0])
 
     def settle(self, _targets: Array, _predict: Callable[[], Array]) -> Self:
         """The task with what is chosen on the validation set, whose outputs `_predict` gives; by default nothing is."""

@@ -1,6 +1,7 @@
 """The one path from settings to a trained, evaluated, recorded model."""
 
 import dataclasses
+import functools
 import resource
 import sys
 import time
@@ -13,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from common import batches, tracking
-from common.app import App, Array, Config, Data, Inputs
+from common.app import App, Array, Config, Data, Inputs, Pair
 from common.diagnosis import Diagnosis
 from common.errors import UserError
 from common.tasks import Task, Trained
@@ -46,7 +47,7 @@ def train(app: App, config: Config) -> Result:
     with tracking.run(app, "train", config, data) as run:
         model, history, measured, verdicts = _fit_and_measure(app, config, data, run)
         task = app.task.settle(data.validation[1], lambda: predict(model, data.validation[0]))
-        predictions = predict(model, data.test[0])
+        predictions = judged(task, model, data.test)
         measured |= _test(task, model, config, data, predictions)
         run.log_metrics(measured, step=len(history["loss"]))
         trained = Trained(model, data, history, int(measured["best_epoch"]), predictions)
@@ -117,7 +118,8 @@ def _fit_baseline(app: App, config: Config, data: Data, name: str, estimator: An
         wall, cpu = time.perf_counter(), cpu_seconds()
         estimator.fit(*data.train)
         wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
-        validation, test = (app.task.predict(estimator, inputs) for inputs, _ in (data.validation, data.test))
+        answer = functools.partial(app.task.predict, estimator)
+        validation, test = (app.task.judged(answer, pair) for pair in (data.validation, data.test))
         task = app.task.settle(data.validation[1], lambda: validation)
         measured = {
             **_prefixed("best_val", task.measure(data.validation[1], validation)),
@@ -145,13 +147,27 @@ def evaluate(app: App, which: str | None) -> tuple[str, Result]:
         UserError: where there is no such model, or its data cannot be had or has changed.
     """
     saved = tracking.load(app.name, which)
-    config = app.config.restore(saved.settings)
-    data = app.load_data(config)
+    config, data = app.config.restore(saved.settings), data_of(app, saved)
+    task = dataclasses.replace(app.task, **saved.task)
+    measured = _test(task, saved.model, config, data, judged(task, saved.model, data.test))
+    return saved.label, Result(data.name, measured, len(data.test[1]))
+
+
+def data_of(app: App, saved: tracking.Saved) -> Data:
+    """The data that the `saved` model was trained on, loaded again.
+
+    Raises:
+        UserError: where they cannot be had or have changed.
+    """
+    data = app.load_data(app.config.restore(saved.settings))
     if data.digest != saved.digest:
         raise UserError(f"{data.name} has changed since {saved.label} was trained on it: its test set is another now")
-    task = dataclasses.replace(app.task, **saved.task)
-    measured = _test(task, saved.model, config, data, predict(saved.model, data.test[0]))
-    return saved.label, Result(data.name, measured, len(data.test[1]))
+    return data
+
+
+def judged(task: Task, model: keras.Model, pair: Pair) -> Array:
+    """The network's outputs that `task` measures on this part of the data."""
+    return task.judged(functools.partial(predict, model), pair)
 
 
 def predict(model: keras.Model, inputs: Inputs) -> Array:

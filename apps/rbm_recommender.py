@@ -1,0 +1,239 @@
+"""Recommendations by a restricted Boltzmann machine (Salakhutdinov, Mnih and Hinton 2007).
+
+    python -m apps.rbm_recommender train                              # ratings that it generates: RMSE 0.711 (seed 0)
+    python -m apps.rbm_recommender train --ratings ml-20m/ratings.csv # MovieLens: ratings.csv, ratings.dat or u.data
+    python -m apps.rbm_recommender predict --user 42 --top 10         # what user 42 has not rated and should like
+    python -m apps.rbm_recommender predict rows.npy                   # what others think of every item
+
+"Restricted Boltzmann machines for collaborative filtering": each rated item has a softmax unit, one level of the scale
+a state; what a user has not rated takes no part; all users share the weights to one layer of hidden units. Of each
+user's ratings some are kept apart for validation and test, and told from the others. The generated ratings have the
+form that a matrix factorisation takes for granted, and it is a little better on them: 0.686; an item's mean, 0.983.
+
+Only what is kept apart is ranked for NDCG@10, by the ratings that it got. `predict` takes .npy files of
+ratings (items,), or of several people's, (n, items), in the order of the items, 0 where there is none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import keras
+import numpy as np
+from annotated_types import Ge
+
+from common import cli, optimizers, preprocessing, ratings, recommenders, softmax_rbm, tables, tasks
+from common.app import App, Array, Config, Count, Data, Inputs, NotNegative, Pair, Positive, Question, Share
+from common.choices import Schedule
+from common.errors import UserError
+from common.ratings import Ratings
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+
+    from common.tracking import Saved
+
+GENERATED = (2000, 300, 60)
+"""Users, items, and ratings by a user, of the set that is generated."""
+PRIOR = 5.0
+"""Ratings, spread as all are, that an item is thought to have beside its own when its biases are set at first."""
+
+
+@dataclass(frozen=True)
+class RbmRecommender(Config):
+    """Settings of the machine and of the ratings that it learns from."""
+
+    ratings: str | None = None
+    """File of ratings in a layout of MovieLens: u.data, ratings.dat or ratings.csv; by default some are generated."""
+    test: Share = 0.1
+    """Share of each user's ratings that is kept apart for the test, the same for every seed."""
+    hidden: Count = 200
+    """Hidden units."""
+    gibbs_steps: Count = 1
+    """Rounds of Gibbs sampling that contrastive divergence takes."""
+    weight_decay: NotNegative = 0.001
+    """What a step at rate 1 takes off each weight, as a share of it."""
+
+    validation: Share = 0.1
+    """Share of each user's other ratings that is kept apart to choose the best epoch and the champion."""
+    limit: Annotated[int, Ge(0)] = 0
+    """Users to train on, for a quick look; 0 for all."""
+    epochs: Count = 50
+    batch_size: Count = 100
+    learning_rate: Positive = 0.005
+    schedule: Schedule = "cosine"
+    patience: Count = 15
+
+
+def load_data(config: RbmRecommender) -> Data:
+    """Ratings (users, items): inputs are those that are known in training, targets the same or those kept apart."""
+    everything = ratings.read(Path(config.ratings)) if config.ratings else generated()
+    rest, test = everything.hold_out(config.test, 0)
+    known, validation = rest.hold_out(config.validation, 1, config.seed)
+    if not test.size or not validation.size:
+        raise UserError(
+            f"--ratings {config.ratings}: its users have too few ratings to keep some of each user's apart for "
+            "validation and test; add some, or choose larger shares"
+        )
+    name = "_".join(Path(config.ratings).resolve().parts[-2:]) if config.ratings else "generated_ratings"
+    parts = (known, known), (known, validation), (known, test)
+    return Data(tables.data_name(Path(name)), everything.digest, *parts, everything.items)
+
+
+def generated() -> Ratings:
+    """The set with planted structure, always the same."""
+    users, items, each = GENERATED
+    return ratings.collect(ratings.generate(users, items, each), dict.fromkeys(range(1, items + 1), "generated"))
+
+
+def build_model(config: RbmRecommender, data: Data) -> keras.Model:
+    """The machine: ratings in, 0 where there is none, the expected rating of every item out; compiled."""
+    known: Ratings = data.train[0]
+    machine = softmax_rbm.SoftmaxRBM(
+        known.levels, config.hidden, config.gibbs_steps, config.weight_decay, config.seed, name="machine"
+    )
+    inputs = keras.Input(data.input_shape, name="ratings")
+    model = keras.Model(inputs, machine(inputs))
+    # Without hidden units, this is what an item's ratings tell.
+    machine.visible_bias.assign(np.log(level_shares(known)))
+    model.compile(
+        optimizers.build(config, data), softmax_rbm.squared_error, metrics=[softmax_rbm.RatingError(name="rmse")]
+    )
+    return model
+
+
+def level_shares(known: Ratings) -> Array:
+    """The share of each level among an item's ratings and `PRIOR` more, (items, levels)."""
+    of_level = [known.matrix.data == level for level in np.array(known.levels, "float32")]
+    counts = np.stack([np.bincount(known.matrix.indices[own], minlength=known.shape[1]) for own in of_level], axis=1)
+    overall = counts.sum(axis=0) + 1  # a level that is among the ratings kept apart alone is possible, too
+    counts = counts + PRIOR * overall / overall.sum()
+    return counts / counts.sum(axis=1, keepdims=True)
+
+
+class Recommendation(tasks.Task):
+    """Ratings that were kept apart, foretold and ranked; the network puts out one for every item, (users, items)."""
+
+    objective = "val_rmse"
+    direction = "min"
+
+    def predict(self, estimator: Any, inputs: Any) -> Array:
+        return estimator.predict(inputs)
+
+    def judged(self, predict: Callable[[Any], Array], pair: Pair) -> Array:
+        return ratings.at_targets(predict, *pair)
+
+    def measure(self, targets: Any, predictions: Array) -> dict[str, float]:
+        return {
+            "rmse": ratings.root_mean_square(targets, predictions),
+            "ndcg_10": ratings.ranking_gain(targets, predictions),
+            "ratings": targets.size,
+        }
+
+    def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
+        kept = f"{figures['test_ratings']:,.0f} ratings kept apart, of {examples:,} users"
+        return {
+            "test error": f"root mean square {figures['test_rmse']:.4f}, {kept}",
+            "test NDCG@10": f"{figures['test_ndcg_10']:.4f}, each user's ratings kept apart ranked",
+        }
+
+    def pictures(self, trained: tasks.Trained) -> Iterator[tuple[str, Figure]]:
+        from common import plots
+
+        yield "learning_curves", plots.learning_curves(trained.history, trained.best_epoch)
+        known, targets = trained.data.test
+        yield "error_by_known", plots.error_by_known(known, targets, trained.predictions)
+
+    def answers(self, predictions: Array, outputs: Sequence[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        best = predictions.argmax(axis=1)
+        said = {"highest": [outputs[item] for item in best], "expected": predictions.max(axis=1)}
+        return pd.DataFrame(said | dict(zip(outputs, predictions.T, strict=True)))
+
+
+@dataclass(frozen=True)
+class Recommend(Question):
+    """Which user wants how many recommendations."""
+
+    user: int | None = None
+    """Number of a user of the ratings that the model was trained on, to recommend unseen items to; instead of files."""
+    top: Count = 10
+    """Items to recommend to --user."""
+
+    def check(self, app: App, files: Sequence[str]) -> None:
+        if self.user is None:
+            super().check(app, files)
+        elif files:
+            raise UserError("--user and files exclude each other: ask for one of them at a time")
+
+    def read(self, app: App, files: Sequence[str], saved: Saved) -> tuple[list[str], Inputs]:
+        if self.user is None:
+            return super().read(app, files, saved)
+        from common import training
+
+        data = training.data_of(app, saved)
+        known: Ratings = data.train[0]
+        rows = np.flatnonzero(known.users == self.user)
+        if not len(rows):
+            raise UserError(f"--user {self.user}: no such user; there are {known.users.min()} to {known.users.max()}")
+        # What was kept apart to measure the model is known of the user, too.
+        parts = [targets[rows] for _, targets in (data.train, data.validation, data.test)]
+        return [f"user {self.user}"], np.sum(parts, axis=0)
+
+    def answers(
+        self, task: tasks.Task, names: Sequence[str], inputs: Any, predictions: Array, outputs: Sequence[str]
+    ) -> pd.DataFrame:
+        if self.user is None:
+            return super().answers(task, names, inputs, predictions, outputs)
+        return recommend(inputs[0], predictions[0], outputs, self.top)
+
+
+def recommend(known: Array, expected: Array, items: Sequence[str], top: int) -> pd.DataFrame:
+    """The `top` items of the highest rating `expected` (items,) among those without one in `known` (items,)."""
+    import pandas as pd
+
+    unseen = np.flatnonzero(known == 0)
+    chosen = unseen[np.argsort(-expected[unseen], kind="stable")][:top]
+    columns = {"item": [items[item] for item in chosen], "expected rating": expected[chosen]}
+    return pd.DataFrame({"rank": np.arange(1, len(chosen) + 1)} | columns)
+
+
+def read_rows(files: Sequence[str], saved: Saved) -> tuple[list[str], Array]:
+    """Ratings from .npy files, each of (items,) or of several people's, (n, items); 0 where there is none.
+
+    Raises:
+        UserError: for a file that is missing, no array, of another shape, or with ratings outside the scale.
+    """
+    named: list[tuple[str, Array]] = []
+    items, levels = len(saved.outputs), np.array([0, *saved.model.get_layer("machine").levels], "float32")
+    for path in map(Path, files):
+        array = preprocessing.open_array(path)
+        if array.ndim not in (1, 2) or array.shape[-1] != items or array.dtype.kind not in "iuf" or not array.size:
+            found = f"{array.dtype} of shape {array.shape}"
+            raise UserError(f"{path}: {found}; numbers ({items},) or (n, {items}) are needed, a rating an item")
+        if len(strange := array[~np.isin(array, levels)]):
+            scale = ", ".join(f"{level:g}" for level in levels[1:])
+            raise UserError(f"{path}: has the rating {strange[0]:g}; the scale is {scale}, and 0 for none")
+        several = array.ndim == 2
+        named += [(f"{path}[{index}]", one) for index, one in enumerate(array)] if several else [(str(path), array)]
+    return [name for name, _ in named], np.stack([one for _, one in named]).astype("float32")
+
+
+def baselines(_config: RbmRecommender, data: Data) -> dict[str, Any]:
+    """Means, and a biased matrix factorisation whose rank and penalty the validation part chooses."""
+    return {
+        "global mean": recommenders.GlobalMean(),
+        "item mean": recommenders.ItemMean(),
+        "matrix factorisation": recommenders.MatrixFactorisation(data.validation, (2, 4, 8, 16), (2, 5, 10, 20)),
+    }
+
+
+app = App(RbmRecommender, load_data, build_model, read_rows, baselines, Recommendation(), question=Recommend)
+
+if __name__ == "__main__":
+    cli.main(app, __doc__)

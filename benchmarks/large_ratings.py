@@ -1,0 +1,65 @@
+"""As many ratings as MovieLens 20M has, generated, then read, split, trained on and measured: the memory it takes.
+
+    python -m benchmarks.large_ratings
+    python -m benchmarks.large_ratings --hidden 100    # the app's width: hours on a CPU
+
+A pass over a thousand users, then all are validated and tested. Nothing of it is kept.
+"""
+
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import tyro
+
+from common import cli, ratings
+
+USERS, ITEMS, EACH = 138_000, 27_000, 146
+
+
+def main(users: int = USERS, hidden: int = 5) -> None:
+    """Measure, and print.
+
+    Args:
+        users: Users of the set; each rates 146 of 27,000 items on average.
+        hidden: Hidden units.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "ratings.csv"
+        frame = ratings.generate(users, ITEMS, EACH).set_axis(ratings.HEADER, axis=1)
+        frame.to_csv(path, index=False)
+        print(f"{len(frame):,} ratings, {path.stat().st_size / 2**20:,.0f} MiB of CSV", flush=True)
+        del frame
+        measured(
+            "read and split",
+            "-c",
+            f"from apps import rbm_recommender as app;app.load_data(app.RbmRecommender(ratings={str(path)!r}))",
+            store=folder,
+        )
+        settings = ["--limit", "1000", "--epochs", "1", "--hidden", str(hidden)]
+        measured(
+            "trained and measured",
+            *("-m", "apps.rbm_recommender", "train", "--ratings", str(path), *settings),
+            store=folder,
+        )
+
+
+def measured(what: str, *command: str, store: str) -> None:
+    """Run Python with `command` and print its seconds and its largest memory."""
+    start = time.perf_counter()
+    environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db"}
+    process = subprocess.Popen([sys.executable, *command], env=environment)
+    _, status, usage = os.wait4(process.pid, 0)
+    wall, cpu = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
+    unit = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss counts in, in bytes
+    print(f"{what}: {wall:.0f} s ({cpu:.0f} CPU s), at most {usage.ru_maxrss * unit / 2**30:.2f} GiB", flush=True)
+    if status:
+        raise SystemExit(1)
+
+
+if __name__ == "__main__":
+    with cli.plain_errors():
+        tyro.cli(main)
