@@ -25,7 +25,7 @@ import keras
 import numpy as np
 from annotated_types import Ge
 
-from common import cli, optimizers, preprocessing, ratings, recommenders, softmax_rbm, tables, tasks
+from common import cli, movielens, optimizers, preprocessing, ratings, recommenders, softmax_rbm, tables, tasks
 from common.app import App, Array, Config, Count, Data, Inputs, NotNegative, Pair, Positive, Question, Share
 from common.choices import Schedule
 from common.errors import UserError
@@ -71,7 +71,7 @@ class RbmRecommender(Config):
 
 def load_data(config: RbmRecommender) -> Data:
     """Ratings (users, items): inputs are those that are known in training, targets the same or those kept apart."""
-    everything = ratings.read(Path(config.ratings)) if config.ratings else generated()
+    everything = movielens.read(Path(config.ratings)) if config.ratings else generated()
     rest, test = everything.hold_out(config.test, 0)
     known, validation = rest.hold_out(config.validation, 1, config.seed)
     if not test.size or not validation.size:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import tyro
 
-from common import cli, ratings
+from common import cli, movielens, ratings
 
 USERS, ITEMS, EACH = 138_000, 27_000, 146
 
@@ -29,7 +29,7 @@ def main(users: int = USERS, hidden: int = 5) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ratings.csv"
-        frame = ratings.generate(users, ITEMS, EACH).set_axis(ratings.HEADER, axis=1)
+        frame = ratings.generate(users, ITEMS, EACH).set_axis(movielens.HEADER, axis=1)
         frame.to_csv(path, index=False)
         print(f"{len(frame):,} ratings, {path.stat().st_size / 2**20:,.0f} MiB of CSV", flush=True)
         del frame

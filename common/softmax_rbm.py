@@ -37,7 +37,7 @@ class SoftmaxRBM(keras.layers.Layer):
         super().__init__(**kwargs)
         self.levels, self.hidden, self.gibbs_steps, self.weight_decay = list(levels), hidden, gibbs_steps, weight_decay
         self.seed = seed
-        self.random = keras.random.SeedGenerator(seed)
+        self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         items, levels = input_shape[-1], len(self.levels)
@@ -79,10 +79,10 @@ class SoftmaxRBM(keras.layers.Layer):
         rated = ops.sum(visible, axis=-1, keepdims=True)
         for _ in range(self.gibbs_steps):
             probabilities = ops.sigmoid(self.hidden_input(visible))
-            draws = keras.random.uniform(ops.shape(probabilities), dtype=self.compute_dtype, seed=self.random)
+            draws = keras.random.uniform(ops.shape(probabilities), dtype=self.compute_dtype, seed=self.seed_generator)
             hidden = ops.cast(draws < probabilities, self.compute_dtype)
             logits = ops.reshape(self.visible_input(hidden), (-1, len(self.levels)))
-            drawn = keras.random.categorical(logits, 1, seed=self.random)
+            drawn = keras.random.categorical(logits, 1, seed=self.seed_generator)
             drawn = ops.one_hot(ops.squeeze(drawn, -1), len(self.levels), dtype=self.compute_dtype)
             visible = rated * ops.reshape(drawn, ops.shape(visible))
         return visible

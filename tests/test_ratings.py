@@ -8,7 +8,7 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.metrics import ndcg_score
 
-from common import ratings, recommenders
+from common import movielens, ratings, recommenders
 from common.app import Array
 from common.errors import UserError
 from common.ratings import Ratings
@@ -36,7 +36,7 @@ def write(folder: Path, frame: pd.DataFrame, layout: str) -> Path:
 def test_every_layout_is_read_alike(layout: str, star: float, tmp_path: Path) -> None:
     frame = ratings.generate(30, 20, 8)
     frame["user"], frame["item"], frame["rating"] = 7 * frame["user"], 1000 - frame["item"], star * frame["rating"]
-    read = ratings.read(write(tmp_path, frame.sample(frac=1, random_state=0), layout))
+    read = movielens.read(write(tmp_path, frame.sample(frac=1, random_state=0), layout))
     table = frame.pivot_table(index="user", columns="item", values="rating", fill_value=0)
     np.testing.assert_array_equal(read[:], table)
     np.testing.assert_array_equal(read.users, table.index)
@@ -47,7 +47,7 @@ def test_every_layout_is_read_alike(layout: str, star: float, tmp_path: Path) ->
 
 def test_a_csv_without_times_is_read(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("userId,movieId,rating\n1,5,4.5\n1,6,2\n")
-    np.testing.assert_array_equal(ratings.read(tmp_path / "mine.csv")[:], [[4.5, 2]])
+    np.testing.assert_array_equal(movielens.read(tmp_path / "mine.csv")[:], [[4.5, 2]])
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_a_csv_without_times_is_read(tmp_path: Path) -> None:
 def test_titles_are_taken_from_the_file_beside(layout: str, name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
     frame = pd.DataFrame({"user": [1, 1, 1], "item": [1, 2, 3], "rating": [1.0, 2.0, 3.0]})
-    assert ratings.read(write(tmp_path, frame, layout)).items == ("1 Heat, The (1995)", "2 Ran (1985)", "3")
+    assert movielens.read(write(tmp_path, frame, layout)).items == ("1 Heat, The (1995)", "2 Ran (1985)", "3")
 
 
 @pytest.mark.parametrize(
@@ -86,12 +86,12 @@ def test_titles_are_taken_from_the_file_beside(layout: str, name: str, content: 
 def test_a_file_that_cannot_be_read_is_one_line(content: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_text(content)
     with pytest.raises(UserError, match=f"^--ratings .*x.*{words}.*$"):
-        ratings.read(tmp_path / "x")
+        movielens.read(tmp_path / "x")
 
 
 def test_no_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--ratings .*none.csv: .*No such file"):
-        ratings.read(tmp_path / "none.csv")
+        movielens.read(tmp_path / "none.csv")
 
 
 def test_indexed_as_an_array_it_gives_what_the_array_gives(few: Ratings) -> None:

@@ -14,7 +14,7 @@ import pytest
 
 from apps import rbm_recommender
 from apps.rbm_recommender import RbmRecommender
-from common import gradients, ratings, recommenders, softmax_rbm, training
+from common import gradients, movielens, ratings, recommenders, softmax_rbm, training
 from common.app import Array, Data
 from common.errors import UserError
 from common.ratings import Ratings
@@ -277,7 +277,7 @@ def films(own: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def test_a_users_recommendations_are_films_that_the_user_has_not_rated(
     films: Trained, own: Path, tmp_path: Path
 ) -> None:
-    everything = ratings.read(own / "ratings.csv")
+    everything = movielens.read(own / "ratings.csv")
     assert f"rbm_recommender on {own.name}_ratings.csv" in films.output
     for user in (1, 42):
         result = films.here("predict", "--user", str(user), "--top", "5", "--output", str(tmp_path / "table.csv"))
