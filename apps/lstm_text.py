@@ -5,6 +5,10 @@
     python -m apps.lstm_text train --data imdb --length 300               # where Keras's download is reachable
     python -m apps.lstm_text train --csv mails.csv --text body --label folder
 
+A bag of words does as well: 77.0 %, both within the noise of 2,113 test sentences, 0.9 %. On validation, means of three
+seeds, the network got 77.3 to 78.3 % in thirteen settings (sizes, mean pooling, dropout of numbers or of whole words,
+rates, averaged weights, a linear path from words or pairs of words), the bag of words 78.3 %.
+
 Raw text goes in: the vocabulary, taken from the training part, is a layer of the saved model. `predict` takes
 sentences, or .txt files with one a line, or .csv files.
 """
