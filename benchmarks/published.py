@@ -41,7 +41,7 @@ class Figure:
 ERROR = Figure("test_error", statistics.fmean, "{:.2%} error")
 RMSE = Figure("test_rmse", statistics.fmean, "{:.2f} root mean square error")
 STARS = Figure("test_rmse", statistics.fmean, "{:.3f} root mean square error, of 1 to 5")
-WRONG = Figure("test_wrong", max, "{:.0f} of 2,560 wrong, the worst of three")
+WRONG = Figure("test_wrong", max, "{:,.0f} of 2,560 wrong at worst")
 
 
 @dataclass(frozen=True)
