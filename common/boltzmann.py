@@ -4,6 +4,7 @@ Its units are 0 or 1, the visible ones v first, then the hidden ones h. A state 
 E(s) = -1/2 s'Ws - b's, where W is symmetric with a zero diagonal, and the probability exp(-E(s)) / Z.
 """
 
+import functools
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -34,7 +35,7 @@ def all_pairs(units: int) -> list[tuple[int, int]]:
 
 @keras.saving.register_keras_serializable("common")
 class BoltzmannMachine(keras.layers.Layer):
-    """A Boltzmann machine with any connections, small enough for all of its states to be counted.
+    """A Boltzmann machine with any connections; what is exact counts all of its states, and so needs a small one.
 
     It learns by the two-phase rule: dw_ij = <s_i s_j> with the visible units clamped to data - <s_i s_j> running
     free, both averages by Gibbs sampling. A training call adds a loss that has this gradient and the value 0; so the
@@ -63,10 +64,10 @@ class BoltzmannMachine(keras.layers.Layer):
         super().__init__(**kwargs)
         self.hidden, self.chains, self.sweeps, self.seed = hidden, chains, sweeps, seed
         self.pairs = [tuple(pair) for pair in pairs]
-        self.generator = keras.random.SeedGenerator(seed)
+        self.generator = keras.random.SeedGenerator(seed)  # of the states alone: the inputs are as they come
 
-    def build(self, input_shape: Sequence[int]) -> None:
-        self.visible = input_shape[-1]
+    def build(self, input_shape: Sequence[int | None]) -> None:
+        self.visible = input_shape[-1] or 0
         self.units = self.visible + self.hidden
         slight = keras.initializers.RandomNormal(stddev=0.01, seed=self.seed)
         self.couplings = self.add_weight(shape=(len(self.pairs),), initializer=slight, name="couplings")
@@ -77,7 +78,16 @@ class BoltzmannMachine(keras.layers.Layer):
         for place, (first, second) in enumerate(self.pairs):
             self.places[first, second] = self.places[second, first] = place
         self.joined = self.places < len(self.pairs)
-        self.visible_states, self.hidden_states = all_states(self.visible), all_states(self.hidden)
+
+    @functools.cached_property
+    def visible_states(self) -> Array:
+        """Every state of the visible units, (2^visible, visible)."""
+        return all_states(self.visible)
+
+    @functools.cached_property
+    def hidden_states(self) -> Array:
+        """Every state of the hidden units, (2^hidden, hidden)."""
+        return all_states(self.hidden)
 
     def matrix(self) -> Any:
         """The weights W, (units, units)."""
@@ -143,7 +153,7 @@ class BoltzmannMachine(keras.layers.Layer):
         return keras.random.uniform((self.sweeps, rows, self.units), seed=self.generator)
 
     def log_weights(self) -> Any:
-        """log sum_h exp(-E(v, h)) of every visible state, (2^visible,) in the order of `all_states`.
+        """The log of sum_h exp(-E(v, h)) for every visible state, (2^visible,) in the order of `all_states`.
 
         Their logsumexp is log Z: exact, in 2^units steps.
         """
@@ -162,10 +172,9 @@ class BoltzmannMachine(keras.layers.Layer):
         matrix, bias, log_weights = (
             np.asarray(ops.convert_to_numpy(part), "float64") for part in (self.matrix(), self.bias, self.log_weights())
         )
-        # The largest of log weights to which Gumbel noise is added is drawn with their probability.
-        visible = self.visible_states[
-            [np.argmax(log_weights + rng.gumbel(size=len(log_weights))) for _ in range(count)]
-        ]
+        # Of log weights to which Gumbel noise is added, the largest one is drawn with the probability they stand for.
+        drawn = [(log_weights + rng.gumbel(size=len(log_weights))).argmax() for _ in range(count)]
+        visible = self.visible_states[drawn]
         within = self.hidden_states * (0.5 * self.hidden_states @ matrix[self.visible :, self.visible :])
         fields = visible @ matrix[: self.visible, self.visible :] + bias[self.visible :]
         weights = within.sum(axis=1) + fields @ self.hidden_states.T
@@ -184,7 +193,9 @@ class BoltzmannMachine(keras.layers.Layer):
             odds = ops.logsumexp(on, axis=1) - ops.logsumexp(off, axis=1)
             state = inputs[:, unit : unit + 1]
             probabilities.append(ops.broadcast_to(ops.sigmoid(odds)[:, None], ops.shape(state)))
-            agreeing = ops.where(ops.isnan(state), ops.logaddexp(off, on), ops.where(state > 0.5, on, off))
+            agreeing = ops.where(state > 0.5, on, off)
+            if not training:  # where all units are known
+                agreeing = ops.where(ops.isnan(state), ops.logaddexp(off, on), agreeing)
         return ops.concatenate(probabilities, axis=1)
 
     def get_config(self) -> dict[str, Any]:
@@ -211,7 +222,8 @@ class Walk(keras.layers.Layer):
     def __init__(self, machine: BoltzmannMachine, states: Array) -> None:
         super().__init__(trainable=False)
         self.machine = machine
-        self.states = self.add_weight(states.shape, lambda shape, dtype: ops.cast(states, dtype), name="states")
+        self.states = self.add_weight(shape=states.shape, initializer="zeros", name="states")
+        self.states.assign(states)
 
     def call(self, noise: Any) -> Any:
         def sweep(states: Any, noise: Any) -> Any:

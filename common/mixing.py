@@ -19,14 +19,15 @@ def autocorrelation(series: Array, mean: float, variance: float) -> Array:
     The average over all chains and pairs of times; with the exact `mean` and `variance` it has no bias.
     """
     times, chains = series.shape
+    centred = (series - mean).astype("float32")
     # The transform of a series' products with itself; zeros as long again keep its end from meeting its beginning.
-    power = np.square(np.abs(fft.rfft(series - mean, 2 * times, axis=0))).sum(axis=1)
+    power = np.square(np.abs(fft.rfft(centred, 2 * times, axis=0))).sum(axis=1)
     rho: Array = fft.irfft(power)[:times] / (np.arange(times, 0, -1) * chains * variance)
     return rho
 
 
 def autocorrelation_time(rho: Array) -> float:
-    """tau of `rho` (times,), in steps: summed up to `WINDOW` times itself, NaN where the series is too short for that."""
+    """Steps tau from `rho` (times,), summed up to `WINDOW` times tau; NaN where the series is too short for that."""
     tau = 2 * np.cumsum(rho) - rho[0]
     enough = np.flatnonzero(np.arange(len(rho)) >= WINDOW * tau)
     return float(tau[enough[0]]) if len(enough) else float("nan")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 import numpy as np
 
-from common.app import Array, Config, Data
+from common.app import Array, Data
 
 if TYPE_CHECKING:
     import keras
@@ -30,8 +30,8 @@ class Trained:
     """Counted from 1."""
     predictions: Array
     """The network's outputs for the test set."""
-    config: Config
-    """The settings it was trained with."""
+    config: Any
+    """The app's settings it was trained with."""
 
 
 @dataclass(frozen=True)
