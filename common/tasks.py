@@ -30,6 +30,8 @@ class Trained:
     """Counted from 1."""
     predictions: Array
     """The network's outputs for the test set: those that are judged."""
+    config: Any
+    """The app's settings it was trained with."""
 
 
 @dataclass(frozen=True)

@@ -50,7 +50,7 @@ def train(app: App, config: Config) -> Result:
         predictions = judged(task, model, data.test)
         measured |= _test(task, model, config, data, predictions)
         run.log_metrics(measured, step=len(history["loss"]))
-        trained = Trained(model, data, history, int(measured["best_epoch"]), predictions)
+        trained = Trained(model, data, history, int(measured["best_epoch"]), predictions, config)
         for name, figure in task.pictures(trained):
             run.log_figure(figure, name)
         tables = dict(app.tables(trained))

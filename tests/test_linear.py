@@ -28,7 +28,7 @@ def fitted(name: str, **settings: Any) -> tuple[keras.Model, Data, pd.DataFrame]
     keras.utils.set_random_seed(config.seed)
     model = app.build_model(config, data)
     training.fit(model, data, config, app.task)
-    ((_, frame),) = app.tables(Trained(model, data, {}, 1, np.empty(0)))
+    ((_, frame),) = app.tables(Trained(model, data, {}, 1, np.empty(0), config))
     return model, data, frame.set_index("feature")
 
 

@@ -1,0 +1,300 @@
+"""The Boltzmann machine that the restricted one restricts: any two units may be connected, also hidden ones.
+
+    python -m apps.boltzmann train                              # bars and stripes, 4 x 4
+    python -m apps.boltzmann train --data encoder --hidden 2    # the 4-2-4 encoder
+    python -m apps.boltzmann train --restricted                 # the same, as an RBM
+
+Ackley, Hinton and Sejnowski 1985, "A Learning Algorithm for Boltzmann Machines": Gibbs sampling unit by unit, and the
+two-phase rule. Beside it, never in it, is the exact likelihood, all states being counted. `predict` takes .npy files of
+patterns (n, units) of 0 and 1, nan for a unit that is not known, and gives the probability of each unit being on, given
+the known ones before it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import keras
+import numpy as np
+from annotated_types import Ge, Lt
+
+from common import boltzmann, cli, mixing, optimizers, preprocessing, tasks
+from common.app import App, Array, Config, Count, Data, Positive
+from common.choices import Schedule
+from common.errors import UserError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.figure import Figure
+    from sklearn.dummy import DummyRegressor
+
+    from common.tracking import Saved
+
+SIDE = 4
+"""Pixels along a side of a picture of bars or stripes; and units in each group of the encoder."""
+SHOWN = 40
+"""States that are drawn, the most probable first."""
+CHAINS = 100
+"""Chains that run side by side where their cost is measured."""
+SWEEPS = 4000
+"""Sweeps that each of them takes."""
+TIMED = 50
+"""Sweeps that are timed together."""
+
+
+@dataclass(frozen=True)
+class Boltzmann(Config):
+    """Settings of the machine."""
+
+    data: Literal["bars", "encoder"] = "bars"
+    """Patterns: the 30 pictures of whole rows or of whole columns; or four that switch on the same one of the units of
+    two groups, which only hidden units connect."""
+    hidden: Annotated[int, Ge(1), Lt(11)] = 6
+    """Hidden units; few, because all states are counted."""
+    restricted: bool = False
+    """Connect visible units with hidden ones only: a restricted Boltzmann machine."""
+    chains: Count = 100
+    """Free-running chains, which go on from step to step."""
+    sweeps: Count = 5
+    """How often each unit is drawn in each phase of a step."""
+    examples: Count = 1500
+    """Patterns an epoch: all of them, again and again."""
+
+    epochs: Count = 30
+    batch_size: Count = 30
+    patience: Count = 1000
+    learning_rate: Positive = 0.1
+    schedule: Schedule = "cosine"
+
+
+def load_data(config: Boltzmann) -> Data:
+    """All patterns (n, units) of 0 and 1, as inputs and as targets.
+
+    Validation and test set are the training distribution itself: it is known whole, and what is asked is not what a
+    machine makes of unseen patterns, but how well it holds these.
+    """
+    patterns, names = (bars_and_stripes(), pixels()) if config.data == "bars" else (encoder(), groups())
+    digest = hashlib.sha256(patterns.tobytes()).hexdigest()[:16]
+    taught = np.resize(patterns, (config.examples, patterns.shape[1]))
+    once = patterns, patterns
+    name = "bars_and_stripes" if config.data == "bars" else "encoder_4_2_4"
+    return Data(name, digest, (taught, taught), once, once, names)
+
+
+def bars_and_stripes() -> Array:
+    """Pictures whose rows are each all on or all off, and those turned to columns: 30 different ones, (30, 16)."""
+    rows = np.repeat(boltzmann.all_states(SIDE)[:, :, None], SIDE, axis=2)
+    both = np.concatenate([rows, rows.transpose(0, 2, 1)])
+    return np.unique(both.reshape(len(both), -1), axis=0)
+
+
+def pixels() -> tuple[str, ...]:
+    """Their names, row by row."""
+    return tuple(f"r{row}c{column}" for row in range(1, SIDE + 1) for column in range(1, SIDE + 1))
+
+
+def encoder() -> Array:
+    """One of four units on in the first group, and the same one in the second: (4, 8)."""
+    return np.tile(np.eye(SIDE, dtype="float32"), 2)
+
+
+def groups() -> tuple[str, ...]:
+    """The names of the units in both groups."""
+    return tuple(f"{group}{unit}" for group in "ab" for unit in range(1, SIDE + 1))
+
+
+def connections(config: Boltzmann, visible: int) -> list[tuple[int, int]]:
+    """The pairs of units that are connected: all, but for the encoder's two groups, and what --restricted leaves."""
+    found = boltzmann.all_pairs(visible + config.hidden)
+    if config.data == "encoder":  # what one group knows of the other must go through the hidden units
+        found = [(first, second) for first, second in found if not first < SIDE <= second < visible]
+    if config.restricted:
+        found = [(first, second) for first, second in found if first < visible <= second]
+    return found
+
+
+def build_model(config: Boltzmann, data: Data) -> keras.Model:
+    """The machine: patterns (units,) in, the probability of each unit given those before it out, compiled."""
+    (visible,) = data.input_shape
+    pairs = connections(config, visible)
+    machine = boltzmann.BoltzmannMachine(
+        config.hidden, pairs, config.chains, config.sweeps, config.seed, name="machine"
+    )
+    model = keras.Sequential([keras.Input((visible,)), machine])
+    model.compile(optimizers.build(config, data), boltzmann.negative_log_likelihood)
+    return model
+
+
+class Density(tasks.Task):
+    """The probability of patterns: the network puts out that of each unit given those before it."""
+
+    objective = "val_loss"
+    direction = "min"
+
+    def predict(self, estimator: Any, inputs: Any) -> Array:
+        return estimator.predict(inputs)
+
+    def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
+        # float32 holds no probability nearer to 1.
+        given = np.clip(predictions.astype("float64"), 1e-7, 1 - 1e-7)
+        likelihood = np.where(targets > 0.5, np.log(given), np.log1p(-given)).sum(axis=1).mean()
+        _, counts = np.unique(targets, axis=0, return_counts=True)
+        shares = counts / counts.sum()
+        best = (shares * np.log(shares)).sum()
+        return {"log_likelihood": likelihood, "best_possible": best, "divergence": best - likelihood}
+
+    def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
+        best = f"{figures['test_best_possible']:.4f} at best"
+        return {
+            "test log likelihood": f"{figures['test_log_likelihood']:.4f} nats, {best}, {examples} patterns",
+            "test divergence": f"{figures['test_divergence']:.4f} nats, Kullback-Leibler, KL(data, machine)",
+        }
+
+    def pictures(self, trained: tasks.Trained) -> Iterator[tuple[str, Figure]]:
+        from common import plots
+
+        yield "learning_curves", plots.learning_curves(trained.history, trained.best_epoch)
+        machine = trained.model.get_layer("machine")
+        probabilities = visible_probabilities(machine)
+        likeliest = np.argsort(-probabilities, kind="stable")[:SHOWN]
+        patterns = machine.visible_states[likeliest].reshape(len(likeliest), -1, SIDE)
+        titles = [f"{100 * probability:.1f} %" for probability in probabilities[likeliest]]
+        yield "likeliest_patterns", plots.picture_grid(patterns, titles, columns=10)
+
+    def answers(self, predictions: Array, outputs: Sequence[str]) -> pd.DataFrame:
+        import pandas as pd
+
+        return pd.DataFrame(predictions, columns=list(outputs))
+
+
+def visible_probabilities(machine: boltzmann.BoltzmannMachine) -> Array:
+    """The probability of every visible state, (2^visible,)."""
+    log_weights = np.asarray(keras.ops.convert_to_numpy(machine.log_weights()), "float64")
+    weights = np.exp(log_weights - log_weights.max())
+    return weights / weights.sum()
+
+
+def tables(trained: tasks.Trained) -> Iterator[tuple[str, pd.DataFrame]]:
+    """What the hidden units say of each pattern, and what a sample costs with the restriction and without."""
+    import pandas as pd
+
+    from common import training
+
+    machine, data, config = trained.model.get_layer("machine"), trained.data, trained.config
+    yield "codes", codes(machine, data.test[0])
+    other = replace(config, restricted=not config.restricted)
+    print(f"the same, {kind(other)}, to compare what a sample costs", flush=True)
+    counterpart = build_model(other, data)
+    training.fit(counterpart, data, other, app.task)
+    rows = []
+    for settings, model in sorted(((config, trained.model), (other, counterpart)), key=lambda pair: kind(pair[0])):
+        figures = app.task.measure(data.test[1], training.predict(model, data.test[0]))
+        rows.append(
+            {"machine": kind(settings), "divergence": figures["divergence"], **cost(model.get_layer("machine"))}
+        )
+    yield "cost_per_useful_sample", pd.DataFrame(rows)
+
+
+def kind(config: Boltzmann) -> str:
+    """What the machine is called."""
+    return "restricted" if config.restricted else "general"
+
+
+def codes(machine: boltzmann.BoltzmannMachine, patterns: Array) -> pd.DataFrame:
+    """The likeliest state of the hidden units for each of `patterns`, and its probability."""
+    import pandas as pd
+
+    hidden = machine.hidden_states
+    states = np.concatenate(
+        [np.repeat(patterns, len(hidden), axis=0), np.tile(hidden, (len(patterns), 1))], axis=1, dtype="float32"
+    )
+    energies = np.asarray(keras.ops.convert_to_numpy(machine.energy(states)), "float64").reshape(len(patterns), -1)
+    weights = np.exp(energies.min(axis=1, keepdims=True) - energies)
+    probabilities = weights / weights.sum(axis=1, keepdims=True)
+    likeliest = probabilities.argmax(axis=1)
+    words = ["".join(map(str, row.astype(int))) for row in patterns]
+    said = ["".join(map(str, row.astype(int))) for row in hidden[likeliest]]
+    return pd.DataFrame({"pattern": words, "hidden": said, "probability": probabilities.max(axis=1)})
+
+
+def cost(machine: boltzmann.BoltzmannMachine) -> dict[str, float]:
+    """How many sweeps of a chain are worth one independent sample, and so what that costs.
+
+    That is in microseconds here, where one processor works for all chains; and in turns, the draws that have to wait
+    for one another, which is what counts where there are processors for all units. Of what the two-phase rule averages,
+    v_i v_j over visible units, the slowest counts. The chains begin in equilibrium.
+    """
+    visited, microseconds = run_chains(machine, machine.sample(CHAINS, np.random.default_rng(0)), SWEEPS)
+    sweeps = max(correlation_times(machine, visited))
+    turns = sum(count for _, _, count in machine.blocks())
+    return {
+        "sweeps a sample": sweeps,
+        "µs a sweep": microseconds,
+        "µs a sample": microseconds * sweeps,
+        "turns a sweep": turns,
+        "turns a sample": turns * sweeps,
+    }
+
+
+def run_chains(machine: boltzmann.BoltzmannMachine, states: Array, sweeps: int) -> tuple[Array, float]:
+    """The visible units of chains after each of `sweeps`, (sweeps, chains, visible); microseconds a sweep of a chain.
+
+    They begin at `states` (chains, units). The time is the shortest one measured: what else the computer does only adds
+    to it. Drawing random numbers, of which every machine needs as many, is not in it.
+    """
+    rng, visited, seconds = np.random.default_rng(1), list[Array](), list[float]()
+    walk = keras.Sequential([keras.Input(states.shape), boltzmann.Walk(machine, states)])
+    walk.compile(jit_compile=True)
+    for _ in range(sweeps // TIMED):
+        noise = rng.random((TIMED, *states.shape), dtype="float32")
+        begun = time.perf_counter()
+        after = walk.predict_on_batch(noise)
+        seconds.append(time.perf_counter() - begun)
+        visited.append(after[:, :, : machine.visible] > 0.5)
+    return np.concatenate(visited), 1e6 * min(seconds) / TIMED / len(states)
+
+
+def correlation_times(machine: boltzmann.BoltzmannMachine, visited: Array) -> Iterator[float]:
+    """The autocorrelation time of v_i v_j, in sweeps, for every i <= j, of chains' states (sweeps, chains, visible)."""
+    probabilities, states = visible_probabilities(machine), machine.visible_states
+    for first in range(machine.visible):
+        for second in range(first, machine.visible):
+            mean = float(probabilities @ (states[:, first] * states[:, second]))
+            together = visited[:, :, first] & visited[:, :, second]
+            yield mixing.autocorrelation_time(mixing.autocorrelation(together, mean, mean * (1 - mean)))
+
+
+def read_patterns(files: Sequence[str], saved: Saved) -> tuple[list[str], Array]:
+    """Patterns from .npy files, each of (units,) or of several, (n, units): 0, 1, or nan where a unit is not known.
+
+    Raises:
+        UserError: for a file that is missing, no array, or an array of another kind.
+    """
+    units, names, parts = len(saved.outputs), list[str](), list[Array]()
+    for path in map(Path, files):
+        array = preprocessing.open_array(path)
+        if array.ndim not in (1, 2) or array.shape[-1] != units or array.dtype.kind not in "biuf" or not array.size:
+            raise UserError(f"{path}: {array.dtype} of shape {array.shape}; patterns (n, {units}) are needed")
+        if not np.isin(array[~np.isnan(array)], (0, 1)).all():
+            raise UserError(f"{path}: has values other than 0, 1 and nan")
+        names += [f"{path}[{index}]" for index in range(len(array))] if array.ndim == 2 else [str(path)]
+        parts.append(np.atleast_2d(array).astype("float32"))
+    return names, np.concatenate(parts)
+
+
+def independent(_config: Boltzmann, _data: Data) -> DummyRegressor:
+    """Each unit on with its own frequency, whatever the others: what a machine without connections holds."""
+    from sklearn.dummy import DummyRegressor
+
+    return DummyRegressor()
+
+
+app = App(Boltzmann, load_data, build_model, read_patterns, independent, Density(), tables)
+
+if __name__ == "__main__":
+    cli.main(app, __doc__)

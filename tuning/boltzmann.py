@@ -1,0 +1,24 @@
+"""The settings of the Boltzmann machine that a search tries.
+
+python -m tuning.boltzmann --trials 20
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from apps.boltzmann import Boltzmann, app
+from tuning import search
+
+
+def space(hp: Any) -> Boltzmann:
+    """Samples and step length of one trial."""
+    return Boltzmann(
+        learning_rate=hp.Float("learning_rate", 0.01, 0.3, sampling="log"),
+        chains=hp.Choice("chains", [30, 100, 300]),
+        sweeps=hp.Choice("sweeps", [1, 2, 5, 10]),
+    )
+
+
+if __name__ == "__main__":
+    search.main(app, space, __doc__)
