@@ -185,17 +185,16 @@ class BoltzmannMachine(keras.layers.Layer):
         if training:
             contrast = self.contrast(inputs)
             self.add_loss(contrast - ops.stop_gradient(contrast))
-        # For each row, the weights of the states that agree with the known units before the one in question.
+        # For each row, the log weights of the states that agree with the known units before the one in question.
         agreeing = ops.stop_gradient(self.log_weights())[None]
         probabilities = []
         for unit in range(self.visible):
-            off, on = ops.split(agreeing, 2, axis=1)
-            odds = ops.logsumexp(on, axis=1) - ops.logsumexp(off, axis=1)
             state = inputs[:, unit : unit + 1]
-            probabilities.append(ops.broadcast_to(ops.sigmoid(odds)[:, None], ops.shape(state)))
-            agreeing = ops.where(state > 0.5, on, off)
-            if not training:  # where all units are known
-                agreeing = ops.where(ops.isnan(state), ops.logaddexp(off, on), agreeing)
+            off, on = ops.split(agreeing, 2, axis=1)
+            largest = ops.max(agreeing, axis=1, keepdims=True)
+            weight_off, weight_on = (ops.sum(ops.exp(half - largest), axis=1, keepdims=True) for half in (off, on))
+            probabilities.append(ops.broadcast_to(weight_on / (weight_on + weight_off), ops.shape(state)))
+            agreeing = ops.where(ops.isnan(state), ops.logaddexp(off, on), ops.where(state > 0.5, on, off))
         return ops.concatenate(probabilities, axis=1)
 
     def get_config(self) -> dict[str, Any]:
