@@ -1,12 +1,13 @@
 """Features that a restricted Boltzmann machine learns without labels, read by a logistic regression.
 
     python -m apps.rbm train
-    python -m apps.rbm train --data digits --hidden 300 --epochs 100      # scikit-learn's example
+    python -m apps.rbm train --epochs 250 --keep last --annealing 10000   # -84.6 nats, 97.5 %, 25 CPU minutes (seed 0)
+    python -m apps.rbm train --data digits --hidden 300 --batch-size 20 --learning-rate 0.1 --epochs 100
     python -m apps.rbm train --no-persistent --gibbs-steps 25             # CD-25
 
-Hinton 2002, Tieleman 2008; likelihoods as Salakhutdinov and Murray 2008 measured them, on test pictures whose pixels
-are drawn once, 1 with the probability that their grey is. The logistic regression learns beside the machine and does
-not change it.
+Hinton 2002, Tieleman 2008; likelihoods as Salakhutdinov and Murray 2008 measured them (-86.34 nats with CD-25), on test
+pictures whose pixels are drawn once, 1 with the probability that their grey is. The digits are those of scikit-learn's
+example, whose features get 93.5 %. The logistic regression learns beside the machine and does not change it.
 """
 
 from __future__ import annotations
@@ -147,7 +148,7 @@ class Features(tasks.Classification):
         rows = np.stack([shown, reconstruct(machine, shown)], axis=1).reshape(-1, *shape)
         yield "reconstructions", plots.picture_grid(rows, ["pixels", "again"] * len(shown), columns=16)
         chains = np.stack(list(gibbs_chains(machine, shown[:8])), axis=1).reshape(-1, *shape)
-        titles = ["pixels", *(f"{step} steps" for step in LOOKS[1:])] + [""] * (len(chains) - len(LOOKS))
+        titles = ["pixels", *(f"step {step}" for step in LOOKS[1:])] + [""] * (len(chains) - len(LOOKS))
         yield "gibbs_chains", plots.picture_grid(chains, titles, columns=len(LOOKS))
         if machine.particles:
             fantasies = next(gibbs_chains(machine, machine.fantasies)).reshape(-1, *shape)
