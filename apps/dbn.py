@@ -127,7 +127,9 @@ def visible_units(model: keras.Model, pictures: Array) -> Array:
 
 def learn(config: Dbn, units: int, shown: Array, labels: int) -> rbm.RBM:
     """A machine of so many hidden `units` that has learnt `shown` (examples, visible), by contrastive divergence."""
-    machine = rbm.RBM(units, labels=labels, gibbs_steps=config.gibbs_steps, seed=config.seed)
+    # What is to dream needs chains that wander far from the data, as the persistent ones do.
+    particles = config.batch_size if labels else 0
+    machine = rbm.RBM(units, labels=labels, gibbs_steps=config.gibbs_steps, particles=particles, seed=config.seed)
     model = keras.Sequential([keras.Input(shown.shape[1:]), machine])
     machine.intercept_visible.assign(machine.independent(shown.mean(axis=0)))
     feed = batches.Batches((shown, shown[:, 0]), config.batch_size, config.seed)
