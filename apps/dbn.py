@@ -151,15 +151,15 @@ def features(machine: rbm.RBM, visible: Array) -> Array:
 def dreams(machines: Sequence[rbm.RBM], classes: int, steps: int) -> Array:
     """What the network sees when it thinks of each label, (classes * `DREAMS`, pixels), by label.
 
-    Gibbs sampling in the last machine with the label held, then once down through the others.
+    Gibbs sampling in the last machine from where its own chains are, with the label held; then once down through the
+    others.
     """
     ops = keras.ops
     *below, top = machines
     label = ops.repeat(ops.eye(classes, dtype="float32"), DREAMS, axis=0)
-    visible = ops.concatenate([ops.zeros((len(label), top.components.shape[0] - classes)), label], axis=1)
+    seen = ops.take(top.fantasies, np.arange(len(label)) % top.particles, axis=0)[:, :-classes]
     for _ in range(steps):
-        visible = ops.concatenate([top.gibbs(visible)[:, :-classes], label], axis=1)
-    seen = visible[:, :-classes]
+        seen = top.gibbs(ops.concatenate([seen, label], axis=1))[:, :-classes]
     for machine in reversed(below):
         field = machine.visible_field(seen)
         seen = machine.sample_visible(field)
