@@ -151,13 +151,14 @@ def features(machine: rbm.RBM, visible: Array) -> Array:
 def dreams(machines: Sequence[rbm.RBM], classes: int, steps: int) -> Array:
     """What the network sees when it thinks of each label, (classes * `DREAMS`, pixels), by label.
 
-    Gibbs sampling in the last machine from where its own chains are, with the label held; then once down through the
-    others.
+    Gibbs sampling in the last machine with the label held, then once down through the others. It begins with units that
+    are on as often as in the machine's own chains, each by itself, so that the label decides where it goes.
     """
     ops = keras.ops
     *below, top = machines
     label = ops.repeat(ops.eye(classes, dtype="float32"), DREAMS, axis=0)
-    seen = ops.take(top.fantasies, np.arange(len(label)) % top.particles, axis=0)[:, :-classes]
+    share = ops.mean(top.fantasies[:, :-classes], axis=0)
+    seen = top.draw(ops.broadcast_to(share, (len(label), *share.shape)))
     for _ in range(steps):
         seen = top.gibbs(ops.concatenate([seen, label], axis=1))[:, :-classes]
     for machine in reversed(below):
