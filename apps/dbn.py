@@ -96,7 +96,7 @@ def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str,
     every = load_data(dataclasses.replace(config, labelled=0))
     examples = every.examples(config)
     classes = 0 if config.labelled else len(data.outputs)
-    shown = visible_units(model, every.train[0][:examples])
+    shown = rbm.visible_units(model, every.train[0][:examples])
     labels = every.train[1][:examples]
     machines: list[rbm.RBM] = []
     for depth, units in enumerate(config.hidden, start=1):
@@ -117,12 +117,6 @@ def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str,
         pictures = dreams(machines, classes, config.dreaming).reshape(-1, *data.input_shape)
         titles = [name for name in data.outputs for _ in range(DREAMS)]
         yield "dreams", plots.picture_grid(pictures, titles, columns=DREAMS)
-
-
-def visible_units(model: keras.Model, pictures: Array) -> Array:
-    """Pixels in [0, 1] as the network scales them, (examples, pixels)."""
-    scale, flatten, *_ = model.layers
-    return keras.ops.convert_to_numpy(flatten(scale(pictures)))
 
 
 def learn(config: Dbn, units: int, shown: Array, labels: int) -> rbm.RBM:
