@@ -2,8 +2,9 @@
 
     python -m benchmarks.rbm
 
-MNIST: batches of 100 at the same rate, scikit-learn's for more epochs, because it needs more to see as well; seconds, and
-the mean squared error of test pictures seen again through the hidden units. Digits: scikit-learn's own example of features for a logistic regression, its settings and all.
+MNIST: batches of 100 at the same rate, more epochs for scikit-learn's, which needs them to see as well; processor time,
+and the mean squared error of test pictures seen again through the hidden units. Digits: scikit-learn's own example of
+features for a logistic regression, with its settings, and ours.
 """
 
 import contextlib
