@@ -7,8 +7,8 @@
 Ackley, Hinton and Sejnowski 1985, "A Learning Algorithm for Boltzmann Machines": Gibbs sampling unit by unit, and the
 two-phase rule. Beside it, never in it, is the exact likelihood, all states being counted. It reaches -3.616 nats a
 picture of bars and stripes, where -log 30 = -3.401 is the most, and -1.537 of -1.386 on the encoder, with a code of its
-own for each pattern. Not from every seed: the likelihood has local optima, in which two patterns share a code, at a cost
-of log(2) / 2 = 0.35 nats; another --seed helps.
+own for each pattern. Not from every seed: the likelihood has local optima in which two patterns share a code, which
+costs log(2) / 2 = 0.35 nats; another --seed helps.
 
 What a sample costs is compared with an RBM of the same size, trained alike. `predict` takes .npy files of patterns
 (n, units) of 0 and 1, nan for a unit that is not known, and gives the probability of each unit being on, given the
@@ -18,7 +18,6 @@ known ones before it.
 from __future__ import annotations
 
 import hashlib
-import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,12 +43,6 @@ SIDE = 4
 """Pixels along a side of a picture of bars or stripes; and units in each group of the encoder."""
 SHOWN = 40
 """States that are drawn, the most probable first."""
-CHAINS = 100
-"""Chains that run side by side where their cost is measured."""
-SWEEPS = 4000
-"""Sweeps that each of them takes."""
-TIMED = 50
-"""Sweeps that are timed together."""
 
 
 @dataclass(frozen=True)
@@ -165,7 +158,7 @@ class Density(tasks.Task):
 
         yield "learning_curves", plots.learning_curves(trained.history, trained.best_epoch)
         machine = trained.model.get_layer("machine")
-        probabilities = visible_probabilities(machine)
+        probabilities = machine.probabilities()
         likeliest = np.argsort(-probabilities, kind="stable")[:SHOWN]
         patterns = machine.visible_states[likeliest].reshape(len(likeliest), -1, SIDE)
         titles = [f"{100 * probability:.1f} %" for probability in probabilities[likeliest]]
@@ -175,13 +168,6 @@ class Density(tasks.Task):
         import pandas as pd
 
         return pd.DataFrame(predictions, columns=list(outputs))
-
-
-def visible_probabilities(machine: boltzmann.BoltzmannMachine) -> Array:
-    """The probability of every visible state, (2^visible,)."""
-    log_weights = np.asarray(keras.ops.convert_to_numpy(machine.log_weights()), "float64")
-    weights = np.exp(log_weights - log_weights.max())
-    return weights / weights.sum()
 
 
 def tables(trained: tasks.Trained) -> Iterator[tuple[str, pd.DataFrame]]:
@@ -200,7 +186,7 @@ def tables(trained: tasks.Trained) -> Iterator[tuple[str, pd.DataFrame]]:
     for settings, model in sorted(((config, trained.model), (other, counterpart)), key=lambda pair: kind(pair[0])):
         figures = app.task.measure(data.test[1], training.predict(model, data.test[0]))
         rows.append(
-            {"machine": kind(settings), "divergence": figures["divergence"], **cost(model.get_layer("machine"))}
+            {"machine": kind(settings), "divergence": figures["divergence"], **mixing.cost(model.get_layer("machine"))}
         )
     yield "cost_per_useful_sample", pd.DataFrame(rows)
 
@@ -225,53 +211,6 @@ def codes(machine: boltzmann.BoltzmannMachine, patterns: Array) -> pd.DataFrame:
     words = ["".join(map(str, row.astype(int))) for row in patterns]
     said = ["".join(map(str, row.astype(int))) for row in hidden[likeliest]]
     return pd.DataFrame({"pattern": words, "hidden": said, "probability": probabilities.max(axis=1)})
-
-
-def cost(machine: boltzmann.BoltzmannMachine) -> dict[str, float]:
-    """How many sweeps of a chain are worth one independent sample, and so what that costs.
-
-    That is in microseconds here, where one processor works for all chains; and in turns, the draws that have to wait
-    for one another, which is what counts where there are processors for all units. Of what the two-phase rule averages,
-    v_i v_j over visible units, the slowest counts. The chains begin in equilibrium.
-    """
-    visited, microseconds = run_chains(machine, machine.sample(CHAINS, np.random.default_rng(0)), SWEEPS)
-    sweeps = max(correlation_times(machine, visited))
-    turns = sum(count for _, _, count in machine.blocks())
-    return {
-        "sweeps a sample": sweeps,
-        "µs a sweep": microseconds,
-        "µs a sample": microseconds * sweeps,
-        "turns a sweep": turns,
-        "turns a sample": turns * sweeps,
-    }
-
-
-def run_chains(machine: boltzmann.BoltzmannMachine, states: Array, sweeps: int) -> tuple[Array, float]:
-    """The visible units of chains after each of `sweeps`, (sweeps, chains, visible); microseconds a sweep of a chain.
-
-    They begin at `states` (chains, units). The time is the shortest one measured: what else the computer does only adds
-    to it. Drawing random numbers, of which every machine needs as many, is not in it.
-    """
-    rng, visited, seconds = np.random.default_rng(1), list[Array](), list[float]()
-    walk = keras.Sequential([keras.Input(states.shape), boltzmann.Walk(machine, states)])
-    walk.compile(jit_compile=True)
-    for _ in range(sweeps // TIMED):
-        noise = rng.random((TIMED, *states.shape), dtype="float32")
-        begun = time.perf_counter()
-        after = walk.predict_on_batch(noise)
-        seconds.append(time.perf_counter() - begun)
-        visited.append(after[:, :, : machine.visible] > 0.5)
-    return np.concatenate(visited), 1e6 * min(seconds) / TIMED / len(states)
-
-
-def correlation_times(machine: boltzmann.BoltzmannMachine, visited: Array) -> Iterator[float]:
-    """The autocorrelation time of v_i v_j, in sweeps, for every i <= j, of chains' states (sweeps, chains, visible)."""
-    probabilities, states = visible_probabilities(machine), machine.visible_states
-    for first in range(machine.visible):
-        for second in range(first, machine.visible):
-            mean = float(probabilities @ (states[:, first] * states[:, second]))
-            together = visited[:, :, first] & visited[:, :, second]
-            yield mixing.autocorrelation_time(mixing.autocorrelation(together, mean, mean * (1 - mean)))
 
 
 def read_patterns(files: Sequence[str], saved: Saved) -> tuple[list[str], Array]:

@@ -96,7 +96,7 @@ def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str,
     every = load_data(dataclasses.replace(config, labelled=0))
     examples = every.examples(config)
     classes = 0 if config.labelled else len(data.outputs)
-    shown = visible_units(model, every.train[0][:examples])
+    shown = rbm.visible_units(model, every.train[0][:examples])
     labels = every.train[1][:examples]
     machines: list[rbm.RBM] = []
     for depth, units in enumerate(config.hidden, start=1):
@@ -119,15 +119,11 @@ def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str,
         yield "dreams", plots.picture_grid(pictures, titles, columns=DREAMS)
 
 
-def visible_units(model: keras.Model, pictures: Array) -> Array:
-    """Pixels in [0, 1] as the network scales them, (examples, pixels)."""
-    scale, flatten, *_ = model.layers
-    return keras.ops.convert_to_numpy(flatten(scale(pictures)))
-
-
 def learn(config: Dbn, units: int, shown: Array, labels: int) -> rbm.RBM:
     """A machine of so many hidden `units` that has learnt `shown` (examples, visible), by contrastive divergence."""
-    machine = rbm.RBM(units, labels=labels, gibbs_steps=config.gibbs_steps, seed=config.seed)
+    # What is to dream needs chains that wander far from the data, as the persistent ones do.
+    particles = config.batch_size if labels else 0
+    machine = rbm.RBM(units, labels=labels, gibbs_steps=config.gibbs_steps, particles=particles, seed=config.seed)
     model = keras.Sequential([keras.Input(shown.shape[1:]), machine])
     machine.intercept_visible.assign(machine.independent(shown.mean(axis=0)))
     feed = batches.Batches((shown, shown[:, 0]), config.batch_size, config.seed)
@@ -149,15 +145,16 @@ def features(machine: rbm.RBM, visible: Array) -> Array:
 def dreams(machines: Sequence[rbm.RBM], classes: int, steps: int) -> Array:
     """What the network sees when it thinks of each label, (classes * `DREAMS`, pixels), by label.
 
-    Gibbs sampling in the last machine with the label held, then once down through the others.
+    Gibbs sampling in the last machine with the label held, then once down through the others. It begins with units that
+    are on as often as in the machine's own chains, each by itself, so that the label decides where it goes.
     """
     ops = keras.ops
     *below, top = machines
     label = ops.repeat(ops.eye(classes, dtype="float32"), DREAMS, axis=0)
-    visible = ops.concatenate([ops.zeros((len(label), top.components.shape[0] - classes)), label], axis=1)
+    share = ops.mean(top.fantasies[:, :-classes], axis=0)
+    seen = top.draw(ops.broadcast_to(share, (len(label), *share.shape)))
     for _ in range(steps):
-        visible = ops.concatenate([top.gibbs(visible)[:, :-classes], label], axis=1)
-    seen = visible[:, :-classes]
+        seen = top.gibbs(ops.concatenate([seen, label], axis=1))[:, :-classes]
     for machine in reversed(below):
         field = machine.visible_field(seen)
         seen = machine.sample_visible(field)

@@ -101,22 +101,16 @@ def build_model(config: Rbm, data: Data) -> keras.Model:
     return model
 
 
-def visible_units(model: keras.Model, pictures: Array) -> Array:
-    """What the machine is shown of `pictures` (examples, height, width), (examples, visible)."""
-    scale, flatten, *_ = model.layers
-    return np.asarray(keras.ops.convert_to_numpy(flatten(scale(pictures))))
-
-
 def mean_visible(model: keras.Model, data: Data) -> Array:
     """The mean visible units of the training set, (visible,): those of the mean picture, pixels being only scaled."""
-    return visible_units(model, data.train[0].mean(axis=0, dtype="float32")[None])[0]
+    return rbm.visible_units(model, data.train[0].mean(axis=0, dtype="float32")[None])[0]
 
 
 class Features(tasks.Classification):
     """How good the machine is as a model of the data, beside how good its features are for a classifier."""
 
     def examine(self, model: keras.Model, config: Rbm, data: Data) -> dict[str, float]:
-        machine, grey = model.get_layer("rbm"), visible_units(model, data.test[0])
+        machine, grey = model.get_layer("rbm"), rbm.visible_units(model, data.test[0])
         visible = grey if machine.visible == "gaussian" else drawn(grey)
         start = machine.independent(mean_visible(model, data))
         partition = likelihood.annealed_importance_sampling(machine, start, config.annealing, config.chains)
@@ -144,7 +138,7 @@ class Features(tasks.Classification):
 
         yield from super().pictures(trained)
         machine, shape = trained.model.get_layer("rbm"), trained.data.input_shape
-        shown = visible_units(trained.model, trained.data.test[0][:SHOWN])
+        shown = rbm.visible_units(trained.model, trained.data.test[0][:SHOWN])
         rows = np.stack([shown, reconstruct(machine, shown)], axis=1).reshape(-1, *shape)
         yield "reconstructions", plots.picture_grid(rows, ["pixels", "again"] * len(shown), columns=16)
         chains = np.stack(list(gibbs_chains(machine, shown[:8])), axis=1).reshape(-1, *shape)

@@ -18,6 +18,7 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from apps import dbn
 from common import datasets
+from common.rbm import visible_units
 
 SEEDS = (0, 1, 2)
 
@@ -34,7 +35,7 @@ def main(pretraining: int = 20) -> None:
     model = dbn.build_model(config, data)
     list(dbn.pretrain(model, config, data))
     pictures, labels = datasets.load("mnist").test
-    shown = {"pixels": dbn.visible_units(model, pictures)}
+    shown = {"pixels": visible_units(model, pictures)}
     for name, depth in (("restricted Boltzmann machine", 1), ("deep belief network", len(config.hidden))):
         features = keras.Model(model.inputs, model.get_layer(f"hidden_{depth}").output)
         shown[name] = features.predict(pictures, verbose=0)

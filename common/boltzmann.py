@@ -167,6 +167,12 @@ class BoltzmannMachine(keras.layers.Layer):
         summed = ops.map(sum_hidden, ops.reshape(fields, (-1, min(CHUNK, 2**visible), self.hidden)))
         return _agreement(self.visible_states, matrix[:visible, :visible], bias[:visible]) + ops.reshape(summed, (-1,))
 
+    def probabilities(self) -> Array:
+        """The probability of every visible state, (2^visible,)."""
+        log_weights = np.asarray(ops.convert_to_numpy(self.log_weights()), "float64")
+        weights = np.exp(log_weights - log_weights.max())
+        return weights / weights.sum()
+
     def sample(self, count: int, rng: np.random.Generator) -> Array:
         """`count` independent states (count, units), drawn from the counted probabilities: where chains would end."""
         matrix, bias, log_weights = (

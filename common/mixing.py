@@ -4,11 +4,22 @@ N states that a chain goes through are worth N / tau independent ones, where tau
 autocorrelation time of what is averaged over them, and rho(t) its autocorrelation over t steps.
 """
 
+import time
+from collections.abc import Iterator
+
+import keras
 import numpy as np
 from scipy import fft
 
 from common.app import Array
+from common.boltzmann import BoltzmannMachine, Walk
 
+CHAINS = 100
+"""Chains that run side by side where their cost is measured."""
+SWEEPS = 4000
+"""Sweeps that each of them takes."""
+TIMED = 50
+"""Sweeps that are timed together."""
 WINDOW = 5
 """Autocorrelations are summed up to a lag of so many autocorrelation times: beyond, they are noise (Sokal 1997)."""
 
@@ -31,3 +42,50 @@ def autocorrelation_time(rho: Array) -> float:
     tau = 2 * np.cumsum(rho) - rho[0]
     enough = np.flatnonzero(np.arange(len(rho)) >= WINDOW * tau)
     return float(tau[enough[0]]) if len(enough) else float("nan")
+
+
+def cost(machine: BoltzmannMachine) -> dict[str, float]:
+    """How many sweeps of a chain are worth one independent sample, and so what that costs.
+
+    That is in microseconds here, where one processor works for all chains; and in turns, the draws that have to wait
+    for one another, which is what counts where there are processors for all units. Of what the two-phase rule averages,
+    v_i v_j over visible units, the slowest counts. The chains begin in equilibrium.
+    """
+    visited, microseconds = run_chains(machine, machine.sample(CHAINS, np.random.default_rng(0)), SWEEPS)
+    sweeps = max(correlation_times(machine, visited))
+    turns = sum(count for _, _, count in machine.blocks())
+    return {
+        "sweeps a sample": sweeps,
+        "µs a sweep": microseconds,
+        "µs a sample": microseconds * sweeps,
+        "turns a sweep": turns,
+        "turns a sample": turns * sweeps,
+    }
+
+
+def run_chains(machine: BoltzmannMachine, states: Array, sweeps: int) -> tuple[Array, float]:
+    """The visible units of chains after each of `sweeps`, (sweeps, chains, visible); microseconds a sweep of a chain.
+
+    They begin at `states` (chains, units). The time is the shortest one measured: what else the computer does only adds
+    to it. Drawing random numbers, of which every machine needs as many, is not in it.
+    """
+    rng, visited, seconds = np.random.default_rng(1), list[Array](), list[float]()
+    walk = keras.Sequential([keras.Input(states.shape), Walk(machine, states)])
+    walk.compile(jit_compile=True)
+    for _ in range(sweeps // TIMED):
+        noise = rng.random((TIMED, *states.shape), dtype="float32")
+        begun = time.perf_counter()
+        after = walk.predict_on_batch(noise)
+        seconds.append(time.perf_counter() - begun)
+        visited.append(after[:, :, : machine.visible] > 0.5)
+    return np.concatenate(visited), 1e6 * min(seconds) / TIMED / len(states)
+
+
+def correlation_times(machine: BoltzmannMachine, visited: Array) -> Iterator[float]:
+    """The autocorrelation time of v_i v_j, in sweeps, for every i <= j, of chains' states (sweeps, chains, visible)."""
+    probabilities, states = machine.probabilities(), machine.visible_states
+    for first in range(machine.visible):
+        for second in range(first, machine.visible):
+            mean = float(probabilities @ (states[:, first] * states[:, second]))
+            together = visited[:, :, first] & visited[:, :, second]
+            yield autocorrelation_time(autocorrelation(together, mean, mean * (1 - mean)))

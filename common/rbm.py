@@ -7,8 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
+from common.app import Array
 from common.choices import Visible
 
 
@@ -164,3 +166,9 @@ class RBM(keras.layers.Layer):
             "regularizer": keras.regularizers.serialize(self.regularizer),
             "seed": self.seed,
         }
+
+
+def visible_units(model: keras.Model, pictures: Array) -> Array:
+    """What `model`, whose first layers scale and flatten, shows its machine of `pictures`: (examples, visible)."""
+    scale, flatten, *_ = model.layers
+    return np.asarray(ops.convert_to_numpy(flatten(scale(pictures))))

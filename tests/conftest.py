@@ -78,7 +78,7 @@ def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @dataclass(frozen=True)
 class Trained:
-    """One app, trained for one tiny epoch by its own command in a store that later tests only read."""
+    """One app, trained for one tiny epoch by its command line in a store that later tests only read."""
 
     app: str
     store: Path
@@ -121,11 +121,10 @@ def trained_mlp(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 
 
 def train_once(app: str, folder: Path, *settings: str) -> Trained:
-    store = folder / "mlruns"
-    command = ["-m", f"apps.{app}", "train", "--epochs", "1", *settings]
-    result = run(*command, MLFLOW_TRACKING_URI=f"sqlite:///{store}/mlflow.db", COLUMNS="200")
+    trained = Trained(app, folder / "mlruns", "", "")
+    result = trained.here("train", "--epochs", "1", *settings)
     assert result.returncode == 0, result.stderr
-    return Trained(app, store, result.stdout, result.stderr)
+    return dataclasses.replace(trained, output=result.stdout, errors=result.stderr)
 
 
 @pytest.fixture(scope="session")

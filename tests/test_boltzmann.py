@@ -224,9 +224,9 @@ def test_the_measured_autocorrelation_times_are_those_of_the_transition_matrix()
                 later = sweep @ later
                 total += float(exact @ (centred * later))
             expected.append(1 + 2 * total / float(exact @ centred**2))
-    begin = made.sample(app_file.CHAINS, np.random.default_rng(0))
-    visited, microseconds = app_file.run_chains(made, begin, 3000)
-    found = list(app_file.correlation_times(made, visited))
+    begin = made.sample(mixing.CHAINS, np.random.default_rng(0))
+    visited, microseconds = mixing.run_chains(made, begin, 3000)
+    found = list(mixing.correlation_times(made, visited))
     np.testing.assert_allclose(found, expected, rtol=0.1)
     assert max(expected) > 2
     assert 0 < microseconds < 1000

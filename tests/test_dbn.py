@@ -12,7 +12,7 @@ from apps import dbn, rbm
 from common import datasets, likelihood
 from common.app import Array, Data
 from common.choices import Visible
-from common.rbm import RBM
+from common.rbm import RBM, visible_units
 from tests.conftest import few
 
 
@@ -70,7 +70,7 @@ def test_each_layer_begins_as_the_machine_that_learnt_it(pretrained: Pretrained)
     hidden = keras.Model(model.inputs, [model.get_layer(f"hidden_{depth}").output for depth in (1, 2)])
     first, second = hidden.predict(pictures, verbose=0)
     bottom, top = pretrained.machines
-    np.testing.assert_allclose(first, dbn.features(bottom, dbn.visible_units(model, pictures)), rtol=1e-4)
+    np.testing.assert_allclose(first, dbn.features(bottom, visible_units(model, pictures)), rtol=1e-4)
     # The last machine sees the labels too: here none is on.
     below = np.concatenate([first, np.zeros((50, 2), "float32")], axis=1)
     np.testing.assert_allclose(second, dbn.features(top, below), rtol=1e-4)
@@ -112,7 +112,7 @@ def test_the_likelihood_that_is_reported_is_the_exact_one_of_a_small_machine(
     machine.components.assign(np.random.default_rng(0).normal(0, 0.1, machine.components.shape))
     figures = rbm.Features().examine(model, config, data)
     grey = data.test[0].reshape(100, -1) / 255
-    shown = rbm.drawn(grey) if visible == "bernoulli" else rbm.visible_units(model, data.test[0])
+    shown = rbm.drawn(grey) if visible == "bernoulli" else visible_units(model, data.test[0])
     exact = -likelihood.free_energies(machine, shown).mean() - likelihood.log_partition(machine)
     assert abs(figures["log_likelihood"] - exact) < 3 * figures["log_likelihood_error"] < 0.5
 
