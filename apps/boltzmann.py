@@ -5,9 +5,14 @@
     python -m apps.boltzmann train --restricted                 # the same, as an RBM
 
 Ackley, Hinton and Sejnowski 1985, "A Learning Algorithm for Boltzmann Machines": Gibbs sampling unit by unit, and the
-two-phase rule. Beside it, never in it, is the exact likelihood, all states being counted. `predict` takes .npy files of
-patterns (n, units) of 0 and 1, nan for a unit that is not known, and gives the probability of each unit being on, given
-the known ones before it.
+two-phase rule. Beside it, never in it, is the exact likelihood, all states being counted. It reaches -3.616 nats a
+picture of bars and stripes, where -log 30 = -3.401 is the most, and -1.537 of -1.386 on the encoder, with a code of its
+own for each pattern. Not from every seed: the likelihood has local optima in which two patterns share a code, which
+costs log(2) / 2 = 0.35 nats; another --seed helps.
+
+What a sample costs is compared with an RBM of the same size, trained alike. `predict` takes .npy files of patterns
+(n, units) of 0 and 1, nan for a unit that is not known, and gives the probability of each unit being on, given the
+known ones before it.
 """
 
 from __future__ import annotations

@@ -80,6 +80,8 @@ def picture_grid(pictures: Array, titles: Sequence[str], columns: int, cmap: str
     for axes, picture, title in zip(figure.axes, pictures, titles, strict=False):
         # Zero is the middle of a signed picture's scale, so that white means the same in all of them.
         limits = {"vmin": -abs(picture).max(), "vmax": abs(picture).max()} if picture.min() < 0 else {}
+        if picture.min() == picture.max() >= 0:  # all of one grey: no scale of its own tells 0 from 1
+            limits = {"vmin": 0, "vmax": 1}
         axes.imshow(picture, cmap=cmap, **limits)
         axes.set_title(title, fontsize=8)
     return figure
