@@ -160,7 +160,15 @@ def test_an_exception_leaves_the_run_failed_and_nothing_registered(tiny_app: App
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_and_sigterm_leave_the_run_killed(number: signal.Signals, status: int) -> None:
     command = [sys.executable, "-m", "apps.mnist_mlp", "train", "--epochs", "500", "--hidden", "16"]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where a shell runs the tests in the background, Ctrl-C is ignored, and by their children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         assert "Epoch 1/500" in process.stdout.readline()
