@@ -1,12 +1,14 @@
 """A deep belief network: restricted Boltzmann machines on top of one another, then backpropagation.
 
-    python -m apps.dbn train                                  # digits, 784-500-500-2000-10
+    python -m apps.dbn train                                  # digits, 784-500-500-2000-10: 1.17 % (seed 0)
+    python -m apps.dbn train --persistent                     # the same, which also dreams: 1.44 % (seed 0)
     python -m apps.dbn train --pretraining 0                  # the same network from random weights
     python -m apps.dbn train --labelled 1000                  # all digits to pretrain, 1,000 labels to fine-tune
 
-Hinton, Osindero and Teh 2006, "A fast learning algorithm for deep belief nets": each machine learns what the one below
-it makes of the data, the last one together with the labels, for which the network then dreams up digits. Their weights
-begin a network of sigmoid units that backpropagation fine-tunes, as in Hinton and Salakhutdinov 2006.
+Hinton, Osindero and Teh 2006, "A fast learning algorithm for deep belief nets" (1.25 %): each machine learns what the
+one below it makes of the data, the last one together with the labels, for which the network then dreams up digits.
+Their weights begin a network of sigmoid units that backpropagation fine-tunes, as in Hinton and Salakhutdinov 2006,
+here with dropout.
 """
 
 from __future__ import annotations
@@ -47,7 +49,9 @@ class Dbn(Config):
     """Learning rate of the machines, which falls along half a cosine."""
     gibbs_steps: Count = 1
     """Steps of Gibbs sampling, k, of contrastive divergence."""
-    dreaming: Count = 200
+    persistent: bool = False
+    """Whether the chains of the last machine go on where they were left: it then dreams, and classifies less well."""
+    dreaming: Count = 500
     """Steps of Gibbs sampling, with the label held, before a dream is looked at."""
     input_dropout: Fraction = 0.2
     """Share of the pixels that are dropped while fine-tuning."""
@@ -114,6 +118,7 @@ def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str,
         output = model.get_layer("labels")
         output.kernel.assign(keras.ops.transpose(machines[-1].components[-classes:]))
         output.bias.assign(machines[-1].intercept_visible[-classes:])
+    if classes and config.persistent:
         pictures = dreams(machines, classes, config.dreaming).reshape(-1, *data.input_shape)
         titles = [name for name in data.outputs for _ in range(DREAMS)]
         yield "dreams", plots.picture_grid(pictures, titles, columns=DREAMS)
@@ -121,8 +126,8 @@ def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str,
 
 def learn(config: Dbn, units: int, shown: Array, labels: int) -> rbm.RBM:
     """A machine of so many hidden `units` that has learnt `shown` (examples, visible), by contrastive divergence."""
-    # What is to dream needs chains that wander far from the data, as the persistent ones do.
-    particles = config.batch_size if labels else 0
+    # What is to dream needs chains that wander far from the data.
+    particles = config.batch_size if labels and config.persistent else 0
     machine = rbm.RBM(units, labels=labels, gibbs_steps=config.gibbs_steps, particles=particles, seed=config.seed)
     model = keras.Sequential([keras.Input(shown.shape[1:]), machine])
     machine.intercept_visible.assign(machine.independent(shown.mean(axis=0)))

@@ -26,7 +26,7 @@ def halves(examples: int) -> Data:
     return Data("halves", "", (pictures, labels), (pictures, labels), (pictures, labels), ("left", "right"))
 
 
-CONFIG = dbn.Dbn(hidden=(20, 30), pretraining=30, pretraining_rate=0.1, batch_size=20, dreaming=100)
+CONFIG = dbn.Dbn(persistent=True, hidden=(20, 30), pretraining=30, pretraining_rate=0.1, batch_size=20, dreaming=100)
 
 
 @dataclass(frozen=True)
