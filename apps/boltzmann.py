@@ -219,16 +219,15 @@ def read_patterns(files: Sequence[str], saved: Saved) -> tuple[list[str], Array]
     Raises:
         UserError: for a file that is missing, no array, or an array of another kind.
     """
-    units, names, parts = len(saved.outputs), list[str](), list[Array]()
+    units, named = len(saved.outputs), list[tuple[str, Array]]()
     for path in map(Path, files):
         array = preprocessing.open_array(path)
         if array.ndim not in (1, 2) or array.shape[-1] != units or array.dtype.kind not in "biuf" or not array.size:
             raise UserError(f"{path}: {array.dtype} of shape {array.shape}; patterns (n, {units}) are needed")
         if not np.isin(array[~np.isnan(array)], (0, 1)).all():
             raise UserError(f"{path}: has values other than 0, 1 and nan")
-        names += [f"{path}[{index}]" for index in range(len(array))] if array.ndim == 2 else [str(path)]
-        parts.append(np.atleast_2d(array).astype("float32"))
-    return names, np.concatenate(parts)
+        named += preprocessing.named_examples(path, array, dimensions=1)
+    return [name for name, _ in named], np.stack([one for _, one in named]).astype("float32")
 
 
 def independent(_config: Boltzmann, _data: Data) -> DummyRegressor:

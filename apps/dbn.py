@@ -97,7 +97,7 @@ def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str,
 
     if not config.pretraining:
         return
-    every = load_data(dataclasses.replace(config, labelled=0))
+    every = load_data(dataclasses.replace(config, labelled=0)) if config.labelled else data
     examples = every.examples(config)
     classes = 0 if config.labelled else len(data.outputs)
     shown = rbm.visible_units(model, every.train[0][:examples])
@@ -118,23 +118,26 @@ def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str,
         output = model.get_layer("labels")
         output.kernel.assign(keras.ops.transpose(machines[-1].components[-classes:]))
         output.bias.assign(machines[-1].intercept_visible[-classes:])
-    if classes and config.persistent:
-        pictures = dreams(machines, classes, config.dreaming).reshape(-1, *data.input_shape)
-        titles = [name for name in data.outputs for _ in range(DREAMS)]
-        yield "dreams", plots.picture_grid(pictures, titles, columns=DREAMS)
+        if config.persistent:
+            pictures = dreams(machines, classes, config.dreaming).reshape(-1, *data.input_shape)
+            titles = [name for name in data.outputs for _ in range(DREAMS)]
+            yield "dreams", plots.picture_grid(pictures, titles, columns=DREAMS)
 
 
 def learn(config: Dbn, units: int, shown: Array, labels: int) -> rbm.RBM:
     """A machine of so many hidden `units` that has learnt `shown` (examples, visible), by contrastive divergence."""
+    from common import training
+
     # What is to dream needs chains that wander far from the data.
     particles = config.batch_size if labels and config.persistent else 0
     machine = rbm.RBM(units, labels=labels, gibbs_steps=config.gibbs_steps, particles=particles, seed=config.seed)
     model = keras.Sequential([keras.Input(shown.shape[1:]), machine])
     machine.intercept_visible.assign(machine.independent(shown.mean(axis=0)))
     feed = batches.Batches((shown, shown[:, 0]), config.batch_size, config.seed)
-    steps = len(shown) // config.batch_size
+    steps = len(feed.order())
     rate = keras.optimizers.schedules.CosineDecay(config.pretraining_rate, config.pretraining * steps)
-    model.compile(keras.optimizers.SGD(rate, momentum=config.momentum), jit_compile=False, steps_per_execution=32)
+    optimizer = keras.optimizers.SGD(rate, momentum=config.momentum)
+    model.compile(optimizer, jit_compile=False, steps_per_execution=training.STEPS_PER_EXECUTION)
     model.fit(
         feed.dataset(), epochs=config.pretraining, steps_per_epoch=steps, shuffle=False, callbacks=[feed], verbose=2
     )

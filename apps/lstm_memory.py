@@ -176,8 +176,7 @@ def read_sequences(files: Sequence[str], _saved: Saved) -> tuple[list[str], Arra
             raise UserError(f"{path}: {found}; numbers (steps, 2) or (n, steps, 2) are needed")
         if not np.isfinite(array).all():
             raise UserError(f"{path}: has values that are nan or infinite")
-        several = array.ndim == 3
-        named += [(f"{path}[{index}]", one) for index, one in enumerate(array)] if several else [(str(path), array)]
+        named += preprocessing.named_examples(path, array, dimensions=2)
     padded = np.full((len(named), max(len(one) for _, one in named), 2), PADDING, dtype="float32")
     for row, (_, one) in zip(padded, named, strict=True):
         row[: len(one)] = one

@@ -124,9 +124,9 @@ class Features(tasks.Classification):
         return figures
 
     def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
-        low = figures["test_log_likelihood"]
+        value, error = figures["test_log_likelihood"], figures["test_log_likelihood_error"]
         words = {
-            "test log likelihood": f"{low:.2f} nats, standard error {figures['test_log_likelihood_error']:.2f}",
+            "test log likelihood": f"{value:.2f} nats, standard error {error:.2f}",
             "test reconstruction": f"mean squared error {figures['test_reconstruction_error']:.5f} a unit",
         }
         if "test_pseudo_likelihood" in figures:

@@ -219,8 +219,7 @@ def read_rows(files: Sequence[str], saved: Saved) -> tuple[list[str], Array]:
         if len(strange := array[~np.isin(array, levels)]):
             scale = ", ".join(f"{level:g}" for level in levels[1:])
             raise UserError(f"{path}: has the rating {strange[0]:g}; the scale is {scale}, and 0 for none")
-        several = array.ndim == 2
-        named += [(f"{path}[{index}]", one) for index, one in enumerate(array)] if several else [(str(path), array)]
+        named += preprocessing.named_examples(path, array, dimensions=1)
     return [name for name, _ in named], np.stack([one for _, one in named]).astype("float32")
 
 

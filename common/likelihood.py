@@ -10,6 +10,7 @@ from keras import ops
 from scipy.special import log_expit, logsumexp
 
 from common.app import Array
+from common.boltzmann import all_states
 from common.rbm import RBM
 
 ENUMERATED = 20
@@ -32,10 +33,9 @@ def log_partition(rbm: RBM) -> float:
     """
     if rbm.hidden > ENUMERATED:
         raise ValueError(f"{rbm.hidden} hidden units have too many states; take annealed_importance_sampling")
-    states = np.arange(2**rbm.hidden)
+    states = all_states(rbm.hidden)
     total = []
-    for part in np.array_split(states, max(1, len(states) // 4096)):
-        hidden = (part[:, None] >> np.arange(rbm.hidden) & 1).astype("float32")
+    for hidden in np.array_split(states, max(1, len(states) // 4096)):
         field = _numbers(rbm.visible_field(ops.convert_to_tensor(hidden)))
         total.append(logsumexp(hidden @ _numbers(rbm.intercept_hidden) + _log_visible_states(rbm, field)))
     return float(logsumexp(total))

@@ -147,6 +147,13 @@ def open_array(path: Path) -> Array:
     return array
 
 
+def named_examples(path: Path, array: Array, dimensions: int) -> list[tuple[str, Array]]:
+    """A name and an example, for `array` itself where it has so many `dimensions`, else for each along its first."""
+    if array.ndim == dimensions:
+        return [(str(path), array)]
+    return [(f"{path}[{index}]", example) for index, example in enumerate(array)]
+
+
 def _grey_pictures(path: Path) -> Array:
     pictures = open_array(path)
     pictures = pictures[None] if pictures.ndim == 2 else pictures
