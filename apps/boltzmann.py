@@ -128,11 +128,12 @@ def build_model(config: Boltzmann, data: Data) -> keras.Model:
     return model
 
 
+@dataclass(frozen=True)
 class Density(tasks.Task):
     """The probability of patterns: the network puts out that of each unit given those before it."""
 
-    objective = "val_loss"
-    direction = "min"
+    objective: str = "val_loss"
+    direction: tasks.Direction = "min"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         return estimator.predict(inputs)

@@ -115,11 +115,12 @@ def level_shares(known: Ratings) -> Array:
     return counts / counts.sum(axis=1, keepdims=True)
 
 
+@dataclass(frozen=True)
 class Recommendation(tasks.Task):
     """Ratings that were kept apart, foretold and ranked; the network puts out one for every item, (users, items)."""
 
-    objective = "val_rmse"
-    direction = "min"
+    objective: str = "val_rmse"
+    direction: tasks.Direction = "min"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         return estimator.predict(inputs)

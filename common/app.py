@@ -109,7 +109,7 @@ def check_bounds(settings: "DataclassInstance") -> None:
         # A tuple such as `hidden` carries the bounds in its element type.
         element, values = (typing.get_args(annotation)[0], value) if isinstance(value, tuple) else (annotation, [value])
         for bound in getattr(element, "__metadata__", ()):
-            if words := _broken(bound, values):
+            if isinstance(bound, Gt | Ge | Lt) and (words := _broken(bound, values)):
                 raise UserError(f"--{field.name.replace('_', '-')} must be {words}")
 
 

@@ -191,6 +191,7 @@ class BoltzmannMachine(keras.layers.Layer):
         if training:
             contrast = self.contrast(inputs)
             self.add_loss(contrast - ops.stop_gradient(contrast))
+            return self.along(inputs)
         # For each row, the log weights of the states that agree with the known units before the one in question.
         agreeing = ops.stop_gradient(self.log_weights())[None]
         probabilities = []
@@ -202,6 +203,23 @@ class BoltzmannMachine(keras.layers.Layer):
             probabilities.append(ops.broadcast_to(weight_on / (weight_on + weight_off), ops.shape(state)))
             agreeing = ops.where(ops.isnan(state), ops.logaddexp(off, on), ops.where(state > 0.5, on, off))
         return ops.concatenate(probabilities, axis=1)
+
+    def along(self, patterns: Any) -> Any:
+        """What `call` gives of `patterns` without unknown units, at a fraction of the cost.
+
+        The sums over the states that begin alike are made once for all patterns, each of which then looks up its own.
+        """
+        sums = [ops.stop_gradient(self.log_weights())]
+        while len(sums) < self.visible:
+            pairs = ops.reshape(sums[0], (-1, 2))
+            sums.insert(0, ops.logaddexp(pairs[:, 0], pairs[:, 1]))
+        states = ops.cast(patterns > 0.5, "int32")
+        begun, probabilities = ops.zeros_like(states[:, 0]), []
+        for unit, weights in enumerate(sums):  # of the states of this unit and those before it
+            off, on = ops.take(weights, 2 * begun), ops.take(weights, 2 * begun + 1)
+            probabilities.append(ops.sigmoid(on - off))
+            begun = 2 * begun + states[:, unit]
+        return ops.stack(probabilities, axis=1)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

@@ -38,14 +38,14 @@ def main(app: App, description: str | None = None) -> None:
         """Train, evaluate once on the test set, record and register the model."""
         from common import training
 
-        _summarise(app, training.train(app, settings))
+        summarise(app, training.train(app, settings))
 
     def baseline(settings: Config) -> None:
         """Fit the classical baseline on the same split and record it beside the network."""
         from common import training
 
         for name, result in training.baseline(app, settings).items():
-            _summarise(app, result, name)
+            summarise(app, result, name)
 
     def evaluate(model: Model = None) -> None:
         """Measure a saved model on the test set again; nothing is recorded.
@@ -133,7 +133,7 @@ def _reword(event: parsing.ParseErrorEvent) -> None:
     raise UserError(f"{what}; see {event.prog} --help")
 
 
-def _summarise(app: App, result: "Result", what: str | None = None) -> None:
+def summarise(app: App, result: "Result", what: str | None = None) -> None:
     """Say what a finished run measured, where it is, and what to type next."""
     from common import tracking
 
@@ -151,10 +151,10 @@ def _summarise(app: App, result: "Result", what: str | None = None) -> None:
         standing = "the champion" if version.champion is None else f"champion stays version {version.champion}"
         rows["model"] = f"{version.name} version {version.number}, {standing}"
         following += [f"{_python()} -m apps.{app.name} predict FILE...", f"{_python()} -m tuning.{app.name}"]
-    rows |= {"run": str(result.run_id), "recorded in": tracking.place(), "next": "\n".join(following)}
+    rows |= {"run": str(result.run_id), "recorded in": tracking.folder(), "next": "\n".join(following)}
     for name, frame in result.tables.items():
         # As many rows as fit on a screen; all of them are in the run's artifacts.
-        Console().print(_sheet(frame.head(SHOWN), f"{name}, {min(SHOWN, len(frame))} of {len(frame):,}"))
+        Console().print(sheet(frame.head(SHOWN), f"{name}, {min(SHOWN, len(frame))} of {len(frame):,}"))
     Console().print(_table(rows))
 
 
@@ -171,7 +171,8 @@ def _table(rows: dict[str, str]) -> Table:
     return table
 
 
-def _sheet(frame: "pd.DataFrame", title: str) -> Table:
+def sheet(frame: "pd.DataFrame", title: str) -> Table:
+    """A table for the terminal."""
     table = Table(*frame.columns, title=title, title_justify="left")
     for row in frame.itertuples(index=False):
         table.add_row(*(f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row))
@@ -196,7 +197,7 @@ def _predict(app: App, files: tuple[str, ...], question: Question, which: str | 
         return
     details = answers.columns.intersection(list(saved.outputs))
     shown = answers.drop(columns=details) if len(details) < answers.shape[1] - 1 else answers
-    Console().print(_sheet(shown, saved.label))
+    Console().print(sheet(shown, saved.label))
 
 
 def _write(output: Path, answers: "pd.DataFrame") -> None:

@@ -42,7 +42,9 @@ class Diagnosis:
 
     def verdicts(self, history: Mapping[str, Sequence[float]]) -> list[str]:
         """What is wrong, a line a symptom with the numbers it is judged by; or one line that nothing is."""
-        found = [*learning_rate(history["loss"], self.initial_loss), *overfitting(history)]
+        found = [*learning_rate(history["loss"], self.initial_loss)]
+        if "val_loss" in history:
+            found += overfitting(history)
         answers, *activities = self._answers()
         loss = self._loss(answers)
         if np.isfinite(loss):

@@ -75,6 +75,10 @@ class Pictures:
         """Some of the pictures, still on the disk."""
         return Pictures(tuple(self.files[index] for index in indices), self.side)
 
+    def joined(self, others: "Pictures") -> "Pictures":
+        """These pictures, then the others."""
+        return Pictures(self.files + others.files, self.side)
+
     def thumbnails(self) -> Array:
         """All pictures, (pictures, THUMBNAIL, THUMBNAIL, 3), in memory."""
         return Pictures(self.files, THUMBNAIL)[:]

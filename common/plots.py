@@ -2,10 +2,11 @@
 
 import textwrap
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, precision_score, recall_score
 
@@ -16,20 +17,40 @@ if TYPE_CHECKING:
 
 
 def learning_curves(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
-    """Training and validation curves over epochs (from 1), a panel a metric, the best epoch marked."""
-    metrics = [name for name in history if f"val_{name}" in history]
+    """Training and validation curves over epochs (from 1), a panel a metric, the best epoch marked.
+
+    Where nothing was kept apart for validation, the training curves alone.
+    """
+    metrics = [name for name in history if f"val_{name}" in history] or [*history]
     figure = Figure(figsize=(5.5 * len(metrics), 4), layout="constrained")
     for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
         epochs = np.arange(1, len(history[metric]) + 1)
         axes.plot(epochs, history[metric], marker=".", label="training")
-        axes.plot(epochs, history[f"val_{metric}"], marker=".", label="validation")
+        validation = history.get(f"val_{metric}", [])
+        axes.plot(epochs[: len(validation)], validation, marker=".", label="validation")
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch, {best_epoch}")
         axes.set(xlabel="epoch", ylabel=metric, title=metric)
-        if metric == "loss" and min(min(history[metric]), min(history[f"val_{metric}"])) > 0:
+        if metric == "loss" and min([*history[metric], *validation]) > 0:
             axes.set_yscale("log")
         axes.xaxis.get_major_locator().set_params(integer=True)
         axes.grid(alpha=0.3)
         axes.legend()
+    return figure
+
+
+def best_so_far(scores: Sequence[float | None], objective: str, direction: Literal["min", "max"]) -> Figure:
+    """The trials of a search in the order in which they ended, None where one failed, and the best up to each."""
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    values = np.array([np.nan if score is None else score for score in scores])
+    numbers = np.arange(1, len(values) + 1)
+    best = (np.fmax if direction == "max" else np.fmin).accumulate(values)
+    axes.plot(numbers, values, "o", label="trial")
+    axes.step(numbers, best, where="post", label="best so far")
+    axes.set(xlabel="trial", ylabel=objective, title=f"{len(values)} trials")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend()
     return figure
 
 

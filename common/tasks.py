@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+Direction = Literal["min", "max"]
+Dealing = Literal["stratified", "shuffled", "in order"]
+
+
 @dataclass(frozen=True)
 class Trained:
     """A trained network, with what its pictures are drawn from."""
@@ -38,10 +42,12 @@ class Trained:
 class Task(ABC):
     """How the answers of a network are judged; its fields are kept with a saved model."""
 
-    objective: ClassVar[str]
+    objective: str
     """The validation figure by which the best epoch, the champion and the best trial are chosen."""
-    direction: ClassVar[Literal["min", "max"]]
+    direction: Direction
     """Which values of it are better."""
+    dealing: ClassVar[Dealing | None] = None
+    """How the examples are dealt to folds; None where they cannot be."""
 
     @abstractmethod
     def predict(self, estimator: Any, inputs: Any) -> Array:
@@ -83,13 +89,13 @@ class Task(ABC):
 class Classification(Task):
     """One of several classes: the network puts out probabilities (examples, classes), targets are integer labels."""
 
+    objective: str = "val_accuracy"
+    direction: Direction = "max"
+    dealing: ClassVar[Dealing | None] = "stratified"
     choose_threshold: bool = False
     """Whether, of two classes, the second is answered from a probability on that gives it the best F1 on validation."""
     threshold: float | None = None
     """That probability, once it is chosen; the likelier class is answered where there is none."""
-
-    objective = "val_accuracy"
-    direction = "max"
 
     def settle(self, targets: Array, predict: Callable[[], Array]) -> Self:
         from common import metrics
@@ -145,8 +151,9 @@ class Classification(Task):
 class Regression(Task):
     """Quantities: the network puts out numbers (examples, quantities), as the targets are."""
 
-    objective = "val_loss"
-    direction = "min"
+    objective: str = "val_loss"
+    direction: Direction = "min"
+    dealing: ClassVar[Dealing | None] = "shuffled"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         predictions: Array = estimator.predict(inputs)
@@ -177,6 +184,8 @@ class Regression(Task):
 
 class Forecast(Regression):
     """The steps after a window: the network puts out numbers (examples, steps, quantities), as the targets are."""
+
+    dealing: ClassVar[Dealing | None] = "in order"
 
     def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
         quantities = targets.shape[-1]

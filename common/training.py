@@ -2,19 +2,20 @@
 
 import dataclasses
 import functools
-import resource
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
-from common import batches, tracking
+from common import batches, folds, tracking
 from common.app import App, Array, Config, Data, Inputs, Pair
+from common.checkpoint import Checkpoint, State, cpu_seconds
 from common.diagnosis import Diagnosis
 from common.errors import UserError
 from common.tasks import Task, Trained
@@ -37,6 +38,23 @@ class Result:
     """What is wrong with a training run, in words."""
 
 
+@dataclass(frozen=True)
+class Course:
+    """How a training goes where it is part of a search; by default as it goes alone."""
+
+    until: int | None = None
+    """Epoch after which it ends, before all those of the settings, by which the learning rate's schedule goes."""
+    checkpoint: Checkpoint | None = None
+    """Takes it up where it was cut off."""
+    callbacks: Sequence[keras.callbacks.Callback] = ()
+    """What else looks on."""
+    validate: bool = True
+    """Whether the validation set takes part: not where it is trained on."""
+
+
+ALONE = Course()
+
+
 def train(app: App, config: Config) -> Result:
     """Train the app's network, evaluate it once on the test set, record it, draw it and register it.
 
@@ -45,45 +63,81 @@ def train(app: App, config: Config) -> Result:
     """
     data = app.load_data(config)
     with tracking.run(app, "train", config, data) as run:
-        model, history, measured, verdicts = _fit_and_measure(app, config, data, run)
-        task = app.task.settle(data.validation[1], lambda: predict(model, data.validation[0]))
-        predictions = judged(task, model, data.test)
-        measured |= _test(task, model, config, data, predictions)
-        run.log_metrics(measured, step=len(history["loss"]))
-        trained = Trained(model, data, history, int(measured["best_epoch"]), predictions, config)
-        for name, figure in task.pictures(trained):
-            run.log_figure(figure, name)
-        tables = dict(app.tables(trained))
-        for name, table in tables.items():
-            run.log_table(table, name)
-        version = run.log_model(model, measured, task)
+        return _train(app, config, data, run)
+
+
+def retrain(
+    app: App, config: Config, chosen: Mapping[str, float], place: tracking.Place, checkpoint: Checkpoint
+) -> Result:
+    """Train as `train` does, with settings that a search has chosen, on training and validation set together.
+
+    `chosen` is what the search measured with them, by `best_*` names: there is nothing left to measure it on. Training
+    ends with the epoch that was the best one then. Where the two sets are not of one kind, it goes as it did then.
+
+    Raises:
+        UserError: as `train`.
+    """
+    data = app.load_data(config)
+    course = Course(checkpoint=checkpoint)
+    if folds.poolable(data, app.task.dealing):
+        data = dataclasses.replace(data, train=folds.pooled(data))
+        config = dataclasses.replace(config, keep="last")
+        course = Course(round(chosen["best_epoch"]), checkpoint, validate=False)
+    with tracking.run(app, "train", config, data, "tuned", place) as run:
+        return _train(app, config, data, run, course, chosen)
+
+
+def _train(
+    app: App,
+    config: Config,
+    data: Data,
+    run: tracking.Run,
+    course: Course = ALONE,
+    chosen: Mapping[str, float] = MappingProxyType({}),
+) -> Result:
+    model, history, measured, verdicts = _fit_and_measure(app, config, data, run, course)
+    measured |= {name: value for name, value in chosen.items() if name.startswith("best_val_")}
+    task = app.task.settle(data.validation[1], lambda: predict(model, data.validation[0]))
+    predictions = judged(task, model, data.test)
+    measured |= _test(task, model, config, data, predictions)
+    run.log_metrics(measured, step=len(history["loss"]))
+    trained = Trained(model, data, history, int(measured["best_epoch"]), predictions, config)
+    for name, figure in task.pictures(trained):
+        run.log_figure(figure, name)
+    tables = dict(app.tables(trained))
+    for name, table in tables.items():
+        run.log_table(table, name)
+    version = run.log_model(model, measured, task)
     return Result(data.name, measured, len(data.test[1]), run.id, version, tables, verdicts)
 
 
-def trial(app: App, config: Config, data: Data) -> dict[str, float]:
-    """Train the app's network as one trial of a search: recorded, but neither tested, drawn nor registered.
+def trial(app: App, config: Config, data: Data, run: tracking.Run, course: Course) -> dict[str, float]:
+    """Train the app's network as a trial of a search, or one of its folds: neither tested, drawn nor registered.
 
-    Gives what was measured; a search goes by the best epoch's value of the task's objective.
+    Gives what was measured, and records it in `run`; a search goes by the best epoch's value of the task's objective.
     """
-    with tracking.run(app, "trial", config, data) as run:
-        _, history, measured, _ = _fit_and_measure(app, config, data, run)
-        run.log_metrics(measured, step=len(history["loss"]))
+    _, history, measured, _ = _fit_and_measure(app, config, data, run, course)
+    run.log_metrics(measured, step=len(history["loss"]))
     return measured
 
 
 def _fit_and_measure(
-    app: App, config: Config, data: Data, run: tracking.Run
+    app: App, config: Config, data: Data, run: tracking.Run, course: Course
 ) -> tuple[keras.Model, dict[str, list[float]], dict[str, float], list[str]]:
     """Build, train and diagnose the network; give it with its best epoch's weights, curves, figures and verdicts."""
     keras.utils.set_random_seed(config.seed)
     model = app.build_model(config, data)
     diagnosis = Diagnosis(model, *batches.first(data.train))
-    wall, cpu = time.perf_counter(), cpu_seconds()
-    for name, figure in app.pretrain(model, config, data):
-        run.log_figure(figure, name)
-    begun = time.perf_counter()
-    history = fit(model, data, config, app.task, [tracking.EpochLogger(run)]).history
-    seconds = time.perf_counter() - begun
+    begun = course.checkpoint.state if course.checkpoint else State()
+    wall, cpu = time.perf_counter() - begun.wall, cpu_seconds() - begun.cpu
+    if not begun.epochs:
+        for name, figure in app.pretrain(model, config, data):
+            run.log_figure(figure, name)
+    pretrained = time.perf_counter() - begun.wall
+    logger = tracking.EpochLogger(run, begun.history)
+    course = dataclasses.replace(course, callbacks=[logger, *course.callbacks])
+    history = fit(model, data, config, app.task, course).history
+    seconds = time.perf_counter() - pretrained
     wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
     best = best_epoch(history, app.task) if config.keep == "best" else len(history["loss"]) - 1
     examples = len(history["loss"]) * data.steps(config) * min(config.batch_size, data.examples(config))
@@ -178,15 +232,7 @@ def predict(model: keras.Model, inputs: Inputs) -> Array:
     return model.predict(batches.InOrder((inputs,), size), verbose=0)
 
 
-def cpu_seconds() -> float:
-    """Processor time that this process has used, over all its threads."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime
-
-
-def fit(
-    model: keras.Model, data: Data, config: Config, task: Task, callbacks: Sequence[keras.callbacks.Callback] = ()
-) -> keras.callbacks.History:
+def fit(model: keras.Model, data: Data, config: Config, task: Task, course: Course = ALONE) -> keras.callbacks.History:
     """Train `model` in place and leave it with the weights of the epoch that `config.keep` names."""
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = compile_with_xla(model)
@@ -200,18 +246,36 @@ def fit(
         restore_best_weights=best,
     )
     slowing = keras.callbacks.ReduceLROnPlateau(
-        task.objective, config.decay, max(1, config.patience // 2), mode=task.direction
+        task.objective if course.validate else "loss",
+        config.decay,
+        max(1, config.patience // 2),
+        mode=task.direction if course.validate else "min",
     )
-    return model.fit(
+    counting = [*([slowing] if config.schedule == "plateau" else []), stopping]
+    callbacks = [feed, *course.callbacks, *counting]
+    epochs = course.until or config.epochs
+    begun = State()
+    if course.checkpoint:
+        course.checkpoint.counting = counting
+        callbacks.append(course.checkpoint)
+        begun = course.checkpoint.state
+    if begun.epochs:
+        feed.on_epoch_begin(begun.epochs)  # Keras begins to read before it says so
+    history = model.fit(
         feed.dataset(),
-        epochs=config.epochs,
+        initial_epoch=epochs if begun.stopped else begun.epochs,
+        epochs=epochs,
         # Known already; said again, because Keras otherwise makes every epoch's iterator twice.
         steps_per_epoch=data.steps(config),
         shuffle=False,
-        validation_data=batches.in_order(data.validation),
-        callbacks=[feed, *callbacks, *([slowing] if config.schedule == "plateau" else []), stopping],
+        validation_data=batches.in_order(data.validation) if course.validate else None,
+        callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,  # a bar that moves, or in a log file a line an epoch
     )
+    history.history = {
+        name: [*begun.history.get(name, []), *history.history.get(name, [])] for name in begun.history | history.history
+    }
+    return history
 
 
 def best_epoch(history: Mapping[str, Sequence[float]], task: Task) -> int:

@@ -255,6 +255,20 @@ def test_independent_units_are_measured_by_their_closed_form() -> None:
     assert figures["divergence"] == pytest.approx(16 * np.log(2) - np.log(30))
 
 
+def test_what_training_is_told_of_patterns_is_what_every_state_counted_says() -> None:
+    config = Boltzmann(data="encoder", hidden=3)
+    machine = app.build_model(config, app.load_data(config)).get_layer("machine")
+    rng = np.random.default_rng(0)
+    for weight in machine.trainable_weights:
+        weight.assign(rng.normal(size=weight.shape))
+    patterns = rng.integers(0, 2, (20, 8)).astype("float32")
+    found = np.asarray(keras.ops.convert_to_numpy(machine.along(patterns)))
+    np.testing.assert_allclose(found, keras.ops.convert_to_numpy(machine(patterns)), rtol=1e-5)
+    probability = np.where(patterns > 0.5, found, 1 - found).prod(axis=1)
+    index = (patterns @ 2 ** np.arange(8)[::-1]).astype(int)
+    np.testing.assert_allclose(probability, machine.probabilities()[index], rtol=1e-4)
+
+
 def test_the_encoder_finds_four_codes_for_its_two_hidden_units() -> None:
     """From one of a few seeds: the likelihood has local optima, in which two patterns share a code."""
     for seed in range(5):

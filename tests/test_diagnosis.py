@@ -158,5 +158,5 @@ def test_what_is_found_is_shown_and_kept_with_the_run(tiny_app: App, capsys: pyt
     assert starting(result.verdicts, "underfitting")
     kept = mlflow.artifacts.load_text(f"runs:/{result.run_id}/diagnosis.txt")
     assert kept.splitlines() == result.verdicts
-    cli._summarise(tiny_app, result)
+    cli.summarise(tiny_app, result)
     assert "diagnosis" in capsys.readouterr().out

@@ -70,7 +70,7 @@ def test_the_data_set_is_an_input_with_name_sizes_and_digest(finished: mlflow.en
     assert {dataset.name for dataset in inputs.values()} == {"mnist"}
     digest = datasets.DATASETS["mnist"].digest
     assert {context: dataset.digest for context, dataset in inputs.items()} == {
-        part: f"{digest}-{part}" for part in sizes
+        part: f"{digest}-{part}-{size}" for part, size in sizes.items()
     }
 
 

@@ -1,0 +1,75 @@
+"""How training and validation part are put together and dealt anew."""
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from common import folds
+from common.app import Data
+from common.errors import UserError
+from common.image_folder import Pictures
+from common.tasks import Dealing
+
+
+def numbered(training: int = 30, validation: int = 10) -> Data:
+    """Examples that say which they are, of two classes, two of one to each of the other."""
+    every = np.arange(training + validation)
+    targets = (every % 3 == 0).astype("int32")
+    cut = slice(0, training), slice(training, None)
+    train, held = ((every[part], targets[part]) for part in cut)
+    return Data("numbers", "digest", train, held, (every + 1000, targets))
+
+
+@pytest.mark.parametrize("dealing", ["stratified", "shuffled", "in order"])
+def test_every_fold_validates_on_what_it_does_not_train_on(dealing: Dealing) -> None:
+    data = numbered()
+    dealt = list(folds.deal(data, 4, dealing, seed=3))
+    assert len(dealt) == 4
+    held = np.concatenate([one.validation[0] for one in dealt])
+    assert len(np.unique(held)) == len(held) == (32 if dealing == "in order" else 40)
+    for one in dealt:
+        assert not set(one.train[0]) & set(one.validation[0])
+        np.testing.assert_array_equal(one.test[0], data.test[0])
+        for inputs, targets in (one.train, one.validation):
+            np.testing.assert_array_equal(targets, inputs % 3 == 0)
+        if dealing == "in order":
+            assert one.train[0].max() < one.validation[0].min()
+        else:
+            assert len(one.validation[0]) == 10
+        if dealing == "stratified":
+            assert 3 <= one.validation[1].sum() <= 4
+    again = list(folds.deal(data, 4, dealing, seed=3))
+    np.testing.assert_array_equal(again[1].validation[0], dealt[1].validation[0])
+    if dealing != "in order":
+        assert list(next(folds.deal(data, 4, dealing, seed=4)).validation[0]) != list(dealt[0].validation[0])
+
+
+def test_named_inputs_and_pictures_on_the_disk_are_dealt_too(tmp_path: Path) -> None:
+    data = numbered()
+    named = dataclasses.replace(
+        data, train=({"x": data.train[0]}, data.train[1]), validation=({"x": data.validation[0]}, data.validation[1])
+    )
+    assert len(next(folds.deal(named, 4, "shuffled", 0)).validation[0]["x"]) == 10
+    files = tuple(tmp_path / str(number) for number in range(40))
+    stored = dataclasses.replace(
+        data,
+        train=(Pictures(files[:30], 8), data.train[1]),
+        validation=(Pictures(files[30:], 8), data.validation[1]),
+    )
+    pictures, labels = next(folds.deal(stored, 4, "shuffled", 0)).validation
+    assert [int(file.name) % 3 == 0 for file in pictures.files] == list(labels)
+    assert folds.pooled(stored)[0].files == files
+
+
+def test_what_cannot_be_dealt_is_a_users_error() -> None:
+    data = numbered()
+    for bad, number, dealing in (
+        (data, 4, None),
+        (dataclasses.replace(data, fresh=lambda _epoch: data.train), 4, "shuffled"),
+        (data, 41, "shuffled"),
+        (data, 30, "stratified"),
+    ):
+        with pytest.raises(UserError, match="--folds"):
+            list(folds.deal(bad, number, dealing, 0))  # type: ignore[arg-type]

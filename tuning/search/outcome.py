@@ -1,0 +1,202 @@
+"""What a search shows while it runs, and what comes of it: the best trials, what mattered, and the best one's model."""
+
+import math
+import shutil
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Progress as Bar
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.inspection import permutation_importance
+
+from common import cli, plots, tracking, training
+from common.app import App, Config
+from common.checkpoint import Checkpoint
+from tuning.search import space
+from tuning.search.oracle import Durable
+from tuning.search.space import Settings
+
+SHOWN = 5
+"""Trials in the table at the end, whose states are kept."""
+ENOUGH = 6
+"""Finished trials from which on it can be said what mattered."""
+
+
+class Progress:
+    """Says how far the search is, as often as it is asked to look: a moving bar, or in a log file a line a trial."""
+
+    def __init__(self, oracle: Durable, trials: int) -> None:
+        self.oracle, self.trials, self.said, self.began = oracle, trials, len(oracle.finished()), time.monotonic()
+        self.before = self.said
+        columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
+        self.bar = Bar(*columns)
+        self.task = self.bar.add_task("searching", total=trials, completed=self.said)
+
+    def __enter__(self) -> "Progress":
+        if self.bar.console.is_terminal:
+            self.bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.bar.stop()
+
+    def look(self) -> bool:
+        """Tell of the trials that have finished since; whether there are any."""
+        finished = self.oracle.finished()
+        for number in range(self.said, len(finished)):
+            trial = finished[number]
+            scores = [one.score for one in finished[: number + 1] if one.status == "COMPLETED"]
+            pick = max if self.oracle.objective.direction == "max" else min
+            best = f"best {pick(scores):.4g}" if scores else "none has succeeded"
+            result = f"{trial.score:.4g}" if trial.status == "COMPLETED" else "failed"
+            left = (time.monotonic() - self.began) / (number + 1 - self.before) * (self.trials - number - 1)
+            words = f"{self.oracle.objective.name} {result}, {best}, {_duration(left)} left"
+            self.bar.update(self.task, completed=number + 1, description=words)
+            if not self.bar.console.is_terminal:
+                print(f"trial {number + 1} of {self.trials}: {words}", flush=True)
+        news = len(finished) > self.said
+        self.said = len(finished)
+        return news
+
+
+def _duration(seconds: float) -> str:
+    minutes = math.ceil(seconds / 60)
+    return f"{minutes} min" if minutes < 120 else f"{minutes / 60:.1f} h"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """A trial that has ended."""
+
+    number: str
+    score: float | None
+    """None where it failed."""
+    config: Config
+    figures: Mapping[str, float]
+    """What its run measured."""
+    tags: Mapping[str, str]
+
+    @property
+    def pruned(self) -> bool:
+        """Whether it was ended before its time."""
+        return "pruned" in self.tags
+
+
+def conclude(app: App, own: App, settings: Settings, oracle: Durable, run: tracking.Run, folder: Path) -> bool:
+    """Show and record what the search has found, and train the best settings for good; whether there are any.
+
+    `app` is judged by the search's objective; `own` by its own, as its champions are.
+    """
+    trials = list(_outcomes(settings, oracle, run))
+    failed = [trial for trial in trials if trial.score is None]
+    whole = [trial for trial in trials if trial.score is not None and not trial.pruned]
+    ranked = sorted(whole, key=lambda trial: trial.score or 0.0, reverse=app.task.direction == "max")
+    if failed:
+        numbers = ", ".join(trial.number for trial in failed)
+        print(f"failed: {len(failed)} of {len(trials)} trials ({numbers}); {_first_error(oracle, failed[0])}")
+    if not ranked:
+        run.tag("error", "every trial failed")
+        print(f"every trial failed; their runs below {run.id} tell why")
+        return False
+    forget(folder, oracle)
+    tables = {"best_trials": _best(app, ranked), "importance": importance(trials, app)}
+    run.log_figure(plots.best_so_far([trial.score for trial in trials], app.task.objective, app.task.direction),
+                   "best_so_far")  # fmt: skip
+    for name, table in tables.items():
+        if len(table):
+            run.log_table(table, name)
+            Console().print(cli.sheet(table, name.replace("_", " ")))
+    best = ranked[0]
+    run.log_metrics({f"best_{app.task.objective}": best.score or 0.0, "trials": len(trials), "failed": len(failed)})
+    final = folder / f"final_{best.number}.state"
+    place = tracking.Place(run.id, {"search": run.id, "tuned": best.number})
+    if tracking.finished("train", place):
+        print(f"trial {best.number}, the best, has been trained for good already")
+    else:
+        print(f"trial {best.number}, the best, is trained for good with all but the test set")
+        result = training.retrain(own, best.config, best.figures, place, Checkpoint(final))
+        cli.summarise(app, result)
+        final.unlink(missing_ok=True)
+    print(f"alone, with the same settings: python -m apps.{app.name} train {space.flags(best.config, app.config())}")
+    return True
+
+
+def _outcomes(settings: Settings, oracle: Durable, run: tracking.Run) -> Any:
+    recorded = {one.data.tags["trial"]: one.data for one in tracking.find({"search": run.id, "kind": "trial"})}
+    for trial in oracle.finished():
+        data = recorded.get(trial.trial_id)
+        score = trial.score if trial.status == "COMPLETED" else None
+        figures, tags = (data.metrics, data.tags) if data else ({}, {})
+        yield Outcome(trial.trial_id, score, settings(trial.hyperparameters), figures, tags)
+
+
+def _first_error(oracle: Durable, trial: Outcome) -> str:
+    """The first failed trial's error in a line."""
+    lines = (oracle.trials[trial.number].message or "").strip().splitlines()
+    return trial.tags.get("error") or (lines[-1] if lines else "no reason was left")
+
+
+def _best(app: App, ranked: Sequence[Outcome]) -> pd.DataFrame:
+    """The best trials, the best first, with the settings in which trials differ."""
+    name, names = app.task.objective, space.varied([trial.config for trial in ranked])
+    rows = []
+    for trial in ranked[:SHOWN]:
+        row = {"trial": trial.number, name: trial.score}
+        if f"best_{name}_se" in trial.figures:
+            row["standard error"] = trial.figures[f"best_{name}_se"]
+        row |= {"epoch": round(trial.figures["best_epoch"], 1), "s": round(trial.figures["train_seconds"], 1)}
+        rows.append(row | {setting: getattr(trial.config, setting) for setting in names})
+    return pd.DataFrame(rows)
+
+
+def importance(trials: Sequence[Outcome], app: App) -> pd.DataFrame:
+    """How much each setting mattered: what a random forest that foretells the objective loses in R² without it.
+
+    The loss is measured by permuting the setting's values among the trials (Breiman 2001, section 10).
+    """
+    scored = [trial for trial in trials if trial.score is not None and not trial.pruned]
+    if len(scored) < ENOUGH:
+        return pd.DataFrame()
+    names = space.varied([trial.config for trial in scored])
+    columns = {name: [getattr(trial.config, name) for trial in scored] for name in names}
+    # A setting that is no number counts by the order in which its values first appear.
+    numbers = pd.DataFrame(
+        {
+            name: values
+            if all(isinstance(value, int | float) for value in values)
+            else pd.factorize(pd.Series(list(map(str, values))))[0]
+            for name, values in columns.items()
+        }
+    )
+    scores = [trial.score for trial in scored]
+    forest = RandomForestRegressor(300, random_state=0).fit(numbers, scores)
+    found = permutation_importance(forest, numbers, scores, n_repeats=30, random_state=0)
+    best = max if app.task.direction == "max" else min
+    winner = best(scored, key=lambda trial: trial.score or 0.0)
+    table = pd.DataFrame(
+        {
+            "setting": names,
+            "importance": found.importances_mean,
+            "in the best trial": [str(getattr(winner.config, name)) for name in names],
+        }
+    )
+    return table.sort_values("importance", ascending=False)
+
+
+def space_table(hyperparameters: Any) -> pd.DataFrame:
+    """The space in words."""
+    return pd.DataFrame(space.describe(hyperparameters), columns=["setting", "values", "only where"])
+
+
+def forget(folder: Path, oracle: Durable) -> None:
+    """Delete the states that finished trials have left, but for the best ones'."""
+    kept = {trial.trial_id for trial in oracle.get_best_trials(SHOWN)}
+    for trial in oracle.finished():
+        if trial.trial_id not in kept:
+            shutil.rmtree(folder / f"trial_{trial.trial_id}", ignore_errors=True)
