@@ -58,7 +58,8 @@ class Dbn(Config):
     dropout: Fraction = 0.5
     """Share of each hidden layer's outputs that are dropped while fine-tuning."""
 
-    epochs: Count = 30
+    epochs: Count = 60
+    keep: Literal["best", "last"] = "last"
     batch_size: Count = 100
     patience: Count = 1000
     validation: Share = 0.05

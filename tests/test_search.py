@@ -116,9 +116,8 @@ def test_a_search_is_a_run_with_a_child_run_a_trial(searched: tuple[Store, str])
     usual = {name: str(value) for name, value in vars(MnistMlp(dropout=0.2, epochs=3)).items()}
     for number, run in trials.items():
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
-        assert {name: value for name, value in run.data.params.items() if value != usual[name]}.keys() <= {
-            "hidden", "learning_rate"
-        }  # fmt: skip
+        changed = {name for name, value in run.data.params.items() if value != usual[name]}
+        assert changed <= {"hidden", "learning_rate"}
         assert run.data.params.keys() == usual.keys()
         assert run.info.status == ("FAILED" if number == "6" else "FINISHED")
         if number != "6":
@@ -231,41 +230,34 @@ def test_killed_anywhere_it_goes_on_from_the_last_epoch_to_the_same_scores(tmp_p
         assert run.data.metrics["best_val_accuracy_se"] == pytest.approx(np.std(scores, ddof=1) / 2**0.5)
 
 
-def test_workers_that_die_are_replaced_and_a_trial_that_kills_them_has_failed(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    process = store.begin("--trials", "7", "--workers", "2", "--algorithm", "grid", TINY_FAULT="kill")
-    wait_for(lambda: finished(store) >= 1, process)
-    workers = subprocess.run(["pgrep", "--parent", str(process.pid)], capture_output=True, text=True, check=True)
+def test_workers_of_several_commands_share_a_search_and_are_replaced_when_they_die(tmp_path: Path) -> None:
+    """Two workers of the chief's command and one that joins it by its address, of which two are killed.
+
+    One from without, whose trial goes on; the other one by its trial, which has then failed.
+    """
+    store, fault = Store(tmp_path), {"TINY_FAULT": "kill"}
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    arguments = ("--trials", "8", "--algorithm", "grid", "--chief", address, "--epochs", "30", "--patience", "100")
+    chief = store.begin(*arguments, "--workers", "2", **fault)
+    wait_for(lambda: store.runs("search"), chief)
+    joined = store.begin(*arguments, "--join", **fault)
+    wait_for(lambda: finished(store) >= 1, chief)
+    workers = subprocess.run(["pgrep", "--parent", str(chief.pid)], capture_output=True, text=True, check=True)
     os.kill(int(workers.stdout.split()[0]), signal.SIGKILL)
-    output, _ = process.communicate(timeout=200)
-    assert process.returncode == 0, output
+    output, _ = chief.communicate(timeout=200)
+    joined_output, _ = joined.communicate(timeout=60)
+    assert (chief.returncode, joined.returncode) == (0, 0), output + joined_output
     trials = store.trials()
-    assert len(trials) == 7
+    assert len(trials) == 8
     for run in trials.values():
         unlucky = run.data.params["hidden"] == f"({tiny_search.UNLUCKY},)"
         assert run.info.status == ("FAILED" if unlucky else "FINISHED")
         assert ("SIGKILL" in run.data.tags.get("error", "")) == unlucky
-    for log in ("worker-0.log", "worker-1.log"):
-        (file,) = store.folder.glob(f"searches/*/{log}")
-        assert "val_accuracy" in file.read_text()
-
-
-def test_another_process_joins_a_search_by_its_address(tmp_path: Path) -> None:
-    store = Store(tmp_path)
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    arguments = ("--trials", "10", "--chief", address, "--epochs", "40")
-    chief = store.begin(*arguments)
-    wait_for(lambda: store.runs("trial"), chief)
-    joined = store.begin(*arguments, "--join")
-    assert chief.communicate(timeout=200)
-    assert joined.communicate(timeout=60)
-    assert (chief.returncode, joined.returncode) == (0, 0)
-    assert finished(store) == 10
-    logs = [file.read_text().count("Epoch 1/40") for file in store.folder.glob("searches/*/*.log")]
-    assert len(logs) == 2
-    assert sum(logs) == 10
-    assert min(logs) > 0
+        assert len(store.curve(run, "loss")) == (0 if unlucky else 30)
+    logs = [file.read_text() for file in store.folder.glob("searches/*/*.log")]
+    assert len(logs) == 3
+    assert all("Epoch 30/30" in log for log in logs)
 
 
 def test_median_pruning_ends_exactly_the_trials_that_are_worse(tmp_path: Path) -> None:

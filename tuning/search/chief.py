@@ -76,8 +76,10 @@ def join(app: App, settings: Settings, search: Search, work: Work, flags: Sequen
     folder.mkdir(parents=True, exist_ok=True)
     searches = tracking.find({"kind": "search", "search.home": folder.name})
     if not searches:
-        raise UserError("--join: the store has no such search; begin it with the same command without --join, and let "
-                        "MLFLOW_TRACKING_URI name the same store")  # fmt: skip
+        raise UserError(
+            "--join: the store has no such search; begin it by the same command without --join, and let "
+            "MLFLOW_TRACKING_URI name the same store here"
+        )
     host, port = work.address()
     name = f"{socket.gethostname()}-{os.getpid()}"
     print(f"{work.workers} workers for the search of {host}:{port}")

@@ -118,9 +118,8 @@ class Member:
         if not self.assignment.marker.exists():
             self.false_starts += 1
             if self.false_starts == FALSE_STARTS:
-                words = self.assignment.log.read_text(errors="replace").strip().splitlines()
-                raise UserError(f"workers end before they have a trial ({how}); {self.assignment.log} ends: "
-                                f"{words[-1] if words else 'nothing'}")  # fmt: skip
+                last = ["nothing", *self.assignment.log.read_text(errors="replace").strip().splitlines()][-1]
+                raise UserError(f"workers end before they have a trial ({how}); {self.assignment.log} ends: {last}")
             return
         self.false_starts = 0
         trial = self.assignment.marker.read_text()
@@ -156,9 +155,8 @@ def work(
             told = replace(first, name=name, parent=os.getpid())
             members.append(Member(told, {**shared, **variables, "KERASTUNER_TUNER_ID": name}, cores, flags))
         working = list(members)
-        while working or not look():
+        while not look() or working:
             working = [member for member in working if not member.look()]
-            look()
             time.sleep(0.1)
     finally:
         for member in members:

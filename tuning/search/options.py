@@ -46,8 +46,9 @@ class Search:
         if self.algorithm == "hyperband" and self.prune != "none":
             raise UserError("--prune: hyperband ends the worse trials itself; leave one of the two out")
         if self.algorithm == "hyperband" and self.folds * self.executions > 1:
-            raise UserError("--algorithm hyperband: goes on with one training of each setting; leave --folds and "
-                            "--executions out")  # fmt: skip
+            raise UserError(
+                "--folds, --executions: hyperband goes on with one training of each setting; leave them out"
+            )
 
 
 @dataclass(frozen=True)

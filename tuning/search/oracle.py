@@ -89,8 +89,9 @@ class Hyperband(Durable, keras_tuner.oracles.HyperbandOracle):
     """Hyperband (Li et al. 2018)."""
 
 
-def begin(search: Search, settings: Settings, objective: keras_tuner.Objective, path: Path,
-          given: Sequence[Config] = ()) -> Durable:  # fmt: skip
+def begin(
+    search: Search, settings: Settings, objective: keras_tuner.Objective, path: Path, given: Sequence[Config] = ()
+) -> Durable:
     """A new oracle, which is written to `path` from its first trial on."""
     options: dict[str, Any] = {
         "objective": objective,

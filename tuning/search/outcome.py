@@ -106,8 +106,8 @@ def conclude(app: App, own: App, settings: Settings, oracle: Durable, run: track
         return False
     forget(folder, oracle)
     tables = {"best_trials": _best(app, ranked), "importance": importance(trials, app)}
-    run.log_figure(plots.best_so_far([trial.score for trial in trials], app.task.objective, app.task.direction),
-                   "best_so_far")  # fmt: skip
+    figure = plots.best_so_far([trial.score for trial in trials], app.task.objective, app.task.direction)
+    run.log_figure(figure, "best_so_far")
     for name, table in tables.items():
         if len(table):
             run.log_table(table, name)
