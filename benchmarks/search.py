@@ -81,14 +81,15 @@ def workers(trials: int = 8, epochs: int = 2) -> None:
         with store() as folder:
             flags = ["--trials", str(trials), "--epochs", str(epochs), "--workers", str(count)]
             spent(["-m", "tuning.lenet5", *flags], folder)
-            rates.append(3600 * trials / span(folder))
+            begins, ends = zip(*trial_times(folder), strict=True)
+            rates.append(3600 * trials / (max(ends) - min(begins)))
         os.sched_setaffinity(0, set(cores))
         print(f"{count} workers: {rates[-1]:.0f} trials an hour")
     print(f"ratio {rates[1] / rates[0]:.2f}")
 
 
 def memory(trials: int = 50) -> None:
-    """How much the resident memory of the search's processes grows over the trials.
+    """How much the resident memory of the search's processes together grows over the trials.
 
     Args:
         trials: Trials of the search, each of one epoch on 2,000 examples.
@@ -96,19 +97,17 @@ def memory(trials: int = 50) -> None:
     with store() as folder:
         flags = ["--trials", str(trials), "--epochs", "1", "--limit", "2000"]
         process = subprocess.Popen([sys.executable, "-m", "tuning.lenet5", *flags], env=environment(folder))
-        # The first process is the chief; of its workers one is replaced by the next.
-        peaks: dict[int, list[float]] = {}
+        seen: list[tuple[float, float]] = []
         while process.poll() is None:
-            for number in (process.pid, *children(process.pid)):
-                peaks.setdefault(number, []).append(resident(number))
-            time.sleep(0.5)
-        size = sum(file.stat().st_size for file in folder.rglob("*.state")) / 2**20
-        states = len(list(folder.rglob("*.state")))
-    for number, values in peaks.items():
-        after = values[min(len(values) - 1, 30)]
-        name = "chief" if number == process.pid else "worker"
-        print(f"{name}: {after:.0f} MiB after 15 s, at most {max(values):.0f}: grew by {max(values) - after:.0f} MiB")
-    print(f"{states} states kept, {size:.0f} MiB")
+            seen.append((time.time(), sum(resident(number) for number in (process.pid, *children(process.pid)))))
+            time.sleep(0.2)
+        during = [
+            max(size for when, size in seen if begin <= when <= end) for begin, end in sorted(trial_times(folder))
+        ]
+        kept = [file.stat().st_size / 2**20 for file in folder.rglob("*.state")]
+    grown = max(during) - during[0]
+    print(f"in the first of {len(during)} trials {during[0]:.0f} MiB, at most {max(during):.0f}: {grown:.0f} MiB more")
+    print(f"{len(kept)} states kept, {sum(kept):.0f} MiB")
 
 
 @contextmanager
@@ -132,13 +131,13 @@ def spent(arguments: Sequence[str], folder: Path, given: str = "") -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def span(folder: Path) -> float:
-    """Seconds from the first trial's begin to the last one's end."""
+def trial_times(folder: Path) -> list[tuple[float, float]]:
+    """When each trial began and ended, in seconds since 1970."""
     import mlflow
 
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
     runs = mlflow.search_runs(search_all_experiments=True, filter_string="tags.kind = 'trial'", output_format="list")
-    return (max(run.info.end_time for run in runs) - min(run.info.start_time for run in runs)) / 1000
+    return [(run.info.start_time / 1000, run.info.end_time / 1000) for run in runs]
 
 
 def children(process: int) -> list[int]:

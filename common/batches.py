@@ -66,6 +66,10 @@ class Batches(keras.callbacks.Callback):
         if self.fresh:
             self.pair = self.fresh(epoch)
 
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        # TensorFlow keeps what the data set calls as long as the process lives: not the examples with it.
+        self.pair, self.fresh = (None, None), None
+
     def order(self) -> Array:
         """The order of the epoch that runs."""
         return epoch_order(self.seed, self.epoch, self.examples, self.batch_size)

@@ -64,6 +64,11 @@ class OneProcessAnApp(LoadScopeScheduling):
         return app if app and file.endswith("test_apps.py") else file
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """Processes that test: one more than there are cores, for some always wait for a server or another command."""
+    return (os.cpu_count() or 1) + 1
+
+
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling:
     """Tell xdist of it."""
     return OneProcessAnApp(config, log)

@@ -2,6 +2,7 @@
 
 import math
 import os
+import resource
 import statistics
 import sys
 import tempfile
@@ -24,8 +25,9 @@ from tuning.search import crew, oracle
 from tuning.search.options import Search
 from tuning.search.space import Settings
 
-TRIALS = 10
-"""Trials of a process, at most: each leaves some megabytes behind, in Keras and TensorFlow, that cannot be freed."""
+GROWTH = 150
+"""MiB by which a process may grow after its first trial, before another takes its place: each trial leaves some behind,
+in Keras and TensorFlow, that cannot be freed."""
 POLL = 0.2
 """Seconds before each request for a trial, so that one who has to wait does not storm the chief."""
 STANDARD = 3
@@ -50,12 +52,16 @@ class Worker(base_tuner.BaseTuner):
         super().__init__(**options)
         self.app, self.settings, self.options, self.assignment = app, settings, search, assignment
         self.place = tracking.Place(assignment.search, {"search": assignment.search})
-        self.trained = 0
+        self.peak = 0.0
 
     def pre_create_trial(self) -> None:
-        if self.trained == TRIALS:
-            sys.exit(crew.MORE)
         time.sleep(POLL)
+
+    def on_trial_end(self, trial: Any) -> None:
+        super().on_trial_end(trial)
+        self.peak = self.peak or peak_memory()
+        if peak_memory() > self.peak + GROWTH:
+            sys.exit(crew.MORE)
 
     def run_trial(self, trial: Any, *_arguments: Any, **_options: Any) -> dict[str, float]:
         """Train the trial, or go on with it; gives the objective.
@@ -63,7 +69,6 @@ class Worker(base_tuner.BaseTuner):
         Raises:
             FailedTrialError: where the objective is no number, or the trial killed the process before.
         """
-        self.trained += 1
         with self.assignment.at(trial.trial_id) as deadly:
             values, config = trial.hyperparameters.values, self.settings(trial.hyperparameters)
             place = replace(self.place, tags={**self.place.tags, "trial": trial.trial_id})
@@ -96,13 +101,13 @@ class Worker(base_tuner.BaseTuner):
         if above.tags().get("pruned"):
             return None
         place = place.below(above, part=str(part.number))
-        done = tracking.finished("fold", place)
-        if done:
-            return done
-        label = f"trial {place.tags['trial']} part {part.number}"
-        with tracking.run(self.app, "fold", part.config, part.data, label, place) as run:
-            measured = self._fit(part, run, place.tags["trial"], {})
-        if pruned := run.tags().get("pruned"):
+        measured = tracking.finished("fold", place)
+        if not measured:
+            label = f"trial {place.tags['trial']} part {part.number}"
+            with tracking.run(self.app, "fold", part.config, part.data, label, place) as run:
+                measured = self._fit(part, run, place.tags["trial"], {})
+        (recorded,) = tracking.find({"kind": "fold", **place.tags})
+        if pruned := recorded.data.tags.get("pruned"):
             above.tag("pruned", pruned)
         return measured
 
@@ -129,6 +134,12 @@ def work(app: App, settings: Settings, search: Search, assignment: crew.Assignme
         # KerasTuner asks the chief, whose oracle this one is not; it wants one to begin with.
         mine = oracle.begin(search, settings, objective, Path(folder) / "oracle")
         Worker(app, settings, search, assignment, oracle=mine, directory=folder).search()
+
+
+def peak_memory() -> float:
+    """MiB of memory that this process has occupied at most."""
+    unit = 2**20 if sys.platform == "darwin" else 2**10
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _end_with_parent(parent: int) -> None:
