@@ -5,6 +5,7 @@ import math
 import os
 import pkgutil
 import shlex
+import socket
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,7 +20,7 @@ from apps.mnist_mlp import app as mlp
 from common.errors import UserError
 from tests import tiny_search
 from tests.conftest import APPS, assert_user_error, run
-from tuning.search import crew, oracle, outcome, space, worker
+from tuning.search import chief, crew, oracle, outcome, space, worker
 from tuning.search.options import Algorithm, Search, Work, direction
 
 SPACES = [module.name for module in pkgutil.iter_modules(tuning.__path__) if module.name != "search"]
@@ -131,6 +132,12 @@ def test_trials_of_workers_that_are_gone_are_given_to_others(tmp_path: Path) -> 
     oracle.give_back(asked, ["worker-0"])
     assert asked.create_trial("worker-0").trial_id == first.trial_id
     assert asked.create_trial("worker-2").trial_id == second.trial_id
+    for _ in range(2):  # the one that was thought to be gone ends it, and then the other one
+        asked.update_trial(second.trial_id, {"val_accuracy": 0.5})
+        second.status = "COMPLETED"
+        asked.end_trial(second)
+    assert [trial.trial_id for trial in asked.finished()] == [second.trial_id]
+    assert list(asked.ongoing_trials) == ["worker-0"]
 
 
 def test_means_of_several_trainings_have_a_standard_error() -> None:
@@ -203,3 +210,5 @@ def test_bad_searches_are_one_line() -> None:
     for address in ("host", ":1", "host:99999", "host:x"):
         with pytest.raises(UserError, match="HOST:PORT"):
             Work(chief=address)
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match="cannot listen"):
+        chief.listening(Work(chief=f"127.0.0.1:{taken.getsockname()[1]}"))

@@ -38,6 +38,7 @@ def run(own: App, settings: Settings, search: Search, work: Work, flags: Sequenc
         check_objective(app, default, data)
     if search.folds > 1:
         next(folds.deal(data, search.folds, app.task.dealing, search.seed))
+    address = listening(work)
     folder = home(app, settings, search)
     with held(folder):
         if work.fresh:
@@ -47,7 +48,6 @@ def run(own: App, settings: Settings, search: Search, work: Work, flags: Sequenc
             asked = begin(app, settings, search, folder, recorded)
             asked.max_trials = work.trials
             oracle.give_back(asked, crew.names(work.workers, NAME))
-            address = listening(work)
             with serving(asked, address), outcome.Progress(asked, work.trials) as progress:
 
                 def look() -> bool:

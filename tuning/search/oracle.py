@@ -30,6 +30,7 @@ class Durable(keras_tuner.Oracle):
 
     path: Path
     trials: dict[str, Any]
+    ongoing_trials: dict[str, Any]
     given: Sequence[str] = ()
 
     @keras_tuner.synchronized
@@ -41,7 +42,12 @@ class Durable(keras_tuner.Oracle):
 
     @keras_tuner.synchronized
     def end_trial(self, trial: Any) -> None:
-        super().end_trial(trial)
+        number = trial.trial_id
+        if number in self._retry_queue:  # its worker was thought to be gone
+            self._retry_queue.remove(number)
+        if number not in self.end_order:
+            super().end_trial(trial)
+        self.ongoing_trials = {name: one for name, one in self.ongoing_trials.items() if one.trial_id != number}
         self.write()
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
