@@ -47,7 +47,7 @@ def best_so_far(scores: Sequence[float | None], objective: str, direction: Liter
     best = (np.fmax if direction == "max" else np.fmin).accumulate(values)
     axes.plot(numbers, values, "o", label="trial")
     axes.step(numbers, best, where="post", label="best so far")
-    axes.set(xlabel="trial", ylabel=objective, title=f"{len(values)} trials")
+    axes.set(xlabel="trial", ylabel=objective, title=f"best of {len(values)} trials")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.grid(alpha=0.3)
     axes.legend()

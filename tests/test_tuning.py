@@ -151,18 +151,16 @@ def test_means_of_several_trainings_have_a_standard_error() -> None:
 
 def test_importance_finds_the_setting_that_decides() -> None:
     trials = [
-        outcome.Outcome(
-            str(number), rate * 10 + 0.01 * (number % 3), MnistMlp(learning_rate=rate, hidden=hidden), {}, {}
-        )
+        outcome.Outcome(str(number), rate * 10 + 0.01 * (number % 3), MnistMlp(learning_rate=rate, hidden=hidden), {})
         for number, (rate, hidden) in enumerate(
             (rate, hidden) for rate in (0.01, 0.02, 0.03, 0.04) for hidden in ((8,), (8, 8), (16,))
         )
     ]
-    table = outcome.importance(trials, mlp)
+    table = outcome.importance(trials[::-1])
     assert list(table["setting"]) == ["learning_rate", "hidden"]
     assert table["importance"].iloc[0] > 10 * abs(table["importance"].iloc[1])
     assert table["in the best trial"].iloc[0] == "0.04"
-    assert outcome.importance(trials[:5], mlp).empty
+    assert outcome.importance(trials[:5]).empty
 
 
 def test_each_worker_has_its_share_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -72,20 +72,15 @@ def _duration(seconds: float) -> str:
 
 @dataclass(frozen=True)
 class Outcome:
-    """A trial that has ended."""
+    """A trial that has succeeded."""
 
     number: str
-    score: float | None
-    """None where it failed."""
+    score: float
     config: Config
     figures: Mapping[str, float]
     """What its run measured."""
-    tags: Mapping[str, str]
-
-    @property
-    def pruned(self) -> bool:
-        """Whether it was ended before its time."""
-        return "pruned" in self.tags
+    pruned: bool = False
+    """Whether it was ended before its time."""
 
 
 def conclude(app: App, own: App, settings: Settings, oracle: Durable, run: tracking.Run, folder: Path) -> bool:
@@ -93,27 +88,43 @@ def conclude(app: App, own: App, settings: Settings, oracle: Durable, run: track
 
     `app` is judged by the search's objective; `own` by its own, as its champions are.
     """
-    trials = list(_outcomes(settings, oracle, run))
-    failed = [trial for trial in trials if trial.score is None]
-    whole = [trial for trial in trials if trial.score is not None and not trial.pruned]
-    ranked = sorted(whole, key=lambda trial: trial.score or 0.0, reverse=app.task.direction == "max")
+    recorded = {one.data.tags["trial"]: one.data for one in tracking.find({"search": run.id, "kind": "trial"})}
+    finished = oracle.finished()
+    failed = [trial for trial in finished if trial.status != "COMPLETED"]
     if failed:
-        numbers = ", ".join(trial.number for trial in failed)
-        print(f"failed: {len(failed)} of {len(trials)} trials ({numbers}); {_first_error(oracle, failed[0])}")
+        first = failed[0].trial_id
+        message = (failed[0].message or "no reason was left").strip().splitlines()[-1]
+        said = recorded[first].tags.get("error", message) if first in recorded else message
+        print(f"failed: {_numbered([trial.trial_id for trial in failed], finished)}; {said}")
+    trials = [
+        Outcome(
+            trial.trial_id,
+            trial.score,
+            settings(trial.hyperparameters),
+            recorded[trial.trial_id].metrics,
+            "pruned" in recorded[trial.trial_id].tags,
+        )
+        for trial in finished
+        if trial.status == "COMPLETED"
+    ]
+    if pruned := [trial.number for trial in trials if trial.pruned]:
+        print(f"pruned: {_numbered(pruned, finished)}")
+    whole = [trial for trial in trials if not trial.pruned]
+    ranked = sorted(whole, key=lambda trial: trial.score, reverse=app.task.direction == "max")
     if not ranked:
         run.tag("error", "every trial failed")
         print(f"every trial failed; their runs below {run.id} tell why")
         return False
     forget(folder, oracle)
-    tables = {"best_trials": _best(app, ranked), "importance": importance(trials, app)}
-    figure = plots.best_so_far([trial.score for trial in trials], app.task.objective, app.task.direction)
+    tables = {"best_trials": _best(app, ranked), "importance": importance(ranked)}
+    figure = plots.best_so_far([trial.score for trial in finished], app.task.objective, app.task.direction)
     run.log_figure(figure, "best_so_far")
     for name, table in tables.items():
         if len(table):
             run.log_table(table, name)
             Console().print(cli.sheet(table, name.replace("_", " ")))
     best = ranked[0]
-    run.log_metrics({f"best_{app.task.objective}": best.score or 0.0, "trials": len(trials), "failed": len(failed)})
+    run.log_metrics({f"best_{app.task.objective}": best.score, "trials": len(finished), "failed": len(failed)})
     final = folder / f"final_{best.number}.state"
     place = tracking.Place(run.id, {"search": run.id, "tuned": best.number})
     if tracking.finished("train", place):
@@ -127,19 +138,9 @@ def conclude(app: App, own: App, settings: Settings, oracle: Durable, run: track
     return True
 
 
-def _outcomes(settings: Settings, oracle: Durable, run: tracking.Run) -> Any:
-    recorded = {one.data.tags["trial"]: one.data for one in tracking.find({"search": run.id, "kind": "trial"})}
-    for trial in oracle.finished():
-        data = recorded.get(trial.trial_id)
-        score = trial.score if trial.status == "COMPLETED" else None
-        figures, tags = (data.metrics, data.tags) if data else ({}, {})
-        yield Outcome(trial.trial_id, score, settings(trial.hyperparameters), figures, tags)
-
-
-def _first_error(oracle: Durable, trial: Outcome) -> str:
-    """The first failed trial's error in a line."""
-    lines = (oracle.trials[trial.number].message or "").strip().splitlines()
-    return trial.tags.get("error") or (lines[-1] if lines else "no reason was left")
+def _numbered(some: Sequence[str], every: Sequence[object]) -> str:
+    """How many trials these are of all, and which."""
+    return f"{len(some)} of {len(every)} trials ({', '.join(some)})"
 
 
 def _best(app: App, ranked: Sequence[Outcome]) -> pd.DataFrame:
@@ -155,16 +156,15 @@ def _best(app: App, ranked: Sequence[Outcome]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def importance(trials: Sequence[Outcome], app: App) -> pd.DataFrame:
+def importance(ranked: Sequence[Outcome]) -> pd.DataFrame:
     """How much each setting mattered: what a random forest that foretells the objective loses in R² without it.
 
     The loss is measured by permuting the setting's values among the trials (Breiman 2001, section 10).
     """
-    scored = [trial for trial in trials if trial.score is not None and not trial.pruned]
-    if len(scored) < ENOUGH:
+    names = space.varied([trial.config for trial in ranked])
+    if len(ranked) < ENOUGH or not names:
         return pd.DataFrame()
-    names = space.varied([trial.config for trial in scored])
-    columns = {name: [getattr(trial.config, name) for trial in scored] for name in names}
+    columns = {name: [getattr(trial.config, name) for trial in ranked] for name in names}
     # A setting that is no number counts by the order in which its values first appear.
     numbers = pd.DataFrame(
         {
@@ -174,16 +174,14 @@ def importance(trials: Sequence[Outcome], app: App) -> pd.DataFrame:
             for name, values in columns.items()
         }
     )
-    scores = [trial.score for trial in scored]
+    scores = [trial.score for trial in ranked]
     forest = RandomForestRegressor(300, random_state=0).fit(numbers, scores)
     found = permutation_importance(forest, numbers, scores, n_repeats=30, random_state=0)
-    best = max if app.task.direction == "max" else min
-    winner = best(scored, key=lambda trial: trial.score or 0.0)
     table = pd.DataFrame(
         {
             "setting": names,
             "importance": found.importances_mean,
-            "in the best trial": [str(getattr(winner.config, name)) for name in names],
+            "in the best trial": [str(getattr(ranked[0].config, name)) for name in names],
         }
     )
     return table.sort_values("importance", ascending=False)
