@@ -173,7 +173,9 @@ def _table(rows: dict[str, str]) -> Table:
 
 def sheet(frame: "pd.DataFrame", title: str) -> Table:
     """A table for the terminal."""
-    table = Table(*frame.columns, title=title, title_justify="left")
+    table = Table(title=title, title_justify="left")
+    for name in frame.columns:
+        table.add_column(name, overflow="fold")  # a name that is cut off says nothing
     for row in frame.itertuples(index=False):
         table.add_row(*(f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row))
     return table
