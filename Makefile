@@ -14,7 +14,7 @@ train: .venv/installed ## train the MNIST app on all of MNIST
 	@$(BIN)/python -m apps.mnist_mlp train
 
 test: .venv/installed-dev ## run the fast tests
-	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
+	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --no-loadscope-reorder
 
 test-slow: .venv/installed-dev ## reproduce the published results (hours)
 	@$(BIN)/python -m pytest -m slow
