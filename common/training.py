@@ -107,7 +107,7 @@ def _train(
     tables = dict(app.tables(trained))
     for name, table in tables.items():
         run.log_table(table, name)
-    version = run.log_model(model, measured, task)
+    version = tracking.save(run, model, measured, task)
     return Result(data.name, measured, len(data.test[1]), run.id, version, tables, verdicts)
 
 

