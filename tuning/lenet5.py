@@ -1,6 +1,6 @@
 """The settings of LeNet-5 that a search tries.
 
-python -m tuning.lenet5 --trials 20
+python -m tuning.lenet5 --trials 20 --prune median
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from tuning import search
 
 
 def space(hp: Any) -> LeNet5:
-    """Pooling, dropout and optimisation of one trial of the modern variant."""
+    """Distortions, pooling, dropout and optimisation of one trial of the modern variant."""
     return LeNet5(
+        distortions=hp.Boolean("distortions"),
         pooling=hp.Choice("pooling", ["average", "max"]),
         dropout=hp.Float("dropout", 0.0, 0.5, step=0.1),
         learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log"),
         batch_size=hp.Choice("batch_size", [64, 128, 256]),
-        epochs=8,
+        epochs=30,
     )
 
 

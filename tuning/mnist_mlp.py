@@ -1,6 +1,6 @@
 """The settings of the multilayer perceptron that a search tries.
 
-python -m tuning.mnist_mlp --trials 20
+python -m tuning.mnist_mlp --trials 20 --prune median
 """
 
 from __future__ import annotations
@@ -13,14 +13,15 @@ from tuning import search
 
 def space(hp: Any) -> MnistMlp:
     """Width, depth, dropout, activation and optimisation of one trial."""
-    units, depth = hp.Choice("units", [256, 512, 768]), hp.Int("layers", 1, 3)
+    units, depth = hp.Choice("units", [256, 512, 1024]), hp.Int("layers", 2, 4)
     return MnistMlp(
         hidden=(units,) * depth,
-        dropout=hp.Float("dropout", 0.0, 0.6, step=0.1),
+        input_dropout=hp.Float("input_dropout", 0.0, 0.3, step=0.1),
+        dropout=hp.Float("dropout", 0.0, 0.5, step=0.1),
         activation=hp.Choice("activation", ["elu", "relu", "tanh"]),
         learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log"),
         batch_size=hp.Choice("batch_size", [128, 256, 512]),
-        epochs=10,
+        epochs=40,
     )
 
 
