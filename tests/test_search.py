@@ -136,7 +136,7 @@ def test_hyperband_goes_on_with_the_best_from_where_they_were(tmp_path: Path) ->
 def test_flags_of_the_app_hold_in_all_trials_and_are_checked_at_once(tmp_path: Path) -> None:
     store = Store(tmp_path)
     _, output, _ = store.search("--dry-run", "--hidden", "5", "6", "--seed", "4")
-    assert re.search(r"size: 12 settings at most", output)
+    assert re.search(r"size: 12 settings\b", output)
     lines = [line for line in output.splitlines() if re.match(r"\d: ", line)]
     assert len(lines) == 5
     assert all("--hidden 5 6" in line for line in lines)

@@ -64,6 +64,17 @@ def test_a_space_is_found_whole_and_put_in_words() -> None:
     assert space.size(space.explore(tiny_search.space)) == 12
 
 
+def test_the_size_of_a_space_counts_a_setting_only_where_it_is_asked_for() -> None:
+    hp = keras_tuner.HyperParameters()
+    hp.Choice("optimizer", ["adam", "momentum", "nesterov"])
+    with hp.conditional_scope("optimizer", ["momentum", "nesterov"]):
+        hp.Boolean("decay")
+        with hp.conditional_scope("decay", [True]):
+            hp.Int("steps", 1, 5)
+    hp.Int("layers", 1, 2)
+    assert space.size(hp) == (1 + 2 * (1 + 5)) * 2
+
+
 def test_flags_give_back_the_settings() -> None:
     config = MnistMlp(hidden=(8, 9), learning_rate=1 / 3, batch_normalization="none")
     assert tyro.cli(MnistMlp, args=shlex.split(space.flags(config, MnistMlp()))) == config

@@ -238,7 +238,7 @@ def dry_run(app: App, settings: Settings, search: Search) -> None:
         asked.max_trials = outcome.SHOWN
         size = space.size(asked.hyperparameters)
         Console().print(cli.sheet(outcome.space_table(asked.hyperparameters), f"space of {app.name}"))
-        print(f"size: {'endless' if size == float('inf') else f'{size:,.0f} settings at most'}")
+        print(f"size: {'endless' if size == float('inf') else f'{size:,.0f} settings'}")
         for number in range(outcome.SHOWN):
             trial = asked.create_trial(f"{number}")
             if trial.status != "RUNNING":

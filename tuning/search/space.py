@@ -84,12 +84,22 @@ def _values(parameter: Any) -> str:
 
 
 def size(hyperparameters: Any) -> float:
-    """How many settings there are, conditions left out of account; infinite where a number may be any in a range."""
-    counts = [
-        math.inf if type(parameter).__name__ == "Float" and not parameter.step else len(list(parameter.values))
-        for parameter in hyperparameters.space
-    ]
-    return math.prod(counts)
+    """How many settings there are; infinite where a number may be any in a range.
+
+    What the space asks for by a plain `if`, not in a `conditional_scope`, KerasTuner draws everywhere: so it counts.
+    """
+    parameters = hyperparameters.space
+
+    def below(parent: Any, value: Any) -> float:
+        scopes = [(one, one.conditions[-1]) for one in parameters if one.conditions]
+        return math.prod(count(one) for one, last in scopes if last.name == parent.name and value in last.values)
+
+    def count(parameter: Any) -> float:
+        if type(parameter).__name__ == "Float" and not parameter.step:
+            return math.inf
+        return sum(below(parameter, value) for value in parameter.values)
+
+    return math.prod(count(parameter) for parameter in parameters if not parameter.conditions)
 
 
 def flags(config: Config, default: Config) -> str:
