@@ -80,7 +80,7 @@ def test_workers_of_several_commands_share_a_search_and_are_replaced_when_they_d
     store, fault = Store(tmp_path), {"TINY_FAULT": "kill"}
     with socket.create_server(("127.0.0.1", 0)) as free:
         address = f"127.0.0.1:{free.getsockname()[1]}"
-    arguments = ("--trials", "8", "--algorithm", "grid", "--chief", address, "--epochs", "30", "--patience", "100")
+    arguments = ("--trials", "7", "--algorithm", "grid", "--chief", address, "--epochs", "30", "--patience", "100")
     chief = store.begin(*arguments, "--workers", "2", **fault)
     wait_for(lambda: store.runs("search"), chief)
     joined = store.begin(*arguments, "--join", **fault)
@@ -91,7 +91,7 @@ def test_workers_of_several_commands_share_a_search_and_are_replaced_when_they_d
     joined_output, _ = joined.communicate(timeout=60)
     assert (chief.returncode, joined.returncode) == (0, 0), output + joined_output
     trials = store.trials()
-    assert len(trials) == 8
+    assert len(trials) == 7
     for run in trials.values():
         unlucky = run.data.params["hidden"] == f"({tiny_search.UNLUCKY},)"
         assert run.info.status == ("FAILED" if unlucky else "FINISHED")
