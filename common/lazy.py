@@ -19,6 +19,7 @@ from typing import Any
 # What the native libraries below Keras write of themselves while they load: glog lines, and TensorFlow's oneDNN hints.
 _NATIVE_LOG = re.compile(
     rb"[IWE]\d{4} |\d{4}-\d\d-\d\d .*: [IWE] |WARNING: All log messages before absl|To enable the following instruc"
+    rb"|INFO: Created TensorFlow Lite "
 )
 _import_lock = threading.RLock()
 
@@ -45,6 +46,13 @@ def defer(*names: str) -> None:
     for name in names:
         if name not in sys.modules:
             sys.modules[name] = _Deferred(name)
+
+
+def undefer() -> None:
+    """Import now all that still waits, so that Keras knows the layers that are defined there."""
+    for module in list(sys.modules.values()):
+        if isinstance(module, _Deferred):
+            dir(module.__file__)
 
 
 @contextlib.contextmanager
