@@ -209,7 +209,7 @@ def _one_by_one(inputs: Inputs) -> Iterator[Any]:
         yield example if isinstance(example, dict) else [example]
 
 
-def _first(model: keras.Model, inputs: Inputs, count: int) -> Inputs:
+def _first(model: keras.Model, inputs: Inputs, count: int) -> runtimes.Inputs:
     """The first examples; the columns of a table, (rows,), as the network takes them, (rows, 1)."""
     if not isinstance(inputs, dict):
         return np.asarray(inputs[:count])

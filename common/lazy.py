@@ -52,7 +52,7 @@ def undefer() -> None:
     """Import now all that still waits, so that Keras knows the layers that are defined there."""
     for module in list(sys.modules.values()):
         if isinstance(module, _Deferred):
-            dir(module.__file__)
+            module.__getattr__("__name__")
 
 
 @contextlib.contextmanager

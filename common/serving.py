@@ -3,13 +3,15 @@
 import json
 import shlex
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
-import uvicorn
 
-from common import ports, tracking
-from common.app import App, Inputs
+from common import ports
+from common.app import App, Array, Inputs
+
+# Tracking takes seconds to import: a port that is taken is told before.
 
 SHOWN = 300
 """Characters of an example that are shown; a longer one is named by its file."""
@@ -18,10 +20,16 @@ SHOWN = 300
 def serve(app: App, which: str | None, port: int) -> None:
     """Serve the model that `which` names, by default the champion, on 127.0.0.1 until Ctrl-C.
 
+    A request has the inputs of one or more examples, as JSON or CSV; MLflow's scoring server answers it.
+
     Raises:
         UserError: where the port cannot be used, or there is no such model.
     """
     with ports.listen(port, "name another") as listening:  # who asks before all is loaded waits for it
+        import uvicorn
+
+        from common import tracking
+
         folder, label = tracking.served(app.name, which)
         print(f"loading {label} …", flush=True)
         server = uvicorn.Server(uvicorn.Config(tracking.scoring_app(folder), log_level="warning"))
@@ -43,7 +51,7 @@ def curl(folder: Path, port: int) -> str:
 def request(inputs: Inputs) -> str:
     """The JSON by which a served model is asked for `inputs`."""
 
-    def listed(part: np.ndarray) -> list[object]:
-        return np.where(np.equal(part, part), part.astype(object), None).tolist()  # JSON has no NaN
+    def listed(part: Array) -> Any:
+        return np.where(part != part, np.array(None), part).tolist()  # JSON has no NaN
 
     return json.dumps({"inputs": keras.tree.map_structure(listed, inputs)})

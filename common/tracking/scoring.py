@@ -32,7 +32,7 @@ def scoring_app(folder: Path) -> FastAPI:
 
     What the model cannot take is answered by status 400 and {"error": one sentence}.
     """
-    model = Served(folder)
+    model: Any = Served(folder)
     app = scoring_server.init(model)
 
     @app.middleware("http")
@@ -45,7 +45,7 @@ def scoring_app(folder: Path) -> FastAPI:
         if response.status_code < 400 or request.url.path != "/invocations":
             return response
         said = b"".join([part async for part in response.body_iterator]).decode()
-        return _refusal(f"{_reason(said)}; this model takes {model.takes}")
+        return _refusal(f"{_reason(said)}; this model takes inputs of {model.takes}")
 
     return app
 
@@ -104,7 +104,7 @@ class Served:
         return columns
 
 
-def _fitting(values: Any, spec: TensorSpec, name: str) -> Array:
+def _fitting(values: Any, spec: TensorSpec, name: str | None) -> Array:
     """`values` as `spec` asks for them, with nothing lost."""
     array = np.asarray(values)
     wanted = tuple(array.shape[axis] if size == -1 else size for axis, size in enumerate(spec.shape[: array.ndim]))
@@ -123,7 +123,7 @@ def _fitting(values: Any, spec: TensorSpec, name: str) -> Array:
         case _:
             fits = array.dtype.kind in "iuf"
     if not fits:
-        raise _wrong(f"{name} has other values")
+        raise _wrong(f"{name} has values of another kind")
     return array.astype(spec.type)
 
 
@@ -155,7 +155,8 @@ def _reason(said: str) -> str:
     """The core of what MLflow says is wrong, which it wraps in the inputs and a traceback."""
     with contextlib.suppress(ValueError):  # where it is the sentence itself
         said = json.loads(said)["message"]
-    core = " ".join(said.split("\nInput:")[0].split("Error: ")[-1].split()).rstrip(".")
+    core = said.split("\nInput:")[0].split("Error: ")[-1].removeprefix("Invalid input. ")
+    core = " ".join(core.split()).strip("'.").replace(". ", ": ")
     return core if len(core) <= LONGEST else f"{core[:LONGEST]}…"
 
 
