@@ -144,13 +144,20 @@ def _converting(kind: Format, label: str) -> Iterator[None]:
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     try:
-        with lazy.quiet_native_log(), contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        with (
+            lazy.quiet_native_log(everything=True),
+            contextlib.redirect_stdout(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
             warnings.simplefilter("ignore")
             yield
     except OSError:
         raise
     except Exception as error:  # whatever a converter raises: the format is the user's choice
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
+        lines = str(error).splitlines() or [type(error).__name__]
+        # LiteRT names the operations that it lacks, which are TensorFlow's, far below.
+        reason = next((line for line in lines if line.startswith("TF Select ops: ")), lines[0])
+        reason = reason.replace("TF Select ops: ", "it lacks ")
         raise UserError(f"--format {kind}: cannot hold {label} ({reason}); choose another format") from error
 
 

@@ -56,8 +56,8 @@ def undefer() -> None:
 
 
 @contextlib.contextmanager
-def quiet_native_log() -> Iterator[None]:
-    """Drop the native libraries' log lines from stderr; all else that is written there meanwhile follows at the end.
+def quiet_native_log(everything: bool = False) -> Iterator[None]:
+    """Drop the native libraries' log lines, or `everything`, from stderr; what else is written follows at the end.
 
     C++ code writes the lines to file descriptor 2: nothing less than redirecting the descriptor catches them.
     """
@@ -74,5 +74,5 @@ def quiet_native_log() -> Iterator[None]:
             os.close(saved)
             written.seek(0)
             for line in written:
-                if not _NATIVE_LOG.match(line):
+                if not everything and not _NATIVE_LOG.match(line):
                     os.write(2, line)

@@ -59,7 +59,7 @@ def _saved_model(folder: Path) -> Network:
 
 def _onnx(file: Path) -> Network:
     """ONNX Runtime, without TensorFlow."""
-    import onnxruntime
+    import onnxruntime  # type: ignore[import-untyped]
 
     session = onnxruntime.InferenceSession(file)
 
