@@ -1,4 +1,4 @@
-"""The command line of an app, built from its settings: train, evaluate, predict, baseline."""
+"""The command line of an app, built from its settings: train, evaluate, predict, export, serve and more."""
 
 import contextlib
 import dataclasses
@@ -10,6 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import tyro
+from annotated_types import Ge, Lt
 from rich.console import Console
 from rich.table import Table
 from tyro import _errors as parsing  # tyro's own door for applications that word their errors themselves
@@ -17,6 +18,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from common.app import App, Config, Question
 from common.errors import UserError
+from common.export import Format
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,14 +73,57 @@ def main(app: App, description: str | None = None) -> None:
         """
         _predict(app, files, question, model, output)
 
+    def export(
+        form: Annotated[Format, tyro.conf.arg(name="format")],
+        output: Path,
+        quantize: bool = False,
+        model: Model = None,
+    ) -> None:
+        """Write a saved model in another format, and see that it answers as Keras does.
+
+        Args:
+            form: Keras's own file, TensorFlow's SavedModel, ONNX, or LiteRT.
+            output: The folder to make.
+            quantize: Compute with int8 numbers in LiteRT, and measure what that costs on the test set.
+            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
+        """
+        _export(app, form, output, quantize, model)
+
+    def serve(model: Model = None, port: Annotated[int, Ge(1), Lt(2**16)] = 5001) -> None:
+        """Answer over HTTP on 127.0.0.1 until Ctrl-C.
+
+        Args:
+            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the champion.
+            port: Where on 127.0.0.1.
+        """
+        from common import serving
+
+        serving.serve(app, model, port)
+
+    def request(files: Positional[tuple[str, ...]], question: Question, model: Model = None) -> None:
+        """Print the JSON by which a served model is asked for new examples.
+
+        Args:
+            files: The examples, as for predict.
+            question: What else the app lets one ask.
+            model: The model that is asked, as for predict.
+        """
+        question.check(app, files)
+        from common import serving, tracking
+
+        print(serving.request(question.read(app, files, tracking.load(app.name, model))[1]))
+
     # The flags of these come from the app's own settings and questions.
     train.__annotations__["settings"] = baseline.__annotations__["settings"] = app.config
-    predict.__annotations__["question"] = app.question
+    predict.__annotations__["question"] = request.__annotations__["question"] = app.question
     commands: dict[str, Callable[..., None]] = {
         "train": train,
         "evaluate": evaluate,
         "predict": predict,
         "baseline": baseline,
+        "export": export,
+        "serve": serve,
+        "request": request,
     }
     with plain_errors():
         tyro.extras.subcommand_cli_from_dict(
@@ -200,6 +245,23 @@ def _predict(app: App, files: tuple[str, ...], question: Question, which: str | 
     details = answers.columns.intersection(list(saved.outputs))
     shown = answers.drop(columns=details) if len(details) < answers.shape[1] - 1 else answers
     Console().print(sheet(shown, saved.label))
+
+
+def _export(app: App, form: Format, output: Path, quantize: bool, which: str | None) -> None:
+    from common import export
+
+    print(f"writing {form} and asking it, which takes a while …", flush=True)
+    made = export.export(app, which, form, output, quantize)
+    size = f"{made.size:,} bytes" + (f", {made.float_size:,} with float32" if quantize else "")
+    if made.figures is not None:
+        Console().print(sheet(made.figures, "what int8 costs"))
+    rows = {
+        "model": made.label,
+        form: f"{made.file}, {size}",
+        "from Keras's answers": f"{made.difference:.1e} at most, {made.compared} test examples",
+        "next": export.LOADING[form].format(str(made.file)),
+    }
+    Console().print(_table(rows))
 
 
 def _write(output: Path, answers: "pd.DataFrame") -> None:

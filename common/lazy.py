@@ -19,6 +19,7 @@ from typing import Any
 # What the native libraries below Keras write of themselves while they load: glog lines, and TensorFlow's oneDNN hints.
 _NATIVE_LOG = re.compile(
     rb"[IWE]\d{4} |\d{4}-\d\d-\d\d .*: [IWE] |WARNING: All log messages before absl|To enable the following instruc"
+    rb"|INFO: Created TensorFlow Lite "
 )
 _import_lock = threading.RLock()
 
@@ -47,9 +48,16 @@ def defer(*names: str) -> None:
             sys.modules[name] = _Deferred(name)
 
 
+def undefer() -> None:
+    """Import now all that still waits, so that Keras knows the layers that are defined there."""
+    for module in list(sys.modules.values()):
+        if isinstance(module, _Deferred):
+            module.__getattr__("__name__")
+
+
 @contextlib.contextmanager
-def quiet_native_log() -> Iterator[None]:
-    """Drop the native libraries' log lines from stderr; all else that is written there meanwhile follows at the end.
+def quiet_native_log(everything: bool = False) -> Iterator[None]:
+    """Drop the native libraries' log lines, or `everything`, from stderr; what else is written follows at the end.
 
     C++ code writes the lines to file descriptor 2: nothing less than redirecting the descriptor catches them.
     """
@@ -66,5 +74,5 @@ def quiet_native_log() -> Iterator[None]:
             os.close(saved)
             written.seek(0)
             for line in written:
-                if not _NATIVE_LOG.match(line):
+                if not everything and not _NATIVE_LOG.match(line):
                     os.write(2, line)

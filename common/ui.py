@@ -1,7 +1,6 @@
 """`make ui`: serves the store in the MLflow UI on this machine alone, opened where trained models are compared."""
 
 import os
-import socket
 import subprocess
 import sys
 import tempfile
@@ -14,10 +13,9 @@ from typing import IO, Annotated
 import tyro
 from annotated_types import Ge, Lt
 
-from common import cli
+from common import cli, ports
 from common.errors import UserError
 
-HOST = "127.0.0.1"
 START_SECONDS = 60
 """How long the server may take to answer."""
 
@@ -28,18 +26,13 @@ def main(port: Annotated[int, Ge(1), Lt(2**16)] = 5000) -> None:
     Args:
         port: Where on 127.0.0.1 to serve.
     """
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((HOST, port))
-        except (OSError, OverflowError) as error:
-            raise UserError(f"--port {port} cannot be used ({error}); name another: make ui PORT=5001") from error
+    ports.listen(port, "name another: make ui PORT=5001").close()
     from common import tracking
 
     print("starting the MLflow UI …", flush=True)
-    pages = tracking.pages(f"http://{HOST}:{port}")
+    pages = tracking.pages(f"http://{ports.HOST}:{port}")
     with tempfile.TemporaryFile("w+") as log:
-        _serve(tracking.server_command(HOST, port), f"http://{HOST}:{port}", pages, log)
+        _serve(tracking.server_command(ports.HOST, port), f"http://{ports.HOST}:{port}", pages, log)
 
 
 def _serve(command: list[str], address: str, pages: dict[str, str], log: IO[str]) -> None:

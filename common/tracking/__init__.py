@@ -3,8 +3,9 @@
 The store is `mlruns/mlflow.db` beside `common`, or what MLFLOW_TRACKING_URI names.
 """
 
-from common.tracking.models import Saved, Version, champions, load, save
+from common.tracking.models import Saved, Version, champions, load, save, served
 from common.tracking.runs import EpochLogger, Place, Run, curve, end_stale, find, finished, run
+from common.tracking.scoring import scoring_app
 from common.tracking.store import STORE, connect, folder, local_folder, pages, server_command
 
 __all__ = [
@@ -26,5 +27,7 @@ __all__ = [
     "pages",
     "run",
     "save",
+    "scoring_app",
+    "served",
     "server_command",
 ]

@@ -17,6 +17,7 @@ from common.tracking import store
 from common.tracking.runs import Run, versions
 
 if TYPE_CHECKING:
+    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models.model import ModelInfo
 
     from common.tasks import Task
@@ -104,21 +105,26 @@ def load(app: str, which: str | None, flag: str = "--model") -> Saved:
     Raises:
         UserError: where there is no such model, it cannot be read, or it is another app's; it names the `flag`.
     """
-    uri, label = (which, which) if which and Path(which).exists() else _find(store.connect(), app, which, flag)
-    try:
-        metadata = mlflow.models.Model.load(uri).metadata or {}  # unlike get_model_info, also from another store
-    except MlflowException as error:
-        raise UserError(f"{flag} {label}: no saved model here ({store.reason(error)})") from error
-    if metadata.get("app") != app:
-        raise UserError(
-            f"{flag} {label}: a model of {metadata.get('app', 'another origin')}, not of {app}; choose one of {app}"
-        )
+    uri, label, metadata = _own(app, which, flag)
     try:
         model = mlflow.tensorflow.load_model(uri, keras_model_kwargs={"compile": False})
     except (MlflowException, OSError, ValueError) as error:
         raise UserError(f"{flag} {label}: this model cannot be read ({store.reason(error)})") from error
     outputs, settings = tuple(metadata["outputs"]), metadata["settings"]
     return Saved(model, label, metadata["data"], outputs, settings, metadata["digest"], metadata["task"])
+
+
+def served(app: str, which: str | None) -> tuple[Path, str]:
+    """The folder and the label of the model that is served: the one that `which` names, as `load` reads it.
+
+    By default it is the champion on the data that the newest model of `app` was trained on. Where the store is another
+    machine's, the folder is fetched from it.
+
+    Raises:
+        UserError: as `load`.
+    """
+    uri, label, _ = _own(app, which or f"{_newest(store.connect(), app).name}@{CHAMPION}", "--model")
+    return Path(mlflow.artifacts.download_artifacts(uri)), label
 
 
 def champions(app: str) -> Iterator[Mapping[str, Any]]:
@@ -130,13 +136,24 @@ def champions(app: str) -> Iterator[Mapping[str, Any]]:
             yield (saved.metadata or {})["settings"]
 
 
+def _own(app: str, which: str | None, flag: str) -> tuple[str, str, Mapping[str, Any]]:
+    """The address and the label of the model of `app` that `which` names, and what `save` noted with it."""
+    uri, label = (which, which) if which and Path(which).exists() else _find(store.connect(), app, which, flag)
+    try:
+        metadata = mlflow.models.Model.load(uri).metadata or {}  # unlike get_model_info, also from another store
+    except MlflowException as error:
+        raise UserError(f"{flag} {label}: no saved model here ({store.reason(error)})") from error
+    if metadata.get("app") != app:
+        raise UserError(
+            f"{flag} {label}: a model of {metadata.get('app', 'another origin')}, not of {app}; choose one of {app}"
+        )
+    return uri, label, metadata
+
+
 def _find(client: mlflow.MlflowClient, app: str, which: str | None, flag: str) -> tuple[str, str]:
     """The address and the label of the registered model, or the run's, that `which` names."""
     if which is None:
-        versions = [version for version in client.search_model_versions() if version.tags.get("app") == app]
-        if not versions:
-            raise UserError(f"no model of {app} is registered yet; first: python -m apps.{app} train")
-        newest = max(versions, key=lambda version: version.creation_timestamp)
+        newest = _newest(client, app)
         return f"models:/{newest.name}/{newest.version}", f"{newest.name} version {newest.version}"
     if "@" in which or "/" in which:
         return f"models:/{which}", which
@@ -147,3 +164,11 @@ def _find(client: mlflow.MlflowClient, app: str, which: str | None, flag: str) -
             f"{flag} {which}: no such file, run, or registered model (NAME@ALIAS or NAME/VERSION)"
         ) from error
     return f"runs:/{which}/model", which
+
+
+def _newest(client: mlflow.MlflowClient, app: str) -> "ModelVersion":
+    """The newest registered model of `app`."""
+    versions = [version for version in client.search_model_versions() if version.tags.get("app") == app]
+    if not versions:
+        raise UserError(f"no model of {app} is registered yet; first: python -m apps.{app} train")
+    return max(versions, key=lambda version: version.creation_timestamp)

@@ -1,0 +1,93 @@
+"""A served model under load: requests of one example each, many at once, and what becomes of them.
+
+    python -m benchmarks.serving --app lenet5 --requests 1000 --at-once 20
+
+Starts `python -m apps.NAME serve`, which serves the champion; the app has to be trained before.
+"""
+
+import collections
+import contextlib
+import json
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import tyro
+from rich.console import Console
+
+from common import tracking
+from common.errors import UserError
+
+
+def main(app: str = "lenet5", requests: int = 1000, at_once: int = 20, port: int = 5002) -> None:
+    """Print how many requests were answered, and how fast.
+
+    Args:
+        app: The app whose champion is served.
+        requests: Requests in all.
+        at_once: Requests that wait at any time.
+        port: Where to serve.
+    """
+    folder, label = tracking.served(app, None)
+    example = json.loads((folder / "serving_input_example.json").read_text())["inputs"]
+    one = {name: column[:1] for name, column in example.items()} if isinstance(example, dict) else example[:1]
+    body = json.dumps({"inputs": one}).encode()
+    with server(app, port) as address, ThreadPoolExecutor(at_once) as pool:
+        began = time.perf_counter()
+        answers = list(pool.map(lambda _: ask(address, body), range(requests)))
+        seconds = time.perf_counter() - began
+    counts = collections.Counter(status for status, _ in answers)
+    waits = statistics.quantiles([1000 * wait for _, wait in answers], n=100)
+    Console().print(
+        f"{label}: {requests} requests, {at_once} at once, {seconds:.1f} s, {requests / seconds:.0f} a second"
+    )
+    Console().print("answers: " + ", ".join(f"{number} of status {status}" for status, number in counts.items()))
+    Console().print(f"milliseconds to answer: median {waits[49]:.0f}, 99 of 100 within {waits[98]:.0f}")
+
+
+@contextlib.contextmanager
+def server(app: str, port: int) -> Iterator[str]:
+    """The address at which the champion of `app` answers."""
+    command = [sys.executable, "-u", "-m", f"apps.{app}", "serve", "--port", str(port)]
+    root = Path(__file__).resolve().parent.parent
+    with subprocess.Popen(command, cwd=root, env=os.environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        said = ""
+        for line in process.stdout:
+            said += line
+            if "Ctrl-C" in line:
+                break
+        address = re.search(r"http://\S+/invocations", said)
+        try:
+            if not address:
+                raise UserError(f"--app {app}: it is not served; see python -m apps.{app} serve")
+            yield address[0].rstrip(";")
+        finally:
+            process.terminate()
+
+
+def ask(address: str, body: bytes) -> tuple[int, float]:
+    """The status of the answer, and the seconds that it took."""
+    began = time.perf_counter()
+    request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            answer.read()
+            status = answer.status
+    except urllib.error.HTTPError as error:
+        status = error.code
+    except OSError:
+        status = 0  # lost
+    return status, time.perf_counter() - began
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

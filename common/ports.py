@@ -1,0 +1,19 @@
+"""Where the suite's servers listen: on this machine alone."""
+
+import socket
+
+from common.errors import UserError
+
+HOST = "127.0.0.1"
+
+
+def listen(port: int, mend: str) -> socket.socket:
+    """A socket that listens at `port` of this machine.
+
+    Raises:
+        UserError: where it cannot be used; it ends with `mend`.
+    """
+    try:
+        return socket.create_server((HOST, port))
+    except (OSError, OverflowError) as error:
+        raise UserError(f"--port {port} cannot be used ({error}); {mend}") from error

@@ -1,0 +1,162 @@
+"""`export`: every format is loaded by its own runtime in a fresh process, and answers as Keras does."""
+
+import ast
+import re
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+
+from common import export, runtimes, tracking, training
+from common.errors import UserError
+from tests.conftest import Trained, assert_user_error, load_app, train_once
+
+
+@pytest.fixture(scope="module")
+def lenet(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """LeNet-5 of 1998, which has layers of the suite's own and ends in float64."""
+    return train_once("lenet5", tmp_path_factory.mktemp("lenet5"), "--variant", "1998", "--limit", "1000")
+
+
+@pytest.fixture(scope="module")
+def mlp(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train_once("mnist_mlp", tmp_path_factory.mktemp("mlp"), "--hidden", "64", "--limit", "5000")
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    """A network on columns whose names have spaces and brackets."""
+    return train_once("perceptron", tmp_path_factory.mktemp("perceptron"))
+
+
+@pytest.mark.parametrize("kind", ["keras", "saved_model", "onnx", "litert"])
+def test_a_fresh_process_of_each_runtime_answers_as_keras_does(
+    lenet: Trained, mlp: Trained, kind: str, tmp_path: Path
+) -> None:
+    folder = tmp_path / "made"
+    trained = mlp if kind == "litert" else lenet
+    result = trained.here("export", "--format", kind, "--output", str(folder))
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    said = " ".join(result.stdout.split())
+    found = re.search(r"from Keras's answers (\S+) at most, 200 test examples", said)
+    assert found, said
+    assert float(found[1]) <= 1e-5
+    assert f"{trained.app}-mnist version 1" in said
+    file = next(folder.iterdir())
+    assert str(file) in said
+    assert f"{export._size(file):,} bytes" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["made"]
+    ast.parse(result.stdout.partition("next ")[2].strip())  # what to type next is Python
+
+
+@pytest.mark.parametrize("kind", ["saved_model", "onnx", "litert"])
+def test_columns_of_any_name_are_exported(table: Trained, kind: export.Format, tmp_path: Path) -> None:
+    """In this process: the fresh one is tested above."""
+    model, inputs = loaded(table)
+    assert "sepal length (cm)" in inputs
+    expected = training.predict(model, inputs)
+    export.WRITERS[kind](model, tmp_path / export.NAMES[kind])
+    answers = runtimes.RUNTIMES[kind](tmp_path / export.NAMES[kind])(inputs)
+    assert export.difference(answers, expected) <= export.TOLERANCE
+
+
+def loaded(trained: Trained) -> tuple[keras.Model, runtimes.Inputs]:
+    """The saved model, and the first test examples."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", trained.uri)
+        saved = tracking.load(trained.app, None)
+    inputs = training.data_of(load_app(trained.app), saved).test[0]
+    return saved.model, export._first(saved.model, inputs, export.COMPARED)
+
+
+def test_quantizing_says_what_it_costs_and_saves(mlp: Trained, tmp_path: Path) -> None:
+    result = mlp.here("export", "--format", "litert", "--quantize", "--output", str(tmp_path / "int8"))
+    assert result.returncode == 0, result.stderr
+    size = (tmp_path / "int8" / "model.tflite").stat().st_size
+    sizes = re.search(r"([\d,]+) bytes, ([\d,]+) with float32", result.stdout)
+    assert sizes, result.stdout
+    assert int(sizes[1].replace(",", "")) == size
+    assert size < 0.5 * int(sizes[2].replace(",", ""))
+    accuracy = next(line for line in result.stdout.splitlines() if " accuracy " in line)
+    before, after, lost = (float(cell) for cell in accuracy.split("│")[2:5])
+    assert lost == pytest.approx(after - before, abs=1e-4)
+    assert abs(lost) < 0.02
+    evaluated = mlp.here("evaluate").stdout
+    assert f"{100 * before:.1f}" in evaluated  # all of the test set
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--format", "tflite"], ["--format", "litert", "tflite"]),
+        (["--format", "onnx", "--quantize"], ["--quantize", "--format litert"]),
+        (["--format", "onnx", "--model", "nothing@all"], ["--model", "nothing"]),
+    ],
+)
+def test_a_mistake_is_one_line_and_nothing_is_written(
+    lenet: Trained, flags: list[str], words: list[str], tmp_path: Path
+) -> None:
+    assert_user_error(lenet.here("export", *flags, "--output", str(tmp_path / "made")), *words)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_folder_that_is_there_is_not_overwritten(lenet: Trained, tmp_path: Path) -> None:
+    (tmp_path / "kept").write_text("mine")
+    assert_user_error(lenet.here("export", "--format", "onnx", "--output", str(tmp_path)), str(tmp_path), "new folder")
+    assert [path.name for path in tmp_path.iterdir()] == ["kept"]
+    nowhere = tmp_path / "no" / "where"
+    assert_user_error(lenet.here("export", "--format", "onnx", "--output", str(nowhere)), "--output", "no folder")
+
+
+def test_answers_that_differ_leave_nothing(lenet: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(export, "TOLERANCE", 0.0)
+    result = lenet.here("export", "--format", "onnx", "--output", str(tmp_path / "made"))
+    assert_user_error(result, "--format onnx", "differ")
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_a_format_cannot_hold_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentences in ONNX and LiteRT; and an operation that ONNX lacks."""
+    rows = [f"{'fine' if index % 2 else 'dull'} film {index},{index % 2}" for index in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["review,liked", *rows]) + "\n")
+    settings = [
+        "--csv",
+        str(tmp_path / "t.csv"),
+        "--text",
+        "review",
+        "--label",
+        "liked",
+        "--units",
+        "4",
+        "--vocabulary",
+        "20",
+        "--length",
+        "4",
+    ]
+    trained = train_once("lstm_text", tmp_path, *settings)
+    monkeypatch.setattr(training, "data_of", None)
+    for kind in ("onnx", "litert"):
+        result = trained.here("export", "--format", kind, "--output", str(tmp_path / "made"))
+        assert_user_error(result, f"--format {kind}", "text", "keras or saved_model")
+    monkeypatch.undo()
+    model, inputs = loaded(trained)
+    export.WRITERS["saved_model"](model, tmp_path / "saved")
+    answers = runtimes.RUNTIMES["saved_model"](tmp_path / "saved")(inputs)
+    assert export.difference(answers, training.predict(model, inputs)) <= export.TOLERANCE
+
+
+def test_operations_that_a_format_lacks_are_named(
+    lenet: Trained, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """LeNet-5 of 1998 pads bytes and ends in float64, which LiteRT does not."""
+    result = lenet.here("export", "--format", "litert", "--output", str(tmp_path / "made"))
+    assert_user_error(result, "--format litert", "lacks", "Pad", "Softmax", "another format")
+    assert capfd.readouterr().err == ""
+    assert not list(tmp_path.iterdir())
+    inputs = keras.Input((2,))
+    model = keras.Model(inputs, keras.layers.Lambda(keras.ops.log1p)(inputs))
+    model(np.zeros((1, 2)))
+    with pytest.raises(UserError, match=r"--format onnx: cannot hold it .*Log1p"), export._converting("onnx", "it"):
+        export.WRITERS["onnx"](model, tmp_path / "x.onnx")

@@ -1,0 +1,223 @@
+"""`serve`: the champion over HTTP, what it answers to good and bad requests, and that none is lost."""
+
+import collections
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import uvicorn
+from PIL import Image
+
+from common import datasets, ports, tracking
+from tests.conftest import ROOT, Trained, assert_user_error, train_once
+from tests.test_ui import free_port
+
+
+@dataclass(frozen=True)
+class Served:
+    trained: Trained
+    process: "subprocess.Popen[str]"
+    address: str
+    said: str
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """LeNet-5 of 1998, which has layers of the suite's own, served by its command."""
+    trained = train_once("lenet5", tmp_path_factory.mktemp("lenet5"), "--variant", "1998", "--limit", "1000")
+    port = free_port()
+    command = [sys.executable, "-u", "-m", "apps.lenet5", "serve", "--port", str(port)]
+    environment = os.environ | {"MLFLOW_TRACKING_URI": trained.uri}
+    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if "Ctrl-C" in line:
+                break
+        yield Served(trained, process, f"http://127.0.0.1:{port}/invocations", "".join(lines))
+        process.kill()
+
+
+@contextlib.contextmanager
+def serving(trained: Trained) -> Iterator[str]:
+    """The address of the app's champion, served by a thread of this process."""
+    with pytest.MonkeyPatch.context() as patch, ports.listen(0, "") as listening:
+        patch.setenv("MLFLOW_TRACKING_URI", trained.uri)
+        folder, _ = tracking.served(trained.app, None)
+        server = uvicorn.Server(uvicorn.Config(tracking.scoring_app(folder), log_level="warning"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}/invocations"
+        server.should_exit = True
+        thread.join()
+
+
+def post(address: str, content: bytes | object, kind: str = "application/json") -> tuple[int, dict[str, Any]]:
+    body = content if isinstance(content, bytes) else json.dumps(content).encode()
+    request = urllib.request.Request(address, body, {"Content-Type": kind})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            return answer.status, json.load(answer)
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, json.load(error)
+
+
+def test_the_printed_curl_line_works_as_pasted(served: Served) -> None:
+    assert "lenet5-mnist@champion" in served.said
+    line = next(line for line in served.said.splitlines() if line.startswith("curl "))
+    answer = subprocess.run(line, shell=True, check=True, capture_output=True, text=True).stdout
+    assert np.shape(json.loads(answer)["predictions"]) == (2, 10)
+
+
+def test_a_picture_is_asked_by_the_request_command_and_answered_as_predict_does(
+    served: Served, mnist: datasets.Raw, tmp_path: Path
+) -> None:
+    Image.fromarray(255 - mnist.test[0][0]).resize((140, 140)).save(tmp_path / "digit.png")
+    request = served.trained.here("request", str(tmp_path / "digit.png"))
+    assert request.returncode == 0, request.stderr
+    status, answer = post(served.address, request.stdout.encode())
+    table = tmp_path / "predictions.csv"
+    assert served.trained.here("predict", str(tmp_path / "digit.png"), "--output", str(table)).returncode == 0
+    assert status == 200
+    np.testing.assert_allclose(answer["predictions"], pd.read_csv(table).iloc[:, 3:], rtol=1e-4, atol=1e-6)
+
+
+BLACK = np.zeros((28, 28), int).tolist()
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        ({"inputs": BLACK}, "shape (28, 28)"),
+        ({"inputs": [BLACK[:5]]}, "shape (1, 5, 28)"),
+        ({"inputs": [BLACK, BLACK[:5]]}, "inhomogeneous"),
+        ({"inputs": []}, "shape (0,)"),
+        ({"inputs": [[[0.5] * 28] * 28]}, "values of another kind"),
+        ({"inputs": [[[256] * 28] * 28]}, "values of another kind"),
+        ({"inputs": [[["ink"] * 28] * 28]}, "values of another kind"),
+        ({"inputs": {"picture": BLACK}}, "shape ()"),
+        ({"picture": BLACK}, "'inputs'"),
+        (b'{"inputs": ', "JSONDecodeError"),
+    ],
+)
+def test_what_does_not_fit_is_a_400_with_one_sentence(served: Served, content: object, words: str) -> None:
+    status, answer = post(served.address, content)
+    assert (status, list(answer)) == (400, ["error"])
+    assert words in answer["error"]
+    assert answer["error"].endswith("this model takes inputs of whole numbers 0 to 255 (examples, 28, 28)")
+    assert len(answer["error"]) < 300
+    assert "\n" not in answer["error"]
+
+
+def test_a_request_that_is_too_large_or_of_another_type_is_a_400(served: Served) -> None:
+    assert post(served.address, b" " * (33 * 2**20)) == (
+        400,
+        {"error": "a request has at most 32 MB, and says how many in Content-Length; send fewer examples"},
+    )
+    status, answer = post(served.address, b"\x89PNG", "image/png")
+    assert status == 400
+    assert "image/png" in answer["error"]
+
+
+def test_of_a_thousand_requests_twenty_at_once_none_is_lost(served: Served, mnist: datasets.Raw) -> None:
+    """Each asks for another picture, and gets the answer to its own."""
+    pictures = mnist.test[0][:1000]
+    bodies = [json.dumps({"inputs": [picture.tolist()]}).encode() for picture in pictures]
+    _, together = post(served.address, {"inputs": pictures.tolist()})
+    with ThreadPoolExecutor(20) as pool:
+        answers = list(pool.map(lambda body: post(served.address, body), bodies))
+    assert collections.Counter(status for status, _ in answers) == {200: 1000}
+    alone = [answer["predictions"][0] for _, answer in answers]
+    np.testing.assert_allclose(alone, together["predictions"], rtol=1e-4, atol=1e-6)
+
+
+def test_ctrl_c_stops_it(served: Served) -> None:
+    served.process.send_signal(signal.SIGINT)
+    assert served.process.wait(timeout=30) == 130
+    with socket.socket() as probe:
+        assert probe.connect_ex(("127.0.0.1", int(served.address.split(":")[2].split("/")[0]))) != 0
+
+
+def test_rows_of_a_table_are_taken_as_csv_and_json(tmp_path: Path) -> None:
+    """Numbers with a gap, and text; columns in any order, others do not matter."""
+    rows = [f"{index % 7},{'east' if index % 2 else 'west'},{index % 2}" for index in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["size (m),side,class", *rows]) + "\n")
+    (tmp_path / "rows.csv").write_text("side,size (m),other\neast,3,x\nwest,,y\n")
+    trained = train_once("logistic_regression", tmp_path, "--csv", str(tmp_path / "t.csv"), "--target", "class")
+    with serving(trained) as address:
+        status, answer = post(address, (tmp_path / "rows.csv").read_bytes(), "text/csv")
+        assert status == 200, answer
+        assert post(address, trained.here("request", str(tmp_path / "rows.csv")).stdout.encode()) == (200, answer)
+        columns = {"size (m)": [3, None], "side": ["east", "west"]}
+        assert post(address, {"inputs": columns}) == (200, answer)
+        for wrong, words in (
+            ({"inputs": {"side": ["east"]}}, "no column size (m)"),
+            ({"inputs": columns | {"size (m)": ["tall", "short"]}}, "size (m) has values of another kind"),
+            ({"inputs": columns | {"side": [1, 2]}}, "side has values of another kind"),
+            ({"inputs": columns | {"side": ["east"]}}, "differ in length"),
+            ({"inputs": [[3, "east"]]}, "no named columns"),
+        ):
+            status, said = post(address, wrong)
+            assert status == 400
+            assert words in said["error"]
+            assert "size (m): numbers (examples), side: text (examples)" in said["error"]
+
+
+def test_a_sentence_is_answered_as_it_is(tmp_path: Path) -> None:
+    rows = [f"{'fine' if index % 2 else 'dull'} film {index},{index % 2}" for index in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["review,liked", *rows]) + "\n")
+    settings = [
+        "--csv",
+        str(tmp_path / "t.csv"),
+        "--text",
+        "review",
+        "--label",
+        "liked",
+        "--units",
+        "4",
+        "--vocabulary",
+        "20",
+        "--length",
+        "4",
+    ]
+    trained = train_once("lstm_text", tmp_path, *settings)
+    with serving(trained) as address:
+        status, answer = post(address, {"inputs": ["a fine film"]})
+        assert status == 200
+        assert np.shape(answer["predictions"]) == (1, 2)
+        assert post(address, b"text\na fine film\n", "text/csv") == (200, answer)
+        status, said = post(address, {"inputs": [1]})
+        assert status == 400
+        assert said["error"] == "the input has values of another kind; this model takes inputs of text (examples)"
+
+
+def test_a_taken_port_is_one_line(served: Served) -> None:
+    began = time.monotonic()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        result = served.trained.here("serve", "--port", str(taken.getsockname()[1]))
+    assert_user_error(result, "--port", "name another")
+    assert time.monotonic() - began < 5
+
+
+def test_a_model_that_is_not_there_is_one_line(served: Served) -> None:
+    assert_user_error(
+        served.trained.here("serve", "--port", str(free_port()), "--model", "nothing@all"), "--model", "nothing"
+    )
