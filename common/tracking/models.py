@@ -96,6 +96,8 @@ class Saved:
     digest: str = ""
     task: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What was settled on the validation set: fields of the app's task."""
+    run_id: str | None = None
+    """The run that trained it."""
 
 
 def load(app: str, which: str | None, flag: str = "--model") -> Saved:
@@ -106,9 +108,10 @@ def load(app: str, which: str | None, flag: str = "--model") -> Saved:
     """
     uri, label = (which, which) if which and Path(which).exists() else _find(store.connect(), app, which, flag)
     try:
-        metadata = mlflow.models.Model.load(uri).metadata or {}  # unlike get_model_info, also from another store
+        description = mlflow.models.Model.load(uri)  # unlike get_model_info, also from another store
     except MlflowException as error:
         raise UserError(f"{flag} {label}: no saved model here ({store.reason(error)})") from error
+    metadata = description.metadata or {}
     if metadata.get("app") != app:
         raise UserError(
             f"{flag} {label}: a model of {metadata.get('app', 'another origin')}, not of {app}; choose one of {app}"
@@ -118,7 +121,8 @@ def load(app: str, which: str | None, flag: str = "--model") -> Saved:
     except (MlflowException, OSError, ValueError) as error:
         raise UserError(f"{flag} {label}: this model cannot be read ({store.reason(error)})") from error
     outputs, settings = tuple(metadata["outputs"]), metadata["settings"]
-    return Saved(model, label, metadata["data"], outputs, settings, metadata["digest"], metadata["task"])
+    digest, task = metadata["digest"], metadata["task"]
+    return Saved(model, label, metadata["data"], outputs, settings, digest, task, description.run_id)
 
 
 def champions(app: str) -> Iterator[Mapping[str, Any]]:
