@@ -46,7 +46,8 @@ def scores(network: keras.Model, x: Array, chosen: Array, context: Sequence[Arra
 
 
 def _answers(network: keras.Model, x: Array, context: Sequence[Array] = ()) -> Array:
-    """All outputs of the network. (It is asked a few times only: compiling it, as `predict` does, would take longer.)"""
+    """All outputs of the network."""
+    # It is asked a few times only: compiling it, as `predict` does, would take longer.
     parts = np.array_split(np.arange(len(x)), -(-len(x) // batches.prediction_batch(x)))
     asked = (network([one[part] for one in (x, *context)], training=False) for part in parts)
     return np.concatenate([keras.ops.convert_to_numpy(answer) for answer in asked])

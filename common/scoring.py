@@ -27,8 +27,6 @@ class Scoring:
     """From [numbers, *context] to scores (examples, outputs); the context is the mask of a sequence that has one."""
     maps: tuple[keras.Model, keras.Model] | None
     """From the numbers to the last convolution's maps, and from those to the scores; None without convolutions."""
-    unit: str
-    """What a score is."""
 
     def enter(self, inputs: Inputs) -> tuple[Array, list[Array]]:
         """The numbers that a model's `inputs` are, and their context."""
@@ -55,15 +53,15 @@ def take_apart(model: keras.Model, classes: bool) -> Scoring:
     body, bare = _real(part, classes)
     bare = bare or softmax
     if unit:
-        score, name = ops.concatenate([-body.output, body.output], axis=-1), "log-odds"
+        score = ops.concatenate([-body.output, body.output], axis=-1)
     elif classes:
-        score, name = LogOdds(bare, name="log_odds")(body.output), "log-odds"
+        score = LogOdds(bare, name="log_odds")(body.output)
     else:
-        score, name = ops.mean(body.output, axis=1) if len(body.output.shape) == 3 else body.output, "the answer's unit"
+        score = ops.mean(body.output, axis=1) if len(body.output.shape) == 3 else body.output  # over the steps ahead
     last = next((layer.output for layer in reversed(body.layers) if _has_maps(layer)), None)
     network = keras.Model(body.inputs, score)
     maps = None if last is None else (keras.Model(body.inputs, last), keras.Model([last], score))
-    return Scoring(front, network, maps, name)
+    return Scoring(front, network, maps)
 
 
 def _begins(layer: keras.layers.Layer) -> bool:
