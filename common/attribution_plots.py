@@ -97,17 +97,17 @@ def columns(parts: Sequence[Sequence[str]], titles: Sequence[str], integrated: A
 
 
 def steps(
-    sequences: Array, lengths: Sequence[int], titles: Sequence[str], integrated: Array, occluded: Array
+    sequences: Array, times: Sequence[Array], titles: Sequence[str], integrated: Array, occluded: Array
 ) -> Figure:
-    """Two panels a sequence: its first steps, as many as its length, and what each adds, by both methods (n, steps).
+    """Two panels a sequence: its steps, and what each adds, by both methods (n, steps).
 
-    `sequences` are (n, steps, features).
+    `sequences` are (n, steps, features); `times` are the numbers of each one's steps, and what is beyond is not drawn.
     """
     figure = Figure(figsize=(11, 3.4 * len(titles)), layout="constrained")
     panels = figure.subplots(2 * len(titles), squeeze=False, height_ratios=[1.2, 1] * len(titles)).ravel()
-    for index, (title, length) in enumerate(zip(titles, lengths, strict=True)):
+    for index, (title, time) in enumerate(zip(titles, times, strict=True)):
         above, below = panels[2 * index : 2 * index + 2]
-        time = np.arange(length)
+        length = len(time)
         for feature, values in enumerate(sequences[index, :length].T):
             above.plot(time, values, marker=".", label=f"input {feature}")
         above.set_title(title, fontsize=9, parse_math=False)
@@ -121,6 +121,7 @@ def steps(
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
         below.grid(alpha=0.3)
         below.legend(fontsize=7)
+        above.xaxis.set_major_locator(MaxNLocator(integer=True))
     return figure
 
 

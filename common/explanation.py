@@ -29,6 +29,8 @@ SQUARES = 7
 """Squares along each side of a picture, one of which is occluded at a time."""
 LARGEST = 3
 """Parts of an example that are named in the table."""
+STEP = "step "
+"""What the number of a sequence's step comes after."""
 REPEATS = 10
 """Permutations of each column whose effects are averaged."""
 
@@ -254,10 +256,12 @@ def _of_sequence(x: Array, context: Sequence[Array]) -> View:
     steps = x.shape[1]
     groups = np.repeat(np.arange(steps)[:, None], x.shape[2], axis=1)
     if context:
-        parts = [[f"step {step}" if there else "" for step, there in enumerate(mask)] for mask in context[0]]
+        parts = [[f"{STEP}{step}" if there else "" for step, there in enumerate(mask)] for mask in context[0]]
         return View(np.zeros_like(x), "zeros", groups, parts)
     baseline = np.broadcast_to(x.mean(axis=1, keepdims=True), x.shape)
-    return View(baseline, "the window's own mean", groups, [[f"step {step - steps}" for step in range(steps)]] * len(x))
+    return View(
+        baseline, "the window's own mean", groups, [[f"{STEP}{step - steps}" for step in range(steps)]] * len(x)
+    )
 
 
 def _of_text(sentences: Array, x: Array, mask: Array) -> View:
@@ -282,12 +286,8 @@ def _draw(found: Findings) -> Iterator[tuple[str, Figure]]:
         elif inputs.dtype == object:
             yield name, attribution_plots.words(parts[page], titles, values, lost)
         elif inputs.dtype.kind == "f":
-            yield (
-                name,
-                attribution_plots.steps(
-                    found.x[page], [sum(map(bool, one)) for one in parts[page]], titles, values, lost
-                ),
-            )
+            times = [np.array([int(part.removeprefix(STEP)) for part in one if part]) for one in parts[page]]
+            yield name, attribution_plots.steps(found.x[page], times, titles, values, lost)
         else:
             squares = (len(titles), SQUARES, SQUARES)
             integrated = np.stack([one.values for one in found.integrated[page]])

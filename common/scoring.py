@@ -41,13 +41,14 @@ def take_apart(model: keras.Model, classes: bool) -> Scoring:
     cut = next((layer for layer in model.layers if _begins(layer)), None)
     unit = _unit(model) if classes else None
     softmax = classes and isinstance(model.layers[-1], keras.layers.Softmax)
-    end = unit.output if unit else model.layers[-1].input if softmax else model.outputs[0]
-    front, begin = None, [model.inputs[0]]
+    inputs, outputs = _graph(model)
+    last = unit or model.layers[-2 if softmax else -1]
+    end = outputs[last.name]
+    front, begin = None, keras.tree.flatten(inputs)
     if cut:
         # A mask goes through Keras's graph as a tensor of its own, which the later layers take.
-        mask = getattr(cut.output, "_keras_mask", None)
-        begin = [cut.output] if mask is None else [cut.output, mask]
-        inputs = model.inputs if isinstance(model, keras.Sequential) else model.input  # which has names, of a table
+        mask = getattr(outputs[cut.name], "_keras_mask", None)
+        begin = [outputs[cut.name]] if mask is None else [outputs[cut.name], mask]
         front = keras.Model(inputs, begin)
     part = keras.Model(begin, end)
     body, bare = _real(part, classes)
@@ -58,10 +59,22 @@ def take_apart(model: keras.Model, classes: bool) -> Scoring:
         score = LogOdds(bare, name="log_odds")(body.output)
     else:
         score = ops.mean(body.output, axis=1) if len(body.output.shape) == 3 else body.output  # over the steps ahead
-    last = next((layer.output for layer in reversed(body.layers) if _has_maps(layer)), None)
+    seen = next((layer.output for layer in reversed(body.layers) if _has_maps(layer)), None)
     network = keras.Model(body.inputs, score)
-    maps = None if last is None else (keras.Model(body.inputs, last), keras.Model([last], score))
+    maps = None if seen is None else (keras.Model(body.inputs, seen), keras.Model([seen], score))
     return Scoring(front, network, maps)
+
+
+def _graph(model: keras.Model) -> tuple[Any, dict[str, Any]]:
+    """Input and output tensors, by layer, of `model`: its inputs, with their names where it has several."""
+    if not isinstance(model, keras.Sequential):
+        return model.input, {layer.name: layer.output for layer in model.layers}
+    # Its layers may have been called more than once, as when it was loaded: once more in a row, and it is plain which.
+    inputs = tensor = keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype)
+    outputs = {}
+    for layer in model.layers:
+        outputs[layer.name] = tensor = layer(tensor)
+    return inputs, outputs
 
 
 def _begins(layer: keras.layers.Layer) -> bool:
