@@ -36,7 +36,7 @@ class Integrated:
     @property
     def error(self) -> float:
         """How far the values' sum is from the difference, as a share of it."""
-        return abs(float(self.values.sum()) - self.difference) / max(abs(self.difference), np.finfo("float32").tiny)
+        return abs(float(self.values.sum()) - self.difference) / max(abs(self.difference), 1e-30)
 
 
 def scores(network: keras.Model, x: Array, chosen: Array, context: Sequence[Array] = ()) -> Array:
@@ -71,7 +71,7 @@ def integrated_gradients(
     baseline: Array,
     context: Sequence[Array] = (),
     tolerance: float = 0.01,
-    most: int = 2048,
+    most: int = 512,
 ) -> Integrated:
     """(x - baseline) times the mean gradient on the straight line from it (Sundararajan et al. 2017, equation 1).
 
@@ -133,8 +133,8 @@ def grouped(values: Array, groups: Array) -> Array:
 
 
 def agreement(first: Array, second: Array) -> float:
-    """Spearman's rank correlation of two attributions; NaN where one is the same everywhere."""
-    if np.ptp(first) == 0 or np.ptp(second) == 0:
+    """Spearman's rank correlation of two attributions; NaN where one is the same everywhere or there is nothing."""
+    if not len(first) or np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
     return float(spearmanr(first.ravel(), second.ravel()).statistic)
 

@@ -128,7 +128,7 @@ def steps(
 def words(parts: Sequence[Sequence[str]], titles: Sequence[str], integrated: Array, occluded: Array) -> Figure:
     """Sentences twice, each word on the colour of what it adds, by both methods (n, words); "" is no word."""
     drawn: list[tuple[float, float, str, Any]] = []
-    line = 1.6
+    line = 2.4
     for names, title, *both in zip(parts, titles, integrated, occluded, strict=True):
         norm = _centred(np.concatenate(both))
         drawn.append((0, line, title, None))
@@ -155,15 +155,18 @@ def words(parts: Sequence[Sequence[str]], titles: Sequence[str], integrated: Arr
             dark = np.dot(colour[:3], (0.3, 0.6, 0.1)) < 0.5
             box = {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
             axes.text(x, y, name, color="white" if dark else "black", bbox=box, **style)
-    axes.text(0, 0.6, "red speaks for the class, blue against it", fontsize=9, va="center")
+    axes.text(0, 0.9, "red speaks for the class, blue against it", fontsize=9, va="center")
     return figure
 
 
-def importance(names: Sequence[str], means: Array, deviations: Array, effect: str) -> Figure:
-    """How much each column counts, the most first, with the standard deviation over permutations."""
+def importance(frame: "pd.DataFrame", effect: str) -> Figure:
+    """How much each `column` counts, in `effect`, with the `standard deviation` over permutations."""
+    names = frame["column"]
     figure = Figure(figsize=(8, 0.26 * len(names) + 1.2), layout="constrained")
     axes = figure.subplots()
-    axes.barh(range(len(names)), means, xerr=deviations, color="C0", error_kw={"linewidth": 0.8})
+    axes.barh(
+        range(len(names)), frame[effect], xerr=frame["standard deviation"], color="C0", error_kw={"linewidth": 0.8}
+    )
     axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
     axes.invert_yaxis()
     axes.axvline(0, color="grey", linewidth=0.8)

@@ -18,7 +18,7 @@ from sklearn.base import BaseEstimator
 from sklearn.inspection import permutation_importance
 
 from common import attribution, attribution_plots, features, scoring, text, tracking, training
-from common.app import App, Array, Inputs
+from common.app import App, Array, Inputs, Stored
 from common.attribution import Integrated
 from common.errors import UserError
 from common.tasks import Classification, Regression, Trained
@@ -73,8 +73,8 @@ class Findings:
     inputs: Inputs
     x: Array
     """The inputs as the numbers that are attributed to."""
-    titles: Sequence[str]
-    """Each example's name and its answer."""
+    names: Sequence[str]
+    answers: Sequence[str]
     view: View
     integrated: Sequence[Integrated]
     gradients: Array
@@ -117,6 +117,8 @@ def _examples(app: App, saved: tracking.Saved, names: Sequence[str], inputs: Inp
     chosen, answers = _chosen(app, saved, predictions, target)
     scored = scoring.take_apart(saved.model, classes)
     x, context = scored.enter(inputs)
+    if (ahead := len(names) // len(x)) > 1:  # a forecast of several steps: each has a name
+        names = [f"{name} and {ahead - 1} more" for name in names[::ahead]]
     if isinstance(inputs, dict) and np.isnan(x).any():  # where the network does not fill gaps
         raise UserError(
             f"{names[np.isnan(x).any(axis=1).argmax()]}: a number is missing, so there is no answer to explain"
@@ -136,7 +138,8 @@ def _examples(app: App, saved: tracking.Saved, names: Sequence[str], inputs: Inp
     found = Findings(
         inputs,
         x,
-        [f"{name}: {answer}" for name, answer in zip(names, answers, strict=True)],
+        names,
+        answers,
         view,
         integrated,
         attribution.saliency(slope, x, chosen, context),
@@ -144,11 +147,11 @@ def _examples(app: App, saved: tracking.Saved, names: Sequence[str], inputs: Inp
         attribution.occlusion(network, x, chosen, view.baseline, view.groups, context),
         attribution.grad_cam(*scored.maps, x, chosen) if scored.maps else None,
     )
-    rows = [_row(found, index, names[index], answers[index]) for index in range(len(x))]
+    rows = [_row(found, index) for index in range(len(x))]
     other = attribution.randomised(network)
     shuffled = integrate(0, attribution.gradient(other, x, context), other)
     alike = attribution.agreement(values[0], shuffled.values)
-    what = "the log-odds of the class" if classes else f"the answer, {saved.outputs[chosen[0]]}"
+    what = "the log-odds of the class" if classes else f"the answer, {saved.outputs[int(chosen[0])]}"
     notes = [
         f"Attributions are parts of {what}, and count from {view.words}.",
         f"With the network's weights shuffled, the first example's correlate {alike:.2f} with these: the nearer to 0, "
@@ -161,7 +164,7 @@ def _examples(app: App, saved: tracking.Saved, names: Sequence[str], inputs: Inp
             f"{short} of {len(x)} do not sum to the difference of the scores within 1 %: read their signs only."
         )
     return Explained(
-        saved.label, pd.DataFrame(rows), {"attributions": _long(found, names)}, dict(_draw(found)), notes, saved.run_id
+        saved.label, pd.DataFrame(rows), {"attributions": _long(found)}, dict(_draw(found)), notes, saved.run_id
     )
 
 
@@ -178,26 +181,28 @@ def _chosen(app: App, saved: tracking.Saved, predictions: Array, target: str | N
     return chosen, [f"{outputs[one]} {row[one]:.4g}" for one, row in zip(chosen, values, strict=True)]
 
 
-def _row(found: Findings, index: int, name: str, answer: str) -> dict[str, Any]:
+def _row(found: Findings, index: int) -> dict[str, Any]:
     """What the table on the terminal says of an example."""
     parts, values = found.view.parts[index], found.by_part[index]
     there = [part for part, label in enumerate(parts) if label]
     largest = sorted(there, key=lambda part: -abs(values[part]))[:LARGEST]
     one = found.integrated[index]
     return {
-        "input": name,
-        "answer": answer,
+        "input": found.names[index],
+        "answer": found.answers[index],
         "largest attributions": ", ".join(f"{parts[part]} {values[part]:+.3g}" for part in largest),
         "completeness error": f"{100 * one.error:.2g} % ({one.steps} steps)",
         "correlation with occlusion": attribution.agreement(values[there], found.occluded[index][there]),
     }
 
 
-def _long(found: Findings, names: Sequence[str]) -> pd.DataFrame:
+def _long(found: Findings) -> pd.DataFrame:
     """A row a part of an example."""
     rows = [
         {"input": name, "part": part, "integrated_gradients": value, "occlusion": lost}
-        for name, parts, values, losses in zip(names, found.view.parts, found.by_part, found.occluded, strict=True)
+        for name, parts, values, losses in zip(
+            found.names, found.view.parts, found.by_part, found.occluded, strict=True
+        )
         for part, value, lost in zip(parts, values, losses, strict=True)
         if part
     ]
@@ -211,7 +216,7 @@ def _view(
     if isinstance(inputs, dict):
         return _of_table(app, saved, scored, inputs, x)
     if inputs.dtype == object:
-        return _of_text(inputs, x, context[0])
+        return _of_text(inputs, x)
     return _of_sequence(x, context) if inputs.dtype.kind == "f" else _of_picture(x)
 
 
@@ -264,12 +269,11 @@ def _of_sequence(x: Array, context: Sequence[Array]) -> View:
     )
 
 
-def _of_text(sentences: Array, x: Array, mask: Array) -> View:
+def _of_text(sentences: Array | Stored, x: Array) -> View:
     """Words, as many as the network reads, over embeddings of zero."""
     length, numbers = x.shape[1:]
     read = [text.words(sentence)[:length] for sentence in sentences]
     parts = [words + [""] * (length - len(words)) for words in read]
-    assert (mask.sum(axis=1) == [len(words) for words in read]).all()
     groups = np.repeat(np.arange(length)[:, None], numbers, axis=1)
     return View(np.zeros_like(x), "embeddings of zero, words that say nothing", groups, parts)
 
@@ -277,14 +281,15 @@ def _of_text(sentences: Array, x: Array, mask: Array) -> View:
 def _draw(found: Findings) -> Iterator[tuple[str, Figure]]:
     """A name and a picture, for each page of examples."""
     inputs, parts = found.inputs, found.view.parts
-    for start in range(0, len(found.titles), PAGE):
+    every = [f"{name}: {answer}" for name, answer in zip(found.names, found.answers, strict=True)]
+    for start in range(0, len(every), PAGE):
         page = slice(start, start + PAGE)
-        name = f"explanation_{start // PAGE + 1}" if len(found.titles) > PAGE else "explanation"
-        titles, values, lost = found.titles[page], found.by_part[page], found.occluded[page]
+        name = f"explanation_{start // PAGE + 1}" if len(every) > PAGE else "explanation"
+        titles, values, lost = every[page], found.by_part[page], found.occluded[page]
         if isinstance(inputs, dict):
             yield name, attribution_plots.columns(parts[page], titles, values, lost)
         elif inputs.dtype == object:
-            yield name, attribution_plots.words(parts[page], titles, values, lost)
+            yield name, attribution_plots.words(parts[page], found.answers[page], values, lost)
         elif inputs.dtype.kind == "f":
             times = [np.array([int(part.removeprefix(STEP)) for part in one if part]) for one in parts[page]]
             yield name, attribution_plots.steps(found.x[page], times, titles, values, lost)
@@ -314,7 +319,7 @@ class _Answering(BaseEstimator):
 
 def _whole(app: App, saved: tracking.Saved) -> Explained:
     """How much each column of a table counts, on the validation set, and the coefficients of a linear model."""
-    if not isinstance(saved.model.input, dict):
+    if isinstance(saved.model, keras.Sequential) or not isinstance(saved.model.input, dict):
         raise UserError(f"explain needs files, as predict does; see python -m apps.{app.name} explain --help")
     data, task = training.data_of(app, saved), dataclasses.replace(app.task, **saved.task)
     table, targets = pd.DataFrame(data.validation[0]), data.validation[1]
@@ -332,7 +337,7 @@ def _whole(app: App, saved: tracking.Saved) -> Explained:
     ).sort_values(effect, ascending=False, kind="stable")
     config = app.config.restore(saved.settings)
     tables = dict(app.tables(Trained(saved.model, data, {}, 1, np.empty(0), config)))
-    figures = {"importance": attribution_plots.importance(*importance.to_numpy().T, effect)}
+    figures = {"importance": attribution_plots.importance(importance, effect)}
     if "coefficients" in tables:
         weights = tables["coefficients"].query("feature != 'intercept'")
         figures["coefficients"] = attribution_plots.coefficients(weights)

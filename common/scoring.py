@@ -41,9 +41,9 @@ def take_apart(model: keras.Model, classes: bool) -> Scoring:
     cut = next((layer for layer in model.layers if _begins(layer)), None)
     unit = _unit(model) if classes else None
     softmax = classes and isinstance(model.layers[-1], keras.layers.Softmax)
-    inputs, outputs = _graph(model)
-    last = unit or model.layers[-2 if softmax else -1]
-    end = outputs[last.name]
+    inputs, outputs, end = _graph(model)
+    if unit or softmax:
+        end = outputs[(unit or model.layers[-2]).name]
     front, begin = None, keras.tree.flatten(inputs)
     if cut:
         # A mask goes through Keras's graph as a tensor of its own, which the later layers take.
@@ -65,16 +65,16 @@ def take_apart(model: keras.Model, classes: bool) -> Scoring:
     return Scoring(front, network, maps)
 
 
-def _graph(model: keras.Model) -> tuple[Any, dict[str, Any]]:
-    """Input and output tensors, by layer, of `model`: its inputs, with their names where it has several."""
+def _graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
+    """The inputs of `model`, with their names where it has several, each layer's output by its name, and the last."""
     if not isinstance(model, keras.Sequential):
-        return model.input, {layer.name: layer.output for layer in model.layers}
+        return model.input, {layer.name: layer.output for layer in model.layers}, model.outputs[0]
     # Its layers may have been called more than once, as when it was loaded: once more in a row, and it is plain which.
     inputs = tensor = keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype)
     outputs = {}
     for layer in model.layers:
         outputs[layer.name] = tensor = layer(tensor)
-    return inputs, outputs
+    return inputs, outputs, tensor
 
 
 def _begins(layer: keras.layers.Layer) -> bool:

@@ -123,7 +123,7 @@ def attach(
     """
     client = store.connect()
     try:
-        client.get_run(run_id or "")
+        run_id = client.get_run(run_id or "").info.run_id
     except MlflowException:
         return False
     try:
