@@ -21,6 +21,7 @@ from common import attribution, attribution_plots, features, scoring, text, trac
 from common.app import App, Array, Inputs, Stored
 from common.attribution import Integrated
 from common.errors import UserError
+from common.gradients import ByInput
 from common.tasks import Classification, Regression, Trained
 
 PAGE = 8
@@ -127,13 +128,13 @@ def _examples(app: App, saved: tracking.Saved, names: Sequence[str], inputs: Inp
     network = scored.network
     slope = attribution.gradient(network, x, context)
 
-    def integrate(index: int, slope: Any = slope, network: keras.Model = network) -> Integrated:
+    def integrate(index: int, network: keras.Model, slope: ByInput, **limit: int) -> Integrated:
         given = [part[index] for part in context]
         return attribution.integrated_gradients(
-            network, slope, x[index], int(chosen[index]), view.baseline[index], given
+            network, slope, x[index], int(chosen[index]), view.baseline[index], given, **limit
         )
 
-    integrated = [integrate(index) for index in track(range(len(x)), "explaining", transient=True)]
+    integrated = [integrate(index, network, slope) for index in track(range(len(x)), "explaining", transient=True)]
     values = np.stack([one.values for one in integrated])
     found = Findings(
         inputs,
@@ -149,7 +150,7 @@ def _examples(app: App, saved: tracking.Saved, names: Sequence[str], inputs: Inp
     )
     rows = [_row(found, index) for index in range(len(x))]
     other = attribution.randomised(network)
-    shuffled = integrate(0, attribution.gradient(other, x, context), other)
+    shuffled = integrate(0, other, attribution.gradient(other, x, context), most=32)
     alike = attribution.agreement(values[0], shuffled.values)
     what = "the log-odds of the class" if classes else f"the answer, {saved.outputs[int(chosen[0])]}"
     notes = [
