@@ -122,7 +122,7 @@ def _examples(app: App, saved: tracking.Saved, names: Sequence[str], inputs: Inp
         names = [f"{name} and {ahead - 1} more" for name in names[::ahead]]
     if isinstance(inputs, dict) and np.isnan(x).any():  # where the network does not fill gaps
         raise UserError(
-            f"{names[np.isnan(x).any(axis=1).argmax()]}: a number is missing, so there is no answer to explain"
+            f"{names[int(np.isnan(x).any(axis=1).argmax())]}: a number is missing, so there is no answer to explain"
         )
     view = _view(app, saved, scored, inputs, x, context)
     network = scored.network
@@ -273,7 +273,7 @@ def _of_sequence(x: Array, context: Sequence[Array]) -> View:
 def _of_text(sentences: Array | Stored, x: Array) -> View:
     """Words, as many as the network reads, over embeddings of zero."""
     length, numbers = x.shape[1:]
-    read = [text.words(sentence)[:length] for sentence in sentences]
+    read = [text.words(sentence)[:length] for sentence in sentences[:]]
     parts = [words + [""] * (length - len(words)) for words in read]
     groups = np.repeat(np.arange(length)[:, None], numbers, axis=1)
     return View(np.zeros_like(x), "embeddings of zero, words that say nothing", groups, parts)

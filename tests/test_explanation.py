@@ -57,7 +57,7 @@ def complete(trained: Trained, output: str) -> None:
     mlflow.set_tracking_uri(trained.uri)
     client = mlflow.MlflowClient()
     (version,) = client.search_model_versions()
-    assert version.run_id in output
+    assert str(version.run_id) in output
     kept = {Path(artifact.path).name for artifact in client.list_artifacts(str(version.run_id), "explain")}
     assert "attributions.csv" in kept
     assert any(name.endswith(".png") for name in kept)
