@@ -61,7 +61,7 @@ def load_data(config: Perceptron) -> Data:
 def build_model(config: Perceptron, data: Data) -> keras.Model:
     """The network: columns in, (1 - y, y) out, compiled."""
     inputs = features.inputs(data)
-    x = keras.layers.Concatenate()(list(inputs.values()))
+    x = keras.layers.Concatenate(name="features")(list(inputs.values()))
     if config.hidden:
         x = keras.layers.Dense(config.hidden, activation="tanh", name="hidden")(x)
     z = keras.layers.Dense(1, kernel_initializer="zeros", name="unit")(x)

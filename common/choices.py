@@ -28,6 +28,7 @@ Metric = Literal[
     "top_5_accuracy",
     "true_class_probability",
 ]
+Format = Literal["keras", "saved_model", "onnx", "litert"]
 Normalization = Literal["min_max", "standard_score", "none"]
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]
 Schedule = Literal["constant", "inverse", "exponential", "k_over_epoch", "cosine", "plateau"]

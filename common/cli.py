@@ -1,4 +1,4 @@
-"""The command line of an app, built from its settings: train, evaluate, predict, export, serve and more."""
+"""The command line of an app, built from its settings: train, evaluate, predict, explain, export, serve and more."""
 
 import contextlib
 import dataclasses
@@ -17,8 +17,8 @@ from tyro import _errors as parsing  # tyro's own door for applications that wor
 from tyro.conf import OmitArgPrefixes, Positional
 
 from common.app import App, Config, Question
+from common.choices import Format
 from common.errors import UserError
-from common.export import Format
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -113,6 +113,22 @@ def main(app: App, description: str | None = None) -> None:
 
         print(serving.request(question.read(app, files, tracking.load(app.name, model))[1]))
 
+    def explain(
+        files: Positional[tuple[str, ...]] = (),
+        target: str | None = None,
+        model: Model = None,
+        output: Path | None = None,
+    ) -> None:
+        """Show which parts of an example its answer is due to; of a table's model, without files, which columns count.
+
+        Args:
+            files: The examples, as predict takes them.
+            target: Class or quantity to explain; by default the answered class, or the first quantity.
+            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
+            output: Folder to write the pictures and tables to, beside the model's run.
+        """
+        _explain(app, files, target, model, output)
+
     # The flags of these come from the app's own settings and questions.
     train.__annotations__["settings"] = baseline.__annotations__["settings"] = app.config
     predict.__annotations__["question"] = request.__annotations__["question"] = app.question
@@ -120,6 +136,7 @@ def main(app: App, description: str | None = None) -> None:
         "train": train,
         "evaluate": evaluate,
         "predict": predict,
+        "explain": explain,
         "baseline": baseline,
         "export": export,
         "serve": serve,
@@ -262,6 +279,39 @@ def _export(app: App, form: Format, output: Path, quantize: bool, which: str | N
         "next": export.LOADING[form].format(str(made.file)),
     }
     Console().print(_table(rows))
+
+
+def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | None, output: Path | None) -> None:
+    if output and not output.parent.is_dir():
+        raise UserError(f"--output {output}: there is no folder {output.parent}")
+    if output and output.exists() and not output.is_dir():
+        raise UserError(f"--output {output}: a file; name a folder")
+    from common import explanation, tracking
+
+    explained = explanation.explain(app, files, which, target)
+    recorded = tracking.attach(explained.run_id, "explain", explained.figures, explained.tables)
+    if output:
+        try:
+            output.mkdir(exist_ok=True)
+            for name, figure in explained.figures.items():
+                figure.savefig(output / f"{name}.png")
+            for name, table in explained.tables.items():
+                table.to_csv(output / f"{name}.csv", index=False)
+        except OSError as error:
+            raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
+    Console().print(sheet(explained.summary, explained.label))
+    for note in explained.notes:
+        Console().print(note, highlight=False)
+    places = [str(output)] if output else []
+    places += [f"run {explained.run_id}, artifacts, explain/; see make ui"] if recorded else []
+    Console().print(
+        _table(
+            {
+                "pictures and tables": "\n".join(places)
+                or "nowhere: the model's run is not in this store; add --output FOLDER"
+            }
+        )
+    )
 
 
 def _write(output: Path, answers: "pd.DataFrame") -> None:

@@ -12,13 +12,14 @@ import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from common import lazy, runtimes
 from common.app import App, Array, Data, Inputs
+from common.choices import Format
 from common.errors import UserError
 
 if TYPE_CHECKING:
@@ -27,8 +28,6 @@ if TYPE_CHECKING:
     from common.tracking import Saved
 
 # Tracking and training take seconds to import: what is wrong with the command line is said before.
-
-Format = Literal["keras", "saved_model", "onnx", "litert"]
 
 NAMES: dict[Format, str] = {
     "keras": "model.keras",

@@ -83,6 +83,12 @@ def names(data: Data) -> list[str]:
     return [*number_columns(data), *(f"{name} missing" for name in _with_gaps(data)), *indicators]
 
 
+def origins(data: Data) -> list[str]:
+    """The column that each feature of `standardised` is made of, in their order."""
+    levels = [name for name, known in text_values(data).items() for _ in known[1:]]
+    return [*number_columns(data), *_with_gaps(data), *levels]
+
+
 def number_columns(data: Data) -> list[str]:
     """The columns of numbers."""
     return [name for name, column in data.train[0].items() if column.dtype != object]

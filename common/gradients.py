@@ -52,12 +52,63 @@ def by_state(memory: keras.layers.RNN, head: keras.layers.Layer, sequences: Arra
     return gradient
 
 
+class ByInput:
+    """The gradient of a chosen output of `network` by its first input, always so many examples at a time.
+
+    `network` takes [inputs, *context] and gives (examples, outputs); it acts as in prediction. Its weights are frozen.
+    """
+
+    def __init__(self, network: keras.Model, examples: int, inputs: Array, context: Sequence[Array] = ()) -> None:
+        """Inputs and context may have any number of examples: what counts is the shape of one."""
+        network.trainable = False
+        self.examples, self.outputs = examples, network.output_shape[-1]
+        self.held = _Held(network, (examples, *inputs.shape[1:]))
+        picked = keras.Input(batch_shape=(examples, self.outputs))
+        given = [keras.Input(batch_shape=(examples, *part.shape[1:]), dtype=str(part.dtype)) for part in context]
+        self.probe = keras.Model([picked, *given], self.held([picked, *given]))
+        # Keras takes the mean over the examples; their number makes it a sum, whose gradient is each example's own.
+        _compile(self.probe, lambda _, output: examples * output)
+
+    def __call__(self, inputs: Array, chosen: Array, context: Sequence[Array] = ()) -> Array:
+        """As `inputs` (examples, …): the gradient of each example's output number `chosen` (examples,) by it."""
+        found = []
+        for start in range(0, len(inputs), self.examples):
+            # What fills up the last batch is an example that is there.
+            rows = np.minimum(np.arange(start, start + self.examples), len(inputs) - 1)
+            self.held.values.assign(inputs[rows])
+            picked = np.eye(self.outputs, dtype="float32")[chosen[rows]]
+            self.probe.train_on_batch([picked, *(part[rows] for part in context)], np.zeros((self.examples, 1)))
+            found.append(np.array(ops.convert_to_numpy(self.held.values)))
+        return np.concatenate(found)[: len(inputs)]
+
+
+def _compile(probe: keras.Model, loss: Any) -> None:
+    """Make a training step of `probe` overwrite its trainable weights with their gradients."""
+    # Few steps: compiling them would take longer, and TensorFlow warns where that is done again and again.
+    probe.compile(Keep(learning_rate=1.0), loss, run_eagerly=True)
+
+
 def _step(probe: keras.Model, inputs: Any, targets: Array, loss: Any) -> list[Array]:
     """Overwrite the trainable weights of `probe` with their gradients, and give those."""
-    # A single step: compiling it would take longer, and TensorFlow warns where that is done again and again.
-    probe.compile(Keep(learning_rate=1.0), loss, run_eagerly=True)
+    _compile(probe, loss)
     probe.train_on_batch(inputs, targets)
     return [ops.convert_to_numpy(weight) for weight in probe.trainable_variables]
+
+
+class _Held(keras.layers.Layer):
+    """Has a network's first input as a weight, and gives the sum of its outputs, each times what is picked of it."""
+
+    def __init__(self, network: keras.Model, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.network, self.shape = network, shape
+
+    def build(self, _input_shape: Any) -> None:
+        self.values = self.add_weight(shape=self.shape, initializer="zeros")
+
+    def call(self, inputs: Any) -> Any:
+        picked, *context = inputs
+        outputs = self.network([self.values, *context], training=False)
+        return ops.sum(outputs * ops.cast(picked, outputs.dtype), axis=-1, keepdims=True)
 
 
 class _Nudges(keras.layers.Layer):

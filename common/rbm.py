@@ -75,7 +75,8 @@ class RBM(keras.layers.Layer):
                 loss += self.sparsity_cost * self.density(hidden)
             # Its gradient alone: this difference is no measure of progress, and the loss stays that of what follows.
             self.add_loss(loss - ops.stop_gradient(loss))
-        return ops.stop_gradient(hidden)
+        # What follows does not teach the machine; once it is trained, its gradient explains what it says.
+        return ops.stop_gradient(hidden) if training else hidden
 
     @property
     def kernel(self) -> Any:

@@ -4,6 +4,8 @@ A set of sentences is an array (sentences,) of Python strings. Keras turns strin
 """
 
 import hashlib
+import re
+import string
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -110,6 +112,11 @@ def vectorizer(sentences: Array, words: int, length: int) -> keras.layers.Layer:
     layer = keras.layers.TextVectorization(max_tokens=words + 2, output_sequence_length=length)
     layer.adapt(sentences)
     return layer
+
+
+def words(sentence: str) -> list[str]:
+    """The words of a sentence as `vectorizer` counts them, as they are written: what has more than punctuation."""
+    return [word for word in re.findall(r"[^ \t\n\v\f\r]+", sentence) if word.strip(string.punctuation)]
 
 
 def read_sentences(words: Sequence[str], saved: "Saved") -> tuple[list[str], Array]:

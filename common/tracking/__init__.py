@@ -4,7 +4,7 @@ The store is `mlruns/mlflow.db` beside `common`, or what MLFLOW_TRACKING_URI nam
 """
 
 from common.tracking.models import Saved, Version, champions, load, save, served
-from common.tracking.runs import EpochLogger, Place, Run, curve, end_stale, find, finished, run
+from common.tracking.runs import EpochLogger, Place, Run, attach, curve, end_stale, find, finished, run
 from common.tracking.scoring import scoring_app
 from common.tracking.store import STORE, connect, folder, local_folder, pages, server_command
 
@@ -15,6 +15,7 @@ __all__ = [
     "Run",
     "Saved",
     "Version",
+    "attach",
     "champions",
     "connect",
     "curve",

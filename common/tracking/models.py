@@ -97,6 +97,8 @@ class Saved:
     digest: str = ""
     task: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     """What was settled on the validation set: fields of the app's task."""
+    run_id: str | None = None
+    """The run that trained it."""
 
 
 def load(app: str, which: str | None, flag: str = "--model") -> Saved:
@@ -105,13 +107,15 @@ def load(app: str, which: str | None, flag: str = "--model") -> Saved:
     Raises:
         UserError: where there is no such model, it cannot be read, or it is another app's; it names the `flag`.
     """
-    uri, label, metadata = _own(app, which, flag)
+    uri, label, description = _own(app, which, flag)
     try:
         model = mlflow.tensorflow.load_model(uri, keras_model_kwargs={"compile": False})
     except (MlflowException, OSError, ValueError) as error:
         raise UserError(f"{flag} {label}: this model cannot be read ({store.reason(error)})") from error
+    metadata = description.metadata or {}
     outputs, settings = tuple(metadata["outputs"]), metadata["settings"]
-    return Saved(model, label, metadata["data"], outputs, settings, metadata["digest"], metadata["task"])
+    digest, task = metadata["digest"], metadata["task"]
+    return Saved(model, label, metadata["data"], outputs, settings, digest, task, description.run_id)
 
 
 def served(app: str, which: str | None) -> tuple[Path, str]:
@@ -136,18 +140,17 @@ def champions(app: str) -> Iterator[Mapping[str, Any]]:
             yield (saved.metadata or {})["settings"]
 
 
-def _own(app: str, which: str | None, flag: str) -> tuple[str, str, Mapping[str, Any]]:
-    """The address and the label of the model of `app` that `which` names, and what `save` noted with it."""
+def _own(app: str, which: str | None, flag: str) -> tuple[str, str, mlflow.models.Model]:
+    """The address and the label of the model of `app` that `which` names, and what was noted with it."""
     uri, label = (which, which) if which and Path(which).exists() else _find(store.connect(), app, which, flag)
     try:
-        metadata = mlflow.models.Model.load(uri).metadata or {}  # unlike get_model_info, also from another store
+        description = mlflow.models.Model.load(uri)  # unlike get_model_info, also from another store
     except MlflowException as error:
         raise UserError(f"{flag} {label}: no saved model here ({store.reason(error)})") from error
-    if metadata.get("app") != app:
-        raise UserError(
-            f"{flag} {label}: a model of {metadata.get('app', 'another origin')}, not of {app}; choose one of {app}"
-        )
-    return uri, label, metadata
+    origin = (description.metadata or {}).get("app", "another origin")
+    if origin != app:
+        raise UserError(f"{flag} {label}: a model of {origin}, not of {app}; choose one of {app}")
+    return uri, label, description
 
 
 def _find(client: mlflow.MlflowClient, app: str, which: str | None, flag: str) -> tuple[str, str]:

@@ -113,6 +113,29 @@ def finished(kind: Kind, place: Place) -> Mapping[str, float] | None:
     return None
 
 
+def attach(
+    run_id: str | None, folder: str, figures: Mapping[str, "Figure"], tables: Mapping[str, "pd.DataFrame"]
+) -> bool:
+    """Put pictures and tables into a folder of the artifacts of a run that is over; False where it is in no store here.
+
+    Raises:
+        UserError: where the store cannot be written.
+    """
+    client = store.connect()
+    try:
+        run_id = client.get_run(run_id or "").info.run_id
+    except MlflowException:
+        return False
+    try:
+        for name, figure in figures.items():
+            client.log_figure(run_id, figure, f"{folder}/{name}.png")
+        for name, table in tables.items():
+            client.log_text(run_id, table.to_csv(index=False), f"{folder}/{name}.csv")
+    except (OSError, MlflowException) as error:
+        raise UserError(f"{store.folder()}: cannot record ({store.reason(error)})") from error
+    return True
+
+
 def curve(client: mlflow.MlflowClient, run_id: str, metric: str) -> list[float]:
     """The values of a metric that a run has recorded, by epoch."""
     return [point.value for point in sorted(client.get_metric_history(run_id, metric), key=lambda point: point.step)]

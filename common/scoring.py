@@ -1,0 +1,140 @@
+"""From a saved model to what is explained of it: a network from real numbers to a score for each class or quantity.
+
+Bytes and words have no gradient. Pictures are taken as real numbers, sentences from their words' embeddings on, tables
+from their columns' features on. A class's score are its log-odds: unlike the probability it still tells differences
+where the network is sure.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+from keras import ops
+
+from common.app import Array, Inputs
+
+MAP_SIDE = 4
+"""Rows and columns that a feature map needs to show a place in the picture."""
+
+
+@dataclass(frozen=True)
+class Scoring:
+    """A model taken apart where its numbers have gradients."""
+
+    front: keras.Model | None
+    """From what the model takes to what `network` takes; None where it is the same, as real numbers."""
+    network: keras.Model
+    """From [numbers, *context] to scores (examples, outputs); the context is the mask of a sequence that has one."""
+    maps: tuple[keras.Model, keras.Model] | None
+    """From the numbers to the last convolution's maps, and from those to the scores; None without convolutions."""
+
+    def enter(self, inputs: Inputs) -> tuple[Array, list[Array]]:
+        """The numbers that a model's `inputs` are, and their context."""
+        if self.front is None:
+            return inputs.astype("float32"), []  # type: ignore[union-attr]
+        x, *context = keras.tree.flatten(self.front.predict(inputs, verbose=0))
+        return x, context
+
+
+def take_apart(model: keras.Model, classes: bool) -> Scoring:
+    """Split `model` before its first layer that has gradients, and let it end in scores."""
+    cut = next((layer for layer in model.layers if _begins(layer)), None)
+    unit = _unit(model) if classes else None
+    softmax = classes and isinstance(model.layers[-1], keras.layers.Softmax)
+    inputs, outputs, end = _graph(model)
+    if unit or softmax:
+        end = outputs[(unit or model.layers[-2]).name]
+    front, begin = None, keras.tree.flatten(inputs)
+    if cut:
+        # A mask goes through Keras's graph as a tensor of its own, which the later layers take.
+        mask = getattr(outputs[cut.name], "_keras_mask", None)
+        begin = [outputs[cut.name]] if mask is None else [outputs[cut.name], mask]
+        front = keras.Model(inputs, begin)
+    part = keras.Model(begin, end)
+    body, bare = _real(part, classes)
+    bare = bare or softmax
+    if unit:
+        score = ops.concatenate([-body.output, body.output], axis=-1)
+    elif classes:
+        score = LogOdds(bare, name="log_odds")(body.output)
+    else:
+        score = ops.mean(body.output, axis=1) if len(body.output.shape) == 3 else body.output  # over the steps ahead
+    seen = next((layer.output for layer in reversed(body.layers) if _has_maps(layer)), None)
+    network = keras.Model(body.inputs, score)
+    maps = None if seen is None else (keras.Model(body.inputs, seen), keras.Model([seen], score))
+    return Scoring(front, network, maps)
+
+
+def _graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
+    """The inputs of `model`, with their names where it has several, each layer's output by its name, and the last."""
+    if not isinstance(model, keras.Sequential):
+        return model.input, {layer.name: layer.output for layer in model.layers}, model.outputs[0]
+    # Its layers may have been called more than once, as when it was loaded: once more in a row, and it is plain which.
+    inputs = tensor = keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype)
+    outputs = {}
+    for layer in model.layers:
+        outputs[layer.name] = tensor = layer(tensor)
+    return inputs, outputs, tensor
+
+
+def _begins(layer: keras.layers.Layer) -> bool:
+    """Whether this layer's outputs are what an answer is attributed to."""
+    return layer.name == "features" or isinstance(layer, keras.layers.Embedding | keras.layers.Masking)
+
+
+def _unit(model: keras.Model) -> keras.layers.Layer | None:
+    """The one unit whose sign decides between two classes, where the model ends in one."""
+    last = next(layer for layer in reversed(model.layers) if layer.weights)
+    return last if getattr(last, "units", None) == 1 else None
+
+
+def _real(part: keras.Model, classes: bool) -> tuple[keras.Model, bool]:
+    """A copy of `part` that takes real numbers, of `classes` without its softmax; and whether there was one."""
+    removed = []
+
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        if classes and getattr(layer, "activation", None) is keras.activations.softmax:
+            removed.append(layer)
+            config |= {"activation": "linear"}
+        return type(layer).from_config(config)
+
+    first, *context = part.inputs
+    numbers = [
+        keras.Input(first.shape[1:], dtype="float32"),
+        *(keras.Input(one.shape[1:], dtype=one.dtype) for one in context),
+    ]
+    body = keras.models.clone_model(part, numbers, copy)
+    body.set_weights(part.get_weights())
+    return body, bool(removed)
+
+
+def _has_maps(layer: keras.layers.Layer) -> bool:
+    if isinstance(layer, keras.layers.InputLayer) or len(layer.output.shape) != 4:
+        return False
+    return min(layer.output.shape[1:3]) >= MAP_SIDE
+
+
+@keras.saving.register_keras_serializable("common")
+class LogOdds(keras.layers.Layer):
+    """log(p / (1 - p)) of each class, of logits z_c - log sum exp of the others' z, or of the probabilities themselves.
+
+    Takes and gives (batch, classes).
+    """
+
+    def __init__(self, logits: bool, **kwargs: Any) -> None:
+        super().__init__(**({"dtype": "float32" if logits else "float64"} | kwargs))
+        self.logits = logits
+
+    def call(self, inputs: Any) -> Any:
+        if not self.logits:
+            p = ops.clip(inputs, 1e-300, 1 - 1e-15)
+            return ops.log(p) - ops.log1p(-p)
+        others = inputs[:, None] - 1e9 * ops.eye(inputs.shape[-1], dtype=inputs.dtype)
+        return inputs - ops.logsumexp(others, axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"logits": self.logits}

@@ -1,0 +1,179 @@
+"""The command explain, for one app a kind of data, and whether what it shows depends on what was learned."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import mlflow
+import numpy as np
+import pandas as pd
+import pytest
+
+from common import attribution, datasets, explanation, scoring, text, tracking
+from tests.conftest import Trained, assert_user_error, train_once
+
+Explain = Callable[..., pd.DataFrame]
+
+SENTENCES = {"good": ["a fine film", "what a treat - really", "fine , fine acting"], "bad": ["a dull film", "so dull"]}
+
+
+@pytest.fixture(scope="module")
+def lenet(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+    return train_once("lenet5", tmp_path_factory.mktemp("lenet"), "--limit", "2000")
+
+
+@pytest.fixture(scope="module")
+def digits(mnist: datasets.Raw, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("digits") / "digits.npy"
+    np.save(path, mnist.test[0][:3])
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def churn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path]:
+    """A table with gaps and text, in which the plan decides; and the model that learned it."""
+    folder, rng = tmp_path_factory.mktemp("table"), np.random.default_rng(0)
+    plan, age = rng.choice(["basic", "extra", "full"], 200), rng.normal(40, 10, 200).round(1)
+    frame = pd.DataFrame({"plan": plan, "age": age, "noise": rng.normal(size=200)})
+    frame.loc[::7, "age"] = np.nan
+    frame["churned"] = np.where(plan == "basic", "yes", "no")
+    frame.to_csv(folder / "churn.csv", index=False)
+    settings = ("--csv", str(folder / "churn.csv"), "--target", "churned", "--epochs", "30")
+    return train_once("logistic_regression", folder, *settings), folder / "churn.csv"
+
+
+def explained(trained: Trained, folder: Path, *arguments: str) -> tuple[str, pd.DataFrame]:
+    """What the command says, and its table of attributions."""
+    result = trained.here("explain", *arguments, "--output", str(folder))
+    assert result.returncode == 0, result.stderr
+    assert result.stderr == ""
+    return result.stdout, pd.read_csv(folder / "attributions.csv", keep_default_na=False)
+
+
+def complete(trained: Trained, output: str) -> None:
+    """The largest completeness error that is said is at most 1 %, and the pictures are in the model's run."""
+    errors = [float(line.split(" % (")[0].split()[-1]) for line in output.splitlines() if " steps)" in line]
+    assert errors
+    assert max(errors) <= 1
+    mlflow.set_tracking_uri(trained.uri)
+    client = mlflow.MlflowClient()
+    (version,) = client.search_model_versions()
+    assert str(version.run_id) in output
+    kept = {Path(artifact.path).name for artifact in client.list_artifacts(str(version.run_id), "explain")}
+    assert "attributions.csv" in kept
+    assert any(name.endswith(".png") for name in kept)
+
+
+def test_pictures(lenet: Trained, digits: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(explanation, "PAGE", 2)
+    output, table = explained(lenet, tmp_path / "why", digits)
+    complete(lenet, output)
+    assert (table.groupby("input").size() == 49).all()  # squares
+    assert {path.name for path in (tmp_path / "why").iterdir()} == {
+        "attributions.csv",
+        "explanation_1.png",
+        "explanation_2.png",  # of the third
+    }
+    assert "black picture" in output
+
+
+def test_the_class_to_explain_can_be_chosen(churn: tuple[Trained, Path], tmp_path: Path) -> None:
+    """Of two classes, what speaks for one speaks against the other."""
+    trained, rows = churn
+    (tmp_path / "row.csv").write_text("".join(rows.read_text().splitlines(keepends=True)[:2]))
+    _, yes = explained(trained, tmp_path / "yes", str(tmp_path / "row.csv"), "--target", "yes")
+    output, no = explained(trained, tmp_path / "no", str(tmp_path / "row.csv"), "--target", "no")
+    assert " no " in output
+    np.testing.assert_allclose(yes.integrated_gradients, -no.integrated_gradients, rtol=1e-4, atol=1e-6)
+
+
+def test_maps_depend_on_what_was_learned(lenet: Trained, mnist: datasets.Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The sanity check of Adebayo et al. 2018: those of a network with shuffled weights are others, by every method."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", lenet.uri)
+    model = tracking.load("lenet5", None).model
+    pictures = mnist.test[0][:4]
+    chosen = model.predict(pictures, verbose=0).argmax(axis=1)
+    maps = []
+    for shuffled in (False, True):
+        if shuffled:
+            model.set_weights(attribution.randomised(model).get_weights())
+        scored = scoring.take_apart(model, classes=True)
+        x, _ = scored.enter(pictures)
+        slope = attribution.gradient(scored.network, x)
+        integrated = [
+            attribution.integrated_gradients(scored.network, slope, one, number, np.zeros_like(one)).values
+            for one, number in zip(x, chosen, strict=True)
+        ]
+        assert scored.maps
+        cam = attribution.grad_cam(*scored.maps, x, chosen)
+        maps.append([np.stack(integrated), attribution.saliency(slope, x, chosen), cam])
+    for trained, random in zip(*maps, strict=True):
+        assert trained is not None
+        alike = [attribution.agreement(one, other) for one, other in zip(trained, random, strict=True)]
+        assert abs(np.nanmean(alike)) < 0.5
+
+
+def test_rows_of_a_table(churn: tuple[Trained, Path], tmp_path: Path) -> None:
+    trained, _ = churn
+    rows = tmp_path / "rows.csv"
+    rows.write_text("plan,age,noise\nbasic,40,0\nfull,,0.5\n")
+    output, table = explained(trained, tmp_path / "why", str(rows))
+    complete(trained, output)
+    assert list(table.part) == ["age = 40", "noise = 0", "plan = basic", "age = missing", "noise = 0.5", "plan = full"]
+    first = table.iloc[:3].set_index("part").integrated_gradients
+    assert first["plan = basic"] > 10 * first.drop("plan = basic").abs().max()
+    # A linear model's attributions are what it loses without the column.
+    np.testing.assert_allclose(table.integrated_gradients, table.occlusion, rtol=1e-3, atol=1e-4)
+
+
+def test_a_table_as_a_whole(churn: tuple[Trained, Path], tmp_path: Path) -> None:
+    trained, _ = churn
+    result = trained.here("explain", "--output", str(tmp_path / "why"))
+    assert result.returncode == 0, result.stderr
+    importance = pd.read_csv(tmp_path / "why" / "importance.csv")
+    assert importance.column[0] == "plan"
+    assert importance["accuracy lost"][0] > 0.2
+    assert abs(importance["accuracy lost"][1:]).max() < 0.05
+    assert {path.name for path in (tmp_path / "why").glob("*.png")} == {"importance.png", "coefficients.png"}
+
+
+def test_words(tmp_path: Path) -> None:
+    lines = [
+        f"{sentence},{label}" for label, ones in SENTENCES.items() for sentence in ones * 30 if "," not in sentence
+    ]
+    (tmp_path / "reviews.csv").write_text("text,label\n" + "\n".join(lines))
+    data = ("--csv", str(tmp_path / "reviews.csv"), "--text", "text", "--label", "label")
+    small = ("--units", "4", "--embedding", "8", "--length", "6", "--epochs", "20", "--learning-rate", "0.02")
+    trained = train_once("lstm_text", tmp_path, *data, *small)
+    output, table = explained(trained, tmp_path / "why", "what a dull - dull film this really is", "!!!")
+    complete(trained, output)
+    # As many as the network reads; a dash is no word.
+    assert list(table.part) == ["what", "a", "dull", "dull", "film", "this"]
+    values = table.set_index("part").integrated_gradients
+    assert values.groupby("part").sum().abs().idxmax() == "dull"
+
+
+def test_steps_of_a_series(tmp_path: Path) -> None:
+    trained = train_once("lstm_forecast", tmp_path, "--units", "4", "--horizon", "3", "--window", "11")
+    output, table = explained(trained, tmp_path / "why", "sunspots")
+    complete(trained, output)
+    assert list(table.part) == [f"step {step}" for step in range(-11, 0)]
+
+
+def test_what_is_wrong_is_said_in_a_line(lenet: Trained, digits: str, tmp_path: Path) -> None:
+    boltzmann = Trained("boltzmann", tmp_path / "mlruns", "", "")
+    assert_user_error(boltzmann.here("explain", "x.npy"), "boltzmann", "predict")
+    assert_user_error(lenet.here("explain"), "needs files")
+    assert_user_error(lenet.here("explain", "missing.png"), "missing.png", "no such file")
+    (tmp_path / "text.png").write_text("no picture")
+    assert_user_error(lenet.here("explain", str(tmp_path / "text.png")), "text.png", "not a picture")
+    assert_user_error(lenet.here("explain", digits, "--target", "ten"), "--target ten", "0, 1, 2")
+    assert_user_error(lenet.here("explain", digits, "--output", digits), "--output", "name a folder")
+    assert_user_error(lenet.here("explain", digits, "--output", "nowhere/why"), "--output", "no folder nowhere")
+    assert_user_error(lenet.here("explain", digits, "--model", "none"), "--model none")
+
+
+def test_words_are_counted_as_the_vectorizer_does() -> None:
+    sentences = ["It's fine , really -- twice ...", "a\tb\nc  d", "!!!", "caf\u00e9\u00a0noir, na\u00efve"]
+    numbers = text.vectorizer(np.array(sentences, dtype=object), 100, 12)(sentences)
+    for sentence, row in zip(sentences, np.asarray(numbers), strict=True):
+        assert len(text.words(sentence)) == (row != 0).sum()
