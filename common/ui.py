@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 HOST = "127.0.0.1"
 ADDRESS = f"http://{HOST}:{{}}"
 """Of the server, but for its port."""
-START_SECONDS = 60
+START_SECONDS = 120
 """How long the server may take to answer."""
 
 
@@ -47,6 +47,8 @@ def main(port: Annotated[int, Ge(1), Lt(2**16)] = 5000) -> None:
             print(data)
             for name, address in addresses.items():
                 print(f"  {name:8} {address}")
+        if not pages:
+            print("no runs yet; first: make train")
         print(f"models     {ADDRESS.format(port)}/#/models")
         print("Ctrl-C stops it", flush=True)
         # Where there is no desktop, webbrowser would start a text browser in this terminal.
