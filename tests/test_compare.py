@@ -12,7 +12,6 @@ from common.choices import Kind
 from common.errors import UserError
 from tests.conftest import assert_user_error, few, load_app, run
 
-
 pytestmark = pytest.mark.usefixtures("store")
 
 
@@ -23,9 +22,7 @@ def data(mnist: datasets.Raw, monkeypatch: pytest.MonkeyPatch) -> Data:
     return few(mnist, 8, 8, 8)
 
 
-def record(
-    app: App, data: Data, kind: Kind = "train", label: str | None = None, seed: int = 0, **measured: float
-) -> None:
+def record(app: App, data: Data, kind: Kind = "train", seed: int = 0, **measured: float) -> None:
     """A finished run that measured this."""
     with tracking.run(app, kind, app.config(seed=seed), data) as recorded:
         recorded.log_metrics(measured)
