@@ -24,7 +24,7 @@ def main() -> None:
         (board,) = tracking.leaderboards("mnist", ("train",))
         best = board.runs.iloc[0]
         port = free_port()
-        with ui.served(port) as (pages, _), browsing(1400, 700) as page:
+        with ui.served(port) as (pages, _), browsing(1500, 750) as page:
             addresses = pages["mnist"]
             show(page, addresses["table"])
             expect(page.get_by_text("matching runs")).to_be_visible()

@@ -50,12 +50,12 @@ def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experim
     figure = run.data.tags.get("test_figure", "test_loss")
     best = f"metrics.`best_{objective}`"
     columns = {
-        "tags.`app`": 150,
-        "tags.`kind`": 90,
+        "tags.`app`": 140,
+        "tags.`kind`": 80,
         best: 160,
-        f"metrics.`{figure}`": 130,
-        "metrics.`train_seconds`": 130,
-        "metrics.`trainable_parameters`": 180,
+        f"metrics.`{figure}`": 120,
+        "metrics.`train_seconds`": 110,
+        "metrics.`trainable_parameters`": 170,
     }
     watched = dict.fromkeys([objective, objective.removeprefix("val_"), "val_loss", "loss"])
     charts = [_chart(name, "LINE", metricKey=name) for name in watched]
