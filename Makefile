@@ -3,17 +3,18 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 PORT ?= 5000
+AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help train test test-slow results lint format ui lock clean
+.PHONY: help train test test-slow results lint format ui screenshots browser lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 train: .venv/installed ## train the MNIST app on all of MNIST
 	@$(BIN)/python -m apps.mnist_mlp train
 
-test: .venv/installed-dev ## run the fast tests
+test: .venv/installed-dev browser ## run the fast tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --no-loadscope-reorder
 
 test-slow: .venv/installed-dev ## reproduce the published results (hours)
@@ -33,6 +34,16 @@ format: .venv/installed-dev ## mend what ruff can mend
 
 ui: .venv/installed ## compare runs in the MLflow UI
 	@$(BIN)/python -m common.ui --port $(PORT)
+
+screenshots: .venv/installed-dev browser ## picture the UI with real runs, for docs/ (minutes)
+	@mkdir -p docs
+	@$(BIN)/python -m tests.screenshots
+
+browser: # what the tests look at the UI with; Debian's where there is none
+	@for program in chromium chromium-browser google-chrome; do command -v $$program >/dev/null && exit; done; \
+	echo "installing chromium …"; \
+	{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install --yes --no-install-recommends chromium; } >/dev/null 2>&1 || \
+	{ echo "error: no Chromium found; install the package chromium, or Google Chrome" >&2; exit 2; }
 
 lock: .venv/installed-dev ## compile the pinned requirements anew from pyproject.toml
 	@$(call compile,requirements.txt,)

@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import keras
 import numpy as np
@@ -121,6 +121,7 @@ class Recommendation(tasks.Task):
 
     objective: str = "val_rmse"
     direction: tasks.Direction = "min"
+    figure: ClassVar[str] = "rmse"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         return estimator.predict(inputs)

@@ -7,6 +7,8 @@ Activation = Literal[
 ]
 Cell = Literal["lstm", "gru", "rnn"]
 Initializer = Literal["he_normal", "xavier", "normal"]
+Kind = Literal["train", "search", "trial", "fold", "baseline"]
+"""What a recorded run was for."""
 Loss = Literal[
     "cross_entropy",
     "categorical_cross_entropy",

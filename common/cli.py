@@ -256,7 +256,7 @@ def _predict(app: App, files: tuple[str, ...], question: Question, which: str | 
     task = dataclasses.replace(app.task, **saved.task)
     answers = question.answers(task, names, inputs, training.predict(saved.model, inputs), saved.outputs)
     if output:
-        _write(output, answers)
+        write("--output", output, answers)
         print(f"{len(answers)} predictions of {saved.label} in {output}")
         return
     details = answers.columns.intersection(list(saved.outputs))
@@ -314,8 +314,12 @@ def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | 
     )
 
 
-def _write(output: Path, answers: "pd.DataFrame") -> None:
-    """Write the answers as a table or as a list of objects; all of it or nothing."""
+def write(flag: str, output: Path, answers: "pd.DataFrame") -> None:
+    """Write a table into the file that `flag` names, .csv or else a list of objects; all of it or nothing.
+
+    Raises:
+        UserError: where it cannot be written.
+    """
     temporary = output.with_name(f".{output.name}.partial")
     try:
         if output.suffix == ".csv":
@@ -324,6 +328,6 @@ def _write(output: Path, answers: "pd.DataFrame") -> None:
             answers.to_json(temporary, orient="records", indent=2, double_precision=15)
         temporary.replace(output)
     except OSError as error:
-        raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
+        raise UserError(f"{flag} {output}: cannot write ({error.strerror})") from error
     finally:
         temporary.unlink(missing_ok=True)

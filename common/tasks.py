@@ -46,6 +46,8 @@ class Task(ABC):
     """The validation figure by which the best epoch, the champion and the best trial are chosen."""
     direction: Direction
     """Which values of it are better."""
+    figure: ClassVar[str]
+    """The one of `measure`'s figures that stands for all where there is room for one."""
     dealing: ClassVar[Dealing | None] = None
     """How the examples are dealt to folds; None where they cannot be."""
 
@@ -91,6 +93,7 @@ class Classification(Task):
 
     objective: str = "val_accuracy"
     direction: Direction = "max"
+    figure: ClassVar[str] = "accuracy"
     dealing: ClassVar[Dealing | None] = "stratified"
     choose_threshold: bool = False
     """Whether, of two classes, the second is answered from a probability on that gives it the best F1 on validation."""
@@ -153,6 +156,7 @@ class Regression(Task):
 
     objective: str = "val_loss"
     direction: Direction = "min"
+    figure: ClassVar[str] = "rmse"
     dealing: ClassVar[Dealing | None] = "shuffled"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:

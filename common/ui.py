@@ -1,5 +1,6 @@
 """`make ui`: serves the store in the MLflow UI on this machine alone, opened where trained models are compared."""
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -7,8 +8,9 @@ import tempfile
 import time
 import urllib.request
 import webbrowser
+from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 from annotated_types import Ge, Lt
@@ -16,7 +18,12 @@ from annotated_types import Ge, Lt
 from common import cli, ports
 from common.errors import UserError
 
-START_SECONDS = 60
+if TYPE_CHECKING:
+    from common.tracking import Pages
+
+ADDRESS = f"http://{ports.HOST}:{{}}"
+"""Of the server, but for its port."""
+START_SECONDS = 120
 """How long the server may take to answer."""
 
 
@@ -27,31 +34,43 @@ def main(port: Annotated[int, Ge(1), Lt(2**16)] = 5000) -> None:
         port: Where on 127.0.0.1 to serve.
     """
     ports.listen(port, "name another: make ui PORT=5001").close()
-    from common import tracking
-
     print("starting the MLflow UI …", flush=True)
-    pages = tracking.pages(f"http://{ports.HOST}:{port}")
-    with tempfile.TemporaryFile("w+") as log:
-        _serve(tracking.server_command(ports.HOST, port), f"http://{ports.HOST}:{port}", pages, log)
-
-
-def _serve(command: list[str], address: str, pages: dict[str, str], log: IO[str]) -> None:
-    """Run the server until it ends or Ctrl-C; what it says goes into `log`, which is shown if it does not start."""
-    server = subprocess.Popen(command, env=_environment(), stdout=log, stderr=log)
-    try:
-        if not _answers(server, f"{address}/health"):
-            log.seek(0)
-            raise UserError(f"the MLflow UI did not start: {log.read().strip()}")
-        for name, page in pages.items():
-            print(f"{name:15} {page}")
+    with served(port) as (pages, server):
+        for data, addresses in pages.items():
+            print(data)
+            for name, address in addresses.items():
+                print(f"  {name:8} {address}")
+        if not pages:
+            print("no runs yet; first: make train")
+        print(f"models     {ADDRESS.format(port)}/#/models")
         print("Ctrl-C stops it", flush=True)
         # Where there is no desktop, webbrowser would start a text browser in this terminal.
         if sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-            webbrowser.open(next(iter(pages.values())))
+            webbrowser.open(next(iter(pages.values()), {}).get("table", ADDRESS.format(port)))
         server.wait()
-    finally:
-        server.terminate()
-        server.wait()
+
+
+@contextlib.contextmanager
+def served(port: int) -> "Iterator[tuple[Pages, subprocess.Popen[bytes]]]":
+    """Serve the store on `port` of this machine meanwhile; gives the pages to look at, and the server.
+
+    Raises:
+        UserError: where the server does not start; with what it said.
+    """
+    from common import tracking
+
+    address = ADDRESS.format(port)
+    pages, command = tracking.pages(address), tracking.server_command(ports.HOST, port)
+    with tempfile.TemporaryFile("w+") as log:
+        server = subprocess.Popen(command, env=_environment(), stdout=log, stderr=log)
+        try:
+            if not _answers(server, f"{address}/health"):
+                log.seek(0)
+                raise UserError(f"the MLflow UI did not start: {log.read().strip()}")
+            yield pages, server
+        finally:
+            server.terminate()
+            server.wait()
 
 
 def _environment() -> dict[str, str]:

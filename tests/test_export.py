@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from common import export, runtimes, tracking, training
+from common.choices import Format
 from common.errors import UserError
 from tests.conftest import Trained, assert_user_error, load_app, train_once
 
@@ -52,7 +53,7 @@ def test_a_fresh_process_of_each_runtime_answers_as_keras_does(
 
 
 @pytest.mark.parametrize("kind", ["saved_model", "onnx", "litert"])
-def test_columns_of_any_name_are_exported(table: Trained, kind: export.Format, tmp_path: Path) -> None:
+def test_columns_of_any_name_are_exported(table: Trained, kind: Format, tmp_path: Path) -> None:
     """In this process: the fresh one is tested above."""
     model, inputs = loaded(table)
     assert "sepal length (cm)" in inputs

@@ -25,8 +25,8 @@ import uvicorn
 from PIL import Image
 
 from common import datasets, ports, tracking
+from tests.browser import free_port
 from tests.conftest import ROOT, Trained, assert_user_error, train_once
-from tests.test_ui import free_port
 
 
 @dataclass(frozen=True)

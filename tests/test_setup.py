@@ -1,7 +1,9 @@
 """What a fresh clone stands on: pinned requirements and a Makefile that does its work once."""
 
 import re
+import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 
@@ -27,6 +29,18 @@ def test_train_installs_nothing_the_second_time() -> None:
     command = ["make", "--no-print-directory", "--dry-run", "train"]
     plan = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
     assert plan.strip() == ".venv/bin/python -m apps.mnist_mlp train"
+
+
+def test_a_machine_without_a_browser_is_told_what_to_install(tmp_path: Path) -> None:
+    """Where neither a browser nor apt-get is found on PATH."""
+    make = shutil.which("make")
+    assert make
+    for program in ("sh", "id"):
+        (tmp_path / program).symlink_to(str(shutil.which(program)))
+    command = [make, "--no-print-directory", "browser"]
+    result = subprocess.run(command, cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    assert result.returncode == 2
+    assert result.stderr.startswith("error: no Chromium found; install the package chromium")
 
 
 def test_help_lists_the_commands() -> None:

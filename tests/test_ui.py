@@ -7,13 +7,8 @@ import subprocess
 import sys
 import urllib.request
 
+from tests.browser import free_port
 from tests.conftest import ROOT, Trained, assert_user_error, run
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 def test_the_ui_answers_at_the_addresses_it_prints_and_stops_with_its_command(trained_mlp: Trained) -> None:
@@ -23,9 +18,9 @@ def test_the_ui_answers_at_the_addresses_it_prints_and_stops_with_its_command(tr
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
         lines = [server.stdout.readline() for _ in range(3)]
-        page = re.search(rf"mnist +(http://127\.0\.0\.1:{port}/#/experiments/\d+/runs\S+)", "".join(lines))
+        page = re.search(rf"mnist\n  table +(http://127\.0\.0\.1:{port}/#/experiments/\d+/runs\S+)", "".join(lines))
         assert page, lines
-        assert page[1].endswith("workflowType=machine_learning")
+        assert "workflowType=machine_learning" in page[1]
         with urllib.request.urlopen(page[1], timeout=10) as answer:
             assert b"<title>MLflow</title>" in answer.read()
         server.terminate()

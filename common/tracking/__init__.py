@@ -3,14 +3,18 @@
 The store is `mlruns/mlflow.db` beside `common`, or what MLFLOW_TRACKING_URI names.
 """
 
+from common.tracking.leaderboard import Leaderboard, leaderboards
 from common.tracking.models import Saved, Version, champions, load, save, served
+from common.tracking.pages import Pages, pages
 from common.tracking.runs import EpochLogger, Place, Run, attach, curve, end_stale, find, finished, run
 from common.tracking.scoring import scoring_app
-from common.tracking.store import STORE, connect, folder, local_folder, pages, server_command
+from common.tracking.store import STORE, connect, folder, local_folder, server_command
 
 __all__ = [
     "STORE",
     "EpochLogger",
+    "Leaderboard",
+    "Pages",
     "Place",
     "Run",
     "Saved",
@@ -23,6 +27,7 @@ __all__ = [
     "find",
     "finished",
     "folder",
+    "leaderboards",
     "load",
     "local_folder",
     "pages",

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import keras
 import mlflow
@@ -19,6 +19,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from common.app import App, Data
+from common.choices import Kind
 from common.errors import UserError
 from common.tracking import store
 
@@ -26,8 +27,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from _typeshed import DataclassInstance
     from matplotlib.figure import Figure
-
-Kind = Literal["train", "search", "trial", "fold", "baseline"]
 
 BATCH = 1000
 """Numbers that MLflow takes at once."""
@@ -167,7 +166,7 @@ def run(
         run_name=name,
         nested=True,
         parent_run_id=place.parent if place else None,
-        tags=_tags(app.name, kind) | dict(place.tags if place else {}),
+        tags=_tags(app, kind) | dict(place.tags if place else {}),
     )
     recorded = Run(client, app, config, data, started.info.run_id)
     status = "FAILED"
@@ -213,10 +212,13 @@ def _experiment(client: mlflow.MlflowClient, name: str) -> str:
         return str(mlflow.set_experiment(name).experiment_id)
 
 
-def _tags(app: str, kind: Kind) -> dict[str, str]:
+def _tags(app: App, kind: Kind) -> dict[str, str]:
     return {
-        "app": app,
+        "app": app.name,
         "kind": kind,
+        "objective": app.task.objective,
+        "direction": app.task.direction,
+        "test_figure": f"test_{app.task.figure}",
         "backend": keras.backend.backend(),
         "device": ", ".join(keras.distribution.list_devices()),
         **{f"version.{package}": version for package, version in versions().items()},

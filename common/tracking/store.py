@@ -106,13 +106,3 @@ def server_command(host: str, port: int) -> list[str]:
     connect()
     address = ["--host", host, "--port", str(port), "--workers", "1"]
     return [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", mlflow.get_tracking_uri(), *address]
-
-
-def pages(server: str) -> dict[str, str]:
-    """For each data set, the last used first, the address of its table of runs in the UI that `server` serves."""
-    experiments = connect().search_experiments(order_by=["last_update_time DESC"])
-    named = {experiment.name: experiment.experiment_id for experiment in experiments if experiment.name != "Default"}
-    runs = {
-        name: f"{server}/#/experiments/{number}/runs?workflowType=machine_learning" for name, number in named.items()
-    }
-    return runs or {"no runs yet": server}

@@ -1,0 +1,124 @@
+"""Finished runs in the order of their validation figures, those apart that do not compare."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import groupby
+
+import mlflow
+import pandas as pd
+from mlflow.entities import Run
+
+from common.choices import Kind
+from common.errors import UserError
+from common.tracking import store
+from common.tracking.models import CHAMPION
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """Runs that compare: on the same data, chosen by the same figure of the validation set."""
+
+    digest: str
+    """Fingerprint of the data before the split."""
+    objective: str
+    direction: str
+    """Whether the highest (`max`) or the lowest (`min`) values of the objective are better."""
+    runs: pd.DataFrame
+    """A row a run, the best on validation first; last those, such as some baselines, that did not measure it."""
+
+
+def leaderboards(data: str, kinds: Sequence[Kind]) -> list[Leaderboard]:
+    """The finished runs of these `kinds` on the data set called `data`; the leaderboard with the newest run first.
+
+    Raises:
+        UserError: where there is no such data set, or no such run on it.
+    """
+    client = store.connect()
+    names = {one.name: one.experiment_id for one in client.search_experiments() if one.name != "Default"}
+    if not names:
+        raise UserError(f"no runs are recorded in {store.folder()} yet; first: make train")
+    if data not in names:
+        raise UserError(f"no runs on {data}; there are runs on {', '.join(sorted(names))}")
+    models = _models(client)
+    groups: dict[tuple[str, ...], list[Run]] = {}
+    for run in finished_runs(client, names[data], kinds):
+        if "test_figure" in run.data.tags:  # older runs do not say what they are judged by
+            judged_by = (run.data.tags[name] for name in ("objective", "direction", "test_figure"))
+            groups.setdefault((_digest(run), *judged_by), []).append(run)
+    if not groups:
+        raise UserError(f"no finished run on {data} is a {' or '.join(kinds)}; choose others with --kind")
+    return [
+        Leaderboard(digest, objective, direction, _table(runs, objective, direction, figure, models))
+        for (digest, objective, direction, figure), runs in groups.items()
+    ]
+
+
+def finished_runs(client: mlflow.MlflowClient, experiment: str, kinds: Sequence[Kind]) -> list[Run]:
+    """The runs of these `kinds` in an experiment that have finished, the newest first."""
+    runs: list[Run] = []
+    for kind in kinds:
+        words, token = f"attributes.status = 'FINISHED' and tags.kind = '{kind}'", ""
+        while True:
+            page = client.search_runs([experiment], words, page_token=token or None)
+            runs += page
+            if not (token := page.token):
+                break
+    return sorted(runs, key=lambda run: run.info.start_time, reverse=True)
+
+
+def _digest(run: Run) -> str:
+    """The fingerprint of the run's data; each part is recorded with its name and size behind it."""
+    parts = run.inputs.dataset_inputs if run.inputs else []
+    return parts[0].dataset.digest.rsplit("-", 2)[0] if parts else ""
+
+
+def _models(client: mlflow.MlflowClient) -> dict[str, str]:
+    """What `--model` takes for the registered model of each run, by the run's id."""
+    champions = {
+        (model.name, str(model.aliases[CHAMPION]))
+        for model in client.search_registered_models()
+        if CHAMPION in model.aliases
+    }
+    return {
+        str(one.run_id): f"{one.name}@{CHAMPION}"
+        if (one.name, str(one.version)) in champions
+        else f"{one.name}/{one.version}"
+        for one in client.search_model_versions()
+    }
+
+
+def _table(runs: Sequence[Run], objective: str, direction: str, figure: str, models: dict[str, str]) -> pd.DataFrame:
+    settings = _differing(runs)
+    rows = [
+        {
+            "run": run.info.run_name,
+            "kind": run.data.tags["kind"],
+            objective: run.data.metrics.get(f"best_{objective}"),
+            figure: run.data.metrics.get(figure),
+            "seconds": run.data.metrics.get("train_seconds"),
+            "parameters": run.data.metrics.get("trainable_parameters"),
+            "begun": datetime.fromtimestamp(run.info.start_time / 1000).strftime("%Y-%m-%d %H:%M"),
+            "model": models.get(run.info.run_id),
+            "settings that differ": settings[run.info.run_id],
+            "id": run.info.run_id,
+        }
+        for run in runs
+    ]
+    table = pd.DataFrame(rows).astype({objective: float, figure: float, "seconds": float, "parameters": "Int64"})
+    return table.sort_values(objective, ascending=direction == "min", kind="stable", ignore_index=True)
+
+
+def _differing(runs: Sequence[Run]) -> dict[str, str]:
+    """For each run, by its id, the settings in which the runs of its app differ."""
+    words = {}
+
+    def app(run: Run) -> str:
+        return run.data.tags["app"]
+
+    for _, several in groupby(sorted(runs, key=app), app):
+        own = list(several)
+        names = [name for name in own[0].data.params if len({run.data.params.get(name) for run in own}) > 1]
+        for run in own:
+            words[run.info.run_id] = ", ".join(f"{name} {run.data.params.get(name)}" for name in names)
+    return words

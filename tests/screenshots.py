@@ -1,0 +1,76 @@
+"""`make screenshots`: real runs in a store of their own, and the pictures of the UI that docs/tracking.md shows."""
+
+import os
+import tempfile
+
+from PIL import Image
+from playwright.sync_api import Page, expect
+
+from tests.browser import PATIENCE, browsing, dismiss_banner, free_port, show
+from tests.conftest import ROOT
+
+DOCS = ROOT / "docs"
+COLOURS = 128
+"""Of a picture, which keeps it small."""
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlruns/mlflow.db"
+        train()
+        from common import compare, tracking, ui
+
+        compare.main("mnist", markdown=True)
+        (board,) = tracking.leaderboards("mnist", ("train",))
+        best = board.runs.iloc[0]
+        port = free_port()
+        with ui.served(port) as (pages, _), browsing(1500, 750) as page:
+            addresses = pages["mnist"]
+            show(page, addresses["table"])
+            expect(page.get_by_text("matching runs")).to_be_visible()
+            dismiss_banner(page)
+            keep(page, "table")
+            show(page, addresses["charts"])
+            expect(page.locator(".js-plotly-plot .point").first).to_be_visible()
+            dismiss_banner(page)
+            keep(page, "charts")
+            show(page, addresses["compare"])
+            page.get_by_role("switch", name="Parameters - Show diff only").click()
+            page.get_by_text("Visualizations").click()
+            keep(page, "compare")
+            experiment = addresses["table"].split("/runs?")[0]
+            show(page, f"{experiment}/runs/{best['id']}/artifacts/worst_mistakes.png?workflowType=machine_learning")
+            expect(page.locator("img[src^='blob:']").first).to_be_visible()
+            keep(page, "run")
+
+
+def train() -> None:
+    """Train some networks briefly on the same digits, and what they have to beat."""
+    from common import training
+    from tests.conftest import load_app
+
+    settings: dict[str, dict[str, Any]] = {
+        "lenet5": {"epochs": 8, "limit": 8000},
+        "mnist_mlp": {"epochs": 8, "limit": 8000},
+        "logistic_regression": {"data": "mnist", "optimizer": "adam", "batch_size": 256, "learning_rate": 0.001},
+    }
+    settings["logistic_regression"] |= {"keep": "best", "l2": 0.0, "epochs": 8, "limit": 8000}
+    for name, chosen in settings.items():
+        app = load_app(name)
+        training.train(app, app.config(**chosen))
+    training.baseline(app, app.config(data="mnist"))  # type: ignore[call-arg]
+
+
+def keep(page: Page, name: str) -> None:
+    """Write what the page shows, once it has come to rest, into docs/."""
+    page.wait_for_timeout(5000)
+    path = DOCS / f"{name}.png"
+    page.screenshot(path=path)
+    with Image.open(path) as picture:
+        picture.convert("RGB").quantize(COLOURS).save(path, optimize=True)
+    print(f"docs/{name}.png, {path.stat().st_size / 1000:.0f} kB", flush=True)
+
+
+if __name__ == "__main__":
+    expect.set_options(timeout=PATIENCE)
+    main()

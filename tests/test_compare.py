@@ -1,0 +1,137 @@
+"""The leaderboard: who stands where, what stands apart, and what it is written to."""
+
+import dataclasses
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from common import compare, datasets, tracking
+from common.app import App, Data
+from common.choices import Kind
+from common.errors import UserError
+from tests.conftest import assert_user_error, few, load_app, run
+
+pytestmark = pytest.mark.usefixtures("store")
+
+
+@pytest.fixture
+def data(mnist: datasets.Raw, monkeypatch: pytest.MonkeyPatch) -> Data:
+    """A few digits."""
+    monkeypatch.setenv("COLUMNS", "200")
+    return few(mnist, 8, 8, 8)
+
+
+def record(app: App, data: Data, kind: Kind = "train", seed: int = 0, **measured: float) -> None:
+    """A finished run that measured this."""
+    with tracking.run(app, kind, app.config(seed=seed), data) as recorded:
+        recorded.log_metrics(measured)
+
+
+def column(board: tracking.Leaderboard, name: str) -> list[object]:
+    return list(board.runs[name])
+
+
+def test_the_highest_accuracy_on_validation_stands_first_whatever_the_test_set_says(
+    data: Data, capsys: pytest.CaptureFixture[str]
+) -> None:
+    mlp, lenet = load_app("mnist_mlp"), load_app("lenet5")
+    record(mlp, data, best_val_accuracy=0.91, test_accuracy=0.99, trainable_parameters=7850, train_seconds=1.26)
+    record(lenet, data, best_val_accuracy=0.97, test_accuracy=0.95)
+    record(mlp, data, "baseline", best_val_accuracy=0.93, test_accuracy=0.92)
+    record(mlp, data, "trial", best_val_accuracy=0.99)
+    with pytest.raises(ZeroDivisionError), tracking.run(mlp, "train", mlp.config(), data) as failed:
+        failed.log_metrics({"best_val_accuracy": 1.0, "test_accuracy": 1 / 0})
+    (board,) = tracking.leaderboards("mnist", ("train", "baseline"))
+    assert column(board, "run") == ["lenet5", "mnist_mlp baseline", "mnist_mlp"]
+    assert column(board, "kind") == ["train", "baseline", "train"]
+    assert column(board, "val_accuracy") == [0.97, 0.93, 0.91]
+    assert column(board, "test_accuracy") == [0.95, 0.92, 0.99]
+    assert column(board, "parameters")[2] == 7850
+    compare.main("mnist")
+    shown = capsys.readouterr().out
+    assert "by val_accuracy, the highest first" in shown
+    places = [shown.index(f" {words} ") for words in ("lenet5", "mnist_mlp baseline", "mnist_mlp ")]
+    assert places == sorted(places)
+    assert "1.3" in shown
+    (tried,) = tracking.leaderboards("mnist", ("trial",))
+    assert column(tried, "val_accuracy") == [0.99]
+
+
+def test_the_lowest_loss_stands_first_and_last_who_did_not_measure_it(data: Data) -> None:
+    app = load_app("linear_regression")
+    record(app, data, best_val_loss=4.0, test_rmse=2.0)
+    record(app, data, "baseline", best_val_mse=1.0, test_rmse=1.0)
+    record(app, data, seed=1, best_val_loss=3.0, test_rmse=2.5)
+    (board,) = tracking.leaderboards("mnist", ("train", "baseline"))
+    assert column(board, "val_loss")[:2] == [3.0, 4.0]
+    assert column(board, "run")[2] == "linear_regression baseline"
+    assert column(board, "test_rmse") == [2.5, 2.0, 1.0]
+    assert column(board, "settings that differ")[:2] == ["seed 1", "seed 0"]
+
+
+def test_runs_on_other_data_or_judged_otherwise_stand_apart(data: Data, capsys: pytest.CaptureFixture[str]) -> None:
+    mlp, regression = load_app("mnist_mlp"), load_app("linear_regression")
+    record(mlp, data, best_val_accuracy=0.9)
+    record(mlp, dataclasses.replace(data, digest="another-0"), best_val_accuracy=0.95)
+    record(regression, data, best_val_loss=1.0)
+    boards = tracking.leaderboards("mnist", ("train",))
+    assert {(board.digest, board.objective, len(board.runs)) for board in boards} == {
+        (data.digest, "val_accuracy", 1),
+        ("another-0", "val_accuracy", 1),
+        (data.digest, "val_loss", 1),
+    }
+    compare.main("mnist")
+    shown = capsys.readouterr().out
+    assert "do not compare" in shown
+    assert shown.count("by val_accuracy") == 2
+
+
+def test_the_leaderboard_as_csv_and_in_markdown(data: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    app = load_app("mnist_mlp")
+    for value in (1 / 3, 2 / 3):
+        record(app, data, best_val_accuracy=value, test_accuracy=value)
+    path = tmp_path / "runs.csv"
+    compare.main("mnist", csv=path)
+    assert capsys.readouterr().out == f"2 runs on mnist in {path}\n"
+    table = pd.read_csv(path)
+    assert list(table["val_accuracy"]) == [2 / 3, 1 / 3]
+    (board,) = tracking.leaderboards("mnist", ("train",))
+    assert list(table["id"]) == column(board, "id")
+    assert set(table["digest"]) == {data.digest}
+    compare.main("mnist", markdown=True)
+    heading, _, names, rule, *rows = capsys.readouterr().out.strip().splitlines()
+    assert heading == f"### mnist {data.digest[:8]}, by val_accuracy, the highest first"
+    assert [cell.strip() for cell in names.split("|")] == ["", "run", "kind", "val_accuracy", "test_accuracy", ""]
+    assert set(rule) == {"|", "-"}
+    assert [[cell.strip() for cell in row.split("|")][3] for row in rows] == ["0.66667", "0.33333"]
+    with pytest.raises(UserError, match=r"--csv .*cannot write"):
+        compare.main("mnist", csv=tmp_path / "missing" / "runs.csv")
+    assert {entry.name for entry in tmp_path.iterdir()} == {"mlruns", "runs.csv"}
+
+
+def test_what_is_not_there_is_told_with_what_is(data: Data) -> None:
+    with pytest.raises(UserError, match=r"no runs are recorded in .*make train"):
+        compare.main("mnist")
+    record(load_app("mnist_mlp"), data, best_val_accuracy=0.9)
+    with pytest.raises(UserError, match=r"no runs on mnits; there are runs on mnist$"):
+        compare.main("mnits")
+    with pytest.raises(UserError, match="is a trial; choose others with --kind"):
+        compare.main("mnist", kind=("trial",))
+
+
+def test_a_page_compares_the_newest_run_of_each_app(data: Data) -> None:
+    mlp, lenet = load_app("mnist_mlp"), load_app("lenet5")
+    record(mlp, data)
+    record(mlp, data)
+    assert set(tracking.pages("http://server")["mnist"]) == {"table", "charts"}
+    record(lenet, data)
+    newest = [tracking.find({"app": app.name})[0].info.run_id for app in (mlp, lenet)]
+    address = tracking.pages("http://server")["mnist"]["compare"]
+    assert all(run in address for run in newest)
+    assert address.count("%22") == 2 * len([*newest, "experiment"])
+
+
+def test_flags_that_exclude_each_other_and_a_wrong_suffix_are_one_line() -> None:
+    assert_user_error(run("-m", "common.compare", "mnist", "--csv", "a.csv", "--markdown"), "--csv", "--markdown")
+    assert_user_error(run("-m", "common.compare", "mnist", "--csv", "a.txt"), "--csv a.txt", ".csv")
