@@ -5,13 +5,16 @@ BIN := .venv/bin
 PORT ?= 5000
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help train test test-slow results lint format ui lock clean
+.PHONY: help train app test test-slow results lint format ui lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-10s %s\n", $$1, $$2 }' Makefile
 
 train: .venv/installed ## train the MNIST app on all of MNIST
 	@$(BIN)/python -m apps.mnist_mlp train
+
+app: .venv/installed-dev ## begin your own: make app NAME=my_digits FROM=lenet5
+	@$(BIN)/python -m common.new_app $(NAME) --from $(or $(FROM),lenet5)
 
 test: .venv/installed-dev ## run the fast tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --no-loadscope-reorder
