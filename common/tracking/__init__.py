@@ -4,7 +4,7 @@ The store is `mlruns/mlflow.db` beside `common`, or what MLFLOW_TRACKING_URI nam
 """
 
 from common.tracking.models import Saved, Version, champions, load, save
-from common.tracking.runs import EpochLogger, Place, Run, curve, end_stale, find, finished, run
+from common.tracking.runs import EpochLogger, Place, Run, curve, curves, end_stale, find, finished, get, run
 from common.tracking.store import STORE, connect, folder, local_folder, pages, server_command
 
 __all__ = [
@@ -17,10 +17,12 @@ __all__ = [
     "champions",
     "connect",
     "curve",
+    "curves",
     "end_stale",
     "find",
     "finished",
     "folder",
+    "get",
     "load",
     "local_folder",
     "pages",
