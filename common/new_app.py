@@ -183,8 +183,8 @@ def _write(files: Mapping[Path, str]) -> None:
             written.append(path)
             path.chmod(0o644)
     except BaseException as error:
-        for path in written:
-            path.unlink()
+        for done in written:
+            done.unlink()
         if isinstance(error, OSError):
             raise UserError(f"{path}: cannot be written ({error.strerror})") from error
         raise
