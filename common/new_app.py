@@ -44,7 +44,7 @@ def test_{name}_is_trained_recorded_and_loaded_again() -> None:
     assert label == result.run_id
     measured = {{name: value for name, value in result.metrics.items() if name.startswith("test_")}}
     assert measured
-    assert again.metrics == pytest.approx(measured)
+    assert again.metrics == pytest.approx(measured, rel=1e-4, abs=1e-6)
 '''
 
 

@@ -61,9 +61,10 @@ def config(run_id: str) -> Any:
 
 def _value(text: str, hint: Any) -> Any:
     """The value of a setting of type `hint` that MLflow keeps as `text`."""
-    choices = typing.get_args(hint)
-    if hint is str or str in choices or (typing.get_origin(hint) is Literal and isinstance(choices[0], str)):
-        return None if text == "None" and type(None) in choices else text
+    kind, choices = typing.get_origin(hint), typing.get_args(hint)
+    words = hint is str or (kind is Literal and isinstance(choices[0], str)) or (kind is not tuple and str in choices)
+    if words and not (text == "None" and type(None) in choices):
+        return text
     return ast.literal_eval(text)
 
 

@@ -235,17 +235,6 @@ def test_the_long_commands_of_a_page_work_whole(page: str, reader: Reader) -> No
         reader.do(command, whole=True)
 
 
-def test_a_new_app_passes_its_test_at_once(reader: Reader) -> None:
-    """The tutorial's does when its data have been changed already."""
-    for text in (
-        "make app NAME=another FROM=linear_regression",
-        f"{PYTHON} -m pytest tests/test_another.py",
-        f"{PYTHON} -m tuning.another --trials 1 --dry-run",
-    ):
-        reader.do(Command("another app", text))
-    assert "another" in reader.own
-
-
 def test_the_notebook_runs_whole(reader: Reader) -> None:
     """As Jupyter runs it, in its own folder, after the quick look that it asks for."""
     if "lenet5" not in reader.trained:
