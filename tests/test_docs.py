@@ -35,9 +35,9 @@ PYTHON = ".venv/bin/python"
 FILES = ("--csv", "--images", "--ratings")
 """Flags that name data of the reader's own."""
 ENDLESS = ("serve", "common.ui")
-ALREADY_RUN = ("export", "explain", "baseline")
+ALREADY_RUN = ("export", "explain", "request", "baseline")
 """Commands of a trained app that tests of their own run whole, for every app."""
-AWAITED = ("common.compare", "serve", "export", "explain", "serving.md", "tracking.md")
+AWAITED = ("common.compare", "serve", "request", "export", "explain", "serving.md", "tracking.md")
 """What other branches bring: passed over until it is here."""
 
 
@@ -50,7 +50,14 @@ class Command:
 
     @property
     def words(self) -> list[str]:
-        return shlex.split(self.text.splitlines()[0], comments=True)
+        """Its first line's, up to where its output goes."""
+        words = shlex.split(self.text.splitlines()[0], comments=True)
+        return words[: words.index(">")] if ">" in words else words
+
+    @property
+    def parts(self) -> "list[Command]":
+        """The commands of a pipe."""
+        return [Command(self.place, part) for part in re.split(r" \| ", self.text)]
 
 
 def blocks(page: str) -> Iterator[tuple[int, str, list[str]]]:
@@ -101,6 +108,9 @@ class Reader:
     def do(self, command: Command, whole: bool = False) -> None:
         """Carry out a command by the first rule that covers it; `whole` where it is long, too."""
         match command.words:
+            case words if "|" in words:
+                for part in command.parts:
+                    self.do(part, whole)
             case ["make", *_]:
                 # Installed as the tests are; and what ruff, mypy, pytest and uv do is not these tests' to test.
                 kept = ["--old-file", ".venv/installed", "--old-file", ".venv/installed-dev"]
