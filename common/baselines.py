@@ -24,7 +24,7 @@ def logistic_regression(_config: Config, data: Data) -> "Pipeline":
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 
-    flatten = FunctionTransformer(lambda pictures: pictures.reshape(len(pictures), -1).astype("float32"))
+    flatten = FunctionTransformer(lambda pictures: pictures[:].reshape(len(pictures), -1).astype("float32"))
     prepared = standardised(data) if isinstance(data.train[0], dict) else [flatten, MinMaxScaler()]
     return make_pipeline(*prepared, LogisticRegression(C=1000 / len(data.train[1]), max_iter=200))
 

@@ -227,6 +227,7 @@ def judged(task: Task, model: keras.Model, pair: Pair) -> Array:
 def predict(model: keras.Model, inputs: Inputs) -> Array:
     """The network's outputs for `inputs`, (examples, …)."""
     size = batches.prediction_batch(inputs)
+    model.steps_per_execution = 1  # Keras would trace the network once for each of several steps
     if batches.in_memory(inputs):
         return model.predict(inputs, batch_size=size, verbose=0)
     return model.predict(batches.InOrder((inputs,), size), verbose=0)

@@ -6,7 +6,7 @@ The store is `mlruns/mlflow.db` beside `common`, or what MLFLOW_TRACKING_URI nam
 from common.tracking.leaderboard import Leaderboard, leaderboards
 from common.tracking.models import Saved, Version, champions, load, save, served
 from common.tracking.pages import Pages, pages
-from common.tracking.runs import EpochLogger, Place, Run, attach, curve, end_stale, find, finished, run
+from common.tracking.runs import EpochLogger, Place, Run, attach, curve, curves, end_stale, find, finished, get, run
 from common.tracking.scoring import scoring_app
 from common.tracking.store import STORE, connect, folder, local_folder, server_command
 
@@ -23,10 +23,12 @@ __all__ = [
     "champions",
     "connect",
     "curve",
+    "curves",
     "end_stale",
     "find",
     "finished",
     "folder",
+    "get",
     "leaderboards",
     "load",
     "local_folder",

@@ -94,6 +94,18 @@ def find(tags: Mapping[str, str]) -> list[mlflow.entities.Run]:
     return list(client.search_runs(experiments, words, max_results=1000, order_by=["attributes.start_time DESC"]))
 
 
+def get(run_id: str) -> mlflow.entities.Run:
+    """The run of this id.
+
+    Raises:
+        UserError: where there is none.
+    """
+    try:
+        return store.connect().get_run(run_id)
+    except MlflowException as error:
+        raise UserError(f"run {run_id}: there is none in {store.folder()}; take an id that `train` has said") from error
+
+
 def end_stale(tags: Mapping[str, str]) -> None:
     """Mark the runs that have `tags`, and those below them, as killed where they still count as running."""
     client = store.connect()
@@ -138,6 +150,21 @@ def attach(
 def curve(client: mlflow.MlflowClient, run_id: str, metric: str) -> list[float]:
     """The values of a metric that a run has recorded, by epoch."""
     return [point.value for point in sorted(client.get_metric_history(run_id, metric), key=lambda point: point.step)]
+
+
+def curves(run_id: str) -> "pd.DataFrame":
+    """The figures of every epoch that a run has recorded: a row an epoch, counted from 1, and a column a figure.
+
+    Raises:
+        UserError: where there is no such run.
+    """
+    import pandas as pd
+
+    metrics, client = get(run_id).data.metrics, store.connect()
+    # What is measured at the end has no best epoch.
+    names = [name for name in metrics if f"best_{name}" in metrics or "best_epoch" not in metrics]
+    frame = pd.DataFrame({name: pd.Series(curve(client, run_id, name)) for name in names})
+    return frame.set_axis(pd.RangeIndex(1, len(frame) + 1, name="epoch"))
 
 
 @contextlib.contextmanager
