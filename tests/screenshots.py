@@ -49,7 +49,7 @@ def train() -> None:
     from common import training
     from tests.conftest import load_app
 
-    settings = {
+    settings: dict[str, dict[str, Any]] = {
         "lenet5": {"epochs": 8, "limit": 8000},
         "mnist_mlp": {"epochs": 8, "limit": 8000},
         "logistic_regression": {"data": "mnist", "optimizer": "adam", "batch_size": 256, "learning_rate": 0.001},
