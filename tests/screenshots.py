@@ -2,6 +2,7 @@
 
 import os
 import tempfile
+from typing import Any
 
 from PIL import Image
 from playwright.sync_api import Page, expect
