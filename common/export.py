@@ -3,6 +3,8 @@
 Keras writes TensorFlow's SavedModel, ONNX and LiteRT on its TensorFlow backend alone.
 """
 
+from __future__ import annotations  # which would name Keras, and so import it, at once
+
 import contextlib
 import dataclasses
 import io
@@ -67,7 +69,7 @@ class Exported:
     compared: int
     float_size: int = 0
     """Bytes that a quantized model has with float32 numbers."""
-    figures: "pd.DataFrame | None" = None
+    figures: pd.DataFrame | None = None
     """The test figures of Keras and of a quantized model."""
 
 
@@ -227,7 +229,7 @@ def difference(answers: Array, expected: Array) -> float:
     return float(np.max(np.abs(answers - expected) / np.maximum(1, np.abs(expected))))
 
 
-def _figures(app: App, saved: "Saved", data: Data, run: runtimes.Network) -> "pd.DataFrame":
+def _figures(app: App, saved: Saved, data: Data, run: runtimes.Network) -> pd.DataFrame:
     """The test figures of Keras and of `run`, a row a figure."""
     import pandas as pd
 
