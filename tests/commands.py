@@ -9,6 +9,7 @@ import inspect
 import io
 import json
 import os
+import re
 import runpy
 import sys
 import traceback
@@ -29,7 +30,7 @@ def main() -> None:
 def answer(module: str, arguments: Sequence[str], parsed: bool) -> dict[str, object]:
     """The exit status and the output of a command, `parsed` alone or done."""
     output, status = io.StringIO(), 0
-    for name in [name for name in sys.modules if name.startswith(("apps.", "tuning.", "tests.test_"))]:
+    for name in [name for name in sys.modules if re.fullmatch(r"(apps|tuning|tests)\.(?!search|commands).\w+", name)]:
         del sys.modules[name]  # its file may have been changed since
     with contextlib.ExitStack() as around:
         around.enter_context(mock.patch.object(sys, "argv", [module, *arguments]))
