@@ -6,11 +6,7 @@ PORT ?= 5000
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-<<<<<<< HEAD
-.PHONY: help train test test-slow results lint format ui screenshots browser lock clean
-=======
-.PHONY: help train app test test-slow results lint format ui lock clean
->>>>>>> own
+.PHONY: help train app test test-slow results lint format ui screenshots browser lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -18,14 +14,10 @@ help: ## list these commands
 train: .venv/installed ## train the MNIST app on all of MNIST
 	@$(BIN)/python -m apps.mnist_mlp train
 
-<<<<<<< HEAD
-test: .venv/installed-dev browser ## run the fast tests
-=======
 app: .venv/installed-dev ## begin your own: make app NAME=my_digits FROM=lenet5
 	@$(BIN)/python -m common.new_app $(NAME) --from $(or $(FROM),lenet5)
 
-test: .venv/installed-dev ## run the fast tests
->>>>>>> own
+test: .venv/installed-dev browser ## run the fast tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --no-loadscope-reorder
 
 test-slow: .venv/installed-dev ## reproduce the published results (hours)
