@@ -2,8 +2,10 @@
 
 import dataclasses
 import pickle
+import re
 import subprocess
 import sys
+import typing
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,7 +18,8 @@ from PIL import Image
 
 from common import datasets
 from common.app import Data
-from tests.conftest import Trained, load_app
+from common.choices import Format
+from tests.conftest import Trained, assert_user_error, load_app
 
 
 @pytest.fixture(scope="session")
@@ -131,6 +134,29 @@ def test_the_saved_model_answers_away_from_the_project_as_predict_does(
     expected = answers[list(few.outputs)]
     predictions = np.load(tmp_path / "outputs.npy").reshape(expected.shape)
     np.testing.assert_allclose(predictions, expected, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", typing.get_args(Format))
+def test_every_format_holds_the_app_or_says_that_it_cannot(trained: Trained, kind: Format, tmp_path: Path) -> None:
+    """The table in docs/serving.md."""
+    result = trained.here("export", "--format", kind, "--output", str(tmp_path / "made"))
+    if (trained.app, kind) in (("lstm_text", "onnx"), ("lstm_text", "litert"), ("boltzmann", "onnx")):
+        assert_user_error(result, f"--format {kind}: cannot hold")
+    else:
+        assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.slow
+def test_what_the_app_answers_is_explained_or_it_is_said_that_it_cannot_be(trained: Trained, asked: list[str]) -> None:
+    result = trained.here("explain", *asked)
+    if trained.app in ("boltzmann", "rbm_recommender"):
+        assert_user_error(result, "no class or quantity")
+    else:
+        assert result.returncode == 0, result.stderr
+        errors = re.findall(r"([\d.e+-]+) % \(\d+ steps\)", result.stdout)
+        assert len(errors) == 10
+        assert sum(float(error) > 1 for error in errors) <= 2
 
 
 def test_the_order_of_an_apps_file_is_the_suites_order(trained: Trained) -> None:
