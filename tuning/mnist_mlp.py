@@ -13,13 +13,13 @@ from tuning import search
 
 def space(hp: Any) -> MnistMlp:
     """Width, depth, dropout, activation and optimisation of one trial."""
-    units, depth = hp.Choice("units", [256, 512, 1024]), hp.Int("layers", 2, 4)
+    units, depth = hp.Choice("units", [512, 1024]), hp.Int("layers", 2, 4)
     return MnistMlp(
         hidden=(units,) * depth,
-        input_dropout=hp.Float("input_dropout", 0.0, 0.3, step=0.1),
-        dropout=hp.Float("dropout", 0.0, 0.5, step=0.1),
-        activation=hp.Choice("activation", ["elu", "relu", "tanh"]),
-        learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log"),
+        input_dropout=hp.Float("input_dropout", 0.1, 0.3, step=0.1),
+        dropout=hp.Float("dropout", 0.1, 0.4, step=0.1),
+        activation=hp.Choice("activation", ["elu", "relu"]),
+        learning_rate=hp.Float("learning_rate", 1e-3, 1e-2, sampling="log"),
         batch_size=hp.Choice("batch_size", [128, 256, 512]),
         epochs=40,
     )
