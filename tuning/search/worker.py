@@ -175,13 +175,16 @@ def means(every: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 
 def finished_curves(app: App, place: tracking.Place, part: int, run: tracking.Run) -> list[list[float]]:
-    """The curves of the objective that the finished trials' trainings of this number left, pruned ones aside."""
+    """The curves of the objective that the finished trials' trainings of this number left.
+
+    Those of pruned trials count as far as they go: without them the median would be that of the best alone.
+    """
     parts = tracking.find({**place.tags, "kind": "fold", "part": str(part)})
     others = parts or tracking.find({**place.tags, "kind": "trial"})
     return [
         tracking.curve(run.client, other.info.run_id, app.task.objective)
         for other in others
-        if other.info.status == "FINISHED" and "pruned" not in other.data.tags and other.info.run_id != run.id
+        if other.info.status == "FINISHED" and other.info.run_id != run.id
     ]
 
 
