@@ -1,6 +1,6 @@
 """A deep belief network: restricted Boltzmann machines on top of one another, then backpropagation.
 
-    python -m apps.dbn train --seed 2                         # digits, 784-500-500-2000-10: 1.13 %
+    python -m apps.dbn train                                  # 784-500-500-2000-10: 1.12 %, mean of seeds 0, 1 and 2
     python -m apps.dbn train --persistent --epochs 30 --keep best   # the same, which also dreams: 1.44 %
     python -m apps.dbn train --pretraining 0                  # the same network from random weights
     python -m apps.dbn train --labelled 1000 --epochs 300     # all digits to pretrain, 1,000 labels to fine-tune
