@@ -137,6 +137,14 @@ def train_once(app: str, folder: Path, *settings: str) -> Trained:
     return dataclasses.replace(trained, output=result.stdout, errors=result.stderr)
 
 
+def train_reviewer(folder: Path) -> Trained:
+    """A tiny network that tells fine films from dull ones, by their sentences."""
+    rows = [f"{'fine' if index % 2 else 'dull'} film {index},{index % 2}" for index in range(60)]
+    (folder / "reviews.csv").write_text("\n".join(["review,liked", *rows]) + "\n")
+    data = ("--csv", str(folder / "reviews.csv"), "--text", "review", "--label", "liked")
+    return train_once("lstm_text", folder, *data, "--units", "4", "--vocabulary", "20", "--length", "4")
+
+
 @pytest.fixture(scope="session")
 def mnist() -> datasets.Raw:
     """The full real MNIST."""

@@ -11,7 +11,7 @@ import pytest
 from common import export, runtimes, tracking, training
 from common.choices import Format
 from common.errors import UserError
-from tests.conftest import Trained, assert_user_error, load_app, train_once
+from tests.conftest import Trained, assert_user_error, load_app, train_once, train_reviewer
 
 
 @pytest.fixture(scope="module")
@@ -120,23 +120,7 @@ def test_answers_that_differ_leave_nothing(lenet: Trained, tmp_path: Path, monke
 
 def test_what_a_format_cannot_hold_is_said_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Sentences in ONNX and LiteRT; and an operation that ONNX lacks."""
-    rows = [f"{'fine' if index % 2 else 'dull'} film {index},{index % 2}" for index in range(60)]
-    (tmp_path / "t.csv").write_text("\n".join(["review,liked", *rows]) + "\n")
-    settings = [
-        "--csv",
-        str(tmp_path / "t.csv"),
-        "--text",
-        "review",
-        "--label",
-        "liked",
-        "--units",
-        "4",
-        "--vocabulary",
-        "20",
-        "--length",
-        "4",
-    ]
-    trained = train_once("lstm_text", tmp_path, *settings)
+    trained = train_reviewer(tmp_path)
     monkeypatch.setattr(training, "data_of", None)
     for kind in ("onnx", "litert"):
         result = trained.here("export", "--format", kind, "--output", str(tmp_path / "made"))

@@ -26,7 +26,7 @@ from PIL import Image
 
 from common import datasets, ports, tracking
 from tests.browser import free_port
-from tests.conftest import ROOT, Trained, assert_user_error, train_once
+from tests.conftest import ROOT, Trained, assert_user_error, train_once, train_reviewer
 
 
 @dataclass(frozen=True)
@@ -182,23 +182,7 @@ def test_rows_of_a_table_are_taken_as_csv_and_json(tmp_path: Path) -> None:
 
 
 def test_a_sentence_is_answered_as_it_is(tmp_path: Path) -> None:
-    rows = [f"{'fine' if index % 2 else 'dull'} film {index},{index % 2}" for index in range(60)]
-    (tmp_path / "t.csv").write_text("\n".join(["review,liked", *rows]) + "\n")
-    settings = [
-        "--csv",
-        str(tmp_path / "t.csv"),
-        "--text",
-        "review",
-        "--label",
-        "liked",
-        "--units",
-        "4",
-        "--vocabulary",
-        "20",
-        "--length",
-        "4",
-    ]
-    trained = train_once("lstm_text", tmp_path, *settings)
+    trained = train_reviewer(tmp_path)
     with serving(trained) as address:
         status, answer = post(address, {"inputs": ["a fine film"]})
         assert status == 200
