@@ -23,11 +23,11 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from common import tracking
+from common import cli, ports, tracking
 from common.errors import UserError
 
 
-def main(app: str = "lenet5", requests: int = 1000, at_once: int = 20, port: int = 5002) -> None:
+def main(app: str = "lenet5", requests: int = 1000, at_once: int = 20, port: ports.Port = 5002) -> None:
     """Print how many requests were answered, and how fast.
 
     Args:
@@ -40,9 +40,11 @@ def main(app: str = "lenet5", requests: int = 1000, at_once: int = 20, port: int
     example = json.loads((folder / "serving_input_example.json").read_text())["inputs"]
     one = {name: column[:1] for name, column in example.items()} if isinstance(example, dict) else example[:1]
     body = json.dumps({"inputs": one}).encode()
-    with server(app, port) as address, ThreadPoolExecutor(at_once) as pool:
+    with serving(app, port) as (_, said), ThreadPoolExecutor(at_once) as pool:
+        if not (address := re.search(r"http://\S+/invocations", said)):
+            raise UserError(f"--app {app}: it is not served; see python -m apps.{app} serve")
         began = time.perf_counter()
-        answers = list(pool.map(lambda _: ask(address, body), range(requests)))
+        answers = list(pool.map(lambda _: ask(address[0], body), range(requests)))
         seconds = time.perf_counter() - began
     counts = collections.Counter(status for status, _ in answers)
     waits = statistics.quantiles([1000 * wait for _, wait in answers], n=100)
@@ -54,22 +56,19 @@ def main(app: str = "lenet5", requests: int = 1000, at_once: int = 20, port: int
 
 
 @contextlib.contextmanager
-def server(app: str, port: int) -> Iterator[str]:
-    """The address at which the champion of `app` answers."""
+def serving(app: str, port: int, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
+    """`serve` of an app, and what it says up to where it answers, or all of it where it does not come to that."""
     command = [sys.executable, "-u", "-m", f"apps.{app}", "serve", "--port", str(port)]
-    root = Path(__file__).resolve().parent.parent
-    with subprocess.Popen(command, cwd=root, env=os.environ, stdout=subprocess.PIPE, text=True) as process:
+    root, variables = Path(__file__).resolve().parent.parent, os.environ | environment
+    with subprocess.Popen(command, cwd=root, env=variables, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
-        said = ""
+        lines = []
         for line in process.stdout:
-            said += line
+            lines.append(line)
             if "Ctrl-C" in line:
                 break
-        address = re.search(r"http://\S+/invocations", said)
         try:
-            if not address:
-                raise UserError(f"--app {app}: it is not served; see python -m apps.{app} serve")
-            yield address[0].rstrip(";")
+            yield process, "".join(lines)
         finally:
             process.terminate()
 
@@ -90,4 +89,5 @@ def ask(address: str, body: bytes) -> tuple[int, float]:
 
 
 if __name__ == "__main__":
-    tyro.cli(main)
+    with cli.plain_errors():
+        tyro.cli(main)

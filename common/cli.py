@@ -10,7 +10,6 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import tyro
-from annotated_types import Ge, Lt
 from rich.console import Console
 from rich.table import Table
 from tyro import _errors as parsing  # tyro's own door for applications that word their errors themselves
@@ -19,6 +18,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 from common.app import App, Config, Question
 from common.choices import Format
 from common.errors import UserError
+from common.ports import Port
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -89,7 +89,7 @@ def main(app: App, description: str | None = None) -> None:
         """
         _export(app, form, output, quantize, model)
 
-    def serve(model: Model = None, port: Annotated[int, Ge(1), Lt(2**16)] = 5001) -> None:
+    def serve(model: Model = None, port: Port = 5001) -> None:
         """Answer over HTTP on 127.0.0.1 until Ctrl-C.
 
         Args:
@@ -247,8 +247,7 @@ def _predict(app: App, files: tuple[str, ...], question: Question, which: str | 
     question.check(app, files)
     if output and output.suffix not in (".csv", ".json"):
         raise UserError(f"--output {output}: the name must end in .csv or .json")
-    if output and not output.parent.is_dir():
-        raise UserError(f"--output {output}: there is no folder {output.parent}")
+    _check_place(output)
     from common import tracking, training
 
     saved = tracking.load(app.name, which)
@@ -265,6 +264,7 @@ def _predict(app: App, files: tuple[str, ...], question: Question, which: str | 
 
 
 def _export(app: App, form: Format, output: Path, quantize: bool, which: str | None) -> None:
+    _check_place(output)
     from common import export
 
     print(f"writing {form} and asking it, which takes a while …", flush=True)
@@ -282,8 +282,7 @@ def _export(app: App, form: Format, output: Path, quantize: bool, which: str | N
 
 
 def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | None, output: Path | None) -> None:
-    if output and not output.parent.is_dir():
-        raise UserError(f"--output {output}: there is no folder {output.parent}")
+    _check_place(output)
     if output and output.exists() and not output.is_dir():
         raise UserError(f"--output {output}: a file; name a folder")
     from common import explanation, tracking
@@ -312,6 +311,12 @@ def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | 
             }
         )
     )
+
+
+def _check_place(output: Path | None) -> None:
+    """See that what `--output` names can be made."""
+    if output and not output.absolute().parent.is_dir():
+        raise UserError(f"--output {output}: there is no folder {output.parent}")
 
 
 def write(flag: str, output: Path, answers: "pd.DataFrame") -> None:

@@ -116,8 +116,6 @@ def _check(kind: Format, folder: Path, quantize: bool) -> None:
     """See that the command can be done, before anything is loaded."""
     if folder.exists():
         raise UserError(f"--output {folder}: is there already; name a new folder")
-    if not folder.absolute().parent.is_dir():
-        raise UserError(f"--output {folder}: there is no folder {folder.parent}")
     if quantize and kind != "litert":
         raise UserError(f"--quantize needs --format litert, not {kind}")
     if kind != "keras" and keras.backend.backend() != "tensorflow":

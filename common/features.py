@@ -73,20 +73,16 @@ def pixels(data: Data) -> Features:
     )
 
 
-def names(data: Data) -> list[str]:
-    """What the features of `standardised` are called, in their order."""
+def made_of(data: Data) -> list[tuple[str, str]]:
+    """The column that each feature of `standardised` is made of, and what it is called, in their order."""
+    numbers = [(name, name) for name in number_columns(data)]
+    gaps = [(name, f"{name} missing") for name in _with_gaps(data)]
     indicators = [
-        f"{name} = {value}" if value else f"{name} missing"
+        (name, f"{name} = {value}" if value else f"{name} missing")
         for name, known in text_values(data).items()
         for value in known[1:]
     ]
-    return [*number_columns(data), *(f"{name} missing" for name in _with_gaps(data)), *indicators]
-
-
-def origins(data: Data) -> list[str]:
-    """The column that each feature of `standardised` is made of, in their order."""
-    levels = [name for name, known in text_values(data).items() for _ in known[1:]]
-    return [*number_columns(data), *_with_gaps(data), *levels]
+    return numbers + gaps + indicators
 
 
 def number_columns(data: Data) -> list[str]:

@@ -115,7 +115,7 @@ def _coefficients(model: keras.Model, data: Data) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "output": outputs,
-            "feature": ["intercept", *features.names(data)] * kernel.shape[1],
+            "feature": ["intercept", *(name for _, name in features.made_of(data))] * kernel.shape[1],
             "per_unit": np.vstack([bias - mean @ per_unit, per_unit]).T.ravel(),
             "per_deviation": np.vstack([bias, kernel]).T.ravel(),
         }

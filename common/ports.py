@@ -1,10 +1,15 @@
 """Where the suite's servers listen: on this machine alone."""
 
 import socket
+from typing import Annotated
+
+from annotated_types import Ge, Lt
 
 from common.errors import UserError
 
 HOST = "127.0.0.1"
+
+Port = Annotated[int, Ge(1), Lt(2**16)]
 
 
 def listen(port: int, mend: str) -> socket.socket:

@@ -35,7 +35,11 @@ def app(run_id: str) -> apps.App:
     Raises:
         UserError: where there is no such run, or the suite has no such app.
     """
-    tags = tracking.get(run_id).data.tags
+    return _app(tracking.get(run_id))
+
+
+def _app(run: tracking.Recorded) -> apps.App:
+    run_id, tags = run.info.run_id, run.data.tags
     if tags.get("kind") not in TRAININGS:
         raise UserError(f"run {run_id}: a {tags.get('kind', 'run of another origin')}; choose a run of one training")
     try:
@@ -51,11 +55,14 @@ def config(run_id: str) -> Any:
     Raises:
         UserError: where there is no such run, or the app has no such settings any more.
     """
-    settings = app(run_id).config
+    return _config(tracking.get(run_id))
+
+
+def _config(run: tracking.Recorded) -> Any:
+    settings, recorded = _app(run).config, run.data.params
     hints = typing.get_type_hints(settings)
-    recorded = tracking.get(run_id).data.params
     if gone := sorted(set(recorded) - {field.name for field in fields(settings)}):
-        raise UserError(f"run {run_id}: recorded with {', '.join(gone)}, which the app does not have any more")
+        raise UserError(f"run {run.info.run_id}: recorded with {', '.join(gone)}, which the app does not have any more")
     return settings.restore({name: _value(text, hints[name]) for name, text in recorded.items()})
 
 
@@ -74,10 +81,9 @@ def data(run_id: str) -> apps.Data:
     Raises:
         UserError: where they cannot be had or have changed.
     """
-    loaded = app(run_id).load_data(config(run_id))
-    inputs = tracking.get(run_id).inputs
-    digests = {entry.dataset.digest.partition("-")[0] for entry in (inputs.dataset_inputs if inputs else [])}
-    if digests and loaded.digest not in digests:
+    run = tracking.get(run_id)
+    loaded = _app(run).load_data(_config(run))
+    if loaded.digest != tracking.digest(run):
         raise UserError(f"{loaded.name} has changed since run {run_id}: its parts are others now")
     return loaded
 

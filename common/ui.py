@@ -10,10 +10,9 @@ import urllib.request
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING
 
 import tyro
-from annotated_types import Ge, Lt
 
 from common import cli, ports
 from common.errors import UserError
@@ -27,7 +26,7 @@ START_SECONDS = 120
 """How long the server may take to answer."""
 
 
-def main(port: Annotated[int, Ge(1), Lt(2**16)] = 5000) -> None:
+def main(port: ports.Port = 5000) -> None:
     """Serve the recorded runs in the MLflow UI until Ctrl-C.
 
     Args:

@@ -62,7 +62,7 @@ def _span(chosen: Array) -> str:
 def _of_table(app: App, saved: tracking.Saved, scored: scoring.Scoring, inputs: dict[str, Array], x: Array) -> View:
     """Columns, all features of one together, over the mean of the training set."""
     data = training.data_of(app, saved)
-    origins = features.origins(data)
+    origins = [column for column, _ in features.made_of(data)]
     columns = list(dict.fromkeys(origins))
     mean = scored.enter(data.train[0])[0].mean(axis=0, dtype="float64")
     baseline = np.broadcast_to(mean.astype("float32"), x.shape)

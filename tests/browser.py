@@ -3,7 +3,6 @@
 import contextlib
 import os
 import shutil
-import socket
 from collections.abc import Iterator
 
 from playwright.sync_api import Page, sync_playwright
@@ -13,12 +12,6 @@ PATIENCE = 120_000
 """Milliseconds that a page may take on a busy machine."""
 # The UI's assistant, which asks to be set up, opens by itself on a first visit.
 NO_ASSISTANT = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
 
 
 @contextlib.contextmanager

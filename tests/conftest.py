@@ -6,6 +6,7 @@ import importlib
 import io
 import os
 import pkgutil
+import socket
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -50,6 +51,13 @@ def assert_user_error(result: "subprocess.CompletedProcess[str]", *words: str) -
     assert lines[0].startswith("error: ")
     for word in words:
         assert word in lines[0]
+
+
+def free_port() -> int:
+    """A port of this machine at which nothing listens."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+        return port
 
 
 class OneProcessAnApp(LoadScopeScheduling):

@@ -7,8 +7,8 @@ from typing import Any
 from PIL import Image
 from playwright.sync_api import Page, expect
 
-from tests.browser import PATIENCE, browsing, dismiss_banner, free_port, show
-from tests.conftest import ROOT
+from tests.browser import PATIENCE, browsing, dismiss_banner, show
+from tests.conftest import ROOT, free_port
 
 DOCS = ROOT / "docs"
 COLOURS = 128

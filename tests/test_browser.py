@@ -10,8 +10,8 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from common import datasets, tracking, training, ui
-from tests.browser import PATIENCE, browsing, free_port, show
-from tests.conftest import few, load_app
+from tests.browser import PATIENCE, browsing, show
+from tests.conftest import few, free_port, load_app
 
 expect.set_options(timeout=PATIENCE)
 

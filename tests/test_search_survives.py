@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import time
 from collections.abc import Callable
@@ -13,6 +12,7 @@ import pytest
 
 from apps.mnist_mlp import MnistMlp
 from tests import tiny_search
+from tests.conftest import free_port
 from tests.searching import Store, settings
 
 LONG = {"TINY_EPOCHS": "25"}
@@ -78,9 +78,18 @@ def test_workers_of_several_commands_share_a_search_and_are_replaced_when_they_d
     One from without, whose trial goes on; the other one by its trial, which has then failed.
     """
     store, fault = Store(tmp_path), {"TINY_FAULT": "kill"}
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    arguments = ("--trials", "7", "--algorithm", "grid", "--chief", address, "--epochs", "120", "--patience", "200")
+    arguments = (
+        "--trials",
+        "7",
+        "--algorithm",
+        "grid",
+        "--chief",
+        f"127.0.0.1:{free_port()}",
+        "--epochs",
+        "120",
+        "--patience",
+        "200",
+    )
     chief = store.begin(*arguments, "--workers", "2", **fault)
     wait_for(lambda: store.runs("search"), chief)
     joined = store.begin(*arguments, "--join", **fault)

@@ -3,11 +3,9 @@
 import collections
 import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 import urllib.error
@@ -24,9 +22,9 @@ import pytest
 import uvicorn
 from PIL import Image
 
+from benchmarks import serving as benchmark
 from common import datasets, ports, tracking
-from tests.browser import free_port
-from tests.conftest import ROOT, Trained, assert_user_error, train_once, train_reviewer
+from tests.conftest import Trained, assert_user_error, free_port, train_once, train_reviewer
 
 
 @dataclass(frozen=True)
@@ -42,17 +40,8 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
     """LeNet-5 of 1998, which has layers of the suite's own, served by its command."""
     trained = train_once("lenet5", tmp_path_factory.mktemp("lenet5"), "--variant", "1998", "--limit", "1000")
     port = free_port()
-    command = [sys.executable, "-u", "-m", "apps.lenet5", "serve", "--port", str(port)]
-    environment = os.environ | {"MLFLOW_TRACKING_URI": trained.uri}
-    with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        lines = []
-        for line in process.stdout:
-            lines.append(line)
-            if "Ctrl-C" in line:
-                break
-        yield Served(trained, process, f"http://127.0.0.1:{port}/invocations", "".join(lines))
-        process.kill()
+    with benchmark.serving("lenet5", port, MLFLOW_TRACKING_URI=trained.uri) as (process, said):
+        yield Served(trained, process, f"http://127.0.0.1:{port}/invocations", said)
 
 
 @contextlib.contextmanager

@@ -74,8 +74,9 @@ def test_features_are_those_of_scikit_learn_also_for_rows_that_training_never_sa
     prepared = make_pipeline(*baselines.standardised(data)).fit(data.train[0])
     for part in (data.train, data.test):
         np.testing.assert_allclose(model.predict(part[0], verbose=0), prepared.transform(part[0]), atol=1e-4)
-    assert features.names(data)[:5] == ["age", "calls", "spent", "age missing", "plan, kind = pro"]
-    assert table.train.shape == (240, len(features.names(data)))
+    names = [name for _, name in features.made_of(data)]
+    assert names[:5] == ["age", "calls", "spent", "age missing", "plan, kind = pro"]
+    assert table.train.shape == (240, len(names))
     row = {name: column[:1].copy() for name, column in data.train[0].items()}
     row["age"][0], row["plan, kind"][0] = np.nan, "unheard of"
     (unseen,) = model.predict(row, verbose=0)

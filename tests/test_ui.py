@@ -7,8 +7,7 @@ import subprocess
 import sys
 import urllib.request
 
-from tests.browser import free_port
-from tests.conftest import ROOT, Trained, assert_user_error, run
+from tests.conftest import ROOT, Trained, assert_user_error, free_port, run
 
 
 def test_the_ui_answers_at_the_addresses_it_prints_and_stops_with_its_command(trained_mlp: Trained) -> None:

@@ -6,7 +6,21 @@ The store is `mlruns/mlflow.db` beside `common`, or what MLFLOW_TRACKING_URI nam
 from common.tracking.leaderboard import Leaderboard, leaderboards
 from common.tracking.models import Saved, Version, champions, load, save, served
 from common.tracking.pages import Pages, pages
-from common.tracking.runs import EpochLogger, Place, Run, attach, curve, curves, end_stale, find, finished, get, run
+from common.tracking.runs import (
+    EpochLogger,
+    Place,
+    Recorded,
+    Run,
+    attach,
+    curve,
+    curves,
+    digest,
+    end_stale,
+    find,
+    finished,
+    get,
+    run,
+)
 from common.tracking.scoring import scoring_app
 from common.tracking.store import STORE, connect, folder, local_folder, server_command
 
@@ -16,6 +30,7 @@ __all__ = [
     "Leaderboard",
     "Pages",
     "Place",
+    "Recorded",
     "Run",
     "Saved",
     "Version",
@@ -24,6 +39,7 @@ __all__ = [
     "connect",
     "curve",
     "curves",
+    "digest",
     "end_stale",
     "find",
     "finished",

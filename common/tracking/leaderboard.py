@@ -7,12 +7,12 @@ from itertools import groupby
 
 import mlflow
 import pandas as pd
-from mlflow.entities import Run
 
 from common.choices import Kind
 from common.errors import UserError
 from common.tracking import store
 from common.tracking.models import CHAMPION
+from common.tracking.runs import Recorded, digest, find
 
 
 @dataclass(frozen=True)
@@ -41,36 +41,23 @@ def leaderboards(data: str, kinds: Sequence[Kind]) -> list[Leaderboard]:
     if data not in names:
         raise UserError(f"no runs on {data}; there are runs on {', '.join(sorted(names))}")
     models = _models(client)
-    groups: dict[tuple[str, ...], list[Run]] = {}
-    for run in finished_runs(client, names[data], kinds):
+    groups: dict[tuple[str, ...], list[Recorded]] = {}
+    for run in finished_runs(names[data], kinds):
         if "test_figure" in run.data.tags:  # older runs do not say what they are judged by
             judged_by = (run.data.tags[name] for name in ("objective", "direction", "test_figure"))
-            groups.setdefault((_digest(run), *judged_by), []).append(run)
+            groups.setdefault((digest(run), *judged_by), []).append(run)
     if not groups:
         raise UserError(f"no finished run on {data} is a {' or '.join(kinds)}; choose others with --kind")
     return [
-        Leaderboard(digest, objective, direction, _table(runs, objective, direction, figure, models))
-        for (digest, objective, direction, figure), runs in groups.items()
+        Leaderboard(fingerprint, objective, direction, _table(runs, objective, direction, figure, models))
+        for (fingerprint, objective, direction, figure), runs in groups.items()
     ]
 
 
-def finished_runs(client: mlflow.MlflowClient, experiment: str, kinds: Sequence[Kind]) -> list[Run]:
-    """The runs of these `kinds` in an experiment that have finished, the newest first."""
-    runs: list[Run] = []
-    for kind in kinds:
-        words, token = f"attributes.status = 'FINISHED' and tags.kind = '{kind}'", ""
-        while True:
-            page = client.search_runs([experiment], words, page_token=token or None)
-            runs += page
-            if not (token := page.token):
-                break
+def finished_runs(experiment: str, kinds: Sequence[Kind]) -> list[Recorded]:
+    """The runs of these `kinds` in an experiment, by its id, that have finished, the newest first."""
+    runs = [run for kind in kinds for run in find({"kind": kind}, experiment) if run.info.status == "FINISHED"]
     return sorted(runs, key=lambda run: run.info.start_time, reverse=True)
-
-
-def _digest(run: Run) -> str:
-    """The fingerprint of the run's data; each part is recorded with its name and size behind it."""
-    parts = run.inputs.dataset_inputs if run.inputs else []
-    return parts[0].dataset.digest.rsplit("-", 2)[0] if parts else ""
 
 
 def _models(client: mlflow.MlflowClient) -> dict[str, str]:
@@ -88,7 +75,9 @@ def _models(client: mlflow.MlflowClient) -> dict[str, str]:
     }
 
 
-def _table(runs: Sequence[Run], objective: str, direction: str, figure: str, models: dict[str, str]) -> pd.DataFrame:
+def _table(
+    runs: Sequence[Recorded], objective: str, direction: str, figure: str, models: dict[str, str]
+) -> pd.DataFrame:
     settings = _differing(runs)
     rows = [
         {
@@ -109,11 +98,11 @@ def _table(runs: Sequence[Run], objective: str, direction: str, figure: str, mod
     return table.sort_values(objective, ascending=direction == "min", kind="stable", ignore_index=True)
 
 
-def _differing(runs: Sequence[Run]) -> dict[str, str]:
+def _differing(runs: Sequence[Recorded]) -> dict[str, str]:
     """For each run, by its id, the settings in which the runs of its app differ."""
     words = {}
 
-    def app(run: Run) -> str:
+    def app(run: Recorded) -> str:
         return run.data.tags["app"]
 
     for _, several in groupby(sorted(runs, key=app), app):

@@ -29,7 +29,7 @@ def pages(server: str) -> Pages:
     """
     client, found = store.connect(), []
     for experiment in client.search_experiments():
-        runs = finished_runs(client, experiment.experiment_id, ("train", "baseline"))
+        runs = finished_runs(experiment.experiment_id, ("train", "baseline"))
         if not runs:
             continue
         _write_view(client, experiment, runs[0])

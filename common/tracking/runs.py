@@ -36,14 +36,37 @@ ERROR_LENGTH = 500
 PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
 """Those that decide what a run computes; also what a served model is told to install."""
 
+Recorded = mlflow.entities.Run
+"""A run as the store gives it back."""
 
-class Run:
+
+class Artifacts:
+    """Where pictures, words and tables of a run are kept."""
+
+    def __init__(self, client: mlflow.MlflowClient, run_id: str) -> None:
+        self.client, self.id = client, run_id
+
+    def log_figure(self, figure: "Figure", name: str) -> None:
+        """Record a picture, as `name`.png among the run's artifacts."""
+        self.client.log_figure(self.id, figure, f"{name}.png")
+
+    def log_text(self, text: str, name: str) -> None:
+        """Record words, as `name`.txt among the run's artifacts."""
+        self.client.log_text(self.id, text, f"{name}.txt")
+
+    def log_table(self, table: "pd.DataFrame", name: str) -> None:
+        """Record a table, as `name`.csv among the run's artifacts."""
+        self.client.log_text(self.id, table.to_csv(index=False), f"{name}.csv")
+
+
+class Run(Artifacts):
     """A run that is being recorded."""
 
     def __init__(
         self, client: mlflow.MlflowClient, app: App, config: "DataclassInstance", data: Data, run_id: str
     ) -> None:
-        self.client, self.app, self.config, self.data, self.id = client, app, config, data, run_id
+        super().__init__(client, run_id)
+        self.app, self.config, self.data = app, config, data
 
     def tag(self, name: str, value: str) -> None:
         """Say something of the run that can be filtered by."""
@@ -61,18 +84,6 @@ class Run:
         """Record numbers, at an epoch."""
         mlflow.log_metrics({name: float(value) for name, value in metrics.items()}, step=step, run_id=self.id)
 
-    def log_figure(self, figure: "Figure", name: str) -> None:
-        """Record a picture, as `name`.png among the run's artifacts."""
-        self.client.log_figure(self.id, figure, f"{name}.png")
-
-    def log_text(self, text: str, name: str) -> None:
-        """Record words, as `name`.txt among the run's artifacts."""
-        self.client.log_text(self.id, text, f"{name}.txt")
-
-    def log_table(self, table: "pd.DataFrame", name: str) -> None:
-        """Record a table, as `name`.csv among the run's artifacts."""
-        self.client.log_text(self.id, table.to_csv(index=False), f"{name}.csv")
-
 
 @dataclass(frozen=True)
 class Place:
@@ -86,15 +97,15 @@ class Place:
         return Place(run.id, {**self.tags, **tags})
 
 
-def find(tags: Mapping[str, str]) -> list[mlflow.entities.Run]:
-    """The runs that have all of `tags`, the newest first."""
-    client = store.connect()
-    experiments = [experiment.experiment_id for experiment in client.search_experiments()]
+def find(tags: Mapping[str, str], experiment: str | None = None) -> list[Recorded]:
+    """The runs that have all of `tags`, the newest first; of one experiment, by its id, or of all."""
+    store.connect()
     words = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
-    return list(client.search_runs(experiments, words, max_results=1000, order_by=["attributes.start_time DESC"]))
+    within = [experiment] if experiment else None
+    return list(mlflow.search_runs(within, words, output_format="list", search_all_experiments=not experiment))
 
 
-def get(run_id: str) -> mlflow.entities.Run:
+def get(run_id: str) -> Recorded:
     """The run of this id.
 
     Raises:
@@ -134,14 +145,14 @@ def attach(
     """
     client = store.connect()
     try:
-        run_id = client.get_run(run_id or "").info.run_id
+        artifacts = Artifacts(client, client.get_run(run_id or "").info.run_id)
     except MlflowException:
         return False
     try:
         for name, figure in figures.items():
-            client.log_figure(run_id, figure, f"{folder}/{name}.png")
+            artifacts.log_figure(figure, f"{folder}/{name}")
         for name, table in tables.items():
-            client.log_text(run_id, table.to_csv(index=False), f"{folder}/{name}.csv")
+            artifacts.log_table(table, f"{folder}/{name}")
     except (OSError, MlflowException) as error:
         raise UserError(f"{store.folder()}: cannot record ({store.reason(error)})") from error
     return True
@@ -226,6 +237,12 @@ def _log_data(data: Data) -> None:
         part = mlflow.data.numpy_dataset.from_numpy(inputs, targets=targets, name=data.name, digest=digest)
         with store.lock():  # MLflow fails where two runs record the same new data set at once
             mlflow.log_input(part, context=context)
+
+
+def digest(run: Recorded) -> str:
+    """The fingerprint of the data that a run was recorded with; empty where it has none."""
+    parts = run.inputs.dataset_inputs if run.inputs else []
+    return str(parts[0].dataset.digest).rsplit("-", 2)[0] if parts else ""
 
 
 def _experiment(client: mlflow.MlflowClient, name: str) -> str:
