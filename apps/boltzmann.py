@@ -135,6 +135,7 @@ class Density(tasks.Task):
     objective: str = "val_loss"
     direction: tasks.Direction = "min"
     figure: ClassVar[str] = "log_likelihood"
+    better: ClassVar[tasks.Direction] = "max"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         return estimator.predict(inputs)

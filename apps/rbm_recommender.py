@@ -122,6 +122,7 @@ class Recommendation(tasks.Task):
     objective: str = "val_rmse"
     direction: tasks.Direction = "min"
     figure: ClassVar[str] = "rmse"
+    better: ClassVar[tasks.Direction] = "min"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         return estimator.predict(inputs)

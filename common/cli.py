@@ -10,6 +10,7 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import tyro
+from rich import box
 from rich.console import Console
 from rich.table import Table
 from tyro import _errors as parsing  # tyro's own door for applications that word their errors themselves
@@ -235,7 +236,7 @@ def _table(rows: dict[str, str]) -> Table:
 
 def sheet(frame: "pd.DataFrame", title: str) -> Table:
     """A table for the terminal."""
-    table = Table(title=title, title_justify="left")
+    table = Table(title=title, title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
     for name in frame.columns:
         table.add_column(name, overflow="fold")  # a name that is cut off says nothing
     for row in frame.itertuples(index=False):

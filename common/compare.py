@@ -47,19 +47,19 @@ def main(
     if csv:
         import pandas as pd
 
-        every = pd.concat(board.runs.assign(digest=board.digest, objective=board.objective) for board in boards)
+        every = pd.concat(board.runs.assign(digest=board.digest, figure=board.figure) for board in boards)
         cli.write("--csv", csv, every)
         print(f"{len(every)} runs on {data} in {csv}")
         return
     for board in boards:
-        title = f"{data} {board.digest[:8]}, by {board.objective}, the {_best(board)} first"
+        title = f"{data} {board.digest[:8]}, by val_{board.figure}, the {_best(board)} first"
         _print(board, title, markdown)
     if len(boards) > 1 and not markdown:
         print("Runs in different tables do not compare: their data or what they are judged by differ.")
 
 
 def _best(board: "Leaderboard") -> str:
-    return "highest" if board.direction == "max" else "lowest"
+    return "highest" if board.better == "max" else "lowest"
 
 
 def _print(board: "Leaderboard", title: str, markdown: bool) -> None:

@@ -178,7 +178,7 @@ def _row(found: Findings, index: int) -> dict[str, Any]:
     return {
         "input": found.names[index],
         "answer": found.answers[index],
-        "largest attributions": ", ".join(f"{parts[part]} {values[part]:+.3g}" for part in largest),
+        "largest attributions": "\n".join(f"{parts[part]} {values[part]:+.3g}" for part in largest),
         "completeness error": f"{100 * one.error:.2g} % ({one.steps} steps)",
         "correlation with occlusion": attribution.agreement(values[there], found.occluded[index][there]),
     }

@@ -48,6 +48,8 @@ class Task(ABC):
     """Which values of it are better."""
     figure: ClassVar[str]
     """The one of `measure`'s figures that stands for all where there is room for one."""
+    better: ClassVar[Direction]
+    """Which values of it are better."""
     dealing: ClassVar[Dealing | None] = None
     """How the examples are dealt to folds; None where they cannot be."""
 
@@ -94,6 +96,7 @@ class Classification(Task):
     objective: str = "val_accuracy"
     direction: Direction = "max"
     figure: ClassVar[str] = "accuracy"
+    better: ClassVar[Direction] = "max"
     dealing: ClassVar[Dealing | None] = "stratified"
     choose_threshold: bool = False
     """Whether, of two classes, the second is answered from a probability on that gives it the best F1 on validation."""
@@ -157,6 +160,7 @@ class Regression(Task):
     objective: str = "val_loss"
     direction: Direction = "min"
     figure: ClassVar[str] = "rmse"
+    better: ClassVar[Direction] = "min"
     dealing: ClassVar[Dealing | None] = "shuffled"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:

@@ -149,6 +149,9 @@ def _fit_and_measure(
         "examples_per_second": examples / seconds,
         "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
     }
+    if course.validate and f"best_val_{app.task.figure}" not in measured:  # no metric that the network is compiled with
+        judging = judged(app.task, model, data.validation)
+        measured |= _prefixed("best_val", app.task.measure(data.validation[1], judging))
     verdicts = diagnosis.verdicts(history)
     run.log_text("\n".join(verdicts), "diagnosis")
     return model, history, measured, verdicts

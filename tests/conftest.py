@@ -2,8 +2,10 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import importlib
 import io
+import json
 import os
 import pkgutil
 import socket
@@ -13,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling, Scheduling
 
@@ -21,12 +24,29 @@ from common import cli, datasets
 from common.app import App, Data
 
 ROOT = Path(__file__).resolve().parent.parent
+SMALL = {"dbn": ("--hidden", "50", "50", "--pretraining", "2"), "rbm": ("--annealing", "100")}
+"""Settings of the apps that take long also with few examples."""
 APPS = [module.name for module in pkgutil.iter_modules(apps.__path__)]
 
 
 def load_app(name: str) -> App:
     app: App = importlib.import_module(f"apps.{name}").app
     return app
+
+
+def run_app(app: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """Run a command of an app in this process, which spares the seconds that the imports take."""
+    output, errors, status = io.StringIO(), io.StringIO(), 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "argv", [app, *arguments])
+        for name, value in {"COLUMNS": "200", **environment}.items():
+            patch.setenv(name, value)
+        with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
+            try:
+                cli.main(load_app(app))
+            except SystemExit as ended:
+                status = int(ended.code or 0)
+    return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
 
 
 def run(
@@ -105,52 +125,61 @@ class Trained:
 
     def __call__(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of the app in that store."""
-        return run("-m", f"apps.{self.app}", *arguments, MLFLOW_TRACKING_URI=self.uri, COLUMNS="200")
-
-    def here(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
-        """The same in this process, which spares the seconds that the imports take."""
-        output, errors, status = io.StringIO(), io.StringIO(), 0
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(sys, "argv", [self.app, *arguments])
-            patch.setenv("MLFLOW_TRACKING_URI", self.uri)
-            patch.setenv("COLUMNS", "200")
-            with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
-                try:
-                    cli.main(load_app(self.app))
-                except SystemExit as ended:
-                    status = int(ended.code or 0)
-        return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
+        return run_app(self.app, *arguments, MLFLOW_TRACKING_URI=self.uri)
 
     @property
     def uri(self) -> str:
         return f"sqlite:///{self.store}/mlflow.db"
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all the processes that test."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
 @pytest.fixture(scope="session", params=APPS)
-def trained(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained(request: pytest.FixtureRequest, shared: Path) -> Trained:
     """Each app in turn."""
-    return train_once(request.param, tmp_path_factory.mktemp(request.param), "--limit", "2000")
+    return train_once(request.param, shared, "--limit", "2000", *SMALL.get(request.param, ()))
 
 
 @pytest.fixture(scope="session")
-def trained_mlp(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def trained_mlp(shared: Path) -> Trained:
     """The perceptron, for what is the same in every app."""
-    return train_once("mnist_mlp", tmp_path_factory.mktemp("mlp"), "--hidden", "64")
+    return train_once("mnist_mlp", shared, "--hidden", "64")
+
+
+@pytest.fixture(scope="session")
+def trained_lenet(shared: Path) -> Trained:
+    """A network for pictures, with layers of the suite's own."""
+    return train_once("lenet5", shared, "--variant", "1998", "--limit", "1000")
+
+
+@pytest.fixture(scope="session")
+def trained_reviewer(shared: Path) -> Trained:
+    """A tiny network that tells fine films from dull ones, by their sentences."""
+    rows = [f"{'fine' if index % 2 else 'dull'} film {index},{index % 2}" for index in range(60)]
+    reviews = shared / "reviews.csv"
+    with FileLock(shared / "reviews.lock"):
+        if not reviews.exists():
+            reviews.write_text("\n".join(["review,liked", *rows]) + "\n")
+    data = ("--csv", str(reviews), "--text", "review", "--label", "liked")
+    return train_once("lstm_text", shared, *data, "--units", "4", "--vocabulary", "20", "--length", "4")
 
 
 def train_once(app: str, folder: Path, *settings: str) -> Trained:
-    trained = Trained(app, folder / "mlruns", "", "")
-    result = trained.here("train", "--epochs", "1", *settings)
-    assert result.returncode == 0, result.stderr
-    return dataclasses.replace(trained, output=result.stdout, errors=result.stderr)
-
-
-def train_reviewer(folder: Path) -> Trained:
-    """A tiny network that tells fine films from dull ones, by their sentences."""
-    rows = [f"{'fine' if index % 2 else 'dull'} film {index},{index % 2}" for index in range(60)]
-    (folder / "reviews.csv").write_text("\n".join(["review,liked", *rows]) + "\n")
-    data = ("--csv", str(folder / "reviews.csv"), "--text", "review", "--label", "liked")
-    return train_once("lstm_text", folder, *data, "--units", "4", "--vocabulary", "20", "--length", "4")
+    """An app, trained for one epoch with these settings: once for all tests that share the folder."""
+    digest = hashlib.sha256(" ".join(settings).encode()).hexdigest()[:8]
+    trained = Trained(app, folder / f"{app}-{digest}" / "mlruns", "", "")
+    said = folder / f"{app}-{digest}.json"
+    with FileLock(said.with_suffix(".lock")):
+        if not said.exists():
+            result = trained("train", "--epochs", "1", *settings)
+            assert result.returncode == 0, result.stderr
+            said.write_text(json.dumps({"output": result.stdout, "errors": result.stderr}))
+    return dataclasses.replace(trained, **json.loads(said.read_text()))
 
 
 @pytest.fixture(scope="session")

@@ -12,7 +12,7 @@ from apps.alexnet import AlexNet
 from common import augmentation, datasets, layers, optimizers, tasks, tracking, training
 from common.app import Array, Config, Data
 from common.errors import UserError
-from tests.conftest import assert_user_error, few, run
+from tests.conftest import assert_user_error, few, run_app
 
 RANDOM = np.random.default_rng(0)
 SMALL = {"image_size": 25, "width": 0.02, "crops": 1}
@@ -235,4 +235,4 @@ def test_fine_tuning_keeps_the_features_and_replaces_the_classifier(mnist: datas
     ],
 )
 def test_a_mistake_is_one_line(arguments: list[str], words: list[str]) -> None:
-    assert_user_error(run("-m", "apps.alexnet", "train", *arguments), *words)
+    assert_user_error(run_app("alexnet", "train", *arguments), *words)

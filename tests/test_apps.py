@@ -14,9 +14,7 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
-from common import datasets
 from common.app import Data
 from common.choices import Format
 from tests.conftest import Trained, assert_user_error, load_app
@@ -47,7 +45,7 @@ def asked(few: Data, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
 def answers(trained: Trained, few: Data, asked: list[str], tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """The table that `predict` writes."""
     table = tmp_path_factory.mktemp("answers") / "predictions.csv"
-    result = trained.here("predict", *asked, "--output", str(table))
+    result = trained("predict", *asked, "--output", str(table))
     assert result.returncode == 0, result.stderr
     assert f"10 predictions of {trained.app}-{few.name} version 1 in {table}" in result.stdout
     return pd.read_csv(table, dtype={"input": str, "class": str})
@@ -61,7 +59,7 @@ def test_train_says_what_it_did_where_it_is_and_what_to_type_next(trained: Train
 
 
 def test_evaluate_repeats_the_figures_of_train(trained: Trained) -> None:
-    result = trained.here("evaluate")
+    result = trained("evaluate")
     assert result.returncode == 0, result.stderr
     measured = [line for line in trained.output.splitlines() if line.startswith("test ")]
     assert len(measured) >= 2
@@ -80,18 +78,6 @@ def test_predict_answers_every_example_as_the_task_says(
     task = dataclasses.replace(load_app(trained.app).task, **metadata["task"])
     expected = task.answers(answers[list(few.outputs)].to_numpy(), few.outputs)
     pd.testing.assert_frame_equal(answers.drop(columns="input"), expected)
-
-
-def test_digits_that_went_through_paper_are_recognised(
-    trained_mlp: Trained, mnist: datasets.Raw, tmp_path: Path
-) -> None:
-    """Ten test digits, black on white, 140 pixels high."""
-    for index, digit in enumerate(mnist.test[0][:10]):
-        Image.fromarray(255 - digit).resize((140, 140)).save(tmp_path / f"{index}.png")
-    result = trained_mlp("predict", str(tmp_path), "--output", str(tmp_path / "predictions.csv"))
-    assert result.returncode == 0, result.stderr
-    answers = pd.read_csv(tmp_path / "predictions.csv", dtype={"class": str})
-    assert sum(answers["class"] == list("7210414959")) >= 6  # after one epoch
 
 
 STRANGER = """
@@ -140,7 +126,7 @@ def test_the_saved_model_answers_away_from_the_project_as_predict_does(
 @pytest.mark.parametrize("kind", typing.get_args(Format))
 def test_every_format_holds_the_app_or_says_that_it_cannot(trained: Trained, kind: Format, tmp_path: Path) -> None:
     """The table in docs/serving.md."""
-    result = trained.here("export", "--format", kind, "--output", str(tmp_path / "made"))
+    result = trained("export", "--format", kind, "--output", str(tmp_path / "made"))
     if (trained.app, kind) in (("lstm_text", "onnx"), ("lstm_text", "litert"), ("boltzmann", "onnx")):
         assert_user_error(result, f"--format {kind}: cannot hold")
     else:
@@ -149,7 +135,7 @@ def test_every_format_holds_the_app_or_says_that_it_cannot(trained: Trained, kin
 
 @pytest.mark.slow
 def test_what_the_app_answers_is_explained_or_it_is_said_that_it_cannot_be(trained: Trained, asked: list[str]) -> None:
-    result = trained.here("explain", *asked)
+    result = trained("explain", *asked)
     if trained.app in ("boltzmann", "rbm_recommender"):
         assert_user_error(result, "no class or quantity")
     else:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from common.app import Config
 from common.errors import UserError
-from tests.conftest import APPS, ROOT, Trained, assert_user_error, load_app, run
+from tests.conftest import APPS, ROOT, Trained, assert_user_error, load_app, run, run_app
 
 
 @pytest.mark.parametrize("app", APPS)
@@ -28,11 +28,10 @@ def test_help_explains_every_setting_without_importing_tensorflow(app: str) -> N
     assert "(default: 0)" in result.stdout
 
 
-@pytest.mark.parametrize("app", APPS)
-def test_help_of_the_app_names_its_commands_and_says_nothing_on_stderr(app: str) -> None:
-    result = run("-m", f"apps.{app}", "--help")
-    for command in ("train", "evaluate", "predict", "baseline"):
-        assert command in result.stdout
+def test_help_names_the_commands_and_says_nothing_on_stderr() -> None:
+    result = run("-m", "apps.mnist_mlp", "--help")
+    for name in ("train", "evaluate", "predict", "explain", "baseline", "export", "serve", "request"):
+        assert f" {name} " in result.stdout
     assert result.stderr == ""
 
 
@@ -66,7 +65,7 @@ def test_a_wrong_flag_is_answered_without_importing_tensorflow() -> None:
 )
 @pytest.mark.usefixtures("store")
 def test_a_mistake_on_the_command_line_is_one_line(arguments: list[str], words: list[str]) -> None:
-    assert_user_error(run("-m", "apps.mnist_mlp", *arguments), *words)
+    assert_user_error(run_app("mnist_mlp", *arguments), *words)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +84,7 @@ def test_a_model_that_is_not_there_is_named(model: str, words: list[str], traine
 
 def test_a_model_of_another_app_is_refused(trained_mlp: Trained) -> None:
     model = next((trained_mlp.store / "artifacts").glob("*/models/*/artifacts"))
-    result = run("-m", "apps.lenet5", "evaluate", "--model", str(model), MLFLOW_TRACKING_URI=trained_mlp.uri)
+    result = run_app("lenet5", "evaluate", "--model", str(model), MLFLOW_TRACKING_URI=trained_mlp.uri)
     assert_user_error(result, "a model of mnist_mlp, not of lenet5")
 
 
@@ -99,7 +98,7 @@ def test_a_model_whose_weights_are_cut_short_is_named(trained_mlp: Trained, tmp_
 @pytest.mark.usefixtures("store")
 def test_without_a_trained_model_predict_says_how_to_get_one(tmp_path: Path) -> None:
     Image.new("L", (28, 28)).save(tmp_path / "a.png")
-    result = run("-m", "apps.lenet5", "predict", str(tmp_path / "a.png"))
+    result = run_app("lenet5", "predict", str(tmp_path / "a.png"))
     assert_user_error(result, "apps.lenet5 train")
 
 

@@ -17,8 +17,8 @@ SENTENCES = {"good": ["a fine film", "what a treat - really", "fine , fine actin
 
 
 @pytest.fixture(scope="module")
-def lenet(tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    return train_once("lenet5", tmp_path_factory.mktemp("lenet"), "--limit", "2000")
+def lenet(shared: Path) -> Trained:
+    return train_once("lenet5", shared, "--limit", "2000")
 
 
 @pytest.fixture(scope="module")
@@ -43,7 +43,7 @@ def churn(tmp_path_factory: pytest.TempPathFactory) -> tuple[Trained, Path]:
 
 def explained(trained: Trained, folder: Path, *arguments: str) -> tuple[str, pd.DataFrame]:
     """What the command says, and its table of attributions."""
-    result = trained.here("explain", *arguments, "--output", str(folder))
+    result = trained("explain", *arguments, "--output", str(folder))
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     return result.stdout, pd.read_csv(folder / "attributions.csv", keep_default_na=False)
@@ -127,7 +127,7 @@ def test_rows_of_a_table(churn: tuple[Trained, Path], tmp_path: Path) -> None:
 
 def test_a_table_as_a_whole(churn: tuple[Trained, Path], tmp_path: Path) -> None:
     trained, _ = churn
-    result = trained.here("explain", "--output", str(tmp_path / "why"))
+    result = trained("explain", "--output", str(tmp_path / "why"))
     assert result.returncode == 0, result.stderr
     importance = pd.read_csv(tmp_path / "why" / "importance.csv")
     assert importance.column[0] == "plan"
@@ -161,15 +161,15 @@ def test_steps_of_a_series(tmp_path: Path) -> None:
 
 def test_what_is_wrong_is_said_in_a_line(lenet: Trained, digits: str, tmp_path: Path) -> None:
     boltzmann = Trained("boltzmann", tmp_path / "mlruns", "", "")
-    assert_user_error(boltzmann.here("explain", "x.npy"), "boltzmann", "predict")
-    assert_user_error(lenet.here("explain"), "needs files")
-    assert_user_error(lenet.here("explain", "missing.png"), "missing.png", "no such file")
+    assert_user_error(boltzmann("explain", "x.npy"), "boltzmann", "predict")
+    assert_user_error(lenet("explain"), "needs files")
+    assert_user_error(lenet("explain", "missing.png"), "missing.png", "no such file")
     (tmp_path / "text.png").write_text("no picture")
-    assert_user_error(lenet.here("explain", str(tmp_path / "text.png")), "text.png", "not a picture")
-    assert_user_error(lenet.here("explain", digits, "--target", "ten"), "--target ten", "0, 1, 2")
-    assert_user_error(lenet.here("explain", digits, "--output", digits), "--output", "name a folder")
-    assert_user_error(lenet.here("explain", digits, "--output", "nowhere/why"), "--output", "no folder nowhere")
-    assert_user_error(lenet.here("explain", digits, "--model", "none"), "--model none")
+    assert_user_error(lenet("explain", str(tmp_path / "text.png")), "text.png", "not a picture")
+    assert_user_error(lenet("explain", digits, "--target", "ten"), "--target ten", "0, 1, 2")
+    assert_user_error(lenet("explain", digits, "--output", digits), "--output", "name a folder")
+    assert_user_error(lenet("explain", digits, "--output", "nowhere/why"), "--output", "no folder nowhere")
+    assert_user_error(lenet("explain", digits, "--model", "none"), "--model none")
 
 
 def test_words_are_counted_as_the_vectorizer_does() -> None:

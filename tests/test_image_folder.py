@@ -13,7 +13,7 @@ from PIL import Image
 from common import batches, image_folder, preprocessing, tasks, training
 from common.app import Config, Data
 from common.errors import UserError
-from tests.conftest import Trained, assert_user_error, run
+from tests.conftest import Trained, assert_user_error, train_once
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
 
@@ -168,23 +168,9 @@ def test_large_examples_are_evaluated_a_few_at_a_time() -> None:
 
 @pytest.fixture(scope="module")
 def trained_on_photographs(photographs: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
-    store = tmp_path_factory.mktemp("photographs") / "mlruns"
-    settings = [
-        "--image-size",
-        "28",
-        "--width",
-        "0.05",
-        "--epochs",
-        "3",
-        "--batch-size",
-        "8",
-        "--learning-rate",
-        "0.003",
-    ]
-    command = ["-m", "apps.alexnet", "train", "--images", str(photographs), *settings]
-    result = run(*command, MLFLOW_TRACKING_URI=f"sqlite:///{store}/mlflow.db")
-    assert result.returncode == 0, result.stderr
-    return Trained("alexnet", store, result.stdout, result.stderr)
+    size = ("--images", str(photographs), "--image-size", "28", "--width", "0.05")
+    pace = ("--epochs", "3", "--batch-size", "8", "--learning-rate", "0.003")
+    return train_once("alexnet", tmp_path_factory.mktemp("photographs"), *size, *pace)
 
 
 def test_a_network_is_trained_evaluated_and_asked_on_photographs(

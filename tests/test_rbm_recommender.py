@@ -280,7 +280,7 @@ def test_a_users_recommendations_are_films_that_the_user_has_not_rated(
     everything = movielens.read(own / "ratings.csv")
     assert f"rbm_recommender on {own.name}_ratings.csv" in films.output
     for user in (1, 42):
-        result = films.here("predict", "--user", str(user), "--top", "5", "--output", str(tmp_path / "table.csv"))
+        result = films("predict", "--user", str(user), "--top", "5", "--output", str(tmp_path / "table.csv"))
         assert result.returncode == 0, result.stderr
         table = pd.read_csv(tmp_path / "table.csv")
         assert table["rank"].tolist() == [1, 2, 3, 4, 5]
@@ -291,11 +291,11 @@ def test_a_users_recommendations_are_films_that_the_user_has_not_rated(
         assert table["expected rating"].is_monotonic_decreasing
         # The same as what the model expects for the user's row.
         np.save(tmp_path / "row.npy", everything[user - 1])
-        films.here("predict", str(tmp_path / "row.npy"), "--output", str(tmp_path / "row.csv"))
+        films("predict", str(tmp_path / "row.npy"), "--output", str(tmp_path / "row.csv"))
         row = pd.read_csv(tmp_path / "row.csv").iloc[0]
         for item, expected in zip(table["item"], table["expected rating"], strict=True):
             assert row[item] == pytest.approx(expected, rel=1e-5)
-    shown = films.here("predict", "--user", "42").stdout
+    shown = films("predict", "--user", "42").stdout
     assert shown.count("Film, the") == min(10, int((everything[41] == 0).sum()))
 
 
@@ -312,7 +312,7 @@ def test_a_users_recommendations_are_films_that_the_user_has_not_rated(
     ],
 )
 def test_a_wrong_question_is_one_line(arguments: list[str], words: list[str], films: Trained) -> None:
-    assert_user_error(films.here("predict", *arguments), *words)
+    assert_user_error(films("predict", *arguments), *words)
 
 
 def test_recommendations_from_changed_ratings_are_refused(films: Trained, own: Path) -> None:
@@ -320,11 +320,11 @@ def test_recommendations_from_changed_ratings_are_refused(films: Trained, own: P
     before = path.read_text()
     try:
         path.write_text(before + "61,1,4.5\n")
-        assert_user_error(films.here("predict", "--user", "42"), "has changed")
+        assert_user_error(films("predict", "--user", "42"), "has changed")
     finally:
         path.write_text(before)
 
 
 def test_other_apps_have_no_such_flags(films: Trained) -> None:
     other = dataclasses.replace(films, app="perceptron")
-    assert_user_error(other.here("predict", "x.csv", "--user", "42"), "--user")
+    assert_user_error(other("predict", "x.csv", "--user", "42"), "--user")

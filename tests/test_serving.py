@@ -24,7 +24,7 @@ from PIL import Image
 
 from benchmarks import serving as benchmark
 from common import datasets, ports, tracking
-from tests.conftest import Trained, assert_user_error, free_port, train_once, train_reviewer
+from tests.conftest import Trained, assert_user_error, free_port, train_once
 
 
 @dataclass(frozen=True)
@@ -36,12 +36,11 @@ class Served:
 
 
 @pytest.fixture(scope="module")
-def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
-    """LeNet-5 of 1998, which has layers of the suite's own, served by its command."""
-    trained = train_once("lenet5", tmp_path_factory.mktemp("lenet5"), "--variant", "1998", "--limit", "1000")
+def served(trained_lenet: Trained) -> Iterator[Served]:
+    """LeNet-5 of 1998 by its command."""
     port = free_port()
-    with benchmark.serving("lenet5", port, MLFLOW_TRACKING_URI=trained.uri) as (process, said):
-        yield Served(trained, process, f"http://127.0.0.1:{port}/invocations", said)
+    with benchmark.serving("lenet5", port, MLFLOW_TRACKING_URI=trained_lenet.uri) as (process, said):
+        yield Served(trained_lenet, process, f"http://127.0.0.1:{port}/invocations", said)
 
 
 @contextlib.contextmanager
@@ -80,11 +79,11 @@ def test_a_picture_is_asked_by_the_request_command_and_answered_as_predict_does(
     served: Served, mnist: datasets.Raw, tmp_path: Path
 ) -> None:
     Image.fromarray(255 - mnist.test[0][0]).resize((140, 140)).save(tmp_path / "digit.png")
-    request = served.trained.here("request", str(tmp_path / "digit.png"))
+    request = served.trained("request", str(tmp_path / "digit.png"))
     assert request.returncode == 0, request.stderr
     status, answer = post(served.address, request.stdout.encode())
     table = tmp_path / "predictions.csv"
-    assert served.trained.here("predict", str(tmp_path / "digit.png"), "--output", str(table)).returncode == 0
+    assert served.trained("predict", str(tmp_path / "digit.png"), "--output", str(table)).returncode == 0
     assert status == 200
     np.testing.assert_allclose(answer["predictions"], pd.read_csv(table).iloc[:, 3:], rtol=1e-4, atol=1e-6)
 
@@ -154,7 +153,7 @@ def test_rows_of_a_table_are_taken_as_csv_and_json(tmp_path: Path) -> None:
     with serving(trained) as address:
         status, answer = post(address, (tmp_path / "rows.csv").read_bytes(), "text/csv")
         assert status == 200, answer
-        assert post(address, trained.here("request", str(tmp_path / "rows.csv")).stdout.encode()) == (200, answer)
+        assert post(address, trained("request", str(tmp_path / "rows.csv")).stdout.encode()) == (200, answer)
         columns = {"size (m)": [3, None], "side": ["east", "west"]}
         assert post(address, {"inputs": columns}) == (200, answer)
         for wrong, words in (
@@ -170,9 +169,8 @@ def test_rows_of_a_table_are_taken_as_csv_and_json(tmp_path: Path) -> None:
             assert "size (m): numbers (examples), side: text (examples)" in said["error"]
 
 
-def test_a_sentence_is_answered_as_it_is(tmp_path: Path) -> None:
-    trained = train_reviewer(tmp_path)
-    with serving(trained) as address:
+def test_a_sentence_is_answered_as_it_is(trained_reviewer: Trained) -> None:
+    with serving(trained_reviewer) as address:
         status, answer = post(address, {"inputs": ["a fine film"]})
         assert status == 200
         assert np.shape(answer["predictions"]) == (1, 2)
@@ -185,12 +183,12 @@ def test_a_sentence_is_answered_as_it_is(tmp_path: Path) -> None:
 def test_a_taken_port_is_one_line(served: Served) -> None:
     began = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        result = served.trained.here("serve", "--port", str(taken.getsockname()[1]))
+        result = served.trained("serve", "--port", str(taken.getsockname()[1]))
     assert_user_error(result, "--port", "name another")
     assert time.monotonic() - began < 5
 
 
 def test_a_model_that_is_not_there_is_one_line(served: Served) -> None:
     assert_user_error(
-        served.trained.here("serve", "--port", str(free_port()), "--model", "nothing@all"), "--model", "nothing"
+        served.trained("serve", "--port", str(free_port()), "--model", "nothing@all"), "--model", "nothing"
     )

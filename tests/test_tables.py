@@ -15,7 +15,7 @@ from common import baselines, features, tables, tracking, training
 from common.app import Data
 from common.errors import UserError
 from common.tables import TableConfig
-from tests.conftest import Trained, assert_user_error, load_app, run, train_once
+from tests.conftest import Trained, assert_user_error, load_app, run, run_app, train_once
 
 
 def customers(rows: int = 400) -> pd.DataFrame:
@@ -126,8 +126,8 @@ def test_a_text_target_is_no_quantity(file: Path) -> None:
 
 @pytest.mark.usefixtures("store")
 def test_a_missing_table_ends_the_command_with_status_2(tmp_path: Path) -> None:
-    command = ["-m", "apps.linear_regression", "train", "--csv", str(tmp_path / "none.csv"), "--target", "a"]
-    assert_user_error(run(*command), "none.csv", "no such file")
+    missing = run_app("linear_regression", "train", "--csv", str(tmp_path / "none.csv"), "--target", "a")
+    assert_user_error(missing, "none.csv", "no such file")
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +203,7 @@ def test_rows_that_the_model_cannot_take_are_one_line(
 
 
 def test_a_table_that_changed_since_is_not_tested_on(churn: Trained) -> None:
-    file = churn.store.parent / "customers.csv"
+    file = churn.store.parent.parent / "customers.csv"
     content = file.read_text()
     try:
         file.write_text(content.replace("yes", "no", 1))

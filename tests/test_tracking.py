@@ -159,7 +159,7 @@ def test_an_exception_leaves_the_run_failed_and_nothing_registered(tiny_app: App
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_ctrl_c_and_sigterm_leave_the_run_killed(number: signal.Signals, status: int) -> None:
-    command = [sys.executable, "-m", "apps.mnist_mlp", "train", "--epochs", "500", "--hidden", "16"]
+    command = [sys.executable, "-m", "apps.mnist_mlp", "train", "--epochs", "500", "--limit", "1000"]
     with subprocess.Popen(
         command,
         cwd=ROOT,
@@ -183,7 +183,7 @@ def test_ctrl_c_and_sigterm_leave_the_run_killed(number: signal.Signals, status:
 
 @pytest.mark.usefixtures("store")
 def test_two_first_runs_at_once_share_a_new_store() -> None:
-    command = [sys.executable, "-m", "apps.mnist_mlp", "train", "--epochs", "1", "--hidden", "16"]
+    command = [sys.executable, "-m", "apps.mnist_mlp", "train", "--epochs", "1", "--limit", "1000"]
     both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
     for process in both:
         _, errors = process.communicate(timeout=200)

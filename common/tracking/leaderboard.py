@@ -17,15 +17,15 @@ from common.tracking.runs import Recorded, digest, find
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Runs that compare: on the same data, chosen by the same figure of the validation set."""
+    """Runs that compare: on the same data, judged by the same figure."""
 
     digest: str
     """Fingerprint of the data before the split."""
-    objective: str
-    direction: str
-    """Whether the highest (`max`) or the lowest (`min`) values of the objective are better."""
+    figure: str
+    better: str
+    """Whether the highest (`max`) or the lowest (`min`) values of the figure are better."""
     runs: pd.DataFrame
-    """A row a run, the best on validation first; last those, such as some baselines, that did not measure it."""
+    """A row a run, the best on validation first; last those that were not measured on it."""
 
 
 def leaderboards(data: str, kinds: Sequence[Kind]) -> list[Leaderboard]:
@@ -43,21 +43,21 @@ def leaderboards(data: str, kinds: Sequence[Kind]) -> list[Leaderboard]:
     models = _models(client)
     groups: dict[tuple[str, ...], list[Recorded]] = {}
     for run in finished_runs(names[data], kinds):
-        if "test_figure" in run.data.tags:  # older runs do not say what they are judged by
-            judged_by = (run.data.tags[name] for name in ("objective", "direction", "test_figure"))
-            groups.setdefault((digest(run), *judged_by), []).append(run)
+        groups.setdefault((digest(run), run.data.tags["figure"], run.data.tags["better"]), []).append(run)
     if not groups:
         raise UserError(f"no finished run on {data} is a {' or '.join(kinds)}; choose others with --kind")
     return [
-        Leaderboard(fingerprint, objective, direction, _table(runs, objective, direction, figure, models))
-        for (fingerprint, objective, direction, figure), runs in groups.items()
+        Leaderboard(fingerprint, figure, better, _table(runs, figure, better, models))
+        for (fingerprint, figure, better), runs in groups.items()
     ]
 
 
 def finished_runs(experiment: str, kinds: Sequence[Kind]) -> list[Recorded]:
     """The runs of these `kinds` in an experiment, by its id, that have finished, the newest first."""
-    runs = [run for kind in kinds for run in find({"kind": kind}, experiment) if run.info.status == "FINISHED"]
-    return sorted(runs, key=lambda run: run.info.start_time, reverse=True)
+    runs = [run for kind in kinds for run in find({"kind": kind}, experiment)]
+    # Runs of before 2026-11-22 do not say what they are judged by.
+    finished = [run for run in runs if run.info.status == "FINISHED" and "figure" in run.data.tags]
+    return sorted(finished, key=lambda run: run.info.start_time, reverse=True)
 
 
 def _models(client: mlflow.MlflowClient) -> dict[str, str]:
@@ -75,16 +75,14 @@ def _models(client: mlflow.MlflowClient) -> dict[str, str]:
     }
 
 
-def _table(
-    runs: Sequence[Recorded], objective: str, direction: str, figure: str, models: dict[str, str]
-) -> pd.DataFrame:
-    settings = _differing(runs)
+def _table(runs: Sequence[Recorded], figure: str, better: str, models: dict[str, str]) -> pd.DataFrame:
+    settings, validation, test = _differing(runs), f"val_{figure}", f"test_{figure}"
     rows = [
         {
             "run": run.info.run_name,
             "kind": run.data.tags["kind"],
-            objective: run.data.metrics.get(f"best_{objective}"),
-            figure: run.data.metrics.get(figure),
+            validation: run.data.metrics.get(f"best_{validation}"),
+            test: run.data.metrics.get(test),
             "seconds": run.data.metrics.get("train_seconds"),
             "parameters": run.data.metrics.get("trainable_parameters"),
             "begun": datetime.fromtimestamp(run.info.start_time / 1000).strftime("%Y-%m-%d %H:%M"),
@@ -94,8 +92,8 @@ def _table(
         }
         for run in runs
     ]
-    table = pd.DataFrame(rows).astype({objective: float, figure: float, "seconds": float, "parameters": "Int64"})
-    return table.sort_values(objective, ascending=direction == "min", kind="stable", ignore_index=True)
+    table = pd.DataFrame(rows).astype({validation: float, test: float, "seconds": float, "parameters": "Int64"})
+    return table.sort_values(validation, ascending=better == "min", kind="stable", ignore_index=True)
 
 
 def _differing(runs: Sequence[Recorded]) -> dict[str, str]:

@@ -46,26 +46,25 @@ def pages(server: str) -> Pages:
 
 def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experiment, run: mlflow.entities.Run) -> None:
     """Save the view of the experiment's runs that suits what `run` is judged by."""
-    objective = run.data.tags.get("objective", "val_loss")
-    figure = run.data.tags.get("test_figure", "test_loss")
-    best = f"metrics.`best_{objective}`"
+    figure, objective = run.data.tags["figure"], run.data.tags["objective"]
+    validation, test = f"metrics.`best_val_{figure}`", f"test_{figure}"
     columns = {
         "tags.`app`": 140,
         "tags.`kind`": 80,
-        best: 160,
-        f"metrics.`{figure}`": 120,
+        validation: 160,
+        f"metrics.`{test}`": 120,
         "metrics.`train_seconds`": 110,
         "metrics.`trainable_parameters`": 170,
     }
     watched = dict.fromkeys([objective, objective.removeprefix("val_"), "val_loss", "loss"])
     charts = [_chart(name, "LINE", metricKey=name) for name in watched]
     axes = {
-        side: {"key": name, "type": "METRIC"} for side, name in (("xaxis", "trainable_parameters"), ("yaxis", figure))
+        side: {"key": name, "type": "METRIC"} for side, name in (("xaxis", "trainable_parameters"), ("yaxis", test))
     }
     charts.append(_chart("size", "SCATTER", **axes))
     state = {
-        "orderByKey": best,
-        "orderByAsc": run.data.tags.get("direction") == "min",
+        "orderByKey": validation,
+        "orderByAsc": run.data.tags["better"] == "min",
         "selectedColumns": list(columns),
         "columnOrder": list(columns),
         "columnWidths": columns,
