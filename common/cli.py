@@ -238,7 +238,8 @@ def sheet(frame: "pd.DataFrame", title: str) -> Table:
     """A table for the terminal."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
     for name in frame.columns:
-        table.add_column(name, overflow="fold")  # a name that is cut off says nothing
+        # A name that is cut off says nothing, nor does a number in two parts.
+        table.add_column(name, overflow="fold", no_wrap=frame[name].dtype.kind in "if")
     for row in frame.itertuples(index=False):
         table.add_row(*(f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row))
     return table

@@ -13,6 +13,8 @@ from common.choices import Kind
 from common.errors import UserError
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from common.tracking import Leaderboard
 
 WIDE = 10_000
@@ -67,15 +69,25 @@ def _print(board: "Leaderboard", title: str, markdown: bool) -> None:
     shown = shown.where(shown.notna(), "").loc[:, lambda cells: (cells != "").any()]
     table = cli.sheet(shown, title)
     if markdown:
-        table.title, table.box = None, box.MARKDOWN
+        table.title, table.box, table.show_edge, table.pad_edge = None, box.MARKDOWN, True, True
         console = Console(width=WIDE)
         with console.capture() as written:
             console.print(table)
         print(f"### {title}\n\n{written.get().strip()}\n")
         return
+    console = Console()
+    if console.measure(table, options=console.options.update(max_width=WIDE)).maximum > console.width:
+        table = cli.sheet(_narrow(shown), title)
     for row, kind in zip(table.rows, board.runs["kind"], strict=True):
         row.style = "bold" if kind == "baseline" else None  # what the others have to beat
-    Console().print(table)
+    console.print(table)
+
+
+def _narrow(shown: "pd.DataFrame") -> "pd.DataFrame":
+    """The numbers, and behind them what is said of a run in words, a line each; its name tells its kind, too."""
+    words = shown.columns.intersection(["run", "model", "settings that differ"])
+    said = ["\n".join(filter(None, cells)) for cells in shown[words].itertuples(index=False)]
+    return shown.drop(columns=[*words, "kind"]).assign(run=said)
 
 
 if __name__ == "__main__":

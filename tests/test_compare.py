@@ -51,7 +51,7 @@ def test_the_highest_accuracy_on_validation_stands_first_whatever_the_test_set_s
     compare.main("mnist")
     shown = capsys.readouterr().out
     assert "by val_accuracy, the highest first" in shown
-    places = [shown.index(f" {words} ") for words in ("lenet5", "mnist_mlp baseline", "mnist_mlp ")]
+    places = [shown.index(words) for words in ("lenet5 ", "mnist_mlp baseline", "mnist_mlp   ")]
     assert places == sorted(places)
     assert "1.3" in shown
     (tried,) = tracking.leaderboards("mnist", ("trial",))
@@ -135,3 +135,19 @@ def test_a_page_compares_the_newest_run_of_each_app(data: Data) -> None:
 def test_flags_that_exclude_each_other_and_a_wrong_suffix_are_one_line() -> None:
     assert_user_error(run("-m", "common.compare", "mnist", "--csv", "a.csv", "--markdown"), "--csv", "--markdown")
     assert_user_error(run("-m", "common.compare", "mnist", "--csv", "a.txt"), "--csv a.txt", ".csv")
+
+
+def test_on_a_narrow_terminal_no_number_is_broken_and_no_word_lost(
+    data: Data, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = load_app("logistic_regression")
+    for seed in (0, 1):
+        record(app, data, seed=seed, best_val_accuracy=0.98765, test_accuracy=0.87654, trainable_parameters=7_850_000)
+    for columns in ("80", "200"):
+        monkeypatch.setenv("COLUMNS", columns)
+        compare.main("mnist")
+        shown = capsys.readouterr().out
+        assert max(map(len, shown.splitlines())) <= int(columns)
+        for words in ("val_accuracy", "test_accuracy", "parameters", "logistic_regression", "seed 0", "seed 1"):
+            assert words in shown
+        assert shown.count("7850000") == shown.count("0.98765") == 2
