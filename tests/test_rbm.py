@@ -210,6 +210,15 @@ def test_annealing_is_within_three_standard_errors_of_the_exact_log_partition(
     assert estimate.standard_error < 0.1
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_annealing_in_two_steps_has_no_bias_either(seed: int) -> None:
+    """However few the steps, the mean importance weight is the ratio, if each step leaves its own machine as it is."""
+    rbm = machine(seed=seed, units=6, hidden=4, scale=1.0)
+    estimate = likelihood.annealed_importance_sampling(rbm, steps=2, chains=100_000, seed=seed)
+    assert abs(estimate.value - likelihood.log_partition(rbm)) < 3 * estimate.standard_error
+    assert estimate.standard_error < 0.02
+
+
 def test_pseudo_likelihood_is_the_sum_of_each_units_own() -> None:
     rbm = machine()
     probability = np.exp(-energy(rbm, STATES, HIDDEN_STATES)).sum(axis=1)
