@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 SHOWN = 15
 """Rows of a table that are shown on the terminal."""
 
+UNBROKEN = 13
+"""Letters of a word that stay together in a table on a narrow terminal."""
+
 Model = Annotated[str | None, tyro.conf.arg(metavar="RUN|NAME@ALIAS|PATH")]
 
 
@@ -237,11 +240,16 @@ def _table(rows: dict[str, str]) -> Table:
 def sheet(frame: "pd.DataFrame", title: str) -> Table:
     """A table for the terminal."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
-    for name in frame.columns:
-        # A name that is cut off says nothing, nor does a number in two parts.
-        table.add_column(name, overflow="fold", no_wrap=frame[name].dtype.kind in "if")
-    for row in frame.itertuples(index=False):
-        table.add_row(*(f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row))
+    rows = [
+        [f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row]
+        for row in frame.itertuples(index=False)
+    ]
+    for name, *cells in zip(frame.columns, *rows, strict=True):
+        longest = max(len(word) for text in (name, *cells) for word in text.split() or [""])
+        # A name that is cut off says nothing, nor does a number in two parts; a path may be.
+        table.add_column(name, overflow="fold", min_width=min(longest, UNBROKEN))
+    for row in rows:
+        table.add_row(*row)
     return table
 
 
