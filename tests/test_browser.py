@@ -66,9 +66,9 @@ def test_the_learning_curves_of_the_networks_overlay(site: Site) -> None:
     show(site.page, site.addresses["charts"])
     charts = site.page.get_by_test_id("experiment-view-compare-runs-card")
     for name in ("val_accuracy", "accuracy", "val_loss", "loss"):
-        points = charts.filter(has=site.page.get_by_text(name, exact=True)).locator(".js-plotly-plot .point")
-        expect(points).to_have_count(2 * EPOCHS)
-        assert len(set(points.evaluate_all("all => all.map(point => point.style.fill)"))) == 2
+        chart = charts.filter(has=site.page.get_by_text(name, exact=True)).locator(".js-plotly-plot")
+        expect(chart.locator(".point")).to_have_count(2 * EPOCHS)
+        expect(chart.locator(".trace", has=site.page.locator(".point"))).to_have_count(2)
 
 
 def test_the_compare_page_shows_the_settings_that_differ(site: Site) -> None:
