@@ -216,7 +216,7 @@ def summarise(app: App, result: "Result", what: str | None = None) -> None:
     if version := result.version:
         standing = "the champion" if version.champion is None else f"champion stays version {version.champion}"
         rows["model"] = f"{version.name} version {version.number}, {standing}"
-        following += [f"{_python()} -m apps.{app.name} predict FILE...", f"{_python()} -m tuning.{app.name}"]
+        following += [f"{this_python()} -m apps.{app.name} predict FILE...", f"{this_python()} -m tuning.{app.name}"]
     rows |= {"run": str(result.run_id), "recorded in": tracking.folder(), "next": "\n".join(following)}
     for name, frame in result.tables.items():
         # As many rows as fit on a screen; all of them are in the run's artifacts.
@@ -224,7 +224,7 @@ def summarise(app: App, result: "Result", what: str | None = None) -> None:
     Console().print(_table(rows))
 
 
-def _python() -> str:
+def this_python() -> str:
     """This Python as one types it here."""
     executable = Path(sys.executable)
     return str(executable.relative_to(Path.cwd()) if executable.is_relative_to(Path.cwd()) else executable)

@@ -58,9 +58,10 @@ def main(name: Positional[str], source: Annotated[str, tyro.conf.arg(name="from"
     for path in begin(ROOT, name, source):
         print(f"wrote {path.relative_to(ROOT)}")
     print(f"The settings, the data, the network and the figures in the docstring are still those of {source}.")
-    print(f"next  python -m pytest tests/test_{name}.py")
-    print(f"      python -m apps.{name} train --help")
-    print(f"      python -m tuning.{name} --dry-run")
+    python = cli.this_python()
+    print(f"next  {python} -m pytest tests/test_{name}.py")
+    print(f"      {python} -m apps.{name} train --help")
+    print(f"      {python} -m tuning.{name} --dry-run")
 
 
 def begin(root: Path, name: str, source: str) -> list[Path]:

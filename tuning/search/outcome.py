@@ -134,7 +134,8 @@ def conclude(app: App, own: App, settings: Settings, oracle: Durable, run: track
         result = training.retrain(own, best.config, best.figures, place, Checkpoint(final))
         cli.summarise(app, result)
         final.unlink(missing_ok=True)
-    print(f"alone, with the same settings: python -m apps.{app.name} train {space.flags(best.config, app.config())}")
+    flags = space.flags(best.config, app.config())
+    print(f"alone, with the same settings: {cli.this_python()} -m apps.{app.name} train {flags}")
     return True
 
 
