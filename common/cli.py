@@ -10,12 +10,11 @@ from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import tyro
-from rich import box
 from rich.console import Console
-from rich.table import Table
 from tyro import _errors as parsing  # tyro's own door for applications that word their errors themselves
 from tyro.conf import OmitArgPrefixes, Positional
 
+from common import terminal
 from common.app import App, Config, Question
 from common.choices import Format
 from common.errors import UserError
@@ -30,9 +29,6 @@ if TYPE_CHECKING:
 
 SHOWN = 15
 """Rows of a table that are shown on the terminal."""
-
-UNBROKEN = 13
-"""Letters of a word that stay together in a table on a narrow terminal."""
 
 Model = Annotated[str | None, tyro.conf.arg(metavar="RUN|NAME@ALIAS|PATH")]
 
@@ -62,7 +58,7 @@ def main(app: App, description: str | None = None) -> None:
         from common import training
 
         label, result = training.evaluate(app, model)
-        Console().print(_table({"model": label, **app.task.summary(result.metrics, result.test_examples)}))
+        Console().print(terminal.pairs({"model": label, **app.task.summary(result.metrics, result.test_examples)}))
 
     def predict(
         files: Positional[tuple[str, ...]], question: Question, model: Model = None, output: Path | None = None
@@ -216,41 +212,13 @@ def summarise(app: App, result: "Result", what: str | None = None) -> None:
     if version := result.version:
         standing = "the champion" if version.champion is None else f"champion stays version {version.champion}"
         rows["model"] = f"{version.name} version {version.number}, {standing}"
-        following += [f"{this_python()} -m apps.{app.name} predict FILE...", f"{this_python()} -m tuning.{app.name}"]
+        python = terminal.this_python()
+        following += [f"{python} -m apps.{app.name} predict FILE...", f"{python} -m tuning.{app.name}"]
     rows |= {"run": str(result.run_id), "recorded in": tracking.folder(), "next": "\n".join(following)}
     for name, frame in result.tables.items():
         # As many rows as fit on a screen; all of them are in the run's artifacts.
-        Console().print(sheet(frame.head(SHOWN), f"{name}, {min(SHOWN, len(frame))} of {len(frame):,}"))
-    Console().print(_table(rows))
-
-
-def this_python() -> str:
-    """This Python as one types it here."""
-    executable = Path(sys.executable)
-    return str(executable.relative_to(Path.cwd()) if executable.is_relative_to(Path.cwd()) else executable)
-
-
-def _table(rows: dict[str, str]) -> Table:
-    table = Table.grid(padding=(0, 2))
-    for name, value in rows.items():
-        table.add_row(name, value, style=None)
-    return table
-
-
-def sheet(frame: "pd.DataFrame", title: str) -> Table:
-    """A table for the terminal."""
-    table = Table(title=title, title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
-    rows = [
-        [f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row]
-        for row in frame.itertuples(index=False)
-    ]
-    for name, *cells in zip(frame.columns, *rows, strict=True):
-        longest = max(len(word) for text in (name, *cells) for word in text.split() or [""])
-        # A name that is cut off says nothing, nor does a number in two parts; a path may be.
-        table.add_column(name, overflow="fold", min_width=min(longest, UNBROKEN))
-    for row in rows:
-        table.add_row(*row)
-    return table
+        Console().print(terminal.sheet(frame.head(SHOWN), f"{name}, {min(SHOWN, len(frame))} of {len(frame):,}"))
+    Console().print(terminal.pairs(rows))
 
 
 def _predict(app: App, files: tuple[str, ...], question: Question, which: str | None, output: Path | None) -> None:
@@ -270,7 +238,7 @@ def _predict(app: App, files: tuple[str, ...], question: Question, which: str | 
         return
     details = answers.columns.intersection(list(saved.outputs))
     shown = answers.drop(columns=details) if len(details) < answers.shape[1] - 1 else answers
-    Console().print(sheet(shown, saved.label))
+    Console().print(terminal.sheet(shown, saved.label))
 
 
 def _export(app: App, form: Format, output: Path, quantize: bool, which: str | None) -> None:
@@ -281,14 +249,14 @@ def _export(app: App, form: Format, output: Path, quantize: bool, which: str | N
     made = export.export(app, which, form, output, quantize)
     size = f"{made.size:,} bytes" + (f", {made.float_size:,} with float32" if quantize else "")
     if made.figures is not None:
-        Console().print(sheet(made.figures, "what int8 costs"))
+        Console().print(terminal.sheet(made.figures, "what int8 costs"))
     rows = {
         "model": made.label,
         form: f"{made.file}, {size}",
         "from Keras's answers": f"{made.difference:.1e} at most, {made.compared} test examples",
         "next": export.LOADING[form].format(str(made.file)),
     }
-    Console().print(_table(rows))
+    Console().print(terminal.pairs(rows))
 
 
 def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | None, output: Path | None) -> None:
@@ -308,13 +276,13 @@ def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | 
                 table.to_csv(output / f"{name}.csv", index=False)
         except OSError as error:
             raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
-    Console().print(sheet(explained.summary, explained.label))
+    Console().print(terminal.sheet(explained.summary, explained.label))
     for note in explained.notes:
         Console().print(note, highlight=False)
     places = [str(output)] if output else []
     places += [f"run {explained.run_id}, artifacts, explain/; see make ui"] if recorded else []
     Console().print(
-        _table(
+        terminal.pairs(
             {
                 "pictures and tables": "\n".join(places)
                 or "nowhere: the model's run is not in this store; add --output FOLDER"

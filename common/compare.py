@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from tyro.conf import Positional
 
-from common import cli
+from common import cli, terminal
 from common.choices import Kind
 from common.errors import UserError
 
@@ -67,7 +67,7 @@ def _best(board: "Leaderboard") -> str:
 def _print(board: "Leaderboard", title: str, markdown: bool) -> None:
     shown = board.runs.drop(columns=["begun", "id"]).round({"seconds": 1}).astype(object)
     shown = shown.where(shown.notna(), "").loc[:, lambda cells: (cells != "").any()]
-    table = cli.sheet(shown, title)
+    table = terminal.sheet(shown, title)
     if markdown:
         table.title, table.box, table.show_edge, table.pad_edge = None, box.MARKDOWN, True, True
         console = Console(width=WIDE)
@@ -77,7 +77,7 @@ def _print(board: "Leaderboard", title: str, markdown: bool) -> None:
         return
     console = Console()
     if console.measure(table, options=console.options.update(max_width=WIDE)).maximum > console.width:
-        table = cli.sheet(_narrow(shown), title)
+        table = terminal.sheet(_narrow(shown), title)
     for row, kind in zip(table.rows, board.runs["kind"], strict=True):
         row.style = "bold" if kind == "baseline" else None  # what the others have to beat
     console.print(table)

@@ -21,7 +21,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from common import cli
+from common import cli, terminal
 from common.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -58,7 +58,7 @@ def main(name: Positional[str], source: Annotated[str, tyro.conf.arg(name="from"
     for path in begin(ROOT, name, source):
         print(f"wrote {path.relative_to(ROOT)}")
     print(f"The settings, the data, the network and the figures in the docstring are still those of {source}.")
-    python = cli.this_python()
+    python = terminal.this_python()
     print(f"next  {python} -m pytest tests/test_{name}.py")
     print(f"      {python} -m apps.{name} train --help")
     print(f"      {python} -m tuning.{name} --dry-run")

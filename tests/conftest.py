@@ -131,6 +131,11 @@ class Trained:
     def uri(self) -> str:
         return f"sqlite:///{self.store}/mlflow.db"
 
+    @property
+    def model(self) -> Path:
+        """The folder of the model that it saved."""
+        return next(self.store.glob("artifacts/*/models/*/artifacts"))
+
 
 @pytest.fixture(scope="session")
 def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:

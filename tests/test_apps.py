@@ -73,7 +73,7 @@ def test_predict_answers_every_example_as_the_task_says(
 ) -> None:
     assert answers["input"].is_unique
     assert answers["input"].str.startswith(tuple(asked)).all()
-    model = next((trained.store / "artifacts").glob("*/models/*/artifacts"))
+    model = trained.model
     metadata = mlflow.models.Model.load(str(model)).metadata or {}
     task = dataclasses.replace(load_app(trained.app).task, **metadata["task"])
     expected = task.answers(answers[list(few.outputs)].to_numpy(), few.outputs)
@@ -111,7 +111,7 @@ def test_the_saved_model_answers_away_from_the_project_as_predict_does(
     trained: Trained, stranger: "subprocess.Popen[str]", few: Data, answers: pd.DataFrame, tmp_path: Path
 ) -> None:
     """By what MLflow serves it by, which holds inputs to the model's signature."""
-    model = next((trained.store / "artifacts").glob("*/models/*/artifacts"))
+    model = trained.model
     (tmp_path / "inputs.pickle").write_bytes(pickle.dumps(few.test[0]))
     assert stranger.stdin is not None
     assert stranger.stdout is not None

@@ -28,8 +28,9 @@ def test_help_explains_every_setting_without_importing_tensorflow(app: str) -> N
     assert "(default: 0)" in result.stdout
 
 
-def test_help_names_the_commands_and_says_nothing_on_stderr() -> None:
-    result = run("-m", "apps.mnist_mlp", "--help")
+@pytest.mark.parametrize("app", APPS)
+def test_help_names_the_commands_and_says_nothing_on_stderr(app: str) -> None:
+    result = run("-m", f"apps.{app}", "--help")
     for name in ("train", "evaluate", "predict", "explain", "baseline", "export", "serve", "request"):
         assert f" {name} " in result.stdout
     assert result.stderr == ""
@@ -83,13 +84,12 @@ def test_a_model_that_is_not_there_is_named(model: str, words: list[str], traine
 
 
 def test_a_model_of_another_app_is_refused(trained_mlp: Trained) -> None:
-    model = next((trained_mlp.store / "artifacts").glob("*/models/*/artifacts"))
-    result = run_app("lenet5", "evaluate", "--model", str(model), MLFLOW_TRACKING_URI=trained_mlp.uri)
+    result = run_app("lenet5", "evaluate", "--model", str(trained_mlp.model), MLFLOW_TRACKING_URI=trained_mlp.uri)
     assert_user_error(result, "a model of mnist_mlp, not of lenet5")
 
 
 def test_a_model_whose_weights_are_cut_short_is_named(trained_mlp: Trained, tmp_path: Path) -> None:
-    shutil.copytree(next((trained_mlp.store / "artifacts").glob("*/models/*/artifacts")), tmp_path / "model")
+    shutil.copytree(trained_mlp.model, tmp_path / "model")
     (weights,) = (tmp_path / "model").rglob("*.keras")
     weights.write_bytes(weights.read_bytes()[:5000])
     assert_user_error(trained_mlp("evaluate", "--model", str(tmp_path / "model")), "--model", "cannot be read")

@@ -41,9 +41,9 @@ def finished(store: Store) -> int:
 
 
 def test_killed_anywhere_it_goes_on_from_the_last_epoch_to_the_same_scores(tmp_path: Path) -> None:
-    """Killed while its worker starts, and in a trial's epochs; then compared with a search that nobody killed."""
+    """Killed while its worker starts, and in two trials' epochs; then compared with a search that nobody killed."""
     store, whole = Store(tmp_path / "killed"), Store(tmp_path / "whole")
-    for reached in ("worker-0.log", "trial_1/1.state"):
+    for reached in ("worker-0.log", "trial_0/2.state", "trial_1/1.state"):
         process = store.begin(*KILLED, **LONG)
         wait_for(lambda: list(store.folder.glob(f"searches/*/{reached}")), process)  # noqa: B023
         process.kill()
@@ -78,18 +78,8 @@ def test_workers_of_several_commands_share_a_search_and_are_replaced_when_they_d
     One from without, whose trial goes on; the other one by its trial, which has then failed.
     """
     store, fault = Store(tmp_path), {"TINY_FAULT": "kill"}
-    arguments = (
-        "--trials",
-        "7",
-        "--algorithm",
-        "grid",
-        "--chief",
-        f"127.0.0.1:{free_port()}",
-        "--epochs",
-        "120",
-        "--patience",
-        "200",
-    )
+    address = f"127.0.0.1:{free_port()}"
+    arguments = ("--trials", "7", "--algorithm", "grid", "--chief", address, "--epochs", "120", "--patience", "200")
     chief = store.begin(*arguments, "--workers", "2", **fault)
     wait_for(lambda: store.runs("search"), chief)
     joined = store.begin(*arguments, "--join", **fault)

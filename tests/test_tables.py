@@ -146,7 +146,7 @@ def test_raw_rows_are_answered_by_the_threshold_that_was_chosen_on_validation(ch
     assert result.returncode == 0, result.stderr
     answers = pd.DataFrame(json.loads((tmp_path / "answers.json").read_text()))
     assert answers["input"][0] == f"{tmp_path / 'new.csv'}:2"
-    saved = tracking.load("logistic_regression", str(next((churn.store / "artifacts").glob("*/models/*/artifacts"))))
+    saved = tracking.load("logistic_regression", str(churn.model))
     threshold = saved.task["threshold"]
     assert threshold != 0.5
     assert f"{threshold:.4f}" in churn.output
@@ -156,7 +156,7 @@ def test_raw_rows_are_answered_by_the_threshold_that_was_chosen_on_validation(ch
 
 
 def test_the_saved_model_takes_raw_rows_in_a_fresh_process(churn: Trained, tmp_path: Path) -> None:
-    model = next((churn.store / "artifacts").glob("*/models/*/artifacts"))
+    model = churn.model
     rows = {name: column[:7] for name, column in customers().fillna({"plan, kind": ""}).items()}
     new = {
         "age": rows["age"].to_numpy("float32"),
@@ -195,7 +195,7 @@ def test_rows_that_the_model_cannot_take_are_one_line(
     new = customers(5).assign(**change)
     new = new.drop(columns=[name for name, value in change.items() if value is None])
     new.to_csv(tmp_path / "new.csv", index=False)
-    saved = tracking.load("logistic_regression", str(next((churn.store / "artifacts").glob("*/models/*/artifacts"))))
+    saved = tracking.load("logistic_regression", str(churn.model))
     with pytest.raises(UserError) as error:
         tables.read_rows([str(tmp_path / "new.csv")], saved)
     for word in words:

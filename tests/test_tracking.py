@@ -95,7 +95,7 @@ def test_the_model_has_signature_example_and_registered_version(
     assert info.signature.outputs.inputs[0].shape == (-1, 10)
     assert info.saved_input_example_info is not None
     assert trained_mlp("evaluate", "--model", finished.info.run_id).returncode == 0
-    path = next((trained_mlp.store / "artifacts").glob("*/models/*/artifacts"))
+    path = trained_mlp.model
     assert tracking.load("mnist_mlp", str(path)).outputs == tuple("0123456789")
     assert tracking.load("mnist_mlp", "mnist_mlp-mnist/1").label == "mnist_mlp-mnist/1"
 

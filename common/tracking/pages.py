@@ -9,6 +9,7 @@ import mlflow
 
 from common.tracking import store
 from common.tracking.leaderboard import finished_runs
+from common.tracking.runs import Recorded
 
 VIEW = "leaderboard"
 """Name of the view in the UI's menu of views, and its key in addresses."""
@@ -44,7 +45,7 @@ def pages(server: str) -> Pages:
     return {name: addresses for _, name, addresses in sorted(found, key=lambda one: one[0], reverse=True)}
 
 
-def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experiment, run: mlflow.entities.Run) -> None:
+def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experiment, run: Recorded) -> None:
     """Save the view of the experiment's runs that suits what `run` is judged by."""
     figure, objective = run.data.tags["figure"], run.data.tags["objective"]
     validation, test = f"metrics.`best_val_{figure}`", f"test_{figure}"

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 from keras_tuner.engine import base_tuner
 from rich.console import Console
 
-from common import batches, cli, folds, tracking
+from common import batches, folds, terminal, tracking
 from common.app import App, Config, Data
 from common.errors import UserError
 from tuning.search import crew, oracle, outcome, space
@@ -237,7 +237,7 @@ def dry_run(app: App, settings: Settings, search: Search) -> None:
         asked._set_project_dir(folder, "search")
         asked.max_trials = outcome.SHOWN
         size = space.size(asked.hyperparameters)
-        Console().print(cli.sheet(outcome.space_table(asked.hyperparameters), f"space of {app.name}"))
+        Console().print(terminal.sheet(outcome.space_table(asked.hyperparameters), f"space of {app.name}"))
         print(f"size: {'endless' if size == float('inf') else f'{size:,.0f} settings'}")
         for number in range(outcome.SHOWN):
             trial = asked.create_trial(f"{number}")

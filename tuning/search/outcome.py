@@ -15,7 +15,7 @@ from rich.progress import Progress as Bar
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
-from common import cli, plots, tracking, training
+from common import cli, plots, terminal, tracking, training
 from common.app import App, Config
 from common.checkpoint import Checkpoint
 from tuning.search import space
@@ -122,7 +122,7 @@ def conclude(app: App, own: App, settings: Settings, oracle: Durable, run: track
     for name, table in tables.items():
         if len(table):
             run.log_table(table, name)
-            Console().print(cli.sheet(table, name.replace("_", " ")))
+            Console().print(terminal.sheet(table, name.replace("_", " ")))
     best = ranked[0]
     run.log_metrics({f"best_{app.task.objective}": best.score, "trials": len(finished), "failed": len(failed)})
     final = folder / f"final_{best.number}.state"
@@ -135,7 +135,7 @@ def conclude(app: App, own: App, settings: Settings, oracle: Durable, run: track
         cli.summarise(app, result)
         final.unlink(missing_ok=True)
     flags = space.flags(best.config, app.config())
-    print(f"alone, with the same settings: {cli.this_python()} -m apps.{app.name} train {flags}")
+    print(f"alone, with the same settings: {terminal.this_python()} -m apps.{app.name} train {flags}")
     return True
 
 
