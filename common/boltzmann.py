@@ -2,6 +2,10 @@
 
 Its units are 0 or 1, the visible ones v first, then the hidden ones h. A state s = (v, h) has the energy
 E(s) = -1/2 s'Ws - b's, where W is symmetric with a zero diagonal, and the probability exp(-E(s)) / Z.
+
+What is learned is W and a = b + Wc, where c is about the mean of each unit (Montavon and Müller 2012, "Deep Boltzmann
+Machines and the Centering Trick"): up to a constant E(s) = -1/2 (s - c)'W(s - c) - a's. The machines are the same ones,
+but a weight's step no longer shifts the units that it joins, and learning ends in a poor optimum less often.
 """
 
 import functools
@@ -37,9 +41,9 @@ def all_pairs(units: int) -> list[tuple[int, int]]:
 class BoltzmannMachine(keras.layers.Layer):
     """A Boltzmann machine with any connections; what is exact counts all of its states, and so needs a small one.
 
-    It learns by the two-phase rule: dw_ij = <s_i s_j> with the visible units clamped to data - <s_i s_j> running
-    free, both averages by Gibbs sampling. A training call adds a loss that has this gradient and the value 0; so the
-    loss to compile it with is `negative_log_likelihood`, which has the value.
+    It learns by the two-phase rule: dw_ij = <(s_i - c_i)(s_j - c_j)> with the visible units clamped to data, less the
+    same running free, both averages by Gibbs sampling. A training call adds a loss that has this gradient and the
+    value 0; so the loss to compile it with is `negative_log_likelihood`, which has the value.
 
     Takes patterns (batch, visible) of 0 and 1, NaN where a unit is not known. Gives the exact probability of each unit
     being on, given the known units before it: for a whole pattern they multiply to the probability of the pattern.
@@ -47,6 +51,7 @@ class BoltzmannMachine(keras.layers.Layer):
     Args:
         hidden: Hidden units.
         pairs: The units that a connection joins, the first of a pair the lower; the visible units come first.
+        means: The visible units' part of c, the mean of each in the data; of a hidden unit it is 1/2.
         chains: States that run free and go on from step to step, as weights that are not trained.
         sweeps: How often every unit is drawn in each phase of a step.
         seed: Draws the initial weights and the states.
@@ -56,6 +61,7 @@ class BoltzmannMachine(keras.layers.Layer):
         self,
         hidden: int,
         pairs: Sequence[Sequence[int]],
+        means: Sequence[float],
         chains: int = 100,
         sweeps: int = 5,
         seed: int | None = None,
@@ -63,15 +69,15 @@ class BoltzmannMachine(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.hidden, self.chains, self.sweeps, self.seed = hidden, chains, sweeps, seed
-        self.pairs = [tuple(pair) for pair in pairs]
-        self.generator = keras.random.SeedGenerator(seed)  # of the states alone: the inputs are as they come
+        self.pairs, self.means = [tuple(pair) for pair in pairs], [float(mean) for mean in means]
+        self.seed_generator = keras.random.SeedGenerator(seed)  # of the states alone: the inputs are as they come
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         self.visible = input_shape[-1] or 0
         self.units = self.visible + self.hidden
         slight = keras.initializers.RandomNormal(stddev=0.01, seed=self.seed)
         self.couplings = self.add_weight(shape=(len(self.pairs),), initializer=slight, name="couplings")
-        self.bias = self.add_weight(shape=(self.units,), initializer="zeros", name="bias")
+        self.centred_bias = self.add_weight(shape=(self.units,), initializer="zeros", name="centred_bias")
         self.free = self.add_weight(shape=(self.chains, self.units), initializer="zeros", trainable=False, name="free")
         # Where in the couplings, with a zero behind them, each entry of W is: one number a pair keeps W symmetric.
         self.places = np.full((self.units, self.units), len(self.pairs))
@@ -93,9 +99,14 @@ class BoltzmannMachine(keras.layers.Layer):
         """The weights W, (units, units)."""
         return ops.take(ops.append(self.couplings, ops.zeros((1,))), self.places)
 
+    def bias(self) -> Any:
+        """The biases b = a - Wc, (units,)."""
+        centre = np.array(self.means + self.hidden * [0.5], "float32")
+        return self.centred_bias - ops.matmul(self.matrix(), centre)
+
     def energy(self, states: Any) -> Any:
         """E(s) of `states` (n, units): (n,)."""
-        return -_agreement(states, self.matrix(), self.bias)
+        return -_agreement(states, self.matrix(), self.bias())
 
     def blocks(self, first: int = 0) -> list[Blocks]:
         """The units from `first` on in as few blocks as their connections and their order allow.
@@ -116,7 +127,7 @@ class BoltzmannMachine(keras.layers.Layer):
 
         A sweep draws every unit from `first` on, given all others: p(s_i = 1 | others) = sigmoid(sum_j w_ij s_j + b_i).
         """
-        matrix, bias, blocks = self.matrix(), self.bias[:, None], self.blocks(first)
+        matrix, bias, blocks = self.matrix(), self.bias()[:, None], self.blocks(first)
         noise = ops.transpose(noise, (0, 2, 1))  # a unit a row: whole rows are read and written quickest
 
         def sweep(index: Any, states: Any) -> Any:
@@ -150,14 +161,14 @@ class BoltzmannMachine(keras.layers.Layer):
         return ops.mean(self.energy(clamped)) - ops.mean(self.energy(free))
 
     def _noise(self, rows: int) -> Any:
-        return keras.random.uniform((self.sweeps, rows, self.units), seed=self.generator)
+        return keras.random.uniform((self.sweeps, rows, self.units), seed=self.seed_generator)
 
     def log_weights(self) -> Any:
         """The log of sum_h exp(-E(v, h)) for every visible state, (2^visible,) in the order of `all_states`.
 
         Their logsumexp is log Z: exact, in 2^units steps.
         """
-        matrix, bias, visible = self.matrix(), self.bias, self.visible
+        matrix, bias, visible = self.matrix(), self.bias(), self.visible
         within = _agreement(self.hidden_states, matrix[visible:, visible:], bias[visible:])
         fields = ops.matmul(self.visible_states, matrix[:visible, visible:])
 
@@ -175,9 +186,8 @@ class BoltzmannMachine(keras.layers.Layer):
 
     def sample(self, count: int, rng: np.random.Generator) -> Array:
         """`count` independent states (count, units), drawn from the counted probabilities: where chains would end."""
-        matrix, bias, log_weights = (
-            np.asarray(ops.convert_to_numpy(part), "float64") for part in (self.matrix(), self.bias, self.log_weights())
-        )
+        parts = self.matrix(), self.bias(), self.log_weights()
+        matrix, bias, log_weights = (np.asarray(ops.convert_to_numpy(part), "float64") for part in parts)
         # Of log weights to which Gumbel noise is added, the largest one is drawn with the probability they stand for.
         drawn = [(log_weights + rng.gumbel(size=len(log_weights))).argmax() for _ in range(count)]
         visible = self.visible_states[drawn]
@@ -225,6 +235,7 @@ class BoltzmannMachine(keras.layers.Layer):
         return super().get_config() | {
             "hidden": self.hidden,
             "pairs": [list(pair) for pair in self.pairs],
+            "means": self.means,
             "chains": self.chains,
             "sweeps": self.sweeps,
             "seed": self.seed,

@@ -5,7 +5,7 @@ autocorrelation time of what is averaged over them, and rho(t) its autocorrelati
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import keras
 import numpy as np
@@ -16,8 +16,8 @@ from common.boltzmann import BoltzmannMachine, Walk
 
 CHAINS = 100
 """Chains that run side by side where their cost is measured."""
-SWEEPS = 4000
-"""Sweeps that each of them takes."""
+SWEEPS = (4_000, 16_000, 64_000)
+"""Sweeps that each of them takes: the next number where one is too few for the slowest autocorrelation."""
 TIMED = 50
 """Sweeps that are timed together."""
 WINDOW = 5
@@ -44,15 +44,20 @@ def autocorrelation_time(rho: Array) -> float:
     return float(tau[enough[0]]) if len(enough) else float("nan")
 
 
-def cost(machine: BoltzmannMachine) -> dict[str, float]:
+def cost(machine: BoltzmannMachine, lengths: Sequence[int] = SWEEPS) -> dict[str, float]:
     """How many sweeps of a chain are worth one independent sample, and so what that costs.
 
     That is in microseconds here, where one processor works for all chains; and in turns, the draws that have to wait
     for one another, which is what counts where there are processors for all units. Of what the two-phase rule averages,
-    v_i v_j over visible units, the slowest counts. The chains begin in equilibrium.
+    v_i v_j over visible units, the slowest counts; NaN where that is too slow to be seen. The chains begin in
+    equilibrium.
     """
-    visited, microseconds = run_chains(machine, machine.sample(CHAINS, np.random.default_rng(0)), SWEEPS)
-    sweeps = max(correlation_times(machine, visited))
+    states = machine.sample(CHAINS, np.random.default_rng(0))
+    for length in lengths:
+        visited, microseconds = run_chains(machine, states, length)
+        sweeps = float(np.max(list(correlation_times(machine, visited))))
+        if not np.isnan(sweeps):
+            break
     turns = sum(count for _, _, count in machine.blocks())
     return {
         "sweeps a sample": sweeps,

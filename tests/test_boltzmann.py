@@ -22,6 +22,8 @@ VISIBLE, HIDDEN = 3, 2
 UNITS = VISIBLE + HIDDEN
 RESTRICTED = [(first, second) for first, second in all_pairs(UNITS) if first < VISIBLE <= second]
 PATTERNS = np.array([[0, 0, 1], [1, 1, 0], [1, 1, 1]], "float32")
+MEANS = [0.7, 0.2, 0.4]
+CENTRE = np.array([*MEANS, 0.5, 0.5])
 
 
 def array(tensor: Any) -> Array:
@@ -30,27 +32,28 @@ def array(tensor: Any) -> Array:
 
 def machine(pairs: Sequence[tuple[int, int]] | None = None, **settings: int) -> BoltzmannMachine:
     """A small one with large weights."""
-    made = BoltzmannMachine(HIDDEN, all_pairs(UNITS) if pairs is None else pairs, seed=0, **settings)
+    made = BoltzmannMachine(HIDDEN, all_pairs(UNITS) if pairs is None else pairs, MEANS, seed=0, **settings)
     made.build((None, VISIBLE))
-    rng = np.random.default_rng(3)
+    rng = np.random.default_rng(2)
     made.couplings.assign(rng.normal(scale=1.5, size=len(made.pairs)))
-    made.bias.assign(rng.normal(size=UNITS))
+    made.centred_bias.assign(rng.normal(size=UNITS))
     return made
 
 
 def parameters(made: BoltzmannMachine) -> tuple[Array, Array]:
-    """W, put together from the pairs here, and b."""
+    """W, put together from the pairs here, and a."""
     matrix = np.zeros((UNITS, UNITS))
     for (first, second), coupling in zip(made.pairs, array(made.couplings), strict=True):
         matrix[first, second] = matrix[second, first] = coupling
-    return matrix, array(made.bias)
+    return matrix, array(made.centred_bias)
 
 
 def probabilities(matrix: Array, bias: Array) -> Array:
     """That of every state, by a loop over states and pairs."""
     states = all_states(UNITS)
     energies = [
-        -sum(matrix[i, j] * s[i] * s[j] for i in range(UNITS) for j in range(i + 1, UNITS)) - bias @ s for s in states
+        -sum(matrix[i, j] * (s - CENTRE)[i] * (s - CENTRE)[j] for i in range(UNITS) for j in range(i)) - bias @ s
+        for s in states
     ]
     weights = np.exp(-np.array(energies))
     return weights / weights.sum()
@@ -124,7 +127,7 @@ def test_a_training_steps_gradient_is_that_of_the_likelihood() -> None:
         assert found[made.couplings.path][place] == pytest.approx(-expected, abs=0.02)  # 5 standard errors
     for unit in range(UNITS):
         expected = slope(np.zeros((UNITS, UNITS)), step * np.eye(UNITS)[unit])
-        assert found[made.bias.path][unit] == pytest.approx(-expected, abs=0.02)
+        assert found[made.centred_bias.path][unit] == pytest.approx(-expected, abs=0.02)
     assert max(abs(found[made.couplings.path])) > 0.1
 
 
@@ -161,14 +164,14 @@ def test_units_that_nothing_connects_are_drawn_at_once_which_changes_no_sample()
         states = np.zeros((50, UNITS))
         for uniform in noise:
             for unit in range(UNITS):
-                states[:, unit] = uniform[:, unit] < 1 / (1 + np.exp(-states @ matrix[unit] - bias[unit]))
+                states[:, unit] = uniform[:, unit] < 1 / (1 + np.exp(-(states - CENTRE) @ matrix[unit] - bias[unit]))
         np.testing.assert_array_equal(made.gibbs(np.zeros((50, UNITS), "float32"), noise), states)
 
 
 def test_the_restricted_machine_is_the_suites_rbm() -> None:
     made, rbm = machine(RESTRICTED), RBM(HIDDEN)
     rbm.build((None, VISIBLE))
-    matrix, bias = parameters(made)
+    matrix, bias = array(made.matrix()), array(made.bias())
     rbm.components.assign(matrix[:VISIBLE, VISIBLE:])
     rbm.intercept_visible.assign(bias[:VISIBLE])
     rbm.intercept_hidden.assign(bias[VISIBLE:])
@@ -209,7 +212,7 @@ def test_the_measured_autocorrelation_times_are_those_of_the_transition_matrix()
     states, exact = all_states(UNITS), probabilities(matrix, bias)
     sweep = np.eye(2**UNITS)
     for unit in range(UNITS):
-        on = 1 / (1 + np.exp(-states @ matrix[unit] - bias[unit]))
+        on = 1 / (1 + np.exp(-(states - CENTRE) @ matrix[unit] - bias[unit]))
         move, bit = np.zeros((2**UNITS, 2**UNITS)), 1 << (UNITS - 1 - unit)
         for state in range(2**UNITS):
             move[state, state | bit], move[state, state & ~bit] = on[state], 1 - on[state]
@@ -230,6 +233,13 @@ def test_the_measured_autocorrelation_times_are_those_of_the_transition_matrix()
     np.testing.assert_allclose(found, expected, rtol=0.1)
     assert max(expected) > 2
     assert 0 < microseconds < 1000
+
+
+def test_chains_that_are_too_short_for_a_slow_machine_go_on_longer() -> None:
+    made = machine()
+    made.couplings.assign(4 * made.couplings)
+    assert np.isnan(mixing.cost(made, [50])["sweeps a sample"])
+    assert mixing.cost(made, [50, 8000])["sweeps a sample"] == mixing.cost(made, [8000])["sweeps a sample"] > 100
 
 
 def test_the_patterns_are_those_of_the_papers() -> None:
