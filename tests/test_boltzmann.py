@@ -307,7 +307,7 @@ def test_the_encoder_finds_four_codes_for_its_two_hidden_units() -> None:
 
 def test_a_picture_that_is_all_on_is_not_drawn_as_one_that_is_all_off() -> None:
     grid = plots.picture_grid(np.stack([np.zeros((2, 2)), np.ones((2, 2))]), ["off", "on"], columns=2)
-    off, on = (axes.images[0] for axes in grid.axes)
+    off, on = grid.axes[0].images
     assert off.norm(np.zeros(1)) == 0
     assert on.norm(np.ones(1)) == 1
 
