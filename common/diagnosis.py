@@ -56,8 +56,9 @@ class Diagnosis:
 
     def _answers(self) -> list[Array]:
         """The outputs for the sample, and those of each layer of ReLU units."""
-        answers: list[Array] = keras.tree.flatten(self.answering.predict_on_batch(keras.tree.flatten(self.inputs)))
-        return answers
+        # Called, not predicted with: a call also drops what layers added to the loss in the last step of training.
+        inputs = [ops.convert_to_tensor(part) for part in keras.tree.flatten(self.inputs)]
+        return [ops.convert_to_numpy(answer) for answer in keras.tree.flatten(self.answering(inputs, training=False))]
 
     def _loss(self, answers: Array) -> float:
         return float(self.model.compute_loss(self.inputs, self.targets, answers))

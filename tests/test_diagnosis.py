@@ -20,11 +20,16 @@ HEALTHY_RUN = MnistMlp(
 )
 
 
-def verdicts(config: MnistMlp, data: Data, build: Callable[[MnistMlp, Data], keras.Model] = build_model) -> list[str]:
+def verdicts(
+    config: MnistMlp,
+    data: Data,
+    build: Callable[[MnistMlp, Data], keras.Model] = build_model,
+    course: training.Course = training.ALONE,
+) -> list[str]:
     keras.utils.set_random_seed(config.seed)
     model = build(config, data)
     examined = Diagnosis(model, *keras.tree.map_structure(lambda part: part[:256], data.train))
-    return examined.verdicts(training.fit(model, data, config, tasks.Regression()).history)
+    return examined.verdicts(training.fit(model, data, config, tasks.Regression(), course).history)
 
 
 def plain(activation: str, initializer: object, layers: int = 1) -> Callable[[MnistMlp, Data], keras.Model]:
@@ -133,6 +138,23 @@ def test_an_exploding_gradient_is_told(mnist: datasets.Raw) -> None:
     assert starting(
         verdicts(config, few(mnist), plain("relu", wide, layers=6)), "exploding gradient in hidden_1 before"
     )
+
+
+def test_a_network_whose_layers_add_to_the_loss_is_diagnosed_without_a_validation_set(mnist: datasets.Raw) -> None:
+    """As a search's best one, which is trained for good on the two sets together."""
+
+    def sparse(_config: MnistMlp, data: Data) -> keras.Model:
+        layers = [
+            keras.layers.Rescaling(1 / 255),
+            keras.layers.Flatten(),
+            keras.layers.Dense(32, "sigmoid", activity_regularizer="l1", name="hidden"),
+            keras.layers.Dense(10, "softmax", name="output"),
+        ]
+        model = keras.Sequential([keras.Input(data.input_shape, dtype="uint8"), *layers])
+        model.compile("sgd", "sparse_categorical_crossentropy")
+        return model
+
+    assert verdicts(MnistMlp(epochs=1), few(mnist), sparse, training.Course(validate=False))
 
 
 def test_the_gradient_of_a_linear_unit_is_the_closed_form() -> None:

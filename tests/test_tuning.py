@@ -19,7 +19,7 @@ from apps.mnist_mlp import MnistMlp
 from apps.mnist_mlp import app as mlp
 from common.errors import UserError
 from tests import tiny_search
-from tests.conftest import APPS, assert_user_error, run
+from tests.conftest import APPS, SMALL, assert_user_error, run
 from tuning.search import chief, crew, oracle, outcome, space, worker
 from tuning.search.options import Algorithm, Search, Work, direction
 
@@ -221,3 +221,14 @@ def test_bad_searches_are_one_line() -> None:
             Work(chief=address)
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match="cannot listen"):
         chief.listening(Work(chief=f"127.0.0.1:{taken.getsockname()[1]}"))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", SPACES)
+@pytest.mark.usefixtures("store")
+def test_an_apps_search_ends_with_a_model_to_use(name: str) -> None:
+    result = run("-m", f"tuning.{name}", "--trials", "2", "--epochs", "1", "--limit", "1000", *SMALL.get(name, ()))
+    assert result.returncode == 0, result.stderr
+    assert f"{name}-" in result.stdout
+    assert "the champion" in result.stdout
+    assert f"-m apps.{name} train" in result.stdout.splitlines()[-1]
