@@ -227,7 +227,8 @@ def test_bad_searches_are_one_line() -> None:
 @pytest.mark.parametrize("name", SPACES)
 @pytest.mark.usefixtures("store")
 def test_an_apps_search_ends_with_a_model_to_use(name: str) -> None:
-    result = run("-m", f"tuning.{name}", "--trials", "2", "--epochs", "1", "--limit", "1000", *SMALL.get(name, ()))
+    few = ("--trials", "2", "--epochs", "1", "--limit", "1000", *SMALL.get(name, ()))
+    result = run("-m", f"tuning.{name}", *few, COLUMNS="200")
     assert result.returncode == 0, result.stderr
     assert f"{name}-" in result.stdout
     assert "the champion" in result.stdout
