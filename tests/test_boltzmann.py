@@ -11,7 +11,7 @@ from scipy import stats
 
 from apps import boltzmann as app_file
 from apps.boltzmann import Boltzmann, app
-from common import gradients, mixing, plots, training
+from common import gradients, mixing, training
 from common.app import Array
 from common.boltzmann import BoltzmannMachine, all_pairs, all_states, negative_log_likelihood
 from common.errors import UserError
@@ -303,13 +303,6 @@ def test_the_encoder_finds_four_codes_for_its_two_hidden_units() -> None:
     half[:, 4:] = np.nan
     completed = training.predict(model, half)[:, 4:]
     np.testing.assert_array_equal(completed.argmax(axis=1), range(4))
-
-
-def test_a_picture_that_is_all_on_is_not_drawn_as_one_that_is_all_off() -> None:
-    grid = plots.picture_grid(np.stack([np.zeros((2, 2)), np.ones((2, 2))]), ["off", "on"], columns=2)
-    off, on = grid.axes[0].images
-    assert off.norm(np.zeros(1)) == 0
-    assert on.norm(np.ones(1)) == 1
 
 
 def test_patterns_are_read(tmp_path: Path) -> None:
