@@ -98,10 +98,10 @@ def picture_grid(pictures: Array, titles: Sequence[str], columns: int, cmap: str
     # Twenty letters are as wide as a picture: what is longer would run into the next title.
     titles = ["\n".join(textwrap.fill(line, 20) for line in title.splitlines()) for title in titles]
     lines = max((len(title.splitlines()) for title in titles), default=0)
-    across, down = 1.1 * width, (1.1 + 0.13 * lines) * height
+    across, down = 1.1 * width, 1.1 * height + 0.13 * width * lines
     right, bottom = columns * across, -(-count // columns) * down
     figure = Figure(figsize=(1.35 * columns, 1.35 * columns * bottom / right))
-    # All in one pair of axes: a pair for each would take twenty times as long to draw.
+    # All in one pair of axes: to draw a pair for each takes many times as long.
     axes = figure.add_axes((0, 0, 1, 1))
     for index, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
         # Zero is the middle of a signed picture's scale, so that white means the same in all of them.
@@ -110,7 +110,7 @@ def picture_grid(pictures: Array, titles: Sequence[str], columns: int, cmap: str
             limits = {"vmin": 0, "vmax": 1}
         left, base = index % columns * across + 0.05 * width, (index // columns + 1) * down - 0.05 * height
         axes.imshow(picture, cmap=cmap, extent=(left, left + width, base, base - height), **limits)
-        axes.text(left + width / 2, base - 1.03 * height, title, fontsize=8, ha="center", va="bottom")
+        axes.text(left + width / 2, base - height - 0.03 * width, title, fontsize=8, ha="center", va="bottom")
     axes.axis("off")
     axes.set(xlim=(0, right), ylim=(bottom, 0), aspect="equal")
     return figure
