@@ -79,7 +79,7 @@ def test_workers_of_several_commands_share_a_search_and_are_replaced_when_they_d
     """
     store, fault = Store(tmp_path), {"TINY_FAULT": "kill"}
     address = f"127.0.0.1:{free_port()}"
-    arguments = ("--trials", "7", "--algorithm", "grid", "--chief", address, "--epochs", "40", "--patience", "200")
+    arguments = ("--trials", "7", "--algorithm", "grid", "--chief", address, "--epochs", "120", "--patience", "200")
     chief = store.begin(*arguments, "--workers", "2", **fault)
     wait_for(lambda: store.runs("search"), chief)
     joined = store.begin(*arguments, "--join", **fault)
@@ -95,10 +95,10 @@ def test_workers_of_several_commands_share_a_search_and_are_replaced_when_they_d
         unlucky = run.data.params["hidden"] == f"({tiny_search.UNLUCKY},)"
         assert run.info.status == ("FAILED" if unlucky else "FINISHED")
         assert ("SIGKILL" in run.data.tags.get("error", "")) == unlucky
-        assert len(store.curve(run, "loss")) == (0 if unlucky else 40)
+        assert len(store.curve(run, "loss")) == (0 if unlucky else 120)
     logs = [file.read_text() for file in store.folder.glob("searches/*/*.log")]
     assert len(logs) == 3
-    assert all("Epoch 40/40" in log for log in logs)
+    assert all("Epoch 120/120" in log for log in logs)
 
 
 def test_a_search_in_which_every_trial_fails_says_so_and_can_be_started_over(tmp_path: Path) -> None:
