@@ -75,6 +75,7 @@ class BoltzmannMachine(keras.layers.Layer):
     def build(self, input_shape: Sequence[int | None]) -> None:
         self.visible = input_shape[-1] or 0
         self.units = self.visible + self.hidden
+        self.centre = np.array(self.means + self.hidden * [0.5], "float32")
         slight = keras.initializers.RandomNormal(stddev=0.01, seed=self.seed)
         self.couplings = self.add_weight(shape=(len(self.pairs),), initializer=slight, name="couplings")
         self.centred_bias = self.add_weight(shape=(self.units,), initializer="zeros", name="centred_bias")
@@ -95,18 +96,14 @@ class BoltzmannMachine(keras.layers.Layer):
         """Every state of the hidden units, (2^hidden, hidden)."""
         return all_states(self.hidden)
 
-    def matrix(self) -> Any:
-        """The weights W, (units, units)."""
-        return ops.take(ops.append(self.couplings, ops.zeros((1,))), self.places)
-
-    def bias(self) -> Any:
-        """The biases b = a - Wc, (units,)."""
-        centre = np.array(self.means + self.hidden * [0.5], "float32")
-        return self.centred_bias - ops.matmul(self.matrix(), centre)
+    def parameters(self) -> tuple[Any, Any]:
+        """The weights W, (units, units), and the biases b = a - Wc, (units,)."""
+        matrix = ops.take(ops.append(self.couplings, ops.zeros((1,))), self.places)
+        return matrix, self.centred_bias - ops.matmul(matrix, self.centre)
 
     def energy(self, states: Any) -> Any:
         """E(s) of `states` (n, units): (n,)."""
-        return -_agreement(states, self.matrix(), self.bias())
+        return -_agreement(states, *self.parameters())
 
     def blocks(self, first: int = 0) -> list[Blocks]:
         """The units from `first` on in as few blocks as their connections and their order allow.
@@ -127,7 +124,8 @@ class BoltzmannMachine(keras.layers.Layer):
 
         A sweep draws every unit from `first` on, given all others: p(s_i = 1 | others) = sigmoid(sum_j w_ij s_j + b_i).
         """
-        matrix, bias, blocks = self.matrix(), self.bias()[:, None], self.blocks(first)
+        matrix, bias = self.parameters()
+        bias, blocks = bias[:, None], self.blocks(first)
         noise = ops.transpose(noise, (0, 2, 1))  # a unit a row: whole rows are read and written quickest
 
         def sweep(index: Any, states: Any) -> Any:
@@ -168,7 +166,7 @@ class BoltzmannMachine(keras.layers.Layer):
 
         Their logsumexp is log Z: exact, in 2^units steps.
         """
-        matrix, bias, visible = self.matrix(), self.bias(), self.visible
+        (matrix, bias), visible = self.parameters(), self.visible
         within = _agreement(self.hidden_states, matrix[visible:, visible:], bias[visible:])
         fields = ops.matmul(self.visible_states, matrix[:visible, visible:])
 
@@ -186,7 +184,7 @@ class BoltzmannMachine(keras.layers.Layer):
 
     def sample(self, count: int, rng: np.random.Generator) -> Array:
         """`count` independent states (count, units), drawn from the counted probabilities: where chains would end."""
-        parts = self.matrix(), self.bias(), self.log_weights()
+        parts = *self.parameters(), self.log_weights()
         matrix, bias, log_weights = (np.asarray(ops.convert_to_numpy(part), "float64") for part in parts)
         # Of log weights to which Gumbel noise is added, the largest one is drawn with the probability they stand for.
         drawn = [(log_weights + rng.gumbel(size=len(log_weights))).argmax() for _ in range(count)]

@@ -50,7 +50,7 @@ def cost(machine: BoltzmannMachine, lengths: Sequence[int] = SWEEPS) -> dict[str
     That is in microseconds here, where one processor works for all chains; and in turns, the draws that have to wait
     for one another, which is what counts where there are processors for all units. Of what the two-phase rule averages,
     v_i v_j over visible units, the slowest counts; NaN where that is too slow to be seen. The chains begin in
-    equilibrium.
+    equilibrium and are of the first of `lengths`, in sweeps, in which it is seen.
     """
     states = machine.sample(CHAINS, np.random.default_rng(0))
     for length in lengths:

@@ -94,12 +94,12 @@ def decision(labels: Array, probabilities: Array, threshold: float, positive: st
 
 def picture_grid(pictures: Array, titles: Sequence[str], columns: int, cmap: str = "gray_r") -> Figure:
     """`pictures` (n, height, width), each under its title, `columns` to a row; every picture has its own grey scale."""
-    count, (height, width) = len(pictures), pictures.shape[1:3]
+    height, width = pictures.shape[1:3]
     # Twenty letters are as wide as a picture: what is longer would run into the next title.
     titles = ["\n".join(textwrap.fill(line, 20) for line in title.splitlines()) for title in titles]
     lines = max((len(title.splitlines()) for title in titles), default=0)
     across, down = 1.1 * width, 1.1 * height + 0.13 * width * lines
-    right, bottom = columns * across, -(-count // columns) * down
+    right, bottom = columns * across, -(-len(pictures) // columns) * down
     figure = Figure(figsize=(1.35 * columns, 1.35 * columns * bottom / right))
     # All in one pair of axes: to draw a pair for each takes many times as long.
     axes = figure.add_axes((0, 0, 1, 1))

@@ -79,7 +79,7 @@ def network(made: BoltzmannMachine) -> keras.Sequential:
 def test_the_weights_are_symmetric_with_a_zero_diagonal_and_the_energy_is_the_sum_over_pairs() -> None:
     made = machine()
     matrix, bias = parameters(made)
-    np.testing.assert_allclose(made.matrix(), matrix, rtol=1e-6)
+    np.testing.assert_allclose(made.parameters()[0], matrix, rtol=1e-6)
     energies = array(made.energy(all_states(UNITS)))
     expected = -np.log(probabilities(matrix, bias))
     np.testing.assert_allclose(energies - energies[0], expected - expected[0], atol=1e-5)
@@ -171,7 +171,7 @@ def test_units_that_nothing_connects_are_drawn_at_once_which_changes_no_sample()
 def test_the_restricted_machine_is_the_suites_rbm() -> None:
     made, rbm = machine(RESTRICTED), RBM(HIDDEN)
     rbm.build((None, VISIBLE))
-    matrix, bias = array(made.matrix()), array(made.bias())
+    matrix, bias = map(array, made.parameters())
     rbm.components.assign(matrix[:VISIBLE, VISIBLE:])
     rbm.intercept_visible.assign(bias[:VISIBLE])
     rbm.intercept_hidden.assign(bias[VISIBLE:])
@@ -291,7 +291,7 @@ def test_the_encoder_finds_four_codes_for_its_two_hidden_units() -> None:
         table = app_file.codes(made, data.test[0])
         if table["hidden"].nunique() == 4:
             break
-    matrix = array(made.matrix())
+    matrix = array(made.parameters()[0])
     np.testing.assert_array_equal(matrix, matrix.T)
     assert not np.diag(matrix).any()
     assert not matrix[:4, 4:8].any()  # the groups know of each other through the hidden units alone
