@@ -15,7 +15,7 @@ train: .venv/installed ## train the MNIST app on all of MNIST
 	@$(BIN)/python -m apps.mnist_mlp train
 
 app: .venv/installed-dev ## begin your own: make app NAME=my_digits FROM=lenet5
-	@$(BIN)/python -m common.new_app $(NAME) --from $(or $(FROM),lenet5)
+	@$(BIN)/python -m common.cli.new_app $(NAME) --from $(or $(FROM),lenet5)
 
 test: .venv/installed-dev browser ## run the fast tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --no-loadscope-reorder
@@ -36,7 +36,7 @@ format: .venv/installed-dev ## mend what ruff can mend
 	@$(BIN)/ruff format .
 
 ui: .venv/installed ## compare runs in the MLflow UI
-	@$(BIN)/python -m common.ui --port $(PORT)
+	@$(BIN)/python -m common.cli.ui --port $(PORT)
 
 screenshots: .venv/installed-dev browser ## picture the UI with real runs, for docs/ (minutes)
 	@mkdir -p docs

@@ -23,24 +23,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import keras
 from annotated_types import Ge
 
-from common import (
-    augmentation,
-    baselines,
-    cli,
-    datasets,
-    image_folder,
-    layers,
-    losses,
-    optimizers,
-    preprocessing,
-    tasks,
-)
-from common.app import App, Config, Count, Data, Fraction, Inputs, NotNegative, Positive
-from common.choices import Optimizer, Schedule
+from common import baselines, cli, tasks
+from common.app import App
+from common.config import Config, Count, Fraction, NotNegative, Optimizer, Positive, Schedule
+from common.data import Data, Inputs
 from common.errors import UserError
+from common.nn import augmentation, layers, losses, optimizers
+from common.preprocessing import datasets, images, splits
 
 if TYPE_CHECKING:
-    from common.tracking import Saved
+    from common.data import SavedModel
 
 SMALL_WIDTH = 0.1875
 """Share of the paper's maps and units that is enough for Fashion-MNIST, and that a CPU trains in minutes."""
@@ -103,8 +95,8 @@ class AlexNet(Config):
 def load_data(config: AlexNet) -> Data:
     """Pictures as bytes, (28, 28) grey or (side, side, 3) in colour, and integer labels."""
     if config.images:
-        return image_folder.load(config.images, config.side, config.validation, config.seed)
-    return preprocessing.split_training(datasets.load(config.data), config.validation, config.seed)
+        return images.load_folder(config.images, config.side, config.validation, config.seed)
+    return splits.split_training(datasets.load(config.data), config.validation, config.seed)
 
 
 def build_model(config: AlexNet, data: Data) -> keras.Model:
@@ -113,7 +105,7 @@ def build_model(config: AlexNet, data: Data) -> keras.Model:
     Raises:
         UserError: where there is no model to go on from, or its network is another.
     """
-    mean, covariance = preprocessing.colour_statistics(data.train[0])
+    mean, covariance = images.colour_statistics(data.train[0])
     start = trained(config) if config.init_from else None
     if start:  # its features were learned with this mean
         mean = start.get_layer("centred").get_config()["mean"]
@@ -220,12 +212,12 @@ def take_over(start: keras.Model, model: keras.Model, config: AlexNet) -> None:
             layer.trainable = config.freeze == "none" or not layer.name.startswith("conv")
 
 
-def read_inputs(files: Sequence[str], saved: Saved) -> tuple[list[str], Inputs]:
+def read_inputs(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Inputs]:
     """Pictures as the saved model takes them: brought to Fashion-MNIST's format, or as photographs."""
     settings = AlexNet.restore(saved.settings)
     if settings.images:
-        return image_folder.read(files, settings.side)
-    return preprocessing.read_pictures(files, saved)
+        return images.read_photographs(files, settings.side)
+    return images.read(files, saved)
 
 
 def baseline(config: AlexNet, data: Data) -> Any:
@@ -236,7 +228,7 @@ def baseline(config: AlexNet, data: Data) -> Any:
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer
 
-    return make_pipeline(FunctionTransformer(image_folder.Pictures.thumbnails), regression)
+    return make_pipeline(FunctionTransformer(images.ImageFiles.thumbnails), regression)
 
 
 app = App(AlexNet, load_data, build_model, read_inputs, baseline, tasks.Classification())

@@ -27,17 +27,22 @@ import keras
 import numpy as np
 from annotated_types import Ge, Lt
 
-from common import boltzmann, cli, mixing, optimizers, preprocessing, tasks
-from common.app import App, Array, Config, Count, Data, Positive
-from common.choices import Schedule
+from benchmarks.mixing import cost
+from common import cli, tasks
+from common.app import App
+from common.config import Config, Count, Mode, Positive, Schedule
+from common.data import Array, Data, Trained
 from common.errors import UserError
+from common.nn import boltzmann, optimizers
+from common.plots import results
+from common.preprocessing import arrays
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
     from sklearn.dummy import DummyRegressor
 
-    from common.tracking import Saved
+    from common.data import SavedModel
 
 SIDE = 4
 """Pixels along a side of a picture of bars or stripes; and units in each group of the encoder."""
@@ -133,9 +138,9 @@ class Density(tasks.Task):
     """The probability of patterns: the network puts out that of each unit given those before it."""
 
     objective: str = "val_loss"
-    direction: tasks.Direction = "min"
+    direction: Mode = "min"
     figure: ClassVar[str] = "log_likelihood"
-    better: ClassVar[tasks.Direction] = "max"
+    better: ClassVar[Mode] = "max"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         return estimator.predict(inputs)
@@ -156,16 +161,14 @@ class Density(tasks.Task):
             "test divergence": f"{figures['test_divergence']:.4f} nats, Kullback-Leibler, KL(data, machine)",
         }
 
-    def pictures(self, trained: tasks.Trained) -> Iterator[tuple[str, Figure]]:
-        from common import plots
-
-        yield "learning_curves", plots.learning_curves(trained.history, trained.best_epoch)
+    def pictures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
+        yield "learning_curves", results.learning_curves(trained.history, trained.best_epoch)
         machine = trained.model.get_layer("machine")
         probabilities = machine.probabilities()
         likeliest = np.argsort(-probabilities, kind="stable")[:SHOWN]
         patterns = machine.visible_states[likeliest].reshape(len(likeliest), -1, SIDE)
         titles = [f"{100 * probability:.1f} %" for probability in probabilities[likeliest]]
-        yield "likeliest_patterns", plots.picture_grid(patterns, titles, columns=10)
+        yield "likeliest_patterns", results.image_grid(patterns, titles, columns=10)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> pd.DataFrame:
         import pandas as pd
@@ -173,7 +176,7 @@ class Density(tasks.Task):
         return pd.DataFrame(predictions, columns=list(outputs))
 
 
-def tables(trained: tasks.Trained) -> Iterator[tuple[str, pd.DataFrame]]:
+def tables(trained: Trained) -> Iterator[tuple[str, pd.DataFrame]]:
     """What the hidden units say of each pattern, and what a sample costs with the restriction and without."""
     import pandas as pd
 
@@ -189,7 +192,7 @@ def tables(trained: tasks.Trained) -> Iterator[tuple[str, pd.DataFrame]]:
     for settings, model in sorted(((config, trained.model), (other, counterpart)), key=lambda pair: kind(pair[0])):
         figures = app.task.measure(data.test[1], training.predict(model, data.test[0]))
         rows.append(
-            {"machine": kind(settings), "divergence": figures["divergence"], **mixing.cost(model.get_layer("machine"))}
+            {"machine": kind(settings), "divergence": figures["divergence"], **cost(model.get_layer("machine"))}
         )
     yield "cost_per_useful_sample", pd.DataFrame(rows)
 
@@ -216,7 +219,7 @@ def codes(machine: boltzmann.BoltzmannMachine, patterns: Array) -> pd.DataFrame:
     return pd.DataFrame({"pattern": words, "hidden": said, "probability": probabilities.max(axis=1)})
 
 
-def read_patterns(files: Sequence[str], saved: Saved) -> tuple[list[str], Array]:
+def read_patterns(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Array]:
     """Patterns from .npy files, each of (units,) or of several, (n, units): 0, 1, or nan where a unit is not known.
 
     Raises:
@@ -224,12 +227,12 @@ def read_patterns(files: Sequence[str], saved: Saved) -> tuple[list[str], Array]
     """
     units, named = len(saved.outputs), list[tuple[str, Array]]()
     for path in map(Path, files):
-        array = preprocessing.open_array(path)
+        array = arrays.open_array(path)
         if array.ndim not in (1, 2) or array.shape[-1] != units or array.dtype.kind not in "biuf" or not array.size:
             raise UserError(f"{path}: {array.dtype} of shape {array.shape}; patterns (n, {units}) are needed")
         if not np.isin(array[~np.isnan(array)], (0, 1)).all():
             raise UserError(f"{path}: has values other than 0, 1 and nan")
-        named += preprocessing.named_examples(path, array, dimensions=1)
+        named += arrays.named_examples(path, array, dimensions=1)
     return [name for name, _ in named], np.stack([one for _, one in named]).astype("float32")
 
 

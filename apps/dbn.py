@@ -22,9 +22,14 @@ import keras
 import numpy as np
 from annotated_types import Ge
 
-from common import baselines, batches, cli, datasets, layers, optimizers, preprocessing, rbm, tasks
-from common.app import App, Array, Config, Count, Data, Fraction, Positive, Share
-from common.choices import Schedule
+from common import baselines, cli, tasks
+from common.app import App
+from common.config import Config, Count, Fraction, Positive, Schedule, Share
+from common.data import Array, Data
+from common.nn import optimizers, rbm
+from common.plots import results
+from common.preprocessing import datasets, features, images, splits
+from common.training.batches import Batches
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +74,7 @@ class Dbn(Config):
 
 def load_data(config: Dbn) -> Data:
     """Pictures (28, 28) of bytes, 0 for background, and integer labels: those that are known."""
-    data = preprocessing.split_training(datasets.load(config.data), config.validation, config.seed)
+    data = splits.split_training(datasets.load(config.data), config.validation, config.seed)
     pictures, labels = data.train
     known = config.labelled or len(labels)
     return dataclasses.replace(data, train=(pictures[:known], labels[:known]))
@@ -78,7 +83,7 @@ def load_data(config: Dbn) -> Data:
 def build_model(config: Dbn, data: Data) -> keras.Model:
     """The network: bytes (28, 28) in, class probabilities out, compiled."""
     model = keras.Sequential([keras.Input(data.input_shape, dtype="uint8")])
-    model.add(layers.normalization("min_max", data.train[0]))
+    model.add(features.normalization("min_max", data.train[0]))
     model.add(keras.layers.Flatten())
     model.add(keras.layers.Dropout(config.input_dropout, seed=config.seed))
     for depth, units in enumerate(config.hidden, start=1):
@@ -94,8 +99,6 @@ def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str,
 
     The labels take part where every picture has one.
     """
-    from common import plots
-
     if not config.pretraining:
         return
     every = load_data(dataclasses.replace(config, labelled=0)) if config.labelled else data
@@ -114,7 +117,7 @@ def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str,
         layer.kernel.assign(machines[-1].components[: layer.kernel.shape[0]])
         layer.bias.assign(machines[-1].intercept_hidden)
         if not last:
-            shown = features(machines[-1], shown)
+            shown = hidden_features(machines[-1], shown)
     if classes:
         output = model.get_layer("labels")
         output.kernel.assign(keras.ops.transpose(machines[-1].components[-classes:]))
@@ -122,7 +125,7 @@ def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str,
         if config.persistent:
             pictures = dreams(machines, classes, config.dreaming).reshape(-1, *data.input_shape)
             titles = [name for name in data.outputs for _ in range(DREAMS)]
-            yield "dreams", plots.picture_grid(pictures, titles, columns=DREAMS)
+            yield "dreams", results.image_grid(pictures, titles, columns=DREAMS)
 
 
 def learn(config: Dbn, units: int, shown: Array, labels: int) -> rbm.RBM:
@@ -134,7 +137,7 @@ def learn(config: Dbn, units: int, shown: Array, labels: int) -> rbm.RBM:
     machine = rbm.RBM(units, labels=labels, gibbs_steps=config.gibbs_steps, particles=particles, seed=config.seed)
     model = keras.Sequential([keras.Input(shown.shape[1:]), machine])
     machine.intercept_visible.assign(machine.independent(shown.mean(axis=0)))
-    feed = batches.Batches((shown, shown[:, 0]), config.batch_size, config.seed)
+    feed = Batches((shown, shown[:, 0]), config.batch_size, config.seed)
     steps = len(feed.order())
     rate = keras.optimizers.schedules.CosineDecay(config.pretraining_rate, config.pretraining * steps)
     optimizer = keras.optimizers.SGD(rate, momentum=config.momentum)
@@ -145,7 +148,7 @@ def learn(config: Dbn, units: int, shown: Array, labels: int) -> rbm.RBM:
     return machine
 
 
-def features(machine: rbm.RBM, visible: Array) -> Array:
+def hidden_features(machine: rbm.RBM, visible: Array) -> Array:
     """p(h = 1 | v) of `visible` (examples, visible), (examples, hidden)."""
     parts = np.array_split(visible, -(-len(visible) // 1000))
     return np.concatenate([keras.ops.convert_to_numpy(machine.transform(part)) for part in parts])
@@ -174,7 +177,7 @@ app = App(
     Dbn,
     load_data,
     build_model,
-    preprocessing.read_pictures,
+    images.read,
     baselines.logistic_regression,
     tasks.Classification(),
     pretrain=pretrain,

@@ -17,9 +17,12 @@ from typing import Literal
 import keras
 import numpy as np
 
-from common import activations, augmentation, baselines, cli, datasets, layers, losses, optimizers, preprocessing, tasks
-from common.app import App, Config, Count, Data, Fraction, Positive
-from common.choices import Schedule
+from common import baselines, cli, tasks
+from common.app import App
+from common.config import Config, Count, Fraction, Positive, Schedule
+from common.data import Data
+from common.nn import augmentation, layers, losses, optimizers
+from common.preprocessing import datasets, images, splits
 
 # Table I of the paper: the maps of S2 that each of C3's sixteen maps sees.
 C3_TABLE = (
@@ -71,7 +74,7 @@ class LeNet5(Config):
 
 def load_data(config: LeNet5) -> Data:
     """Pictures (28, 28) of bytes, 0 for background, and integer labels."""
-    return preprocessing.split_training(datasets.load(config.data), config.validation, config.seed)
+    return splits.split_training(datasets.load(config.data), config.validation, config.seed)
 
 
 def build_model(config: LeNet5, data: Data) -> keras.Model:
@@ -93,7 +96,7 @@ def build_model(config: LeNet5, data: Data) -> keras.Model:
 
 def lenet5_1998(config: LeNet5) -> list[keras.layers.Layer]:
     """Section II.B of the paper: 60,000 trainable parameters, 340,908 connections."""
-    squash = activations.scaled_tanh
+    squash = layers.scaled_tanh
     return [
         keras.layers.ZeroPadding2D(2),
         # "the background level (white) corresponds to -0.1 and the foreground (black) to 1.175"
@@ -143,9 +146,7 @@ def digit_codes() -> np.ndarray:
     return np.array([[1.0 if pixel == "#" else -1.0 for pixel in "".join(digit)] for digit in rows.T])
 
 
-app = App(
-    LeNet5, load_data, build_model, preprocessing.read_pictures, baselines.logistic_regression, tasks.Classification()
-)
+app = App(LeNet5, load_data, build_model, images.read, baselines.logistic_regression, tasks.Classification())
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

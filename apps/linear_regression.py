@@ -17,9 +17,12 @@ from typing import Literal
 import keras
 import numpy as np
 
-from common import baselines, cli, features, linear, optimizers, tables, tasks
-from common.app import App, Data
-from common.linear import LinearConfig
+from common import baselines, cli, tasks
+from common.app import App
+from common.data import Data
+from common.nn import linear, optimizers
+from common.nn.linear import LinearConfig
+from common.preprocessing import features, splits, tables
 
 # Average height in inches and weight in pounds of American women aged 30 to 39 (R's data set `women`).
 HEIGHTS = range(58, 73)
@@ -37,16 +40,16 @@ class LinearRegression(LinearConfig):
 def load_data(config: LinearRegression) -> Data:
     """Columns of numbers and of text, and a quantity (rows, 1)."""
     if config.csv:
-        return tables.split(tables.read_csv(config, "quantity"), config, config.test)
+        return splits.split(tables.read_csv(config, "quantity"), config, config.test)
     if config.data == "women":
         heights, weights = np.array(HEIGHTS, "float32"), np.array(WEIGHTS, "float32")
-        return tables.undivided(tables.Table("women", {"height": heights}, weights[:, None], ("weight",)))
+        return splits.unsplit(tables.Table("women", {"height": heights}, weights[:, None], ("weight",)))
     from sklearn.datasets import load_diabetes
 
     frame = load_diabetes(as_frame=True, scaled=False)
     columns = {name: column.to_numpy("float32") for name, column in frame.data.items()}
     progression = frame.target.to_numpy("float32")[:, None]
-    return tables.split(tables.Table("diabetes", columns, progression, ("progression",)), config, config.test)
+    return splits.split(tables.Table("diabetes", columns, progression, ("progression",)), config, config.test)
 
 
 def build_model(config: LinearRegression, data: Data) -> keras.Model:

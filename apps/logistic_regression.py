@@ -17,16 +17,21 @@ from typing import TYPE_CHECKING, Literal
 import keras
 import numpy as np
 
-from common import baselines, cli, datasets, features, linear, losses, optimizers, preprocessing, tables, tasks
-from common.app import App, Data, Inputs, NotNegative
-from common.linear import LinearConfig
+from common import baselines, cli, tasks
+from common.app import App
+from common.config import NotNegative
+from common.data import Data, Inputs
+from common.nn import linear, losses, optimizers
+from common.nn.linear import LinearConfig
+from common.preprocessing import datasets, features, images, splits, tables
+from common.preprocessing.datasets import DATASETS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from sklearn.pipeline import Pipeline
 
-    from common.tracking import Saved
+    from common.data import SavedModel
 
 
 @dataclass(frozen=True)
@@ -44,15 +49,15 @@ class LogisticRegression(LinearConfig):
 def load_data(config: LogisticRegression) -> Data:
     """Columns of numbers and of text, or pictures (28, 28) of bytes; and integer labels."""
     if config.csv:
-        return tables.split(tables.read_csv(config, "class"), config, config.test)
+        return splits.split(tables.read_csv(config, "class"), config, config.test)
     if config.data != "breast_cancer":
-        return preprocessing.split_training(datasets.load(config.data), config.validation, config.seed)
+        return splits.split_training(datasets.load(config.data), config.validation, config.seed)
     from sklearn.datasets import load_breast_cancer
 
     bunch = load_breast_cancer(as_frame=True)
     columns = {name: column.to_numpy("float32") for name, column in bunch.data.items()}
     labels = bunch.target.to_numpy("int32")
-    return tables.split(
+    return splits.split(
         tables.Table("breast_cancer", columns, labels, tuple(map(str, bunch.target_names))), config, config.test
     )
 
@@ -81,10 +86,10 @@ def class_weights(config: LogisticRegression, data: Data) -> list[float]:
     return [1.0] * len(counts) if config.class_weights == "none" else balanced.tolist()
 
 
-def read_inputs(files: Sequence[str], saved: Saved) -> tuple[list[str], Inputs]:
+def read_inputs(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Inputs]:
     """Pictures where the model was trained on them, else raw rows of CSV files."""
-    pictures = saved.data in datasets.DATASETS
-    return preprocessing.read_pictures(files, saved) if pictures else tables.read_rows(files, saved)
+    pictures = saved.data in DATASETS
+    return images.read(files, saved) if pictures else tables.read_rows(files, saved)
 
 
 def baseline(config: LogisticRegression, data: Data) -> Pipeline:

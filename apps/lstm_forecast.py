@@ -22,12 +22,16 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 import numpy as np
 
-from common import baselines, cli, losses, optimizers, series, tables, tasks
-from common.app import App, Array, Config, Count, Data, Fraction, Positive, Share
+from common import baselines, cli, tasks
+from common.app import App
+from common.config import Config, Count, Fraction, Positive, Share
+from common.data import Array, Data
 from common.errors import UserError
+from common.nn import losses, optimizers
+from common.preprocessing import series, tables
 
 if TYPE_CHECKING:
-    from common.tracking import Saved
+    from common.data import SavedModel
 
 
 @dataclass(frozen=True)
@@ -118,7 +122,7 @@ def scale(transform: Literal["none", "sqrt", "log"]) -> tuple[Callable[[Any], An
             return lambda x: ops.log1p(ops.maximum(x, 0.0)), ops.expm1
 
 
-def read_inputs(words: Sequence[str], saved: Saved) -> tuple[list[str], Array]:
+def read_inputs(words: Sequence[str], saved: SavedModel) -> tuple[list[str], Array]:
     """The last window of each series that `words` name, or those in .npy files, and what the steps after are called."""
     settings, names, lasts = LstmForecast.restore(saved.settings), [], []
     for word in words:

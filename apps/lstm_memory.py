@@ -23,16 +23,20 @@ import keras
 import numpy as np
 from annotated_types import Ge
 
-from common import cli, gradients, layers, optimizers, preprocessing, tasks
-from common.app import App, Array, Config, Count, Data, Pair, Positive, Share
-from common.choices import Cell, Schedule
+from common import cli, tasks
+from common.app import App
+from common.config import Cell, Config, Count, Positive, Schedule, Share
+from common.data import Array, Data, Pair, Trained
 from common.errors import UserError
+from common.nn import gradients, layers, optimizers
+from common.plots import results
+from common.preprocessing import arrays
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from sklearn.dummy import DummyRegressor
 
-    from common.tracking import Saved
+    from common.data import SavedModel
 
 PADDING = 2.0
 """Fills a sequence up to the longest; neither a value nor a marker, so that the network can skip it."""
@@ -138,9 +142,7 @@ class Adding(tasks.Regression):
         wrong = f"{figures['test_wrong']:.0f} of {examples:,} off by more than {TOLERANCE}"
         return super().summary(figures, examples) | {"test criterion": f"{wrong}; the paper's LSTM: at most 1"}
 
-    def pictures(self, trained: tasks.Trained) -> Iterator[tuple[str, Figure]]:
-        from common import plots
-
+    def pictures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
         yield from super().pictures(trained)
         sequences = trained.data.test[0]
         memory = trained.model.get_layer("memory")
@@ -148,7 +150,7 @@ class Adding(tasks.Regression):
         fresh = {cell: network(cell, memory.units, *biases) for cell in ("lstm", "rnn")}
         curves = {f"{cell}, untrained": gradient_norms(model, sequences) for cell, model in fresh.items()}
         curves["this network, trained"] = gradient_norms(trained.model, sequences)
-        yield "gradient_norms", plots.gradient_norms(curves)
+        yield "gradient_norms", results.gradient_norms(curves)
 
 
 def gradient_norms(model: keras.Model, sequences: Array, count: int = 32) -> Array:
@@ -162,7 +164,7 @@ def gradient_norms(model: keras.Model, sequences: Array, count: int = 32) -> Arr
     return np.linalg.norm(by_state, axis=-1).mean(axis=0)
 
 
-def read_sequences(files: Sequence[str], _saved: Saved) -> tuple[list[str], Array]:
+def read_sequences(files: Sequence[str], _saved: SavedModel) -> tuple[list[str], Array]:
     """Sequences from .npy files, each of (steps, 2) or of several, (n, steps, 2); padded to the longest.
 
     Raises:
@@ -170,13 +172,13 @@ def read_sequences(files: Sequence[str], _saved: Saved) -> tuple[list[str], Arra
     """
     named: list[tuple[str, Array]] = []
     for path in map(Path, files):
-        array = preprocessing.open_array(path)
+        array = arrays.open_array(path)
         if array.ndim not in (2, 3) or array.shape[-1] != 2 or array.dtype.kind not in "iuf" or not array.size:
             found = f"{array.dtype} of shape {array.shape}"
             raise UserError(f"{path}: {found}; numbers (steps, 2) or (n, steps, 2) are needed")
         if not np.isfinite(array).all():
             raise UserError(f"{path}: has values that are nan or infinite")
-        named += preprocessing.named_examples(path, array, dimensions=2)
+        named += arrays.named_examples(path, array, dimensions=2)
     padded = np.full((len(named), max(len(one) for _, one in named), 2), PADDING, dtype="float32")
     for row, (_, one) in zip(padded, named, strict=True):
         row[: len(one)] = one

@@ -14,9 +14,12 @@ from typing import Literal
 
 import keras
 
-from common import baselines, cli, datasets, layers, losses, optimizers, preprocessing, tasks
-from common.app import App, Config, Count, Data, Fraction, Positive
-from common.choices import Cell, Schedule
+from common import baselines, cli, tasks
+from common.app import App
+from common.config import Cell, Config, Count, Fraction, Positive, Schedule
+from common.data import Data
+from common.nn import layers, losses, optimizers
+from common.preprocessing import datasets, images, splits
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class LstmMnist(Config):
 
 def load_data(config: LstmMnist) -> Data:
     """Pictures (28, 28) of bytes, 0 for background, and integer labels."""
-    return preprocessing.split_training(datasets.load(config.data), config.validation, config.seed)
+    return splits.split_training(datasets.load(config.data), config.validation, config.seed)
 
 
 def build_model(config: LstmMnist, data: Data) -> keras.Model:
@@ -61,7 +64,7 @@ app = App(
     LstmMnist,
     load_data,
     build_model,
-    preprocessing.read_pictures,
+    images.read,
     baselines.logistic_regression,
     tasks.Classification(),
 )

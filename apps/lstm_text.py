@@ -21,15 +21,18 @@ from typing import TYPE_CHECKING, Literal
 
 import keras
 
-from common import baselines, cli, losses, optimizers, preprocessing, tasks, text
-from common.app import App, Config, Count, Data, Fraction, Positive
+from common import baselines, cli, tasks
+from common.app import App
+from common.config import Config, Count, Fraction, Positive
+from common.data import Data
 from common.errors import UserError
+from common.nn import losses, optimizers
+from common.preprocessing import splits, text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from common.app import Array
-    from common.tracking import Saved
+    from common.data import Array, SavedModel
 
 
 @dataclass(frozen=True)
@@ -73,7 +76,7 @@ def load_data(config: LstmText) -> Data:
         raw = text.read(Path(config.csv), str(config.text), str(config.label))
     else:
         raw = text.imdb() if config.data == "imdb" else text.movie_reviews()
-    return preprocessing.split_training(raw, config.validation, config.seed)
+    return splits.split_training(raw, config.validation, config.seed)
 
 
 def build_model(config: LstmText, data: Data) -> keras.Model:
@@ -97,7 +100,7 @@ def build_model(config: LstmText, data: Data) -> keras.Model:
     return model
 
 
-def read_inputs(words: Sequence[str], saved: Saved) -> tuple[list[str], Array]:
+def read_inputs(words: Sequence[str], saved: SavedModel) -> tuple[list[str], Array]:
     """Sentences as `text.read_sentences` finds them."""
     return text.read_sentences(words, saved)
 

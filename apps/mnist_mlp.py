@@ -16,22 +16,28 @@ from typing import Literal
 
 import keras
 
-from common import (
-    activations,
-    baselines,
-    cli,
-    datasets,
-    initializers,
-    layers,
-    losses,
-    monitors,
-    optimizers,
-    preprocessing,
-    tasks,
+from common import baselines, cli, tasks
+from common.app import App
+from common.config import (
+    Activation,
+    Config,
+    Count,
+    Fraction,
+    Initializer,
+    Loss,
+    Metric,
+    Normalization,
+    NotNegative,
+    Positive,
+    Schedule,
+    Share,
+    Split,
 )
-from common.app import App, Config, Count, Data, Fraction, NotNegative, Positive, Share
-from common.choices import Activation, Initializer, Loss, Metric, Normalization, Schedule, Split
+from common.data import Data
 from common.errors import UserError
+from common.metrics import training as training_metrics
+from common.nn import layers, losses, optimizers
+from common.preprocessing import datasets, features, images, splits
 
 
 @dataclass(frozen=True)
@@ -77,13 +83,13 @@ def load_data(config: MnistMlp) -> Data:
     """Pictures (28, 28) of bytes, 0 for background, and integer labels."""
     if config.split == "70:30" and config.keep == "best":
         raise UserError("--split 70:30 has no validation part to find the best epoch by; add --keep last")
-    return preprocessing.split_anew(datasets.load(config.data), config.split, config.validation, config.seed)
+    return splits.split_anew(datasets.load(config.data), config.split, config.validation, config.seed)
 
 
 def build_model(config: MnistMlp, data: Data) -> keras.Model:
     """The network: bytes (28, 28) in, class probabilities out, compiled."""
     model = keras.Sequential([keras.Input(data.input_shape, dtype="uint8")])
-    model.add(layers.normalization(config.normalization, data.train[0]))
+    model.add(features.normalization(config.normalization, data.train[0]))
     model.add(keras.layers.Flatten())
     if config.input_dropout:
         model.add(keras.layers.Dropout(config.input_dropout, seed=config.seed))
@@ -91,7 +97,7 @@ def build_model(config: MnistMlp, data: Data) -> keras.Model:
         model.add(dense(config, units))
         if config.batch_normalization == "before":
             model.add(keras.layers.BatchNormalization())
-        model.add(activations.layer(config.activation))
+        model.add(layers.activation(config.activation))
         if config.batch_normalization == "after":
             model.add(keras.layers.BatchNormalization())
         model.add(keras.layers.Dropout(config.dropout, seed=config.seed + depth))
@@ -100,7 +106,7 @@ def build_model(config: MnistMlp, data: Data) -> keras.Model:
     model.compile(
         optimizers.build(config, data),
         losses.build(config.loss),
-        metrics=["accuracy", *map(monitors.build, config.metrics)],
+        metrics=["accuracy", *map(training_metrics.build_metric, config.metrics)],
     )
     return model
 
@@ -109,14 +115,12 @@ def dense(config: MnistMlp, units: int) -> keras.layers.Dense:
     """A fully connected layer without activation, initialised and penalised as the settings say."""
     return keras.layers.Dense(
         units,
-        kernel_initializer=initializers.build(config.initializer),
+        kernel_initializer=optimizers.initializer(config.initializer),
         kernel_regularizer=keras.regularizers.L1L2(config.l1, config.l2),
     )
 
 
-app = App(
-    MnistMlp, load_data, build_model, preprocessing.read_pictures, baselines.logistic_regression, tasks.Classification()
-)
+app = App(MnistMlp, load_data, build_model, images.read, baselines.logistic_regression, tasks.Classification())
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

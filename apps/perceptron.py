@@ -18,9 +18,12 @@ import keras
 import numpy as np
 from annotated_types import Ge
 
-from common import activations, baselines, cli, features, losses, optimizers, tables, tasks
-from common.app import App, Config, Count, Data, Positive, Share
-from common.choices import Optimizer
+from common import baselines, cli, tasks
+from common.app import App
+from common.config import Config, Count, Optimizer, Positive, Share
+from common.data import Data
+from common.nn import layers, losses, optimizers
+from common.preprocessing import features, splits, tables
 
 GATES = {"and": (0, 0, 0, 1), "or": (0, 1, 1, 1), "xor": (0, 1, 1, 0)}
 """Whether each gate is open for (x1, x2) = (0, 0), (0, 1), (1, 0), (1, 1)."""
@@ -49,13 +52,13 @@ def load_data(config: Perceptron) -> Data:
     if config.data != "iris":
         inputs = {"x1": np.array([0, 0, 1, 1], "float32"), "x2": np.array([0, 1, 0, 1], "float32")}
         gate = tables.Table(config.data, inputs, np.array(GATES[config.data], "int32"), ("false", "true"))
-        return tables.undivided(gate)
+        return splits.unsplit(gate)
     from sklearn.datasets import load_iris
 
     bunch = load_iris(as_frame=True)
     lengths = {name: column.to_numpy("float32") for name, column in bunch.data.items()}
     setosa = (bunch.target == 0).to_numpy("int32")
-    return tables.split(tables.Table("iris", lengths, setosa, ("another", "setosa")), config, test=0.2)
+    return splits.split(tables.Table("iris", lengths, setosa, ("another", "setosa")), config, test=0.2)
 
 
 def build_model(config: Perceptron, data: Data) -> keras.Model:
@@ -67,7 +70,7 @@ def build_model(config: Perceptron, data: Data) -> keras.Model:
     z = keras.layers.Dense(1, kernel_initializer="zeros", name="unit")(x)
     # The threshold has no slope. With that of z, the squared error (t - y)² has the gradient -2 (t - y) x, and a step
     # of 0.5 against it is Rosenblatt's rule.
-    y = keras.ops.stop_gradient(activations.threshold(z)) + (z - keras.ops.stop_gradient(z))
+    y = keras.ops.stop_gradient(layers.threshold(z)) + (z - keras.ops.stop_gradient(z))
     model = keras.Model(inputs, keras.layers.Concatenate()([1 - y, y]))
     model.compile(optimizers.build(config, data), losses.build("squared_error"), metrics=["accuracy"])
     return model

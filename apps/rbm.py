@@ -20,9 +20,14 @@ from typing import TYPE_CHECKING, Literal
 import keras
 import numpy as np
 
-from common import baselines, cli, datasets, layers, likelihood, optimizers, preprocessing, rbm, tasks
-from common.app import App, Array, Config, Count, Data, NotNegative, Positive, Share
-from common.choices import Optimizer, Schedule, Visible
+from common import baselines, cli, tasks
+from common.app import App
+from common.config import Config, Count, NotNegative, Optimizer, Positive, Schedule, Share, Visible
+from common.data import Array, Data, Trained
+from common.metrics import likelihood
+from common.nn import optimizers, rbm
+from common.plots import results
+from common.preprocessing import datasets, features, images, splits
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -69,7 +74,7 @@ class Rbm(Config):
 def load_data(config: Rbm) -> Data:
     """Pictures (side, side) of bytes, 0 for background, and integer labels."""
     raw = datasets.load_digits() if config.data == "digits" else datasets.load(config.data)
-    return preprocessing.split_training(raw, config.validation, config.seed)
+    return splits.split_training(raw, config.validation, config.seed)
 
 
 def build_model(config: Rbm, data: Data) -> keras.Model:
@@ -88,7 +93,7 @@ def build_model(config: Rbm, data: Data) -> keras.Model:
     model = keras.Sequential(
         [
             keras.Input(data.input_shape, dtype="uint8"),
-            layers.normalization("standard_score" if config.visible == "gaussian" else "min_max", data.train[0]),
+            features.normalization("standard_score" if config.visible == "gaussian" else "min_max", data.train[0]),
             keras.layers.Flatten(),
             machine,
             # Features of mean 0 and variance 1, or a logistic regression takes gradient descent very long.
@@ -133,20 +138,18 @@ class Features(tasks.Classification):
             words["test pseudo-likelihood"] = f"{figures['test_pseudo_likelihood']:.2f} nats"
         return super().summary(figures, examples) | words
 
-    def pictures(self, trained: tasks.Trained) -> Iterator[tuple[str, Figure]]:
-        from common import plots
-
+    def pictures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
         yield from super().pictures(trained)
         machine, shape = trained.model.get_layer("rbm"), trained.data.input_shape
         shown = rbm.visible_units(trained.model, trained.data.test[0][:SHOWN])
         rows = np.stack([shown, reconstruct(machine, shown)], axis=1).reshape(-1, *shape)
-        yield "reconstructions", plots.picture_grid(rows, ["pixels", "again"] * len(shown), columns=16)
+        yield "reconstructions", results.image_grid(rows, ["pixels", "again"] * len(shown), columns=16)
         chains = np.stack(list(gibbs_chains(machine, shown[:8])), axis=1).reshape(-1, *shape)
         titles = ["pixels", *(f"step {step}" for step in LOOKS[1:])] + [""] * (len(chains) - len(LOOKS))
-        yield "gibbs_chains", plots.picture_grid(chains, titles, columns=len(LOOKS))
+        yield "gibbs_chains", results.image_grid(chains, titles, columns=len(LOOKS))
         if machine.particles:
             fantasies = next(gibbs_chains(machine, machine.fantasies)).reshape(-1, *shape)
-            yield "fantasies", plots.picture_grid(fantasies, [""] * len(fantasies), columns=10)
+            yield "fantasies", results.image_grid(fantasies, [""] * len(fantasies), columns=10)
 
 
 def drawn(grey: Array) -> Array:
@@ -168,7 +171,7 @@ def gibbs_chains(machine: rbm.RBM, visible: Array) -> Iterator[Array]:
         visible = machine.sample_visible(machine.visible_field(hidden))
 
 
-app = App(Rbm, load_data, build_model, preprocessing.read_pictures, baselines.logistic_regression, Features())
+app = App(Rbm, load_data, build_model, images.read, baselines.logistic_regression, Features())
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

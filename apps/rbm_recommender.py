@@ -25,17 +25,23 @@ import keras
 import numpy as np
 from annotated_types import Ge
 
-from common import cli, movielens, optimizers, preprocessing, ratings, recommenders, softmax_rbm, tables, tasks
-from common.app import App, Array, Config, Count, Data, Inputs, NotNegative, Pair, Positive, Question, Share
-from common.choices import Schedule
+from common import baselines, cli, tasks
+from common.app import App, PredictOptions
+from common.config import Config, Count, Mode, NotNegative, Positive, Schedule, Share
+from common.data import Array, Data, Inputs, Pair, Trained
 from common.errors import UserError
-from common.ratings import Ratings
+from common.metrics import recommendation
+from common.metrics import training as training_metrics
+from common.nn import optimizers, rbm
+from common.plots import results
+from common.preprocessing import arrays, ratings, tables
+from common.preprocessing.ratings import Ratings
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from common.tracking import Saved
+    from common.data import SavedModel
 
 GENERATED = (2000, 300, 60)
 """Users, items, and ratings by a user, of the set that is generated."""
@@ -71,7 +77,7 @@ class RbmRecommender(Config):
 
 def load_data(config: RbmRecommender) -> Data:
     """Ratings (users, items): inputs are those that are known in training, targets the same or those kept apart."""
-    everything = movielens.read(Path(config.ratings)) if config.ratings else generated()
+    everything = ratings.read(Path(config.ratings)) if config.ratings else generated()
     rest, test = everything.hold_out(config.test, 0)
     known, validation = rest.hold_out(config.validation, 1, config.seed)
     if not test.size or not validation.size:
@@ -93,7 +99,7 @@ def generated() -> Ratings:
 def build_model(config: RbmRecommender, data: Data) -> keras.Model:
     """The machine: ratings in, 0 where there is none, the expected rating of every item out; compiled."""
     known: Ratings = data.train[0]
-    machine = softmax_rbm.SoftmaxRBM(
+    machine = rbm.SoftmaxRBM(
         known.levels, config.hidden, config.gibbs_steps, config.weight_decay, config.seed, name="machine"
     )
     inputs = keras.Input(data.input_shape, name="ratings")
@@ -101,7 +107,7 @@ def build_model(config: RbmRecommender, data: Data) -> keras.Model:
     # Without hidden units, this is what an item's ratings tell.
     machine.visible_bias.assign(np.log(level_shares(known)))
     model.compile(
-        optimizers.build(config, data), softmax_rbm.squared_error, metrics=[softmax_rbm.RatingError(name="rmse")]
+        optimizers.build(config, data), rbm.squared_error, metrics=[training_metrics.RatingError(name="rmse")]
     )
     return model
 
@@ -120,20 +126,20 @@ class Recommendation(tasks.Task):
     """Ratings that were kept apart, foretold and ranked; the network puts out one for every item, (users, items)."""
 
     objective: str = "val_rmse"
-    direction: tasks.Direction = "min"
+    direction: Mode = "min"
     figure: ClassVar[str] = "rmse"
-    better: ClassVar[tasks.Direction] = "min"
+    better: ClassVar[Mode] = "min"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         return estimator.predict(inputs)
 
     def judged(self, predict: Callable[[Any], Array], pair: Pair) -> Array:
-        return ratings.at_targets(predict, *pair)
+        return recommendation.at_targets(predict, *pair)
 
     def measure(self, targets: Any, predictions: Array) -> dict[str, float]:
         return {
-            "rmse": ratings.root_mean_square(targets, predictions),
-            "ndcg_10": ratings.ranking_gain(targets, predictions),
+            "rmse": recommendation.root_mean_square(targets, predictions),
+            "ndcg_10": recommendation.ranking_gain(targets, predictions),
             "ratings": targets.size,
         }
 
@@ -144,12 +150,10 @@ class Recommendation(tasks.Task):
             "test NDCG@10": f"{figures['test_ndcg_10']:.4f}, each user's ratings kept apart ranked",
         }
 
-    def pictures(self, trained: tasks.Trained) -> Iterator[tuple[str, Figure]]:
-        from common import plots
-
-        yield "learning_curves", plots.learning_curves(trained.history, trained.best_epoch)
+    def pictures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
+        yield "learning_curves", results.learning_curves(trained.history, trained.best_epoch)
         known, targets = trained.data.test
-        yield "error_by_known", plots.error_by_known(known, targets, trained.predictions)
+        yield "error_by_known", results.error_by_known(known, targets, trained.predictions)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> pd.DataFrame:
         import pandas as pd
@@ -160,7 +164,7 @@ class Recommendation(tasks.Task):
 
 
 @dataclass(frozen=True)
-class Recommend(Question):
+class Recommend(PredictOptions):
     """Which user wants how many recommendations."""
 
     user: int | None = None
@@ -174,7 +178,7 @@ class Recommend(Question):
         elif files:
             raise UserError("--user and files exclude each other: ask for one of them at a time")
 
-    def read(self, app: App, files: Sequence[str], saved: Saved) -> tuple[list[str], Inputs]:
+    def read(self, app: App, files: Sequence[str], saved: SavedModel) -> tuple[list[str], Inputs]:
         if self.user is None:
             return super().read(app, files, saved)
         from common import training
@@ -206,7 +210,7 @@ def recommend(known: Array, expected: Array, items: Sequence[str], top: int) -> 
     return pd.DataFrame({"rank": np.arange(1, len(chosen) + 1)} | columns)
 
 
-def read_rows(files: Sequence[str], saved: Saved) -> tuple[list[str], Array]:
+def read_rows(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Array]:
     """Ratings from .npy files, each of (items,) or of several people's, (n, items); 0 where there is none.
 
     Raises:
@@ -215,27 +219,27 @@ def read_rows(files: Sequence[str], saved: Saved) -> tuple[list[str], Array]:
     named: list[tuple[str, Array]] = []
     items, levels = len(saved.outputs), np.array([0, *saved.model.get_layer("machine").levels], "float32")
     for path in map(Path, files):
-        array = preprocessing.open_array(path)
+        array = arrays.open_array(path)
         if array.ndim not in (1, 2) or array.shape[-1] != items or array.dtype.kind not in "iuf" or not array.size:
             found = f"{array.dtype} of shape {array.shape}"
             raise UserError(f"{path}: {found}; numbers ({items},) or (n, {items}) are needed, a rating an item")
         if len(strange := array[~np.isin(array, levels)]):
             scale = ", ".join(f"{level:g}" for level in levels[1:])
             raise UserError(f"{path}: has the rating {strange[0]:g}; the scale is {scale}, and 0 for none")
-        named += preprocessing.named_examples(path, array, dimensions=1)
+        named += arrays.named_examples(path, array, dimensions=1)
     return [name for name, _ in named], np.stack([one for _, one in named]).astype("float32")
 
 
-def baselines(_config: RbmRecommender, data: Data) -> dict[str, Any]:
+def baseline(_config: RbmRecommender, data: Data) -> dict[str, Any]:
     """Means, and a biased matrix factorisation whose rank and penalty the validation part chooses."""
     return {
-        "global mean": recommenders.GlobalMean(),
-        "item mean": recommenders.ItemMean(),
-        "matrix factorisation": recommenders.MatrixFactorisation(data.validation, (2, 4, 8, 16), (2, 5, 10, 20)),
+        "global mean": baselines.GlobalMean(),
+        "item mean": baselines.ItemMean(),
+        "matrix factorisation": baselines.MatrixFactorisation(data.validation, (2, 4, 8, 16), (2, 5, 10, 20)),
     }
 
 
-app = App(RbmRecommender, load_data, build_model, read_rows, baselines, Recommendation(), question=Recommend)
+app = App(RbmRecommender, load_data, build_model, read_rows, baseline, Recommendation(), question=Recommend)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -15,7 +15,8 @@ import tyro
 from apps import lenet5, lstm_memory, lstm_mnist, mnist_mlp
 from benchmarks import measure
 from common import training
-from common.app import App, Config
+from common.app import App
+from common.config import Config
 
 
 def main(rounds: int = 3) -> None:

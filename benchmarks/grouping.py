@@ -17,8 +17,8 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from apps import dbn
-from common import datasets
-from common.rbm import visible_units
+from common.nn.rbm import visible_units
+from common.preprocessing import datasets
 
 SEEDS = (0, 1, 2)
 

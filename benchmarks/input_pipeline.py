@@ -14,8 +14,9 @@ import tyro
 
 from apps import mnist_mlp
 from benchmarks import measure
-from common import batches, training
-from common.app import Array
+from common import training
+from common.data import Array
+from common.training.batches import Batches, GatheredBatches
 
 
 class GatheringModel(keras.Sequential):
@@ -46,7 +47,7 @@ def main(rounds: int = 5) -> None:
             model = gathering
         model.jit_compile = training.compile_with_xla(model)
         model.steps_per_execution = steps_per_execution
-        feeding = batches.Batches(data.train, config.batch_size, config.seed)
+        feeding = Batches(data.train, config.batch_size, config.seed)
 
         def epoch() -> None:
             feeding.on_epoch_begin(feeding.epoch + 1)
@@ -56,7 +57,7 @@ def main(rounds: int = 5) -> None:
                 case "tf.data":
                     model.fit(feeding.dataset(), shuffle=False, verbose=0)
                 case "PyDataset":
-                    model.fit(batches.GatheredBatches(feeding), shuffle=False, verbose=0)
+                    model.fit(GatheredBatches(feeding), shuffle=False, verbose=0)
                 case "graph":
                     model.fit(tf.data.Dataset.from_tensor_slices(feeding.order()), shuffle=False, verbose=0)
 

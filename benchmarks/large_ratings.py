@@ -15,7 +15,9 @@ from pathlib import Path
 
 import tyro
 
-from common import cli, movielens, ratings
+from common.cli.parsing import plain_errors
+from common.preprocessing import ratings
+from common.preprocessing.ratings import HEADER
 
 USERS, ITEMS, EACH = 138_000, 27_000, 146
 
@@ -29,7 +31,7 @@ def main(users: int = USERS, hidden: int = 5) -> None:
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ratings.csv"
-        frame = ratings.generate(users, ITEMS, EACH).set_axis(movielens.HEADER, axis=1)
+        frame = ratings.generate(users, ITEMS, EACH).set_axis(HEADER, axis=1)
         frame.to_csv(path, index=False)
         print(f"{len(frame):,} ratings, {path.stat().st_size / 2**20:,.0f} MiB of CSV", flush=True)
         del frame
@@ -61,5 +63,5 @@ def measured(what: str, *command: str, store: str) -> None:
 
 
 if __name__ == "__main__":
-    with cli.plain_errors():
+    with plain_errors():
         tyro.cli(main)

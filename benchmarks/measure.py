@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from rich.console import Console
 from rich.table import Table
 
-from common.checkpoint import cpu_seconds
+from common.training.checkpoint import cpu_seconds
 
 
 def compare(title: str, contestants: Mapping[str, Callable[[], None]], rounds: int) -> None:

@@ -16,7 +16,8 @@ import tyro
 
 from apps import mnist_mlp
 from benchmarks import measure
-from common import batches, training
+from common import training
+from common.preprocessing.arrays import PREDICTION_BATCH
 
 
 def main(epochs: int = 20, rounds: int = 3) -> None:
@@ -34,7 +35,7 @@ def main(epochs: int = 20, rounds: int = 3) -> None:
         model = mnist_mlp.build_model(config, data)
         model.jit_compile = training.compile_with_xla(model)
         options = {"epochs": epochs, "batch_size": config.batch_size, "validation_data": data.validation}
-        model.fit(*data.train, **options, validation_batch_size=batches.PREDICTION_BATCH, verbose=0)
+        model.fit(*data.train, **options, validation_batch_size=PREDICTION_BATCH, verbose=0)
 
     def suite_train() -> None:
         with contextlib.redirect_stdout(io.StringIO()):

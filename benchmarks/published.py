@@ -19,8 +19,9 @@ from pathlib import Path
 
 import tyro
 
-from common import cli
-from common.app import App, Config
+from common.app import App
+from common.cli.parsing import plain_errors
+from common.config import Config
 from common.errors import UserError
 
 SEEDS = (0, 1, 2)
@@ -181,5 +182,5 @@ def main(apps: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
 
 
 if __name__ == "__main__":
-    with cli.plain_errors():
+    with plain_errors():
         tyro.cli(main)

@@ -21,9 +21,10 @@ from sklearn.preprocessing import minmax_scale
 
 from apps import dbn, rbm
 from benchmarks import measure
-from common import datasets, training
-from common.app import Array
-from common.rbm import RBM
+from common import training
+from common.data import Array
+from common.nn.rbm import RBM
+from common.preprocessing import datasets
 
 
 def main(hidden: int = 256, epochs: int = 3, theirs: int = 10, rounds: int = 3, rate: float = 0.05) -> None:

@@ -23,11 +23,13 @@ from pathlib import Path
 import tyro
 from rich.console import Console
 
-from common import cli, ports, tracking
+from common import tracking
+from common.cli.parsing import plain_errors
 from common.errors import UserError
+from common.serving.http import Port
 
 
-def main(app: str = "lenet5", requests: int = 1000, at_once: int = 20, port: ports.Port = 5002) -> None:
+def main(app: str = "lenet5", requests: int = 1000, at_once: int = 20, port: Port = 5002) -> None:
     """Print how many requests were answered, and how fast.
 
     Args:
@@ -89,5 +91,5 @@ def ask(address: str, body: bytes) -> tuple[int, float]:
 
 
 if __name__ == "__main__":
-    with cli.plain_errors():
+    with plain_errors():
         tyro.cli(main)

@@ -8,12 +8,13 @@ asked for. (`importlib.util.LazyLoader` does not serve: the import statement's o
 import contextlib
 import importlib
 import os
+import pkgutil
 import re
 import sys
 import tempfile
 import threading
 import types
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 # What the native libraries below Keras write of themselves while they load: glog lines, and TensorFlow's oneDNN hints.
@@ -46,6 +47,11 @@ def defer(*names: str) -> None:
     for name in names:
         if name not in sys.modules:
             sys.modules[name] = _Deferred(name)
+
+
+def defer_room(package: str, path: Iterable[str]) -> None:
+    """Defer every module of a package: for its `__init__`, with `__name__` and `__path__`."""
+    defer(*(f"{package}.{module.name}" for module in pkgutil.iter_modules(path)))
 
 
 def undefer() -> None:

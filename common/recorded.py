@@ -17,19 +17,21 @@ import typing
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from common import app as apps
 from common import tracking
+from common.app import App
+from common.data import Data
 from common.errors import UserError
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
 
+
 TRAININGS = ("train", "trial", "fold", "baseline")
 """Kinds of runs whose parameters are an app's settings."""
 
 
-def app(run_id: str) -> apps.App:
+def app(run_id: str) -> App:
     """The app that the run is of.
 
     Raises:
@@ -38,12 +40,12 @@ def app(run_id: str) -> apps.App:
     return _app(tracking.get(run_id))
 
 
-def _app(run: tracking.Recorded) -> apps.App:
+def _app(run: tracking.Recorded) -> App:
     run_id, tags = run.info.run_id, run.data.tags
     if tags.get("kind") not in TRAININGS:
         raise UserError(f"run {run_id}: a {tags.get('kind', 'run of another origin')}; choose a run of one training")
     try:
-        found: apps.App = importlib.import_module(f"apps.{tags['app']}").app
+        found: App = importlib.import_module(f"apps.{tags['app']}").app
     except ModuleNotFoundError as error:
         raise UserError(f"run {run_id}: of {tags['app']}, which is not in apps/; choose another run") from error
     return found
@@ -75,7 +77,7 @@ def _value(text: str, hint: Any) -> Any:
     return ast.literal_eval(text)
 
 
-def data(run_id: str) -> apps.Data:
+def data(run_id: str) -> Data:
     """The data of the run, loaded again, split as it was.
 
     Raises:

@@ -6,36 +6,18 @@ Apps import this file, and `--help` must answer at once: what takes long to impo
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 
-from common.app import Array, Data, Pair
+from common.config import FoldStrategy, Mode
+from common.data import Array, Data, Pair, Trained
+from common.plots import results
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
     from matplotlib.figure import Figure
-
-
-Direction = Literal["min", "max"]
-Dealing = Literal["stratified", "shuffled", "in order"]
-
-
-@dataclass(frozen=True)
-class Trained:
-    """A trained network, with what its pictures are drawn from."""
-
-    model: "keras.Model"
-    data: Data
-    history: Mapping[str, Sequence[float]]
-    """Each epoch's figures, by name."""
-    best_epoch: int
-    """Counted from 1."""
-    predictions: Array
-    """The network's outputs for the test set: those that are judged."""
-    config: Any
-    """The app's settings it was trained with."""
 
 
 @dataclass(frozen=True)
@@ -44,13 +26,13 @@ class Task(ABC):
 
     objective: str
     """The validation figure by which the best epoch, the champion and the best trial are chosen."""
-    direction: Direction
+    direction: Mode
     """Which values of it are better."""
     figure: ClassVar[str]
     """The one of `measure`'s figures that stands for all where there is room for one."""
-    better: ClassVar[Direction]
+    better: ClassVar[Mode]
     """Which values of it are better."""
-    dealing: ClassVar[Dealing | None] = None
+    dealing: ClassVar[FoldStrategy | None] = None
     """How the examples are dealt to folds; None where they cannot be."""
 
     @abstractmethod
@@ -94,21 +76,21 @@ class Classification(Task):
     """One of several classes: the network puts out probabilities (examples, classes), targets are integer labels."""
 
     objective: str = "val_accuracy"
-    direction: Direction = "max"
+    direction: Mode = "max"
     figure: ClassVar[str] = "accuracy"
-    better: ClassVar[Direction] = "max"
-    dealing: ClassVar[Dealing | None] = "stratified"
+    better: ClassVar[Mode] = "max"
+    dealing: ClassVar[FoldStrategy | None] = "stratified"
     choose_threshold: bool = False
     """Whether, of two classes, the second is answered from a probability on that gives it the best F1 on validation."""
     threshold: float | None = None
     """That probability, once it is chosen; the likelier class is answered where there is none."""
 
     def settle(self, targets: Array, predict: Callable[[], Array]) -> Self:
-        from common import metrics
+        from common.metrics.predictions import best_threshold
 
         if not self.choose_threshold or (probabilities := predict()).shape[1] != 2:
             return self
-        return replace(self, threshold=metrics.best_threshold(targets, probabilities[:, 1]))
+        return replace(self, threshold=best_threshold(targets, probabilities[:, 1]))
 
     def decide(self, probabilities: Array) -> Array:
         """The labels that are answered, (examples,)."""
@@ -120,11 +102,11 @@ class Classification(Task):
         return estimator.predict_proba(inputs)
 
     def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
-        from common import metrics
+        from common.metrics.predictions import binary_metrics, classification_metrics
 
-        figures = metrics.classification(targets, predictions, self.decide(predictions))
+        figures = classification_metrics(targets, predictions, self.decide(predictions))
         if self.threshold is not None:
-            figures |= metrics.binary(targets, predictions[:, 1], self.threshold)
+            figures |= binary_metrics(targets, predictions[:, 1], self.threshold)
         return figures
 
     def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
@@ -140,9 +122,7 @@ class Classification(Task):
         return words
 
     def pictures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
-        from common import report
-
-        return report.classification(trained, self.decide(trained.predictions), self.threshold)
+        return results.classification_figures(trained, self.decide(trained.predictions), self.threshold)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
         import pandas as pd
@@ -158,19 +138,19 @@ class Regression(Task):
     """Quantities: the network puts out numbers (examples, quantities), as the targets are."""
 
     objective: str = "val_loss"
-    direction: Direction = "min"
+    direction: Mode = "min"
     figure: ClassVar[str] = "rmse"
-    better: ClassVar[Direction] = "min"
-    dealing: ClassVar[Dealing | None] = "shuffled"
+    better: ClassVar[Mode] = "min"
+    dealing: ClassVar[FoldStrategy | None] = "shuffled"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         predictions: Array = estimator.predict(inputs)
         return predictions.reshape(len(predictions), -1)
 
     def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
-        from common import metrics
+        from common.metrics.predictions import regression_metrics
 
-        return metrics.regression(targets, predictions)
+        return regression_metrics(targets, predictions)
 
     def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
         rmse, mae, r2 = (figures[f"test_{name}"] for name in ("rmse", "mae", "r2"))
@@ -180,9 +160,7 @@ class Regression(Task):
         }
 
     def pictures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
-        from common import report
-
-        return report.regression(trained)
+        return results.regression_figures(trained)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
         import pandas as pd
@@ -193,16 +171,14 @@ class Regression(Task):
 class Forecast(Regression):
     """The steps after a window: the network puts out numbers (examples, steps, quantities), as the targets are."""
 
-    dealing: ClassVar[Dealing | None] = "in order"
+    dealing: ClassVar[FoldStrategy | None] = "in order"
 
     def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
         quantities = targets.shape[-1]
         return super().measure(targets.reshape(-1, quantities), predictions.reshape(-1, quantities))
 
     def pictures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
-        from common import report
-
-        return report.forecast(trained)
+        return results.forecast_figures(trained)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
         return super().answers(predictions.reshape(-1, len(outputs)), outputs)

@@ -20,8 +20,10 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 import apps
-from common import cli, datasets
-from common.app import App, Data
+from common import cli
+from common.app import App
+from common.data import Data, RawData
+from common.preprocessing import datasets
 
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"dbn": ("--hidden", "50", "50", "--pretraining", "2"), "rbm": ("--annealing", "100")}
@@ -188,12 +190,12 @@ def train_once(app: str, folder: Path, *settings: str) -> Trained:
 
 
 @pytest.fixture(scope="session")
-def mnist() -> datasets.Raw:
+def mnist() -> RawData:
     """The full real MNIST."""
     return datasets.load("mnist")
 
 
-def few(raw: datasets.Raw, train: int = 1024, validation: int = 512, test: int = 512) -> Data:
+def few(raw: RawData, train: int = 1024, validation: int = 512, test: int = 512) -> Data:
     """The first real examples of each part; small, so that a network trains on them in seconds."""
     x, y = raw.train
     end = train + validation
@@ -202,7 +204,7 @@ def few(raw: datasets.Raw, train: int = 1024, validation: int = 512, test: int =
 
 
 @pytest.fixture
-def tiny_app(mnist: datasets.Raw) -> App:
+def tiny_app(mnist: RawData) -> App:
     """The perceptron on a few digits."""
     mlp = load_app("mnist_mlp")
 

@@ -19,7 +19,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlruns/mlflow.db"
         train()
-        from common import compare, tracking, ui
+        from common import tracking
+        from common.cli import compare, ui
 
         compare.main("mnist", markdown=True)
         (board,) = tracking.leaderboards("mnist", ("train",))

@@ -9,9 +9,11 @@ import pytest
 
 from apps import alexnet
 from apps.alexnet import AlexNet
-from common import augmentation, datasets, layers, optimizers, tasks, tracking, training
-from common.app import Array, Config, Data
+from common import tasks, tracking, training
+from common.config import Config
+from common.data import Array, Data, RawData
 from common.errors import UserError
+from common.nn import augmentation, layers, optimizers
 from tests.conftest import assert_user_error, few, run_app
 
 RANDOM = np.random.default_rng(0)
@@ -173,7 +175,7 @@ def test_the_rate_is_divided_by_ten_when_validation_stops_improving() -> None:
     np.testing.assert_allclose(rates, [1e-9] * 4 + [1e-10] * 3, rtol=1e-4)
 
 
-def test_towers_see_only_their_own_half_of_the_maps(mnist: datasets.Raw) -> None:
+def test_towers_see_only_their_own_half_of_the_maps(mnist: RawData) -> None:
     model = alexnet.build_model(AlexNet(**SMALL), few(mnist))  # type: ignore[arg-type]
     tower = keras.Model(model.get_layer("pool1").output, model.get_layer("conv2").output)
     maps = RANDOM.normal(size=(1, *model.get_layer("pool1").output.shape[1:])).astype("float32")
@@ -186,7 +188,7 @@ def test_towers_see_only_their_own_half_of_the_maps(mnist: datasets.Raw) -> None
 
 
 @pytest.mark.parametrize("groups", [1, 2])
-def test_alexnet_survives_saving(groups: int, mnist: datasets.Raw, tmp_path: Path) -> None:
+def test_alexnet_survives_saving(groups: int, mnist: RawData, tmp_path: Path) -> None:
     data = few(mnist)
     model = alexnet.build_model(AlexNet(width=0.05, groups=groups), data)  # type: ignore[arg-type]
     model.save(tmp_path / "model.keras")
@@ -195,7 +197,7 @@ def test_alexnet_survives_saving(groups: int, mnist: datasets.Raw, tmp_path: Pat
 
 
 @pytest.mark.usefixtures("store")
-def test_fine_tuning_keeps_the_features_and_replaces_the_classifier(mnist: datasets.Raw) -> None:
+def test_fine_tuning_keeps_the_features_and_replaces_the_classifier(mnist: RawData) -> None:
     small = dataclasses.replace(alexnet.app, load_data=lambda _config: few(mnist))
     first = training.train(small, AlexNet(**SMALL, epochs=1, data="mnist"))  # type: ignore[arg-type]
     assert first.run_id

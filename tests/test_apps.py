@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common.app import Data
-from common.choices import Format
+from common.data import Data
+from common.serving.export import Format
 from tests.conftest import Trained, assert_user_error, load_app
 
 

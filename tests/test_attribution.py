@@ -8,8 +8,20 @@ import numpy as np
 import pytest
 from keras import ops
 
-from common import attribution, scoring
-from common.app import Array
+from common.data import Array
+from common.explain.attribution import (
+    Integrated,
+    agreement,
+    grad_cam,
+    gradient,
+    grouped,
+    integrated_gradients,
+    occlusion,
+    randomised,
+    saliency,
+    scores,
+)
+from common.explain.parts import split_model
 
 RNG = np.random.default_rng(0)
 
@@ -19,9 +31,9 @@ def network(formula: Callable[[Any], Any], shape: tuple[int, ...]) -> keras.Mode
     return keras.Model([x], formula(x))
 
 
-def integrate(model: keras.Model, x: Array, baseline: Array, chosen: int = 0, **limits: Any) -> attribution.Integrated:
-    slope = attribution.gradient(model, x[None])
-    return attribution.integrated_gradients(model, slope, x, chosen, baseline, **limits)
+def integrate(model: keras.Model, x: Array, baseline: Array, chosen: int = 0, **limits: Any) -> Integrated:
+    slope = gradient(model, x[None])
+    return integrated_gradients(model, slope, x, chosen, baseline, **limits)
 
 
 def test_a_linear_models_integrated_gradients_are_its_weights_times_the_way_from_the_baseline() -> None:
@@ -32,8 +44,8 @@ def test_a_linear_models_integrated_gradients_are_its_weights_times_the_way_from
         weights = keras.ops.convert_to_numpy(dense.kernel)[:, output]
         found = integrate(model, x, baseline, output)
         np.testing.assert_allclose(found.values, weights * (x - baseline), rtol=1e-5, atol=1e-6)
-        slope = attribution.gradient(model, x[None])
-        slopes = attribution.saliency(slope, np.tile(x, (40, 1)), np.full(40, output))  # more than go at once
+        slope = gradient(model, x[None])
+        slopes = saliency(slope, np.tile(x, (40, 1)), np.full(40, output))  # more than go at once
         np.testing.assert_allclose(slopes, np.tile(abs(weights), (40, 1)), rtol=1e-6)
 
 
@@ -41,7 +53,7 @@ def test_each_example_gets_the_gradient_of_its_own_output() -> None:
     """y = (x0² x1, sin x1): the derivatives are (2 x0 x1, x0²) and (0, cos x1)."""
     model = network(lambda x: ops.stack([x[:, 0] ** 2 * x[:, 1], ops.sin(x[:, 1])], axis=-1), (2,))
     x = np.array([[3.0, -2.0], [1.0, 0.5]], "float32")
-    found = attribution.gradient(model, x)(x, np.array([0, 1]))
+    found = gradient(model, x)(x, np.array([0, 1]))
     np.testing.assert_allclose(found, [[-12, 9], [0, np.cos(0.5)]], rtol=1e-6)
 
 
@@ -74,7 +86,7 @@ def test_grad_cam_by_hand() -> None:
     score = ops.stack([ops.mean(maps[..., 0], axis=(1, 2)) - ops.mean(maps[..., 1], axis=(1, 2))], axis=-1)
     given, head = keras.Model([pictures], maps), keras.Model([maps], score)
     x = RNG.normal(size=(2, 4, 4, 1)).astype("float32")
-    found = attribution.grad_cam(given, head, x, np.zeros(2, int))
+    found = grad_cam(given, head, x, np.zeros(2, int))
     assert found is not None
     expected = np.maximum((x - 3 * x[:, ::-1])[..., 0] / 16, 0)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
@@ -84,27 +96,25 @@ def test_occlusion_and_sums_over_groups_by_brute_force() -> None:
     model = network(lambda x: ops.stack([ops.sum(x, axis=-1) ** 2, x[:, 0]], axis=-1), (4,))
     x = RNG.normal(size=(3, 4)).astype("float32")
     baseline, groups, chosen = np.ones_like(x), np.array([1, 0, 1, 2]), np.array([0, 1, 0])
-    found = attribution.occlusion(model, x, chosen, baseline, groups)
+    found = occlusion(model, x, chosen, baseline, groups)
     for index, group in np.ndindex(3, 3):
         hidden = np.where(groups == group, 1, x[index])
         score = [lambda row: row.sum() ** 2, lambda row: row[0]][chosen[index]]
         assert found[index, group] == pytest.approx(score(x[index]) - score(hidden), abs=1e-5)
-    np.testing.assert_allclose(
-        attribution.grouped(x, groups), np.stack([x[:, 1], x[:, 0] + x[:, 2], x[:, 3]], axis=1), rtol=1e-6
-    )
+    np.testing.assert_allclose(grouped(x, groups), np.stack([x[:, 1], x[:, 0] + x[:, 2], x[:, 3]], axis=1), rtol=1e-6)
 
 
 def test_agreement_is_of_ranks() -> None:
     first = np.array([0.1, 0.2, 5.0])
-    assert attribution.agreement(first, np.exp(first)) == pytest.approx(1)
-    assert attribution.agreement(first, -first) == pytest.approx(-1)
-    assert np.isnan(attribution.agreement(first, np.ones(3)))
+    assert agreement(first, np.exp(first)) == pytest.approx(1)
+    assert agreement(first, -first) == pytest.approx(-1)
+    assert np.isnan(agreement(first, np.ones(3)))
 
 
 def test_randomising_moves_numbers_within_each_weight() -> None:
     model = network(keras.layers.Dense(4), (6,))
     before = model.get_weights()
-    copy = attribution.randomised(model)
+    copy = randomised(model)
     np.testing.assert_array_equal(model.get_weights()[0], before[0])
     assert not np.array_equal(copy.get_weights()[0], before[0])
     np.testing.assert_array_equal(np.sort(copy.get_weights()[0].ravel()), np.sort(before[0].ravel()))
@@ -130,7 +140,7 @@ def classifier(kind: str) -> keras.Model:
 def test_scores_are_the_log_odds_of_the_models_probabilities(kind: str) -> None:
     model = classifier(kind)
     pictures = RNG.integers(0, 256, (5, 6, 6)).astype("uint8")
-    scored = scoring.take_apart(model, classes=True)
+    scored = split_model(model, classes=True)
     x, context = scored.enter(pictures)
     probabilities = model.predict(pictures, verbose=0)
     scores = scored.network.predict([x, *context], verbose=0)
@@ -143,9 +153,9 @@ def test_where_a_network_is_sure_its_log_odds_still_have_a_gradient() -> None:
     model.set_weights([1000 * weights, bias])
     pictures = np.full((1, 6, 6), 255, "uint8")
     chosen = model.predict(pictures, verbose=0).argmax(axis=1)
-    scored = scoring.take_apart(model, classes=True)
+    scored = split_model(model, classes=True)
     x, _ = scored.enter(pictures)
-    assert abs(attribution.gradient(scored.network, x)(x, chosen)).max() > 0.1
+    assert abs(gradient(scored.network, x)(x, chosen)).max() > 0.1
 
 
 def test_steps_beyond_a_sequences_end_have_no_part_in_the_answer() -> None:
@@ -154,17 +164,15 @@ def test_steps_beyond_a_sequences_end_have_no_part_in_the_answer() -> None:
     )
     sequences = RNG.normal(size=(2, 7, 2)).astype("float32")
     sequences[1, 4:] = -9
-    scored = scoring.take_apart(model, classes=False)
+    scored = split_model(model, classes=False)
     x, context = scored.enter(sequences)
     chosen = np.zeros(2, int)
     np.testing.assert_allclose(
-        attribution.scores(scored.network, x, chosen, context), model.predict(sequences, verbose=0)[:, 0], rtol=1e-5
+        scores(scored.network, x, chosen, context), model.predict(sequences, verbose=0)[:, 0], rtol=1e-5
     )
-    slope = attribution.gradient(scored.network, x, context)
+    slope = gradient(scored.network, x, context)
     found = slope(x, chosen, context)
     assert (found[1, 4:] == 0).all()
     assert (found[1, :4] != 0).all()
-    one = attribution.integrated_gradients(
-        scored.network, slope, x[1], 0, np.zeros_like(x[1]), [part[1] for part in context]
-    )
+    one = integrated_gradients(scored.network, slope, x[1], 0, np.zeros_like(x[1]), [part[1] for part in context])
     assert one.error < 0.01

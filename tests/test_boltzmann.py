@@ -11,16 +11,16 @@ from scipy import stats
 
 from apps import boltzmann as app_file
 from apps.boltzmann import Boltzmann, app
-from common import gradients, mixing, training
-from common.app import Array
-from common.boltzmann import BoltzmannMachine, all_pairs, all_states, negative_log_likelihood
+from benchmarks.mixing import CHAINS, autocorrelation, autocorrelation_time, correlation_times, cost, run_chains
+from common import training
+from common.data import Array, SavedModel
 from common.errors import UserError
-from common.rbm import RBM
-from common.tracking import Saved
+from common.nn import boltzmann, gradients
+from common.nn.rbm import RBM
 
 VISIBLE, HIDDEN = 3, 2
 UNITS = VISIBLE + HIDDEN
-RESTRICTED = [(first, second) for first, second in all_pairs(UNITS) if first < VISIBLE <= second]
+RESTRICTED = [(first, second) for first, second in boltzmann.all_pairs(UNITS) if first < VISIBLE <= second]
 PATTERNS = np.array([[0, 0, 1], [1, 1, 0], [1, 1, 1]], "float32")
 MEANS = [0.7, 0.2, 0.4]
 CENTRE = np.array([*MEANS, 0.5, 0.5])
@@ -30,9 +30,11 @@ def array(tensor: Any) -> Array:
     return np.asarray(keras.ops.convert_to_numpy(tensor), "float64")
 
 
-def machine(pairs: Sequence[tuple[int, int]] | None = None, **settings: int) -> BoltzmannMachine:
+def machine(pairs: Sequence[tuple[int, int]] | None = None, **settings: int) -> boltzmann.BoltzmannMachine:
     """A small one with large weights."""
-    made = BoltzmannMachine(HIDDEN, all_pairs(UNITS) if pairs is None else pairs, MEANS, seed=0, **settings)
+    made = boltzmann.BoltzmannMachine(
+        HIDDEN, boltzmann.all_pairs(UNITS) if pairs is None else pairs, MEANS, seed=0, **settings
+    )
     made.build((None, VISIBLE))
     rng = np.random.default_rng(2)
     made.couplings.assign(rng.normal(scale=1.5, size=len(made.pairs)))
@@ -40,7 +42,7 @@ def machine(pairs: Sequence[tuple[int, int]] | None = None, **settings: int) -> 
     return made
 
 
-def parameters(made: BoltzmannMachine) -> tuple[Array, Array]:
+def parameters(made: boltzmann.BoltzmannMachine) -> tuple[Array, Array]:
     """W, put together from the pairs here, and a."""
     matrix = np.zeros((UNITS, UNITS))
     for (first, second), coupling in zip(made.pairs, array(made.couplings), strict=True):
@@ -50,7 +52,7 @@ def parameters(made: BoltzmannMachine) -> tuple[Array, Array]:
 
 def probabilities(matrix: Array, bias: Array) -> Array:
     """That of every state, by a loop over states and pairs."""
-    states = all_states(UNITS)
+    states = boltzmann.all_states(UNITS)
     energies = [
         -sum(matrix[i, j] * (s - CENTRE)[i] * (s - CENTRE)[j] for i in range(UNITS) for j in range(i)) - bias @ s
         for s in states
@@ -70,9 +72,9 @@ def counts(states: Array) -> Array:
     return np.bincount((states @ 2 ** np.arange(UNITS)[::-1]).astype(int), minlength=2**UNITS)
 
 
-def network(made: BoltzmannMachine) -> keras.Sequential:
+def network(made: boltzmann.BoltzmannMachine) -> keras.Sequential:
     model = keras.Sequential([keras.Input((VISIBLE,)), made])
-    model.compile("sgd", negative_log_likelihood)
+    model.compile("sgd", boltzmann.negative_log_likelihood)
     return model
 
 
@@ -80,22 +82,22 @@ def test_the_weights_are_symmetric_with_a_zero_diagonal_and_the_energy_is_the_su
     made = machine()
     matrix, bias = parameters(made)
     np.testing.assert_allclose(made.parameters()[0], matrix, rtol=1e-6)
-    energies = array(made.energy(all_states(UNITS)))
+    energies = array(made.energy(boltzmann.all_states(UNITS)))
     expected = -np.log(probabilities(matrix, bias))
     np.testing.assert_allclose(energies - energies[0], expected - expected[0], atol=1e-5)
     assert energies[0] == 0
 
 
-@pytest.mark.parametrize("pairs", [all_pairs(UNITS), RESTRICTED])
+@pytest.mark.parametrize("pairs", [boltzmann.all_pairs(UNITS), RESTRICTED])
 def test_the_probabilities_of_the_units_multiply_to_that_of_the_pattern(pairs: list[tuple[int, int]]) -> None:
     made = machine(pairs)
-    patterns = all_states(VISIBLE)
+    patterns = boltzmann.all_states(VISIBLE)
     given = array(network(made)(patterns))
     product = np.where(patterns == 1, given, 1 - given).prod(axis=1)
     exact = probabilities(*parameters(made)).reshape(-1, 2**HIDDEN).sum(axis=1)
     np.testing.assert_allclose(product, exact, rtol=1e-5)
     np.testing.assert_allclose(np.exp(made.log_weights()) / np.exp(made.log_weights()).sum(), exact, rtol=1e-5)
-    loss = negative_log_likelihood(PATTERNS, network(made)(PATTERNS))
+    loss = boltzmann.negative_log_likelihood(PATTERNS, network(made)(PATTERNS))
     assert np.mean(loss) == pytest.approx(-log_likelihood(*parameters(made)), rel=1e-5)
 
 
@@ -112,7 +114,7 @@ def test_a_training_steps_gradient_is_that_of_the_likelihood() -> None:
     """The two-phase rule with 30,000 samples a phase, against finite differences of the counted likelihood."""
     made = machine(chains=30_000, sweeps=30)
     model, many = network(made), np.tile(PATTERNS, (10_000, 1))
-    found = gradients.by_weight(model, many, many, negative_log_likelihood)
+    found = gradients.by_weight(model, many, many, boltzmann.negative_log_likelihood)
     matrix, bias = parameters(made)
     step = 1e-4
 
@@ -131,7 +133,7 @@ def test_a_training_steps_gradient_is_that_of_the_likelihood() -> None:
     assert max(abs(found[made.couplings.path])) > 0.1
 
 
-@pytest.mark.parametrize("pairs", [all_pairs(UNITS), RESTRICTED])
+@pytest.mark.parametrize("pairs", [boltzmann.all_pairs(UNITS), RESTRICTED])
 def test_gibbs_sampling_converges_to_the_counted_distribution(pairs: list[tuple[int, int]]) -> None:
     made = machine(pairs)
     exact = probabilities(*parameters(made))
@@ -175,7 +177,7 @@ def test_the_restricted_machine_is_the_suites_rbm() -> None:
     rbm.components.assign(matrix[:VISIBLE, VISIBLE:])
     rbm.intercept_visible.assign(bias[:VISIBLE])
     rbm.intercept_hidden.assign(bias[VISIBLE:])
-    np.testing.assert_allclose(made.log_weights(), -array(rbm.free_energy(all_states(VISIBLE))), atol=1e-5)
+    np.testing.assert_allclose(made.log_weights(), -array(rbm.free_energy(boltzmann.all_states(VISIBLE))), atol=1e-5)
 
 
 def test_the_free_chains_go_on_in_training_alone_and_are_saved(tmp_path: Path) -> None:
@@ -200,16 +202,16 @@ def test_the_autocorrelation_time_of_a_coin_that_is_seldom_turned() -> None:
     turns = rng.random((4000, 100)) < q
     turns[0] = rng.random(100) < 0.5
     coins = np.cumsum(turns, axis=0) % 2
-    rho = mixing.autocorrelation(coins, 0.5, 0.25)
+    rho = autocorrelation(coins, 0.5, 0.25)
     np.testing.assert_allclose(rho[:10], (1 - 2 * q) ** np.arange(10), atol=0.02)
-    assert mixing.autocorrelation_time(rho) == pytest.approx((1 - q) / q, rel=0.1)
-    assert np.isnan(mixing.autocorrelation_time(rho[:20]))
+    assert autocorrelation_time(rho) == pytest.approx((1 - q) / q, rel=0.1)
+    assert np.isnan(autocorrelation_time(rho[:20]))
 
 
 def test_the_measured_autocorrelation_times_are_those_of_the_transition_matrix() -> None:
     made = machine()
     matrix, bias = parameters(made)
-    states, exact = all_states(UNITS), probabilities(matrix, bias)
+    states, exact = boltzmann.all_states(UNITS), probabilities(matrix, bias)
     sweep = np.eye(2**UNITS)
     for unit in range(UNITS):
         on = 1 / (1 + np.exp(-(states - CENTRE) @ matrix[unit] - bias[unit]))
@@ -227,9 +229,9 @@ def test_the_measured_autocorrelation_times_are_those_of_the_transition_matrix()
                 later = sweep @ later
                 total += float(exact @ (centred * later))
             expected.append(1 + 2 * total / float(exact @ centred**2))
-    begin = made.sample(mixing.CHAINS, np.random.default_rng(0))
-    visited, microseconds = mixing.run_chains(made, begin, 3000)
-    found = list(mixing.correlation_times(made, visited))
+    begin = made.sample(CHAINS, np.random.default_rng(0))
+    visited, microseconds = run_chains(made, begin, 3000)
+    found = list(correlation_times(made, visited))
     np.testing.assert_allclose(found, expected, rtol=0.1)
     assert max(expected) > 2
     assert 0 < microseconds < 1000
@@ -238,8 +240,8 @@ def test_the_measured_autocorrelation_times_are_those_of_the_transition_matrix()
 def test_chains_that_are_too_short_for_a_slow_machine_go_on_longer() -> None:
     made = machine()
     made.couplings.assign(4 * made.couplings)
-    assert np.isnan(mixing.cost(made, [50])["sweeps a sample"])
-    assert mixing.cost(made, [50, 8000])["sweeps a sample"] == mixing.cost(made, [8000])["sweeps a sample"] > 100
+    assert np.isnan(cost(made, [50])["sweeps a sample"])
+    assert cost(made, [50, 8000])["sweeps a sample"] == cost(made, [8000])["sweeps a sample"] > 100
 
 
 def test_the_patterns_are_those_of_the_papers() -> None:
@@ -306,7 +308,7 @@ def test_the_encoder_finds_four_codes_for_its_two_hidden_units() -> None:
 
 
 def test_patterns_are_read(tmp_path: Path) -> None:
-    saved = Saved(model=None, label="", data="bars_and_stripes", outputs=tuple("abc"), settings={})
+    saved = SavedModel(model=None, label="", data="bars_and_stripes", outputs=tuple("abc"), settings={})
     np.save(tmp_path / "several.npy", PATTERNS.astype(bool))
     np.save(tmp_path / "one.npy", np.array([0, np.nan, 1]))
     names, read = app.read_inputs([str(tmp_path / "several.npy"), str(tmp_path / "one.npy")], saved)

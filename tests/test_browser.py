@@ -9,7 +9,10 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Page, expect
 
-from common import datasets, tracking, training, ui
+from common import tracking, training
+from common.cli import ui
+from common.cli.ui import ADDRESS
+from common.data import RawData
 from tests.browser import PATIENCE, browsing, show
 from tests.conftest import few, free_port, load_app
 
@@ -29,7 +32,7 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def site(mnist: datasets.Raw, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def site(mnist: RawData, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Two networks and a baseline, on a few digits."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path_factory.mktemp('site')}/mlflow.db")
@@ -43,7 +46,7 @@ def site(mnist: datasets.Raw, tmp_path_factory: pytest.TempPathFactory) -> Itera
         (board,) = tracking.leaderboards("mnist", ("train", "baseline"))
         port = free_port()
         with ui.served(port) as (pages, _), browsing() as page:
-            yield Site(page, ui.ADDRESS.format(port), pages["mnist"], board)
+            yield Site(page, ADDRESS.format(port), pages["mnist"], board)
 
 
 def test_the_table_opens_with_the_columns_and_in_the_order_of_the_leaderboard(site: Site) -> None:

@@ -7,15 +7,15 @@ import keras
 import numpy as np
 import pytest
 
-from common import checkpoint, datasets, training
-from common.app import Data
-from common.checkpoint import Checkpoint
-from common.training import Course
+from common import training
+from common.data import Data, RawData
+from common.training import checkpoint
+from common.training.checkpoint import Checkpoint
 from tests.conftest import few, load_app
 
 
 def trained(
-    name: str, settings: dict[str, Any], data: Data, course: Course
+    name: str, settings: dict[str, Any], data: Data, course: training.FitOptions
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     app = load_app(name)
     config = app.config(**settings)
@@ -35,33 +35,35 @@ def trained(
     ],
 )
 def test_it_ends_as_if_it_had_not_been_cut_off(
-    name: str, settings: dict[str, Any], mnist: datasets.Raw, tmp_path: Path
+    name: str, settings: dict[str, Any], mnist: RawData, tmp_path: Path
 ) -> None:
     settings = {"epochs": 8, **settings}
     data, file = few(mnist, train=512, validation=256), tmp_path / "a.state"
-    whole, curves = trained(name, settings, data, Course())
+    whole, curves = trained(name, settings, data, training.FitOptions())
     for until in (1, 3, None):
-        model, history = trained(name, settings, data, Course(until, Checkpoint(file)))
-    again, same = trained(name, settings, data, Course(checkpoint=Checkpoint(file)))  # which is at its end already
+        model, history = trained(name, settings, data, training.FitOptions(until, Checkpoint(file)))
+    again, same = trained(
+        name, settings, data, training.FitOptions(checkpoint=Checkpoint(file))
+    )  # which is at its end already
     assert history == curves == same
     for weights in zip(whole.get_weights(), model.get_weights(), again.get_weights(), strict=True):
         np.testing.assert_array_equal(weights[0], weights[1])
         np.testing.assert_array_equal(weights[0], weights[2])
 
 
-def test_another_training_goes_on_from_its_end_and_leaves_it_as_it_is(mnist: datasets.Raw, tmp_path: Path) -> None:
+def test_another_training_goes_on_from_its_end_and_leaves_it_as_it_is(mnist: RawData, tmp_path: Path) -> None:
     settings, data = {"hidden": (16,), "epochs": 4}, few(mnist, train=512, validation=256)
     first, second = tmp_path / "first.state", tmp_path / "second.state"
-    trained("mnist_mlp", settings, data, Course(2, Checkpoint(first)))
+    trained("mnist_mlp", settings, data, training.FitOptions(2, Checkpoint(first)))
     before = first.read_bytes()
-    _, history = trained("mnist_mlp", settings, data, Course(checkpoint=Checkpoint(second, first)))
-    assert history == trained("mnist_mlp", settings, data, Course())[1]
+    _, history = trained("mnist_mlp", settings, data, training.FitOptions(checkpoint=Checkpoint(second, first)))
+    assert history == trained("mnist_mlp", settings, data, training.FitOptions())[1]
     assert first.read_bytes() == before
     assert Checkpoint(second).state.epochs == 4
 
 
 def test_short_epochs_are_not_all_written_but_the_last_one_is(
-    mnist: datasets.Raw, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mnist: RawData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     written: list[int] = []
     write = Checkpoint._write
@@ -73,6 +75,6 @@ def test_short_epochs_are_not_all_written_but_the_last_one_is(
     monkeypatch.setattr(Checkpoint, "_write", noted)
     monkeypatch.setattr(checkpoint, "SHARE", 1e-9)
     settings, data = {"hidden": (16,), "epochs": 6, "patience": 100}, few(mnist, train=512, validation=256)
-    trained("mnist_mlp", settings, data, Course(checkpoint=Checkpoint(tmp_path / "a.state")))
+    trained("mnist_mlp", settings, data, training.FitOptions(checkpoint=Checkpoint(tmp_path / "a.state")))
     assert written == [1, 6]
     assert len(list(tmp_path.iterdir())) == 1

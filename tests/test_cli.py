@@ -10,7 +10,7 @@ import keras
 import pytest
 from PIL import Image
 
-from common.app import Config
+from common.config import Config
 from common.errors import UserError
 from tests.conftest import APPS, ROOT, Trained, assert_user_error, load_app, run, run_app
 

@@ -6,17 +6,19 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from common import compare, datasets, tracking
-from common.app import App, Data
-from common.choices import Kind
+from common import tracking
+from common.app import App
+from common.cli import compare
+from common.data import Data, RawData
 from common.errors import UserError
+from common.tracking.runs import Kind
 from tests.conftest import assert_user_error, few, load_app, run
 
 pytestmark = pytest.mark.usefixtures("store")
 
 
 @pytest.fixture
-def data(mnist: datasets.Raw, monkeypatch: pytest.MonkeyPatch) -> Data:
+def data(mnist: RawData, monkeypatch: pytest.MonkeyPatch) -> Data:
     """A few digits."""
     monkeypatch.setenv("COLUMNS", "200")
     return few(mnist, 8, 8, 8)
@@ -133,8 +135,8 @@ def test_a_page_compares_the_newest_run_of_each_app(data: Data) -> None:
 
 
 def test_flags_that_exclude_each_other_and_a_wrong_suffix_are_one_line() -> None:
-    assert_user_error(run("-m", "common.compare", "mnist", "--csv", "a.csv", "--markdown"), "--csv", "--markdown")
-    assert_user_error(run("-m", "common.compare", "mnist", "--csv", "a.txt"), "--csv a.txt", ".csv")
+    assert_user_error(run("-m", "common.cli.compare", "mnist", "--csv", "a.csv", "--markdown"), "--csv", "--markdown")
+    assert_user_error(run("-m", "common.cli.compare", "mnist", "--csv", "a.txt"), "--csv a.txt", ".csv")
 
 
 def test_on_a_narrow_terminal_no_number_is_broken_and_no_word_lost(

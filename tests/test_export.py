@@ -8,9 +8,11 @@ import keras
 import numpy as np
 import pytest
 
-from common import export, runtimes, tracking, training
-from common.choices import Format
+from common import tracking, training
 from common.errors import UserError
+from common.serving import export
+from common.serving.export import COMPARED, NAMES, TOLERANCE, WRITERS, Format
+from common.serving.runtimes import RUNTIMES, Inputs
 from tests.conftest import Trained, assert_user_error, load_app, train_once
 
 
@@ -47,18 +49,18 @@ def test_columns_of_any_name_are_exported(table: Trained, kind: Format, tmp_path
     model, inputs = loaded(table)
     assert "sepal length (cm)" in inputs
     expected = training.predict(model, inputs)
-    export.WRITERS[kind](model, tmp_path / export.NAMES[kind])
-    answers = runtimes.RUNTIMES[kind](tmp_path / export.NAMES[kind])(inputs)
-    assert export.difference(answers, expected) <= export.TOLERANCE
+    WRITERS[kind](model, tmp_path / NAMES[kind])
+    answers = RUNTIMES[kind](tmp_path / NAMES[kind])(inputs)
+    assert export.difference(answers, expected) <= TOLERANCE
 
 
-def loaded(trained: Trained) -> tuple[keras.Model, runtimes.Inputs]:
+def loaded(trained: Trained) -> tuple[keras.Model, Inputs]:
     """The saved model, and the first test examples."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", trained.uri)
         saved = tracking.load(trained.app, None)
     inputs = training.data_of(load_app(trained.app), saved).test[0]
-    return saved.model, export._first(saved.model, inputs, export.COMPARED)
+    return saved.model, export._first(saved.model, inputs, COMPARED)
 
 
 def test_quantizing_says_what_it_costs_and_saves(trained_mlp: Trained, tmp_path: Path) -> None:
@@ -121,9 +123,9 @@ def test_what_a_format_cannot_hold_is_said_before_any_work(
         assert_user_error(result, f"--format {kind}", "text", "keras or saved_model")
     monkeypatch.undo()
     model, inputs = loaded(trained_reviewer)
-    export.WRITERS["saved_model"](model, tmp_path / "saved")
-    answers = runtimes.RUNTIMES["saved_model"](tmp_path / "saved")(inputs)
-    assert export.difference(answers, training.predict(model, inputs)) <= export.TOLERANCE
+    WRITERS["saved_model"](model, tmp_path / "saved")
+    answers = RUNTIMES["saved_model"](tmp_path / "saved")(inputs)
+    assert export.difference(answers, training.predict(model, inputs)) <= TOLERANCE
 
 
 def test_operations_that_a_format_lacks_are_named(
@@ -138,4 +140,4 @@ def test_operations_that_a_format_lacks_are_named(
     model = keras.Model(inputs, keras.layers.Lambda(keras.ops.log1p)(inputs))
     model(np.zeros((1, 2)))
     with pytest.raises(UserError, match=r"--format onnx: cannot hold it .*Log1p"), export._converting("onnx", "it"):
-        export.WRITERS["onnx"](model, tmp_path / "x.onnx")
+        WRITERS["onnx"](model, tmp_path / "x.onnx")

@@ -6,11 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import folds
-from common.app import Data
+from common.config import FoldStrategy
+from common.data import Data
 from common.errors import UserError
-from common.image_folder import Pictures
-from common.tasks import Dealing
+from common.preprocessing import images, splits
 
 
 def numbered(training: int = 30, validation: int = 10) -> Data:
@@ -23,9 +22,9 @@ def numbered(training: int = 30, validation: int = 10) -> Data:
 
 
 @pytest.mark.parametrize("dealing", ["stratified", "shuffled", "in order"])
-def test_every_fold_validates_on_what_it_does_not_train_on(dealing: Dealing) -> None:
+def test_every_fold_validates_on_what_it_does_not_train_on(dealing: FoldStrategy) -> None:
     data = numbered()
-    dealt = list(folds.deal(data, 4, dealing, seed=3))
+    dealt = list(splits.k_folds(data, 4, dealing, seed=3))
     assert len(dealt) == 4
     held = np.concatenate([one.validation[0] for one in dealt])
     assert len(np.unique(held)) == len(held) == (32 if dealing == "in order" else 40)
@@ -40,10 +39,10 @@ def test_every_fold_validates_on_what_it_does_not_train_on(dealing: Dealing) -> 
             assert len(one.validation[0]) == 10
         if dealing == "stratified":
             assert 3 <= one.validation[1].sum() <= 4
-    again = list(folds.deal(data, 4, dealing, seed=3))
+    again = list(splits.k_folds(data, 4, dealing, seed=3))
     np.testing.assert_array_equal(again[1].validation[0], dealt[1].validation[0])
     if dealing != "in order":
-        assert list(next(folds.deal(data, 4, dealing, seed=4)).validation[0]) != list(dealt[0].validation[0])
+        assert list(next(splits.k_folds(data, 4, dealing, seed=4)).validation[0]) != list(dealt[0].validation[0])
 
 
 def test_named_inputs_and_pictures_on_the_disk_are_dealt_too(tmp_path: Path) -> None:
@@ -51,16 +50,16 @@ def test_named_inputs_and_pictures_on_the_disk_are_dealt_too(tmp_path: Path) -> 
     named = dataclasses.replace(
         data, train=({"x": data.train[0]}, data.train[1]), validation=({"x": data.validation[0]}, data.validation[1])
     )
-    assert len(next(folds.deal(named, 4, "shuffled", 0)).validation[0]["x"]) == 10
+    assert len(next(splits.k_folds(named, 4, "shuffled", 0)).validation[0]["x"]) == 10
     files = tuple(tmp_path / str(number) for number in range(40))
     stored = dataclasses.replace(
         data,
-        train=(Pictures(files[:30], 8), data.train[1]),
-        validation=(Pictures(files[30:], 8), data.validation[1]),
+        train=(images.ImageFiles(files[:30], 8), data.train[1]),
+        validation=(images.ImageFiles(files[30:], 8), data.validation[1]),
     )
-    pictures, labels = next(folds.deal(stored, 4, "shuffled", 0)).validation
+    pictures, labels = next(splits.k_folds(stored, 4, "shuffled", 0)).validation
     assert [int(file.name) % 3 == 0 for file in pictures.files] == list(labels)
-    assert folds.pooled(stored)[0].files == files
+    assert splits.pooled(stored)[0].files == files
 
 
 def test_what_cannot_be_dealt_is_a_users_error() -> None:
@@ -72,4 +71,4 @@ def test_what_cannot_be_dealt_is_a_users_error() -> None:
         (data, 30, "stratified"),
     ):
         with pytest.raises(UserError, match="--folds"):
-            list(folds.deal(bad, number, dealing, 0))  # type: ignore[arg-type]
+            list(splits.k_folds(bad, number, dealing, 0))  # type: ignore[arg-type]

@@ -5,20 +5,14 @@ import numpy as np
 import pytest
 
 from apps.mnist_mlp import MnistMlp, load_data
-from common import (
-    activations,
-    constraints,
-    datasets,
-    initializers,
-    layers,
-    losses,
-    metrics,
-    monitors,
-    optimizers,
-    preprocessing,
-)
-from common.choices import Activation, Initializer, Loss, Metric, Normalization, Schedule, Split
+from common.config import Activation, Initializer, Loss, Metric, Normalization, Schedule, Split
+from common.data import RawData
 from common.errors import UserError
+from common.metrics.predictions import best_threshold, binary_metrics, classification_metrics
+from common.metrics.training import build_metric
+from common.nn import layers, losses, optimizers
+from common.preprocessing import features, splits
+from common.preprocessing.features import FillMissing
 from tests.conftest import few
 
 X = np.linspace(-3, 3, 121, dtype="float32")
@@ -42,11 +36,11 @@ EXPONENTIALS = np.exp(X - X.max())
     ],
 )
 def test_activation(name: Activation, expected: np.ndarray) -> None:
-    np.testing.assert_allclose(np.asarray(activations.layer(name)(X[None]))[0], expected, atol=1e-6)
+    np.testing.assert_allclose(np.asarray(layers.activation(name)(X[None]))[0], expected, atol=1e-6)
 
 
 def test_prelu_learns_its_slope() -> None:
-    layer = activations.layer("prelu")
+    layer = layers.activation("prelu")
     layer.build((None, 3))
     assert [weight.shape for weight in layer.trainable_weights] == [(3,)]
 
@@ -82,17 +76,17 @@ def test_loss_of_0_4_0_3_0_3_for_the_first_class(name: Loss, expected: float) ->
     ],
 )
 def test_metric_of_two_examples_watched_while_training(name: Metric, expected: list[float]) -> None:
-    metric = monitors.build(name)
+    metric = build_metric(name)
     metric = keras.metrics.deserialize(keras.metrics.serialize(metric))
     metric.update_state(np.array([0, 1]), np.array([[0.4, 0.3, 0.3], [0.2, 0.5, 0.3]], dtype="float32"))
     assert float(metric.result()) == pytest.approx(np.mean(expected), abs=1e-6)
 
 
 def test_percentage_error_and_the_five_likeliest_classes() -> None:
-    percentage = monitors.build("mean_absolute_percentage_error")
+    percentage = build_metric("mean_absolute_percentage_error")
     percentage.update_state(np.array([0]), np.array([[0.4]], dtype="float32"))
     assert float(percentage.result()) == pytest.approx(60)
-    top = monitors.build("top_5_accuracy")
+    top = build_metric("top_5_accuracy")
     top.update_state(np.array([4, 5]), np.linspace(1, 0, 20, dtype="float32").reshape(1, 20).repeat(2, axis=0))
     assert float(top.result()) == 0.5
 
@@ -102,15 +96,15 @@ def test_normalisation_by_the_training_examples(name: Normalization) -> None:
     examples = np.random.default_rng(0).integers(3, 200, (50, 4, 4)).astype("uint8")
     x = examples.astype("float64")
     expected = {"min_max": (x - x.min()) / (x.max() - x.min()), "standard_score": (x - x.mean()) / x.std(), "none": x}
-    np.testing.assert_allclose(layers.normalization(name, examples)(examples), expected[name], atol=1e-5)
+    np.testing.assert_allclose(features.normalization(name, examples)(examples), expected[name], atol=1e-5)
 
 
 @pytest.mark.parametrize("split", ["by_size", "98:1:1", "70:30"])
-def test_a_new_split_is_disjoint_complete_and_stratified(split: Split, mnist: datasets.Raw) -> None:
-    data = preprocessing.split_anew(mnist, split, validation=0.1, seed=0)
+def test_a_new_split_is_disjoint_complete_and_stratified(split: Split, mnist: RawData) -> None:
+    data = splits.split_anew(mnist, split, validation=0.1, seed=0)
     parts = [data.train, data.test] if split == "70:30" else [data.train, data.validation, data.test]
     sizes = [len(labels) for _, labels in parts]
-    assert sizes == [round(share * 70_000) for share in preprocessing.shares(split, 70_000) if share]
+    assert sizes == [round(share * 70_000) for share in splits.shares(split, 70_000) if share]
     for _, labels in parts:
         np.testing.assert_allclose(np.bincount(labels) / len(labels), np.bincount(data.train[1]) / sizes[0], atol=2e-3)
     everything = np.concatenate([inputs for inputs, _ in parts]).reshape(70_000, -1).astype(int)
@@ -134,7 +128,7 @@ def test_loss_survives_saving(name: Loss) -> None:
 
 @pytest.mark.parametrize(("name", "deviation"), [("he_normal", (2 / 400) ** 0.5), ("xavier", 0.05), ("normal", 1.0)])
 def test_initial_weights(name: Initializer, deviation: float) -> None:
-    weights = np.asarray(initializers.build(name)((400, 500)))
+    weights = np.asarray(optimizers.initializer(name)((400, 500)))
     assert weights.std() == pytest.approx(deviation, rel=0.01)
     assert abs(weights.mean()) < 0.01 * deviation
 
@@ -168,7 +162,7 @@ def test_learning_rate_at_the_start_of_each_epoch(name: Schedule, expected: list
     ],
 )
 def test_two_steps_of_an_optimizer_down_a_slope_of_one(
-    settings: dict[str, str], steps: list[float], mnist: datasets.Raw
+    settings: dict[str, str], steps: list[float], mnist: RawData
 ) -> None:
     config = MnistMlp(learning_rate=0.1, schedule="constant", **settings)  # type: ignore[arg-type]
     weight = keras.Variable(0.0)
@@ -183,7 +177,7 @@ def test_two_steps_of_an_optimizer_down_a_slope_of_one(
 def test_classification_metrics_and_wilsons_interval() -> None:
     labels = np.repeat([0, 1], [90, 110])
     probabilities = np.tile([[0.2, 0.6]], (200, 1))  # always the second class; rows need not sum to one
-    measured = metrics.classification(labels, probabilities, probabilities.argmax(axis=1))
+    measured = classification_metrics(labels, probabilities, probabilities.argmax(axis=1))
     assert measured["accuracy"] == 0.55
     assert measured["error"] == 0.45
     z, n, p = 1.959964, 200, 0.45
@@ -196,7 +190,7 @@ def test_classification_metrics_and_wilsons_interval() -> None:
 
 def test_metrics_of_the_second_of_two_classes_at_a_threshold() -> None:
     labels, probabilities = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.4, 0.3, 0.9])
-    measured = metrics.binary(labels, probabilities, 0.25)
+    measured = binary_metrics(labels, probabilities, 0.25)
     assert measured["precision"] == pytest.approx(2 / 3)
     assert measured["recall"] == 1
     assert measured["f1"] == pytest.approx(0.8)
@@ -206,9 +200,9 @@ def test_metrics_of_the_second_of_two_classes_at_a_threshold() -> None:
 
 def test_the_best_threshold_is_in_the_middle_of_the_gap_with_the_best_f1() -> None:
     labels, probabilities = np.array([0, 0, 0, 1, 1]), np.array([0.1, 0.2, 0.4, 0.3, 0.9])
-    assert metrics.best_threshold(labels, probabilities) == pytest.approx(0.25)  # F1 0.8, of 0.35 and 0.65 only 2/3
-    assert metrics.best_threshold(np.array([0, 1]), np.array([0.1, 0.2])) == pytest.approx(0.15)
-    assert metrics.best_threshold(np.array([0, 1]), np.array([0.1, 0.8])) == 0.5
+    assert best_threshold(labels, probabilities) == pytest.approx(0.25)  # F1 0.8, of 0.35 and 0.65 only 2/3
+    assert best_threshold(np.array([0, 1]), np.array([0.1, 0.2])) == pytest.approx(0.15)
+    assert best_threshold(np.array([0, 1]), np.array([0.1, 0.8])) == 0.5
 
 
 def test_class_weighted_cross_entropy_and_its_saving() -> None:
@@ -220,14 +214,12 @@ def test_class_weighted_cross_entropy_and_its_saving() -> None:
 
 def test_soft_threshold_and_the_penalty_whose_step_it_takes() -> None:
     w = keras.Variable([-3.0, -0.5, 0.0, 0.2, 2.0])
-    np.testing.assert_allclose(np.asarray(constraints.SoftThreshold(0.5)(w)), [-2.5, 0, 0, 0, 1.5])
-    assert float(constraints.ProximalL1L2(2.0, 0.1)(w)) == pytest.approx(
-        2 * 5.7 + 0.1 * (9 + 0.25 + 0.04 + 4), rel=1e-6
-    )
+    np.testing.assert_allclose(np.asarray(losses.SoftThreshold(0.5)(w)), [-2.5, 0, 0, 0, 1.5])
+    assert float(losses.ProximalL1L2(2.0, 0.1)(w)) == pytest.approx(2 * 5.7 + 0.1 * (9 + 0.25 + 0.04 + 4), rel=1e-6)
 
 
 def test_missing_numbers_are_filled_and_flagged() -> None:
-    layer = layers.FillMissing([5.0, 7.0], [1])
-    again = layers.FillMissing.from_config(layer.get_config())
+    layer = FillMissing([5.0, 7.0], [1])
+    again = FillMissing.from_config(layer.get_config())
     filled = np.asarray(again(np.array([[np.nan, np.nan], [1, 2]], dtype="float32")))
     np.testing.assert_array_equal(filled, [[5, 7, 1], [1, 2, 0]])

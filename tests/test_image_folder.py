@@ -10,9 +10,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import batches, image_folder, preprocessing, tasks, training
-from common.app import Config, Data
+from common import tasks, training
+from common.config import Config
+from common.data import Data
 from common.errors import UserError
+from common.preprocessing import arrays, images
+from common.preprocessing.arrays import PREDICTION_BATCH
 from tests.conftest import Trained, assert_user_error, train_once
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 200, 30), "blue": (30, 30, 200)}
@@ -43,7 +46,7 @@ def zip_bomb(width: int, height: int) -> bytes:
 
 
 def test_parts_are_stratified_disjoint_complete_and_the_test_part_is_the_same_for_every_seed(photographs: Path) -> None:
-    data = image_folder.load(str(photographs), 32, 0.2, seed=0)
+    data = images.load_folder(str(photographs), 32, 0.2, seed=0)
     assert data.name == "colours"
     assert data.outputs == ("blue", "green", "red")
     parts = [data.train, data.validation, data.test]
@@ -53,14 +56,14 @@ def test_parts_are_stratified_disjoint_complete_and_the_test_part_is_the_same_fo
     for pictures, labels in parts:
         assert [data.outputs[label] for label in labels] == [file.parent.name for file in pictures.files]
         assert len(set(np.bincount(labels))) == 1
-    other = image_folder.load(str(photographs), 32, 0.2, seed=1)
+    other = images.load_folder(str(photographs), 32, 0.2, seed=1)
     assert other.test[0].files == data.test[0].files
     assert set(other.train[0].files) != set(data.train[0].files)
     assert other.digest == data.digest
 
 
 def test_pictures_are_read_when_they_are_indexed_as_an_array_would_be(photographs: Path) -> None:
-    pictures = image_folder.load(str(photographs), 32, 0.2, seed=0).train[0]
+    pictures = images.load_folder(str(photographs), 32, 0.2, seed=0).train[0]
     whole = pictures[:]
     assert (pictures.shape, pictures.dtype, pictures.ndim) == (whole.shape, whole.dtype, whole.ndim)
     assert pictures.nbytes == whole.nbytes
@@ -74,22 +77,22 @@ def test_the_shorter_side_is_scaled_and_the_middle_of_the_longer_kept(tmp_path: 
     picture = np.zeros((20, 60, 3), np.uint8)
     picture[:, :20], picture[:, 20:40], picture[:, 40:] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
     Image.fromarray(picture).save(tmp_path / "a.png")
-    middle = image_folder.decode(tmp_path / "a.png", 10)[:, 1:-1]  # interpolation looks one pixel over the edge
+    middle = images.decode(tmp_path / "a.png", 10)[:, 1:-1]  # interpolation looks one pixel over the edge
     np.testing.assert_array_equal(middle, np.broadcast_to(np.array([0, 255, 0], np.uint8), (10, 8, 3)))
     Image.fromarray(picture[:, :, 1]).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(image_folder.decode(tmp_path / "grey.png", 10)[:, 1:-1], np.full((10, 8, 3), 255))
+    np.testing.assert_array_equal(images.decode(tmp_path / "grey.png", 10)[:, 1:-1], np.full((10, 8, 3), 255))
     Image.new("RGBA", (20, 20), (9, 9, 9, 0)).save(tmp_path / "clear.png")
-    np.testing.assert_array_equal(image_folder.decode(tmp_path / "clear.png", 10), np.full((10, 10, 3), 255))
+    np.testing.assert_array_equal(images.decode(tmp_path / "clear.png", 10), np.full((10, 10, 3), 255))
 
 
 def test_colour_statistics_are_numpys(photographs: Path) -> None:
-    pictures = image_folder.load(str(photographs), 16, 0.2, seed=0).train[0]
+    pictures = images.load_folder(str(photographs), 16, 0.2, seed=0).train[0]
     for examples, pixels in ((pictures, pictures[:].reshape(-1, 3)), (pictures[:], pictures[:].reshape(-1, 3))):
-        mean, covariance = preprocessing.colour_statistics(examples)
+        mean, covariance = images.colour_statistics(examples)
         np.testing.assert_allclose(mean, pixels.mean(axis=0), rtol=1e-9)
         np.testing.assert_allclose(covariance, np.cov(pixels.T / 255, bias=True), rtol=1e-6)
     grey = pictures[:][..., 0]
-    mean, covariance = preprocessing.colour_statistics(grey)
+    mean, covariance = images.colour_statistics(grey)
     np.testing.assert_allclose(mean, [grey.mean()] * 3)
     np.testing.assert_allclose(covariance, np.full((3, 3), grey.var() / 255**2))
 
@@ -111,7 +114,7 @@ def test_damaged_files_and_zip_bombs_are_named_counted_and_left_out(
     (blue / "notes.txt").write_text("not meant as a picture")
     bad = ("half.png", "half.jpg", "empty.png", "letter.jpg", "bomb.png", "large.png")
     tracemalloc.start()
-    data = image_folder.load(str(tmp_path), 32, 0.2, seed=0)
+    data = images.load_folder(str(tmp_path), 32, 0.2, seed=0)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 50e6
@@ -136,11 +139,11 @@ def test_a_folder_with_too_little_in_it_is_named(folders: list[str], words: str,
         (tmp_path / name).mkdir()
         Image.new("RGB", (9, 9)).save(tmp_path / name / "a.png")
     with pytest.raises(UserError, match=f"--images {tmp_path}: {words}"):
-        image_folder.load(str(tmp_path), 32, 0.2, seed=0)
+        images.load_folder(str(tmp_path), 32, 0.2, seed=0)
 
 
 def test_fit_streams_the_pictures_in_the_order_of_the_arrays_and_gives_the_same_network(photographs: Path) -> None:
-    data = image_folder.load(str(photographs), 8, 0.2, seed=0)
+    data = images.load_folder(str(photographs), 8, 0.2, seed=0)
 
     train, validation, test = ((pictures[:], labels) for pictures, labels in (data.train, data.validation, data.test))
     arrays = Data("n", "", train, validation, test)
@@ -161,9 +164,9 @@ def test_fit_streams_the_pictures_in_the_order_of_the_arrays_and_gives_the_same_
 
 
 def test_large_examples_are_evaluated_a_few_at_a_time() -> None:
-    photos = image_folder.Pictures((Path("a.jpg"),) * 10, 256)
-    assert batches.prediction_batch(photos) == 21
-    assert batches.prediction_batch(np.zeros((9, 28, 28), np.uint8)) == batches.PREDICTION_BATCH
+    photos = images.ImageFiles((Path("a.jpg"),) * 10, 256)
+    assert arrays.prediction_batch(photos) == 21
+    assert arrays.prediction_batch(np.zeros((9, 28, 28), np.uint8)) == PREDICTION_BATCH
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from apps import lenet5
-from common import activations, augmentation, datasets, layers, losses
+from common.data import RawData
+from common.nn import augmentation, layers, losses
 from tests.conftest import few, load_app
 
 RANDOM = np.random.default_rng(0)
@@ -15,7 +16,7 @@ RANDOM = np.random.default_rng(0)
 
 def test_subsampling_sums_blocks_times_coefficient_plus_bias() -> None:
     x = RANDOM.normal(size=(2, 6, 4, 3)).astype("float32")
-    layer = layers.Subsampling(activation=activations.scaled_tanh)
+    layer = layers.Subsampling(activation=layers.scaled_tanh)
     layer.build(x.shape)
     coefficient, bias = RANDOM.normal(size=(2, 3)).astype("float32")
     layer.set_weights([coefficient, bias])
@@ -70,7 +71,7 @@ def test_the_digit_codes_are_ten_different_pictures_of_7_by_12() -> None:
 
 
 @pytest.fixture(scope="module")
-def lenet_1998(mnist: datasets.Raw) -> keras.Model:
+def lenet_1998(mnist: RawData) -> keras.Model:
     app = load_app("lenet5")
     return app.build_model(app.config(variant="1998"), few(mnist))  # type: ignore[call-arg]
 
@@ -157,7 +158,7 @@ def test_each_distortion_changes_what_it_is_named_after_within_its_limit(kind: s
 
 
 @pytest.mark.parametrize("variant", ["1998", "modern"])
-def test_lenet5_survives_saving(variant: str, mnist: datasets.Raw, tmp_path: Any) -> None:
+def test_lenet5_survives_saving(variant: str, mnist: RawData, tmp_path: Any) -> None:
     app, data = load_app("lenet5"), few(mnist)
     model = app.build_model(app.config(variant=variant, distortions=True), data)  # type: ignore[call-arg]
     model.save(tmp_path / "model.keras")

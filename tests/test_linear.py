@@ -15,8 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from common import training
-from common.app import Data
-from common.tasks import Trained
+from common.data import Data, Trained
 from tests.conftest import load_app
 
 

@@ -9,14 +9,13 @@ import pytest
 
 from apps import lstm_memory
 from apps.lstm_memory import PADDING, LstmMemory, draw_sequences
-from common import gradients
-from common.app import Array
-from common.choices import Cell
+from common.config import Cell
+from common.data import Array, SavedModel
 from common.errors import UserError
-from common.tracking import Saved
+from common.nn import gradients
 
 T = 100
-SAVED = Saved(model=None, label="", data="adding_100", outputs=("sum",), settings={})
+SAVED = SavedModel(model=None, label="", data="adding_100", outputs=("sum",), settings={})
 
 
 @pytest.fixture(scope="module")

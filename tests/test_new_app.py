@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from common import new_app
+from common.cli import new_app
 from common.errors import UserError
 from tests.conftest import APPS, ROOT, assert_user_error, run
 
@@ -145,5 +145,5 @@ def files(tree: Path) -> list[Path]:
 
 
 def test_the_command_says_what_it_wrote_and_a_mistake_in_one_line() -> None:
-    assert_user_error(run("-m", "common.new_app", "lenet5", "--from", "rbm"), "apps/lenet5.py is taken")
-    assert_user_error(run("-m", "common.new_app", "digits"), "--from")
+    assert_user_error(run("-m", "common.cli.new_app", "lenet5", "--from", "rbm"), "apps/lenet5.py is taken")
+    assert_user_error(run("-m", "common.cli.new_app", "digits"), "--from")

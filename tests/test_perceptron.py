@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from sklearn.svm import LinearSVC
 
-from common import batches, training
-from common.app import Array, Data
+from common import training
+from common.data import Array, Data
+from common.training.batches import epoch_order
 from tests.conftest import load_app
 
 
@@ -48,7 +49,7 @@ def test_every_step_is_rosenblatts_rule() -> None:
     model, parts, _ = trained(epochs=3)
     x, targets, w = augmented(parts), parts.train[1], np.zeros(5)
     for epoch in range(3):
-        for index in batches.epoch_order(0, epoch, len(x), 1).ravel():
+        for index in epoch_order(0, epoch, len(x), 1).ravel():
             w += (targets[index] - float(w @ x[index] >= 0)) * x[index]
     kernel, bias = model.get_layer("unit").get_weights()
     np.testing.assert_allclose(np.append(kernel, bias), w, atol=1e-4)

@@ -9,38 +9,38 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common import datasets, preprocessing, tracking
-from common.app import Array
+from common.data import Array, RawData, SavedModel
 from common.errors import UserError
+from common.preprocessing import datasets, images, splits
 from tests.conftest import Trained
 
 
-def test_the_split_is_stratified_disjoint_complete_and_drawn_from_the_seed(mnist: datasets.Raw) -> None:
+def test_the_split_is_stratified_disjoint_complete_and_drawn_from_the_seed(mnist: RawData) -> None:
     # Each picture is marked with its position, so that it can be followed.
     marked = mnist.train[0].copy()
     marked[:, 0, :4] = np.arange(60_000, dtype=">u4").view(np.uint8).reshape(-1, 4)
-    raw = datasets.Raw("mnist", mnist.digest, mnist.classes, (marked, mnist.train[1]), mnist.test)
+    raw = RawData("mnist", mnist.digest, mnist.classes, (marked, mnist.train[1]), mnist.test)
 
     def positions(pictures: Array) -> Array:
         return np.ascontiguousarray(pictures[:, 0, :4]).view(">u4").ravel()
 
-    data = preprocessing.split_training(raw, 0.1, seed=3)
+    data = splits.split_training(raw, 0.1, seed=3)
     train, validation = positions(data.train[0]), positions(data.validation[0])
     assert (len(train), len(validation)) == (54_000, 6_000)
     assert np.array_equal(np.sort(np.concatenate([train, validation])), np.arange(60_000))
     assert np.array_equal(data.validation[1], mnist.train[1][validation])
     shares = np.bincount(data.validation[1]) / np.bincount(mnist.train[1])
     np.testing.assert_allclose(shares, 0.1, atol=2e-4)
-    again = preprocessing.split_training(raw, 0.1, seed=3)
+    again = splits.split_training(raw, 0.1, seed=3)
     assert np.array_equal(positions(again.validation[0]), validation)
-    other = preprocessing.split_training(raw, 0.1, seed=4)
+    other = splits.split_training(raw, 0.1, seed=4)
     assert not np.array_equal(positions(other.validation[0]), validation)
     assert data.test is mnist.test
 
 
 def read(paths: list[Path], data: str = "mnist") -> tuple[list[str], Array]:
-    saved = tracking.Saved(keras.Model(), "", data, (), {})
-    return preprocessing.read_pictures([str(path) for path in paths], saved)
+    saved = SavedModel(keras.Model(), "", data, (), {})
+    return images.read([str(path) for path in paths], saved)
 
 
 def on_paper(
@@ -63,7 +63,7 @@ def on_paper(
     ],
 )
 def test_a_digit_on_paper_comes_back_as_mnist_had_it(
-    size: tuple[int, int], ink: tuple[int, int, int], paper: tuple[int, int, int], mnist: datasets.Raw, tmp_path: Path
+    size: tuple[int, int], ink: tuple[int, int, int], paper: tuple[int, int, int], mnist: RawData, tmp_path: Path
 ) -> None:
     digits = mnist.test[0][:50]
     for index, digit in enumerate(digits):
@@ -78,7 +78,7 @@ def test_a_digit_on_paper_comes_back_as_mnist_had_it(
     assert min(likeness) > 0.6
 
 
-def test_pictures_in_mnists_own_format_stay_as_they_are(mnist: datasets.Raw, tmp_path: Path) -> None:
+def test_pictures_in_mnists_own_format_stay_as_they_are(mnist: RawData, tmp_path: Path) -> None:
     np.save(tmp_path / "bytes.npy", mnist.test[0][:20])
     np.save(tmp_path / "shares.npy", mnist.test[0][:20, :, :, None] / 255)
     names, pictures = read([tmp_path / "bytes.npy", tmp_path / "shares.npy"])
@@ -87,9 +87,9 @@ def test_pictures_in_mnists_own_format_stay_as_they_are(mnist: datasets.Raw, tmp
     np.testing.assert_allclose(pictures[20:], mnist.test[0][:20], atol=1)
 
 
-def test_transparent_grey_palette_and_rotated_pictures_are_read(mnist: datasets.Raw, tmp_path: Path) -> None:
+def test_transparent_grey_palette_and_rotated_pictures_are_read(mnist: RawData, tmp_path: Path) -> None:
     paper = on_paper(mnist.test[0][0], (120, 160), (0, 0, 0), (255, 255, 255))
-    expected = preprocessing.standard_picture(np.asarray(paper.convert("L"), dtype=np.float32), "mnist", "")
+    expected = images.standard_image(np.asarray(paper.convert("L"), dtype=np.float32), "mnist", "")
     transparent = Image.new("RGBA", paper.size)
     transparent.putalpha(Image.eval(paper.convert("L"), lambda value: 255 - value))
     transparent.save(tmp_path / "transparent.png")
@@ -158,9 +158,7 @@ def test_a_blank_picture_an_empty_folder_and_other_arrays_are_named(tmp_path: Pa
         read([tmp_path / "nan.npy"])
 
 
-def test_a_perceptron_of_one_epoch_reads_digits_on_paper(
-    mnist: datasets.Raw, trained_mlp: Trained, tmp_path: Path
-) -> None:
+def test_a_perceptron_of_one_epoch_reads_digits_on_paper(mnist: RawData, trained_mlp: Trained, tmp_path: Path) -> None:
     for index, digit in enumerate(mnist.test[0][:10]):
         Image.fromarray(255 - digit).resize((140, 140)).save(tmp_path / f"{index}.png")
     result = trained_mlp("predict", str(tmp_path), "--output", str(tmp_path / "table.json"))

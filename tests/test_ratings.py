@@ -8,10 +8,12 @@ import pytest
 from sklearn.linear_model import Ridge
 from sklearn.metrics import ndcg_score
 
-from common import movielens, ratings, recommenders
-from common.app import Array
+from common import baselines
+from common.data import Array
 from common.errors import UserError
-from common.ratings import Ratings
+from common.metrics.recommendation import at_targets, ranking_gain, root_mean_square
+from common.preprocessing import ratings
+from common.preprocessing.ratings import COLUMNS, Ratings
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +25,7 @@ def few() -> Ratings:
 def write(folder: Path, frame: pd.DataFrame, layout: str) -> Path:
     """The ratings of `frame` in a file as MovieLens has them, with a time."""
     path = folder / layout
-    columns = (frame[name].tolist() for name in ratings.COLUMNS)
+    columns = (frame[name].tolist() for name in COLUMNS)
     rows = [(str(user), str(item), f"{rating:g}", "978300760") for user, item, rating in zip(*columns, strict=True)]
     separator = {"u.data": "\t", "ratings.dat": "::", "ratings.csv": ","}[layout]
     header = "userId,movieId,rating,timestamp\n" if layout == "ratings.csv" else ""
@@ -36,7 +38,7 @@ def write(folder: Path, frame: pd.DataFrame, layout: str) -> Path:
 def test_every_layout_is_read_alike(layout: str, star: float, tmp_path: Path) -> None:
     frame = ratings.generate(30, 20, 8)
     frame["user"], frame["item"], frame["rating"] = 7 * frame["user"], 1000 - frame["item"], star * frame["rating"]
-    read = movielens.read(write(tmp_path, frame.sample(frac=1, random_state=0), layout))
+    read = ratings.read(write(tmp_path, frame.sample(frac=1, random_state=0), layout))
     table = frame.pivot_table(index="user", columns="item", values="rating", fill_value=0)
     np.testing.assert_array_equal(read[:], table)
     np.testing.assert_array_equal(read.users, table.index)
@@ -47,7 +49,7 @@ def test_every_layout_is_read_alike(layout: str, star: float, tmp_path: Path) ->
 
 def test_a_csv_without_times_is_read(tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text("userId,movieId,rating\n1,5,4.5\n1,6,2\n")
-    np.testing.assert_array_equal(movielens.read(tmp_path / "mine.csv")[:], [[4.5, 2]])
+    np.testing.assert_array_equal(ratings.read(tmp_path / "mine.csv")[:], [[4.5, 2]])
 
 
 @pytest.mark.parametrize(
@@ -61,7 +63,7 @@ def test_a_csv_without_times_is_read(tmp_path: Path) -> None:
 def test_titles_are_taken_from_the_file_beside(layout: str, name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
     frame = pd.DataFrame({"user": [1, 1, 1], "item": [1, 2, 3], "rating": [1.0, 2.0, 3.0]})
-    assert movielens.read(write(tmp_path, frame, layout)).items == ("1 Heat, The (1995)", "2 Ran (1985)", "3")
+    assert ratings.read(write(tmp_path, frame, layout)).items == ("1 Heat, The (1995)", "2 Ran (1985)", "3")
 
 
 @pytest.mark.parametrize(
@@ -86,12 +88,12 @@ def test_titles_are_taken_from_the_file_beside(layout: str, name: str, content: 
 def test_a_file_that_cannot_be_read_is_one_line(content: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_text(content)
     with pytest.raises(UserError, match=f"^--ratings .*x.*{words}.*$"):
-        movielens.read(tmp_path / "x")
+        ratings.read(tmp_path / "x")
 
 
 def test_no_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"--ratings .*none.csv: .*No such file"):
-        movielens.read(tmp_path / "none.csv")
+        ratings.read(tmp_path / "none.csv")
 
 
 def test_indexed_as_an_array_it_gives_what_the_array_gives(few: Ratings) -> None:
@@ -147,16 +149,16 @@ def test_ndcg_is_scikit_learns(step: float, few: Ratings) -> None:
     rows = np.split(np.arange(few.size), few.matrix.indptr[1:-1])
     expected = [ndcg_score([few.matrix.data[row]], [predictions[row]], k=10) for row in rows if len(row) > 1]
     assert any(len(row) > 10 for row in rows)
-    assert ratings.ranking_gain(few, predictions) == pytest.approx(np.mean(expected), rel=1e-6)
+    assert ranking_gain(few, predictions) == pytest.approx(np.mean(expected), rel=1e-6)
 
 
 def test_users_without_a_ranking_do_not_count() -> None:
     frame = pd.DataFrame({"user": [1, 1, 2], "item": [1, 2, 1], "rating": [1.0, 5.0, 3.0]})
     targets = ratings.collect(frame, {})
     worst = (1 + 5 / np.log2(3)) / (5 + 1 / np.log2(3))
-    assert ratings.ranking_gain(targets, np.array([4.0, 2.0, 3.0])) == pytest.approx(worst)
-    assert ratings.ranking_gain(targets, np.array([2.0, 4.0, 3.0])) == pytest.approx(1)
-    assert ratings.root_mean_square(targets, np.array([4.0, 2.0, 3.0])) == pytest.approx(6**0.5)
+    assert ranking_gain(targets, np.array([4.0, 2.0, 3.0])) == pytest.approx(worst)
+    assert ranking_gain(targets, np.array([2.0, 4.0, 3.0])) == pytest.approx(1)
+    assert root_mean_square(targets, np.array([4.0, 2.0, 3.0])) == pytest.approx(6**0.5)
 
 
 def test_what_is_judged_is_the_same_however_many_users_fit_into_memory(
@@ -173,17 +175,17 @@ def test_what_is_judged_is_the_same_however_many_users_fit_into_memory(
 
     for at_once in (2**28, 4 * 50 * 7):
         monkeypatch.setattr(ratings, "AT_ONCE", at_once)
-        np.testing.assert_allclose(ratings.at_targets(predict, rest, held), expected)
+        np.testing.assert_allclose(at_targets(predict, rest, held), expected)
     assert sizes == [200] + [7] * 28 + [4]
 
 
 def test_means_are_those_of_the_known_ratings(few: Ratings) -> None:
     dense = few[:]
     overall = dense[dense > 0].mean()
-    everyone = recommenders.GlobalMean().fit(few).predict(dense[:3])
+    everyone = baselines.GlobalMean().fit(few).predict(dense[:3])
     np.testing.assert_allclose(everyone, np.full((3, 50), overall), rtol=1e-6)
     some = few.part(few.matrix.indices != 4)  # nobody has rated the fifth item
-    means = recommenders.ItemMean().fit(some).predict(dense[:3])
+    means = baselines.ItemMean().fit(some).predict(dense[:3])
     np.testing.assert_allclose(means[0], means[2])
     assert means[0, 4] == pytest.approx(some.matrix.data.mean())
     assert means[0, 7] == pytest.approx(dense[:, 7][dense[:, 7] > 0].mean())
@@ -191,7 +193,7 @@ def test_means_are_those_of_the_known_ratings(few: Ratings) -> None:
 
 def test_a_users_factors_are_those_of_ridge_regression(few: Ratings) -> None:
     items = np.random.default_rng(0).normal(size=(50, 4))
-    users = recommenders.solve(few.matrix, items, 3.5, 2.0)
+    users = baselines.solve(few.matrix, items, 3.5, 2.0)
     for user in (0, 11):
         rated = few[user] > 0
         features = np.column_stack([np.ones(rated.sum()), items[rated, 1:]])
@@ -200,12 +202,12 @@ def test_a_users_factors_are_those_of_ridge_regression(few: Ratings) -> None:
 
 
 def test_each_sweep_of_the_factorisation_lowers_what_it_minimises(few: Ratings) -> None:
-    def objective(factors: recommenders.Factors) -> float:
-        users = recommenders.solve(few.matrix, factors.items, factors.mean, factors.ridge)
+    def objective(factors: baselines.Factors) -> float:
+        users = baselines.solve(few.matrix, factors.items, factors.mean, factors.ridge)
         squares = np.square(factors.predict(few[:]) - few[:])[few[:] > 0].sum()
         return float(squares + factors.ridge * (np.square(users).sum() + np.square(factors.items).sum()))
 
-    values = [objective(recommenders.factorise(few, 3, 2.0, sweeps)) for sweeps in (1, 2, 4, 8, 16)]
+    values = [objective(baselines.factorise(few, 3, 2.0, sweeps)) for sweeps in (1, 2, 4, 8, 16)]
     assert values == sorted(values, reverse=True)
     assert values[-1] < 0.9 * values[0]
 
@@ -214,12 +216,12 @@ def test_the_factorisation_takes_the_settings_of_the_least_validation_error() ->
     everything = ratings.collect(ratings.generate(1000, 100, 40), {})
     rest, test = everything.hold_out(0.1, 0)
     known, validation = rest.hold_out(0.1, 1)
-    chosen = recommenders.MatrixFactorisation((known, validation), (1, 3), (0.1, 5.0, 1000.0)).fit(known)
+    chosen = baselines.MatrixFactorisation((known, validation), (1, 3), (0.1, 5.0, 1000.0)).fit(known)
     assert chosen.factors.ridge == 5.0
     assert chosen.factors.items.shape == (100, 4)
 
-    def error(estimator: recommenders.MatrixFactorisation | recommenders.ItemMean) -> float:
-        return ratings.root_mean_square(test, ratings.at_targets(estimator.predict, known, test))
+    def error(estimator: baselines.MatrixFactorisation | baselines.ItemMean) -> float:
+        return root_mean_square(test, at_targets(estimator.predict, known, test))
 
-    assert error(chosen) < 0.8 * error(recommenders.ItemMean().fit(known))
+    assert error(chosen) < 0.8 * error(baselines.ItemMean().fit(known))
     assert error(chosen) < 0.8  # the noise that was planted leaves 0.6, rounding something more

@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 from keras import ops
 
-from common import gradients, likelihood
-from common.app import Array
-from common.choices import Visible
-from common.rbm import RBM
+from common.config import Visible
+from common.data import Array
+from common.metrics import likelihood
+from common.nn import gradients
+from common.nn.rbm import RBM
 
 VISIBLE, HIDDEN = 5, 3
 STATES = np.array(list(itertools.product([0.0, 1.0], repeat=VISIBLE)), "float32")

@@ -14,11 +14,14 @@ import pytest
 
 from apps import rbm_recommender
 from apps.rbm_recommender import RbmRecommender
-from common import gradients, movielens, ratings, recommenders, softmax_rbm, training
-from common.app import Array, Data
+from common import baselines, training
+from common.data import Array, Data, SavedModel
 from common.errors import UserError
-from common.ratings import Ratings
-from common.tracking import Saved
+from common.metrics.training import RatingError
+from common.nn import gradients
+from common.nn.rbm import SoftmaxRBM, squared_error
+from common.preprocessing import ratings
+from common.preprocessing.ratings import Ratings
 from tests.conftest import Trained, assert_user_error, train_once
 
 LEVELS = (0.5, 2.0, 3.5)
@@ -29,7 +32,7 @@ ROWS = np.array([[2.0, 0, 0.5, 3.5], [0, 0, 3.5, 0], [0.5, 2.0, 2.0, 0], [0, 0, 
 
 def machine(scale: float, **settings: Any) -> tuple[keras.Model, Array, Array, Array]:
     """A small machine, and its weights W (items, levels, hidden), b (items, levels) and c (hidden,)."""
-    layer = softmax_rbm.SoftmaxRBM(LEVELS, HIDDEN, name="machine", **settings)
+    layer = SoftmaxRBM(LEVELS, HIDDEN, name="machine", **settings)
     inputs = keras.Input((ITEMS,))
     model = keras.Model(inputs, layer(inputs))
     rng = np.random.default_rng(0)
@@ -116,7 +119,7 @@ def test_many_steps_of_contrastive_divergence_give_the_gradient_of_the_likelihoo
 
 
 def watched(y_true: Any, y_pred: Any) -> Any:
-    return softmax_rbm.squared_error(y_true, y_pred)
+    return squared_error(y_true, y_pred)
 
 
 def test_what_is_not_rated_takes_no_part() -> None:
@@ -152,7 +155,7 @@ def test_the_loss_that_is_shown_is_the_squared_error_of_ratings_alone() -> None:
     targets = np.array([[0, 2.0, 0, 0], [0.5, 0, 0, 3.5], [0, 0, 0, 0], [0, 0, 0, 2.0]], "float32")
     predictions = model.predict(ROWS, verbose=0)
     expected = np.square(predictions - targets)[targets > 0]
-    model.compile("sgd", softmax_rbm.squared_error, metrics=[softmax_rbm.RatingError(name="rmse")])
+    model.compile("sgd", squared_error, metrics=[RatingError(name="rmse")])
     for measured in (
         model.evaluate(ROWS, targets, batch_size=4, verbose=0, return_dict=True),
         model.train_on_batch(ROWS, targets, return_dict=True),
@@ -175,7 +178,7 @@ def test_an_untrained_machine_expects_about_an_items_mean() -> None:
     config = RbmRecommender()
     data = small_data(config)
     known: Ratings = data.train[0]
-    expected = recommenders.ItemMean().fit(known).means
+    expected = baselines.ItemMean().fit(known).means
     answers = rbm_recommender.build_model(config, data).predict(known[:3], verbose=0)
     often = np.bincount(known.matrix.indices) > 100
     assert often.sum() > 10
@@ -202,13 +205,13 @@ def test_training_learns_tastes_that_an_items_mean_does_not_know() -> None:
     keras.utils.set_random_seed(0)
     model = rbm_recommender.build_model(config, data)
     history = training.fit(model, data, config, rbm_recommender.app.task).history
-    mean = recommenders.ItemMean().fit(*data.train)
+    mean = baselines.ItemMean().fit(*data.train)
     task = rbm_recommender.app.task
-    figures = task.measure(data.test[1], training.judged(task, model, data.test))
+    figures = task.measure(data.test[1], training.predictions_for(task, model, data.test))
     naive = task.measure(data.test[1], task.judged(mean.predict, data.test))
     assert figures["rmse"] < 0.92 * naive["rmse"]
     assert figures["ndcg_10"] > naive["ndcg_10"]
-    validation = task.measure(data.validation[1], training.judged(task, model, data.validation))
+    validation = task.measure(data.validation[1], training.predictions_for(task, model, data.validation))
     assert min(history["val_rmse"]) == pytest.approx(validation["rmse"], rel=1e-4)
 
 
@@ -220,9 +223,9 @@ def test_what_is_recommended_is_unseen_and_the_best_first() -> None:
     assert len(rbm_recommender.recommend(known, expected, ["a", "b", "c", "d", "e"], 9)) == 3
 
 
-def saved() -> Saved:
+def saved() -> SavedModel:
     model, *_ = machine(1.0)
-    return cast("Saved", SimpleNamespace(model=model, outputs=("a", "b", "c", "d")))
+    return cast("SavedModel", SimpleNamespace(model=model, outputs=("a", "b", "c", "d")))
 
 
 def test_rows_of_ratings_are_read(tmp_path: Path) -> None:
@@ -277,7 +280,7 @@ def films(own: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def test_a_users_recommendations_are_films_that_the_user_has_not_rated(
     films: Trained, own: Path, tmp_path: Path
 ) -> None:
-    everything = movielens.read(own / "ratings.csv")
+    everything = ratings.read(own / "ratings.csv")
     assert f"rbm_recommender on {own.name}_ratings.csv" in films.output
     for user in (1, 42):
         result = films("predict", "--user", str(user), "--top", "5", "--output", str(tmp_path / "table.csv"))

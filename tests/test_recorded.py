@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from apps.mnist_mlp import MnistMlp
-from common import datasets, recorded, tracking, training
-from common.app import App, Config
+from common import recorded, tracking, training
+from common.app import App
+from common.config import Config
+from common.data import RawData
 from common.errors import UserError
 from tests.conftest import APPS, few, load_app
 
@@ -36,7 +38,7 @@ def other(config: Config) -> Config:
 
 
 @pytest.mark.parametrize("name", APPS)
-def test_the_settings_of_a_run_are_those_it_was_recorded_with(name: str, mnist: datasets.Raw) -> None:
+def test_the_settings_of_a_run_are_those_it_was_recorded_with(name: str, mnist: RawData) -> None:
     app = load_app(name)
     for config in (app.config(), other(app.config())):
         with tracking.run(app, "trial", config, few(mnist, 4, 4, 4)) as run:
@@ -47,12 +49,12 @@ def test_the_settings_of_a_run_are_those_it_was_recorded_with(name: str, mnist: 
 
 
 @pytest.fixture(scope="module")
-def trained(mnist: datasets.Raw) -> tuple[App, training.Result]:
+def trained(mnist: RawData) -> tuple[App, training.Result]:
     app = dataclasses.replace(load_app("mnist_mlp"), load_data=lambda _config: few(mnist))
     return app, training.train(app, MnistMlp(hidden=(16,), epochs=3))
 
 
-def test_the_model_of_a_run_answers_as_it_did(trained: tuple[App, training.Result], mnist: datasets.Raw) -> None:
+def test_the_model_of_a_run_answers_as_it_did(trained: tuple[App, training.Result], mnist: RawData) -> None:
     _, result = trained
     assert result.run_id
     model = recorded.model(result.run_id)
@@ -74,7 +76,7 @@ def test_the_curves_of_a_run_are_a_frame(trained: tuple[App, training.Result]) -
 
 
 def test_the_data_of_a_run_are_loaded_again_or_have_changed(
-    trained: tuple[App, training.Result], mnist: datasets.Raw, monkeypatch: pytest.MonkeyPatch
+    trained: tuple[App, training.Result], mnist: RawData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app, result = trained
     assert result.run_id
@@ -89,7 +91,7 @@ def test_the_data_of_a_run_are_loaded_again_or_have_changed(
         recorded.data(run.id)
 
 
-def test_a_run_that_gives_nothing_is_one_line(trained: tuple[App, training.Result], mnist: datasets.Raw) -> None:
+def test_a_run_that_gives_nothing_is_one_line(trained: tuple[App, training.Result], mnist: RawData) -> None:
     app, _ = trained
     data = few(mnist, 4, 4, 4)
     with tracking.run(app, "search", MnistMlp(), data) as search, tracking.run(app, "trial", MnistMlp(), data) as trial:

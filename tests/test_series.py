@@ -10,9 +10,12 @@ import pytest
 from statsmodels.tsa.ar_model import AutoReg
 
 from apps.lstm_forecast import LstmForecast, build_model, load_data, read_inputs
-from common import baselines, losses, series
+from common import baselines
+from common.data import SavedModel
 from common.errors import UserError
-from common.tracking import Saved
+from common.nn import losses
+from common.preprocessing import series
+from common.preprocessing.series import Gaps
 
 
 def counted(steps: int) -> pd.DataFrame:
@@ -35,7 +38,7 @@ def test_no_window_of_one_part_reaches_into_another() -> None:
 
 
 @pytest.mark.parametrize(("gaps", "expected"), [("linear", [1, 1, 2, 3, 4, 4]), ("previous", [1, 1, 1, 1, 4, 4])])
-def test_gaps_are_filled_as_the_setting_says(gaps: series.Gaps, expected: list[float]) -> None:
+def test_gaps_are_filled_as_the_setting_says(gaps: Gaps, expected: list[float]) -> None:
     table = pd.DataFrame({"x": [np.nan, 1, np.nan, np.nan, 4, np.nan]})
     assert series.fill(table, gaps)["x"].tolist() == pytest.approx(expected)
 
@@ -195,8 +198,8 @@ def test_anchored_forecasts_move_with_the_level_of_the_window() -> None:
     assert not np.allclose(model(windows + 1000), model(windows) + 1000, rtol=1e-2)
 
 
-def saved(config: LstmForecast, outputs: tuple[str, ...], data: str) -> Saved:
-    return Saved(keras.Sequential(), "", data, outputs, dataclasses.asdict(config))
+def saved(config: LstmForecast, outputs: tuple[str, ...], data: str) -> SavedModel:
+    return SavedModel(keras.Sequential(), "", data, outputs, dataclasses.asdict(config))
 
 
 def test_the_built_in_series_is_continued_after_its_end() -> None:

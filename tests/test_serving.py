@@ -23,7 +23,9 @@ import uvicorn
 from PIL import Image
 
 from benchmarks import serving as benchmark
-from common import datasets, ports, tracking
+from common import tracking
+from common.data import RawData
+from common.serving import application, http
 from tests.conftest import Trained, assert_user_error, free_port, train_once
 
 
@@ -46,10 +48,10 @@ def served(trained_lenet: Trained) -> Iterator[Served]:
 @contextlib.contextmanager
 def serving(trained: Trained) -> Iterator[str]:
     """The address of the app's champion, served by a thread of this process."""
-    with pytest.MonkeyPatch.context() as patch, ports.listen(0, "") as listening:
+    with pytest.MonkeyPatch.context() as patch, http.listen(0, "") as listening:
         patch.setenv("MLFLOW_TRACKING_URI", trained.uri)
         folder, _ = tracking.served(trained.app, None)
-        server = uvicorn.Server(uvicorn.Config(tracking.scoring_app(folder), log_level="warning"))
+        server = uvicorn.Server(uvicorn.Config(application.scoring_app(folder), log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/invocations"
@@ -76,7 +78,7 @@ def test_the_printed_curl_line_works_as_pasted(served: Served) -> None:
 
 
 def test_a_picture_is_asked_by_the_request_command_and_answered_as_predict_does(
-    served: Served, mnist: datasets.Raw, tmp_path: Path
+    served: Served, mnist: RawData, tmp_path: Path
 ) -> None:
     Image.fromarray(255 - mnist.test[0][0]).resize((140, 140)).save(tmp_path / "digit.png")
     request = served.trained("request", str(tmp_path / "digit.png"))
@@ -125,7 +127,7 @@ def test_a_request_that_is_too_large_or_of_another_type_is_a_400(served: Served)
     assert "image/png" in answer["error"]
 
 
-def test_of_a_thousand_requests_twenty_at_once_none_is_lost(served: Served, mnist: datasets.Raw) -> None:
+def test_of_a_thousand_requests_twenty_at_once_none_is_lost(served: Served, mnist: RawData) -> None:
     """Each asks for another picture, and gets the answer to its own."""
     pictures = mnist.test[0][:1000]
     bodies = [json.dumps({"inputs": [picture.tolist()]}).encode() for picture in pictures]

@@ -11,10 +11,10 @@ import pandas as pd
 import pytest
 from sklearn.pipeline import make_pipeline
 
-from common import baselines, features, tables, tracking, training
-from common.app import Data
+from common import baselines, tracking, training
+from common.data import Data
 from common.errors import UserError
-from common.tables import TableConfig
+from common.preprocessing import features, splits, tables
 from tests.conftest import Trained, assert_user_error, load_app, run, run_app, train_once
 
 
@@ -44,8 +44,8 @@ def file(tmp_path: Path) -> Path:
 
 
 def read(file: Path, task: Literal["quantity", "class"] = "class", **settings: Any) -> Data:
-    config = TableConfig(csv=str(file), **({"target": "left", "categories": ("code",)} | settings))
-    return tables.split(tables.read_csv(config, task), config, config.test)
+    config = tables.TableConfig(csv=str(file), **({"target": "left", "categories": ("code",)} | settings))
+    return splits.split(tables.read_csv(config, task), config, config.test)
 
 
 def test_columns_are_numbers_or_text_and_gaps_stay(file: Path) -> None:

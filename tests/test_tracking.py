@@ -11,9 +11,10 @@ import mlflow
 import pytest
 from PIL import Image
 
-from common import datasets, tracking, training
+from common import tracking, training
 from common.app import App
 from common.errors import UserError
+from common.preprocessing.datasets import DATASETS
 from tests.conftest import ROOT, Trained, run
 
 
@@ -68,7 +69,7 @@ def test_the_data_set_is_an_input_with_name_sizes_and_digest(finished: mlflow.en
     sizes = {context: json.loads(str(dataset.profile))["features_shape"][0] for context, dataset in inputs.items()}
     assert sizes == {"training": 57_000, "validation": 3_000, "testing": 10_000}
     assert {dataset.name for dataset in inputs.values()} == {"mnist"}
-    digest = datasets.DATASETS["mnist"].digest
+    digest = DATASETS["mnist"].digest
     assert {context: dataset.digest for context, dataset in inputs.items()} == {
         part: f"{digest}-{part}-{size}" for part, size in sizes.items()
     }

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from apps.mnist_mlp import MnistMlp, build_model
-from common import datasets, layers, tasks, training
-from common.app import App, Array, Data
-from common.batches import Batches, GatheredBatches, epoch_order
+from common import tasks, training
+from common.app import App
+from common.data import Array, Data, RawData
+from common.nn import layers
+from common.training.batches import Batches, GatheredBatches, epoch_order
 from tests.conftest import few, load_app
 
 
@@ -80,7 +82,7 @@ def test_examples_that_are_made_are_made_anew_for_every_epoch() -> None:
     assert float(model.layers[0].sum) == pytest.approx(expected)
 
 
-def test_fit_itself_runs_whole_epochs_in_that_order(mnist: datasets.Raw) -> None:
+def test_fit_itself_runs_whole_epochs_in_that_order(mnist: RawData) -> None:
     data, config = few(mnist, train=100), MnistMlp(batch_size=40, epochs=3, seed=2)
     numbered = np.arange(100, dtype="float32")[:, None]
     model = keras.Sequential([keras.Input((1,)), Seen(), keras.layers.Dense(1)])
@@ -96,7 +98,7 @@ def test_fit_itself_runs_whole_epochs_in_that_order(mnist: datasets.Raw) -> None
 
 
 @pytest.mark.parametrize("task", [tasks.Classification(), tasks.Regression()])
-def test_the_weights_of_the_best_epoch_by_the_tasks_objective_are_kept(task: tasks.Task, mnist: datasets.Raw) -> None:
+def test_the_weights_of_the_best_epoch_by_the_tasks_objective_are_kept(task: tasks.Task, mnist: RawData) -> None:
     data = few(mnist, train=256)
     config = MnistMlp(hidden=(32,), epochs=40, patience=3, learning_rate=0.3, schedule="constant", dropout=0.0)
     keras.utils.set_random_seed(0)
@@ -119,7 +121,7 @@ def test_the_weights_of_the_best_epoch_by_the_tasks_objective_are_kept(task: tas
     ],
 )
 def test_one_seed_gives_the_same_numbers_twice_and_another_others(
-    name: str, settings: dict[str, object], mnist: datasets.Raw
+    name: str, settings: dict[str, object], mnist: RawData
 ) -> None:
     app, data = load_app(name), few(mnist, train=256)
 

@@ -12,7 +12,7 @@ from tests.conftest import ROOT, Trained, assert_user_error, free_port, run
 
 def test_the_ui_answers_at_the_addresses_it_prints_and_stops_with_its_command(trained_mlp: Trained) -> None:
     port = free_port()
-    command = [sys.executable, "-u", "-m", "common.ui", "--port", str(port)]
+    command = [sys.executable, "-u", "-m", "common.cli.ui", "--port", str(port)]
     environment = os.environ | {"MLFLOW_TRACKING_URI": trained_mlp.uri}
     with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdout is not None
@@ -30,5 +30,5 @@ def test_the_ui_answers_at_the_addresses_it_prints_and_stops_with_its_command(tr
 
 def test_a_taken_port_is_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        result = run("-m", "common.ui", "--port", str(taken.getsockname()[1]))
+        result = run("-m", "common.cli.ui", "--port", str(taken.getsockname()[1]))
     assert_user_error(result, "--port", "PORT=")

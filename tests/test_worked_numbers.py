@@ -5,8 +5,10 @@ import numpy as np
 import pytest
 
 from apps.mnist_mlp import MnistMlp, build_model
-from common import datasets, losses, preprocessing
-from common.choices import Split
+from common.config import Split
+from common.data import RawData
+from common.nn import losses
+from common.preprocessing import splits
 from tests.conftest import few
 
 
@@ -57,7 +59,7 @@ def test_the_squared_errors_of_three_classes_sum_to_0_54() -> None:
     assert float(losses.build("squared_error")(label, prediction)) == pytest.approx(0.18)
 
 
-def test_a_picture_of_mnist_is_784_inputs_and_10_outputs(mnist: datasets.Raw) -> None:
+def test_a_picture_of_mnist_is_784_inputs_and_10_outputs(mnist: RawData) -> None:
     assert mnist.train[0][0].shape == (28, 28)
     first, *_, last = (
         layer for layer in build_model(MnistMlp(), few(mnist)).layers if isinstance(layer, keras.layers.Dense)
@@ -79,4 +81,4 @@ def test_a_picture_of_mnist_is_784_inputs_and_10_outputs(mnist: datasets.Raw) ->
 def test_the_more_examples_the_smaller_the_share_for_validation_and_test(
     split: Split, examples: int, parts: tuple[int, int, int]
 ) -> None:
-    assert np.round(np.array(preprocessing.shares(split, examples)) * examples).tolist() == list(parts)
+    assert np.round(np.array(splits.shares(split, examples)) * examples).tolist() == list(parts)

@@ -14,8 +14,8 @@ import keras
 
 from apps import mnist_mlp
 from apps.mnist_mlp import MnistMlp
-from common import datasets
-from common.app import Data
+from common.data import Data
+from common.preprocessing import datasets
 from tests.conftest import few
 from tuning import search
 

@@ -3,9 +3,8 @@
 The store is `mlruns/mlflow.db` beside `common`, or what MLFLOW_TRACKING_URI names.
 """
 
-from common.tracking.leaderboard import Leaderboard, leaderboards
-from common.tracking.models import Saved, Version, champions, load, save, served
-from common.tracking.pages import Pages, pages
+from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages
+from common.tracking.models import Version, champions, load, save, served
 from common.tracking.runs import (
     EpochLogger,
     Place,
@@ -21,7 +20,6 @@ from common.tracking.runs import (
     get,
     run,
 )
-from common.tracking.scoring import scoring_app
 from common.tracking.store import STORE, connect, folder, local_folder, server_command
 
 __all__ = [
@@ -32,7 +30,6 @@ __all__ = [
     "Place",
     "Recorded",
     "Run",
-    "Saved",
     "Version",
     "attach",
     "champions",
@@ -51,7 +48,6 @@ __all__ = [
     "pages",
     "run",
     "save",
-    "scoring_app",
     "served",
     "server_command",
 ]

@@ -12,15 +12,18 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
+from common.data import SavedModel
 from common.errors import UserError
 from common.tracking import store
 from common.tracking.runs import Run, versions
+from common.tracking.store import ROOT
 
 if TYPE_CHECKING:
     from mlflow.entities.model_registry import ModelVersion
     from mlflow.models.model import ModelInfo
 
-    from common.tasks import Task
+    from common import tasks
+
 
 CHAMPION = "champion"
 
@@ -34,7 +37,7 @@ class Version:
     champion: int | None
 
 
-def save(run: Run, model: keras.Model, metrics: Mapping[str, float], task: "Task") -> Version:
+def save(run: Run, model: keras.Model, metrics: Mapping[str, float], task: "tasks.Task") -> Version:
     """Save and register the model of `run`; it becomes champion where its task's objective is the best on this data.
 
     The saved model carries its input's signature, an example, this package's code, and what `load` asks for.
@@ -55,7 +58,7 @@ def save(run: Run, model: keras.Model, metrics: Mapping[str, float], task: "Task
         signature=infer_signature(example, model.predict(example)),
         input_example=example,
         pip_requirements=[f"{package}=={version}" for package, version in versions().items()],
-        code_paths=[str(store.ROOT / "common")],
+        code_paths=[str(ROOT / "common")],
         metadata=metadata,
     )
     keras.utils.enable_interactive_logging()
@@ -84,24 +87,7 @@ def _beats(run: Run, name: str, champion: str, value: float) -> bool:
     return reigning.get("digest") == run.data.digest and better
 
 
-@dataclass(frozen=True)
-class Saved:
-    """A model that was saved earlier, with what it was trained on."""
-
-    model: keras.Model
-    label: str
-    """What a person calls it: the registered name and version, the run, or the path."""
-    data: str
-    outputs: tuple[str, ...]
-    settings: Mapping[str, Any]
-    digest: str = ""
-    task: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-    """What was settled on the validation set: fields of the app's task."""
-    run_id: str | None = None
-    """The run that trained it."""
-
-
-def load(app: str, which: str | None, flag: str = "--model") -> Saved:
+def load(app: str, which: str | None, flag: str = "--model") -> SavedModel:
     """The newest registered model of `app`; or `which`: a run's id, `NAME@ALIAS`, `NAME/VERSION`, or a path.
 
     Raises:
@@ -115,7 +101,7 @@ def load(app: str, which: str | None, flag: str = "--model") -> Saved:
     metadata = description.metadata or {}
     outputs, settings = tuple(metadata["outputs"]), metadata["settings"]
     digest, task = metadata["digest"], metadata["task"]
-    return Saved(model, label, metadata["data"], outputs, settings, digest, task, description.run_id)
+    return SavedModel(model, label, metadata["data"], outputs, settings, digest, task, description.run_id)
 
 
 def served(app: str, which: str | None) -> tuple[Path, str]:

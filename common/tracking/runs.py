@@ -1,4 +1,7 @@
-"""Runs: what one records while it goes, and how it is found again."""
+"""The names that a user may choose from, apart from the modules that build what they name: those import Keras.
+
+Runs: what one records while it goes, and how it is found again.
+"""
 
 import contextlib
 import dataclasses
@@ -9,7 +12,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import keras
 import mlflow
@@ -18,24 +21,26 @@ from mlflow.entities import Metric
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
-from common.app import App, Data
-from common.choices import Kind
+from common.app import App
+from common.data import Data
 from common.errors import UserError
 from common.tracking import store
+from common.tracking.store import ROOT
 
 if TYPE_CHECKING:
     import pandas as pd
     from _typeshed import DataclassInstance
     from matplotlib.figure import Figure
 
+
+Kind = Literal["train", "search", "trial", "fold", "baseline"]
+"""What a recorded run was for."""
 BATCH = 1000
 """Numbers that MLflow takes at once."""
 ERROR_LENGTH = 500
 """Characters of an error that are kept as a tag; its traceback is an artifact."""
-
 PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
 """Those that decide what a run computes; also what a served model is told to install."""
-
 Recorded = mlflow.entities.Run
 """A run as the store gives it back."""
 
@@ -280,9 +285,7 @@ def _git() -> dict[str, str]:
     """The commit that runs, and whether files differ from it; nothing outside a git checkout."""
 
     def git(*arguments: str) -> str:
-        return subprocess.run(
-            ["git", "-C", str(store.ROOT), *arguments], check=True, capture_output=True, text=True
-        ).stdout
+        return subprocess.run(["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True).stdout
 
     try:
         dirty = bool(git("status", "--porcelain").strip())

@@ -9,21 +9,25 @@ import sys
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-
 import mlflow
 from filelock import FileLock
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from common.errors import UserError
 
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
 ROOT = Path(__file__).resolve().parents[2]
 STORE = ROOT / "mlruns"
 NEEDED_MEGABYTES = 100
 """Free space below which no run is begun: a model, its pictures and the database's journal."""
 
+
 # What MLflow logs as an error it also raises.
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)
+
+
 logging.getLogger("alembic").setLevel(logging.ERROR)
 
 

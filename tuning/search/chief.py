@@ -18,9 +18,13 @@ from filelock import FileLock, Timeout
 from keras_tuner.engine import base_tuner
 from rich.console import Console
 
-from common import batches, folds, terminal, tracking
-from common.app import App, Config, Data
+from common import tracking
+from common.app import App
+from common.cli import terminal
+from common.config import Config
+from common.data import Data
 from common.errors import UserError
+from common.preprocessing import arrays, splits
 from tuning.search import crew, oracle, outcome, space
 from tuning.search.options import Search, Work, judged_by
 from tuning.search.space import Settings
@@ -37,7 +41,7 @@ def run(own: App, settings: Settings, search: Search, work: Work, flags: Sequenc
     if search.objective:
         check_objective(app, default, data)
     if search.folds > 1:
-        next(folds.deal(data, search.folds, app.task.dealing, search.seed))
+        next(splits.k_folds(data, search.folds, app.task.dealing, search.seed))
     address = listening(work)
     folder = home(app, settings, search)
     with held(folder):
@@ -193,7 +197,7 @@ def check_objective(app: App, config: Config, data: Data) -> None:
         UserError: where there is not, naming those there are.
     """
     model = app.build_model(config, data)
-    inputs, targets = batches.first(data.validation)
+    inputs, targets = arrays.first(data.validation)
     names = [f"val_{name}" for name in model.evaluate(inputs, targets, verbose=0, return_dict=True)]
     if app.task.objective not in names:
         raise UserError(f"--objective {app.task.objective}: {app.name} has {', '.join(names)}")

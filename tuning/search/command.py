@@ -9,8 +9,9 @@ from typing import Any
 import tyro
 from tyro.conf import OmitArgPrefixes
 
-from common import cli
-from common.app import App, Config
+from common.app import App
+from common.cli.parsing import plain_errors
+from common.config import Config
 from tuning.search.options import Search, Work, judged_by
 
 # Whoever trains takes of a GPU what it needs and no more: the chief stands beside its workers.
@@ -37,7 +38,7 @@ def main(app: App, space: Space, description: str | None = None) -> None:
     """
     name = f"python -m tuning.{app.name}"
     told = f"{description or ''}\n\nAny flag of python -m apps.{app.name} train holds that setting fast in all trials."
-    with cli.plain_errors():
+    with plain_errors():
         command, flags = tyro.cli(
             Command, prog=name, description=told, return_unknown_args=True, config=(OmitArgPrefixes,)
         )

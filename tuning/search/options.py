@@ -7,9 +7,9 @@ from typing import Annotated, Literal
 import tyro
 from annotated_types import Ge
 
-from common.app import App, Count, check_bounds
+from common.app import App
+from common.config import Count, Mode, check_bounds
 from common.errors import UserError
-from common.tasks import Direction
 
 Algorithm = Literal["random", "grid", "bayesian", "hyperband"]
 
@@ -99,7 +99,7 @@ def judged_by(app: App, objective: str | None) -> App:
     )
 
 
-def direction(objective: str) -> Direction:
+def direction(objective: str) -> Mode:
     """Which values of an objective are better: high ones of what counts successes, low ones of all others."""
     gains = ("accuracy", "auc", "precision", "recall", "f1", "r2", "similarity")
     return "max" if any(gain in objective.lower() for gain in gains) else "min"

@@ -10,7 +10,7 @@ import cloudpickle
 import keras_tuner
 from keras_tuner.engine.trial import TrialStatus
 
-from common.app import Config
+from common.config import Config
 from common.errors import UserError
 from tuning.search import space
 from tuning.search.options import Search

@@ -15,9 +15,12 @@ from rich.progress import Progress as Bar
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.inspection import permutation_importance
 
-from common import cli, plots, terminal, tracking, training
-from common.app import App, Config
-from common.checkpoint import Checkpoint
+from common import tracking, training
+from common.app import App
+from common.cli import terminal
+from common.config import Config
+from common.plots import results
+from common.training.checkpoint import Checkpoint
 from tuning.search import space
 from tuning.search.oracle import Durable
 from tuning.search.space import Settings
@@ -117,7 +120,7 @@ def conclude(app: App, own: App, settings: Settings, oracle: Durable, run: track
         return False
     forget(folder, oracle)
     tables = {"best_trials": _best(app, ranked), "importance": importance(ranked)}
-    figure = plots.best_so_far([trial.score for trial in finished], app.task.objective, app.task.direction)
+    figure = results.best_so_far([trial.score for trial in finished], app.task.objective, app.task.direction)
     run.log_figure(figure, "best_so_far")
     for name, table in tables.items():
         if len(table):
@@ -132,7 +135,7 @@ def conclude(app: App, own: App, settings: Settings, oracle: Durable, run: track
     else:
         print(f"trial {best.number}, the best, is trained for good with all but the test set")
         result = training.retrain(own, best.config, best.figures, place, Checkpoint(final))
-        cli.summarise(app, result)
+        terminal.summarise(app, result)
         final.unlink(missing_ok=True)
     flags = space.flags(best.config, app.config())
     print(f"alone, with the same settings: {terminal.this_python()} -m apps.{app.name} train {flags}")

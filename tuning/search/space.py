@@ -9,7 +9,7 @@ from typing import Any
 import keras_tuner
 import tyro
 
-from common.app import Config
+from common.config import Config
 from common.errors import UserError
 from tuning.search.command import Space
 

@@ -18,9 +18,12 @@ import keras_tuner
 from keras_tuner.engine import base_tuner
 from keras_tuner.errors import FailedTrialError
 
-from common import folds, tracking, training
-from common.app import App, Config, Data
-from common.checkpoint import Checkpoint
+from common import tracking, training
+from common.app import App
+from common.config import Config
+from common.data import Data
+from common.preprocessing import splits
+from common.training.checkpoint import Checkpoint
 from tuning.search import crew, oracle
 from tuning.search.options import Search
 from tuning.search.space import Settings
@@ -119,7 +122,7 @@ class Worker(base_tuner.BaseTuner):
         callbacks: list[keras.callbacks.Callback] = [Finite()]
         if self.options.prune == "median":
             callbacks.append(Pruning(self.app, run, finished_curves(self.app, self.place, part.number, run)))
-        course = training.Course(values.get("tuner/epochs"), Checkpoint(file, before), callbacks)
+        course = training.FitOptions(values.get("tuner/epochs"), Checkpoint(file, before), callbacks)
         try:
             return training.trial(self.app, part.config, part.data, run, course)
         finally:
@@ -156,7 +159,7 @@ def state_file(folder: Path, trial: str, part: int) -> Path:
 
 def divided(app: App, search: Search, config: Config, data: Data) -> Iterator[Part]:
     """The trainings of a trial: each fold with each seed."""
-    dealt = [data] if search.folds == 1 else list(folds.deal(data, search.folds, app.task.dealing, search.seed))
+    dealt = [data] if search.folds == 1 else list(splits.k_folds(data, search.folds, app.task.dealing, search.seed))
     for fold, one in enumerate(dealt):
         for execution in range(search.executions):
             seed = config.seed + execution

@@ -1,0 +1,212 @@
+"""The command line of an app, built from its settings: train, evaluate, predict, explain, export, serve and more."""
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from tyro.conf import OmitArgPrefixes, Positional
+
+from common.app import App, PredictOptions
+from common.cli import terminal
+from common.cli.parsing import plain_errors
+from common.config import Config
+from common.errors import UserError
+from common.serving.export import Format
+from common.serving.http import Port
+
+Model = Annotated[str | None, tyro.conf.arg(metavar="RUN|NAME@ALIAS|PATH")]
+
+
+def main(app: App, description: str | None = None) -> None:
+    """Run the command that the command line names."""
+
+    def train(settings: Config) -> None:
+        """Train, evaluate once on the test set, record and register the model."""
+        from common import training
+
+        terminal.summarise(app, training.train(app, settings))
+
+    def baseline(settings: Config) -> None:
+        """Fit the classical baseline on the same split and record it beside the network."""
+        from common import training
+
+        for name, result in training.baseline(app, settings).items():
+            terminal.summarise(app, result, name)
+
+    def evaluate(model: Model = None) -> None:
+        """Measure a saved model on the test set again; nothing is recorded.
+
+        Args:
+            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
+        """
+        from common import training
+
+        label, result = training.evaluate(app, model)
+        Console().print(terminal.pairs({"model": label, **app.task.summary(result.metrics, result.test_examples)}))
+
+    def predict(
+        files: Positional[tuple[str, ...]], question: PredictOptions, model: Model = None, output: Path | None = None
+    ) -> None:
+        """Predict for new examples.
+
+        Args:
+            files: The examples, as the app's description says: files, folders, or words.
+            question: What else the app lets one ask.
+            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
+            output: Write the whole answer to this .csv or .json file instead of the terminal.
+        """
+        _predict(app, files, question, model, output)
+
+    def export(
+        form: Annotated[Format, tyro.conf.arg(name="format")],
+        output: Path,
+        quantize: bool = False,
+        model: Model = None,
+    ) -> None:
+        """Write a saved model in another format, and see that it answers as Keras does.
+
+        Args:
+            form: Keras's own file, TensorFlow's SavedModel, ONNX, or LiteRT.
+            output: The folder to make.
+            quantize: Compute with int8 numbers in LiteRT, and measure what that costs on the test set.
+            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
+        """
+        _export(app, form, output, quantize, model)
+
+    def serve(model: Model = None, port: Port = 5001) -> None:
+        """Answer over HTTP on 127.0.0.1 until Ctrl-C.
+
+        Args:
+            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the champion.
+            port: Where on 127.0.0.1.
+        """
+        from common.serving import http
+
+        http.serve(app, model, port)
+
+    def request(files: Positional[tuple[str, ...]], question: PredictOptions, model: Model = None) -> None:
+        """Print the JSON by which a served model is asked for new examples.
+
+        Args:
+            files: The examples, as for predict.
+            question: What else the app lets one ask.
+            model: The model that is asked, as for predict.
+        """
+        question.check(app, files)
+        from common import tracking
+        from common.serving import http
+
+        print(http.request(question.read(app, files, tracking.load(app.name, model))[1]))
+
+    def explain(
+        files: Positional[tuple[str, ...]] = (),
+        target: str | None = None,
+        model: Model = None,
+        output: Path | None = None,
+    ) -> None:
+        """Show which parts of an example its answer is due to; of a table's model, without files, which columns count.
+
+        Args:
+            files: The examples, as predict takes them.
+            target: Class or quantity to explain; by default the answered class, or the first quantity.
+            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
+            output: Folder to write the pictures and tables to, beside the model's run.
+        """
+        _explain(app, files, target, model, output)
+
+    # The flags of these come from the app's own settings and questions.
+    train.__annotations__["settings"] = baseline.__annotations__["settings"] = app.config
+    predict.__annotations__["question"] = request.__annotations__["question"] = app.question
+    commands: dict[str, Callable[..., None]] = {
+        "train": train,
+        "evaluate": evaluate,
+        "predict": predict,
+        "explain": explain,
+        "baseline": baseline,
+        "export": export,
+        "serve": serve,
+        "request": request,
+    }
+    with plain_errors():
+        tyro.extras.subcommand_cli_from_dict(
+            commands,
+            prog=f"python -m apps.{app.name}",
+            description=description,
+            config=(OmitArgPrefixes,),
+        )
+
+
+def _predict(
+    app: App, files: tuple[str, ...], question: PredictOptions, which: str | None, output: Path | None
+) -> None:
+    question.check(app, files)
+    if output and output.suffix not in (".csv", ".json"):
+        raise UserError(f"--output {output}: the name must end in .csv or .json")
+    terminal._check_place(output)
+    from common import tracking, training
+
+    saved = tracking.load(app.name, which)
+    names, inputs = question.read(app, files, saved)
+    task = dataclasses.replace(app.task, **saved.task)
+    answers = question.answers(task, names, inputs, training.predict(saved.model, inputs), saved.outputs)
+    if output:
+        terminal.write("--output", output, answers)
+        print(f"{len(answers)} predictions of {saved.label} in {output}")
+        return
+    details = answers.columns.intersection(list(saved.outputs))
+    shown = answers.drop(columns=details) if len(details) < answers.shape[1] - 1 else answers
+    Console().print(terminal.sheet(shown, saved.label))
+
+
+def _export(app: App, form: Format, output: Path, quantize: bool, which: str | None) -> None:
+    terminal._check_place(output)
+    from common.serving import export
+    from common.serving.export import LOADING
+
+    print(f"writing {form} and asking it, which takes a while …", flush=True)
+    made = export.export(app, which, form, output, quantize)
+    size = f"{made.size:,} bytes" + (f", {made.float_size:,} with float32" if quantize else "")
+    if made.figures is not None:
+        Console().print(terminal.sheet(made.figures, "what int8 costs"))
+    rows = {
+        "model": made.label,
+        form: f"{made.file}, {size}",
+        "from Keras's answers": f"{made.difference:.1e} at most, {made.compared} test examples",
+        "next": LOADING[form].format(str(made.file)),
+    }
+    Console().print(terminal.pairs(rows))
+
+
+def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | None, output: Path | None) -> None:
+    terminal._check_place(output)
+    if output and output.exists() and not output.is_dir():
+        raise UserError(f"--output {output}: a file; name a folder")
+    from common import explain, tracking
+
+    explained = explain.explain(app, files, which, target)
+    recorded = tracking.attach(explained.run_id, "explain", explained.figures, explained.tables)
+    if output:
+        try:
+            output.mkdir(exist_ok=True)
+            for name, figure in explained.figures.items():
+                figure.savefig(output / f"{name}.png")
+            for name, table in explained.tables.items():
+                table.to_csv(output / f"{name}.csv", index=False)
+        except OSError as error:
+            raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
+    Console().print(terminal.sheet(explained.summary, explained.label))
+    for note in explained.notes:
+        Console().print(note, highlight=False)
+    places = [str(output)] if output else []
+    places += [f"run {explained.run_id}, artifacts, explain/; see make ui"] if recorded else []
+    Console().print(
+        terminal.pairs(
+            {
+                "pictures and tables": "\n".join(places)
+                or "nowhere: the model's run is not in this store; add --output FOLDER"
+            }
+        )
+    )

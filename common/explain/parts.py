@@ -1,0 +1,234 @@
+"""Split a saved model where gradients begin, and an input into the parts that answers are attributed to.
+
+Bytes and words have no gradient. Pictures are taken as real numbers, sentences from their words' embeddings on, tables
+from their columns' features on. A class's score is its log-odds: unlike the probability it still tells differences
+where the network is sure.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+from common import training
+from common.app import App
+from common.data import Array, Inputs, LazyArray, SavedModel
+from common.preprocessing import features, text
+
+MAP_SIDE = 4
+"""Rows and columns that a feature map needs to show a place in the picture."""
+
+
+@dataclass(frozen=True)
+class ScoreModel:
+    """A model taken apart where its numbers have gradients."""
+
+    front: keras.Model | None
+    """From what the model takes to what `network` takes; None where it is the same, as real numbers."""
+    network: keras.Model
+    """From [numbers, *context] to scores (examples, outputs); the context is the mask of a sequence that has one."""
+    maps: tuple[keras.Model, keras.Model] | None
+    """From the numbers to the last convolution's maps, and from those to the scores; None without convolutions."""
+
+    def enter(self, inputs: Inputs) -> tuple[Array, list[Array]]:
+        """The numbers that a model's `inputs` are, and their context."""
+        if self.front is None:
+            return inputs.astype("float32"), []  # type: ignore[union-attr]
+        x, *context = keras.tree.flatten(self.front.predict(inputs, verbose=0))
+        return x, context
+
+
+def split_model(model: keras.Model, classes: bool) -> ScoreModel:
+    """Split `model` before its first layer that has gradients, and let it end in scores."""
+    cut = next((layer for layer in model.layers if _begins(layer)), None)
+    unit = _unit(model) if classes else None
+    softmax = classes and isinstance(model.layers[-1], keras.layers.Softmax)
+    inputs, outputs, end = _graph(model)
+    if unit or softmax:
+        end = outputs[(unit or model.layers[-2]).name]
+    front, begin = None, keras.tree.flatten(inputs)
+    if cut:
+        # A mask goes through Keras's graph as a tensor of its own, which the later layers take.
+        mask = getattr(outputs[cut.name], "_keras_mask", None)
+        begin = [outputs[cut.name]] if mask is None else [outputs[cut.name], mask]
+        front = keras.Model(inputs, begin)
+    part = keras.Model(begin, end)
+    body, bare = _real(part, classes)
+    bare = bare or softmax
+    if unit:
+        score = ops.concatenate([-body.output, body.output], axis=-1)
+    elif classes:
+        score = LogOdds(bare, name="log_odds")(body.output)
+    else:
+        score = ops.mean(body.output, axis=1) if len(body.output.shape) == 3 else body.output  # over the steps ahead
+    seen = next((layer.output for layer in reversed(body.layers) if _has_maps(layer)), None)
+    network = keras.Model(body.inputs, score)
+    maps = None if seen is None else (keras.Model(body.inputs, seen), keras.Model([seen], score))
+    return ScoreModel(front, network, maps)
+
+
+def _graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
+    """The inputs of `model`, with their names where it has several, each layer's output by its name, and the last."""
+    if not isinstance(model, keras.Sequential):
+        return model.input, {layer.name: layer.output for layer in model.layers}, model.outputs[0]
+    # Its layers may have been called more than once, as when it was loaded: once more in a row, and it is plain which.
+    inputs = tensor = keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype)
+    outputs = {}
+    for layer in model.layers:
+        outputs[layer.name] = tensor = layer(tensor)
+    return inputs, outputs, tensor
+
+
+def _begins(layer: keras.layers.Layer) -> bool:
+    """Whether this layer's outputs are what an answer is attributed to."""
+    return layer.name == "features" or isinstance(layer, keras.layers.Embedding | keras.layers.Masking)
+
+
+def _unit(model: keras.Model) -> keras.layers.Layer | None:
+    """The one unit whose sign decides between two classes, where the model ends in one."""
+    last = next(layer for layer in reversed(model.layers) if layer.weights)
+    return last if getattr(last, "units", None) == 1 else None
+
+
+def _real(part: keras.Model, classes: bool) -> tuple[keras.Model, bool]:
+    """A copy of `part` that takes real numbers, of `classes` without its softmax; and whether there was one."""
+    removed = []
+
+    def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = layer.get_config()
+        if classes and getattr(layer, "activation", None) is keras.activations.softmax:
+            removed.append(layer)
+            config |= {"activation": "linear"}
+        return type(layer).from_config(config)
+
+    first, *context = part.inputs
+    numbers = [
+        keras.Input(first.shape[1:], dtype="float32"),
+        *(keras.Input(one.shape[1:], dtype=one.dtype) for one in context),
+    ]
+    body = keras.models.clone_model(part, numbers, copy)
+    body.set_weights(part.get_weights())
+    return body, bool(removed)
+
+
+def _has_maps(layer: keras.layers.Layer) -> bool:
+    if isinstance(layer, keras.layers.InputLayer) or len(layer.output.shape) != 4:
+        return False
+    return min(layer.output.shape[1:3]) >= MAP_SIDE
+
+
+@keras.saving.register_keras_serializable("common")
+class LogOdds(keras.layers.Layer):
+    """log(p / (1 - p)) of each class, of logits z_c - log sum exp of the others' z, or of the probabilities themselves.
+
+    Takes and gives (batch, classes).
+    """
+
+    def __init__(self, logits: bool, **kwargs: Any) -> None:
+        super().__init__(**({"dtype": "float32" if logits else "float64"} | kwargs))
+        self.logits = logits
+
+    def call(self, inputs: Any) -> Any:
+        if not self.logits:
+            p = ops.clip(inputs, 1e-300, 1 - 1e-15)
+            return ops.log(p) - ops.log1p(-p)
+        others = inputs[:, None] - 1e9 * ops.eye(inputs.shape[-1], dtype=inputs.dtype)
+        return inputs - ops.logsumexp(others, axis=-1)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"logits": self.logits}
+
+
+SQUARES = 7
+"""Squares along each side of a picture, one of which is occluded at a time."""
+STEP = "step "
+"""What the number of a sequence's step comes after."""
+
+
+@dataclass(frozen=True)
+class Parts:
+    """How one kind of input is looked at: what its numbers are counted from, and which of them go together."""
+
+    baseline: Array
+    """What the numbers are counted from; of the shape of all examples."""
+    words: str
+    """The baseline's name."""
+    groups: Array
+    """The part that each number of an example belongs to, counted from 0."""
+    parts: Sequence[Sequence[str]]
+    """What the parts of each example are called; those that are not there, as after a sentence's end, have no name."""
+
+
+def parts_of(
+    app: App, saved: SavedModel, scored: ScoreModel, inputs: Inputs, x: Array, context: Sequence[Array]
+) -> Parts:
+    """The view that fits the kind of `inputs`, which as numbers are `x`."""
+    if isinstance(inputs, dict):
+        return _of_table(app, saved, scored, inputs, x)
+    if inputs.dtype == object:
+        return _of_text(inputs, x)
+    return _of_sequence(x, context) if inputs.dtype.kind == "f" else _of_picture(x)
+
+
+def _of_picture(x: Array) -> Parts:
+    """Squares, as rows and columns of pixels counted from 0, over a black picture."""
+    height, width = x.shape[1:3]
+    rows, columns = (np.arange(length) * SQUARES // length for length in (height, width))
+    squares = rows[:, None] * SQUARES + columns
+    names = [
+        f"rows {_span(rows == row)}, columns {_span(columns == column)}"
+        for row in range(SQUARES)
+        for column in range(SQUARES)
+    ]
+    groups = squares if x.ndim == 3 else np.repeat(squares[..., None], x.shape[-1], axis=-1)
+    return Parts(np.zeros_like(x), "a black picture", groups, [names] * len(x))
+
+
+def _span(chosen: Array) -> str:
+    places = np.flatnonzero(chosen)
+    return f"{places[0]}-{places[-1]}"
+
+
+def _of_table(app: App, saved: SavedModel, scored: ScoreModel, inputs: dict[str, Array], x: Array) -> Parts:
+    """Columns, all features of one together, over the mean of the training set."""
+    data = training.data_of(app, saved)
+    origins = [column for column, _ in features.made_of(data)]
+    columns = list(dict.fromkeys(origins))
+    mean = scored.enter(data.train[0])[0].mean(axis=0, dtype="float64")
+    baseline = np.broadcast_to(mean.astype("float32"), x.shape)
+    groups = np.array([columns.index(name) for name in origins])
+    parts = [[f"{name} = {_cell(inputs[name][row])}" for name in columns] for row in range(len(x))]
+    return Parts(baseline, "the mean of the training set", groups, parts)
+
+
+def _cell(value: Any) -> str:
+    text = value if isinstance(value, str) else "" if np.isnan(value) else f"{value:.4g}"
+    return text or "missing"
+
+
+def _of_sequence(x: Array, context: Sequence[Array]) -> Parts:
+    """Steps: of a series over its window's mean; of sequences with a mask, which end, over zeros."""
+    steps = x.shape[1]
+    groups = np.repeat(np.arange(steps)[:, None], x.shape[2], axis=1)
+    if context:
+        parts = [[f"{STEP}{step}" if there else "" for step, there in enumerate(mask)] for mask in context[0]]
+        return Parts(np.zeros_like(x), "zeros", groups, parts)
+    baseline = np.broadcast_to(x.mean(axis=1, keepdims=True), x.shape)
+    return Parts(
+        baseline, "the window's own mean", groups, [[f"{STEP}{step - steps}" for step in range(steps)]] * len(x)
+    )
+
+
+def _of_text(sentences: Array | LazyArray, x: Array) -> Parts:
+    """Words, as many as the network reads, over embeddings of zero."""
+    length, numbers = x.shape[1:]
+    read = [text.words(sentence)[:length] for sentence in sentences[:]]
+    parts = [words + [""] * (length - len(words)) for words in read]
+    groups = np.repeat(np.arange(length)[:, None], numbers, axis=1)
+    return Parts(np.zeros_like(x), "embeddings of zero, words that say nothing", groups, parts)

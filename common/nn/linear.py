@@ -1,0 +1,121 @@
+"""Linear models: one dense layer, brought to its optimum by gradient descent with a step that fits the loss.
+
+Light to import, so that an app can have the settings without Keras.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
+
+import keras
+import numpy as np
+
+from common.config import Count, Fraction, NotNegative, Optimizer, Positive
+from common.data import Array, Data
+from common.nn import losses
+from common.preprocessing import features, tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from common.data import Trained
+
+
+@dataclass(frozen=True)
+class LinearConfig(tables.TableConfig):
+    """Settings of a linear model, which is trained until its loss no longer falls."""
+
+    l1: NotNegative = 0.0
+    """Weight of the sum of absolute coefficients, of standardised features, in the loss."""
+    l2: NotNegative = 0.0
+    """Weight of the sum of squared coefficients, of standardised features, in the loss."""
+    epochs: Count = 500
+    patience: Count = 50
+    batch_size: Count = 1_000_000
+    """Examples a gradient step; the size of the training set or more makes it batch gradient descent, 1 stochastic."""
+    keep: Literal["best", "last"] = "last"
+    optimizer: Optimizer = "momentum"
+    learning_rate: Positive = 1.0
+    """Initial learning rate a0; for sgd and momentum in units of the best step for this data's loss."""
+    momentum: Fraction = 0.95
+    """Share of the last step that the next one keeps; at most, where the curvature of the loss asks for less."""
+
+
+ODDS = {"per_unit": "odds_ratio_per_unit", "per_deviation": "odds_ratio_per_deviation"}
+Settings = TypeVar("Settings", bound=LinearConfig)
+
+
+def scaled(config: Settings, inputs: Array, bend: tuple[float, float]) -> Settings:
+    """The settings with the step of sgd and momentum in the loss's own units, and no more momentum than it needs.
+
+    `bend` is the least and the largest second derivative of one example's loss by the output; with the second moments
+    of `inputs` (examples, features) and the penalty they bound the loss's curvature, from m to L. Polyak (1964): with
+    momentum b = ((sqrt(L) - sqrt(m)) / (sqrt(L) + sqrt(m)))² the step (1 + sqrt(b))² / L is the best for a quadratic.
+    """
+    if config.optimizer not in ("sgd", "momentum"):
+        return config
+    with_bias = np.pad(inputs, ((0, 0), (0, 1)), constant_values=1).astype("float64")
+    moments = with_bias.T @ with_bias / len(inputs)
+    penalty = np.diag(np.append(np.full(inputs.shape[1], 2 * config.l2), 0))
+    largest = np.linalg.eigvalsh(bend[1] * moments + penalty)[-1]
+    least = np.linalg.eigvalsh(bend[0] * moments + penalty)[0] if bend[0] else 2 * config.l2
+    ratio = np.sqrt(max(least, 0) / largest)
+    momentum = min(config.momentum, ((1 - ratio) / (1 + ratio)) ** 2) if config.optimizer == "momentum" else 0.0
+    rate = config.learning_rate * (1 + np.sqrt(momentum)) ** 2 / largest
+    return dataclasses.replace(config, learning_rate=float(rate), momentum=float(momentum))
+
+
+def layer(units: int, config: LinearConfig) -> keras.layers.Dense:
+    """The linear units, zero at first, penalised as the settings say; `config` is what `scaled` gave.
+
+    A subgradient of |w| never settles at 0, so where the step is constant the absolute penalty is a soft threshold
+    after each step instead: w is at rest where the loss's gradient and the threshold balance.
+    """
+    penalties: dict[str, Any] = {"kernel_regularizer": keras.regularizers.L1L2(config.l1, config.l2)}
+    if config.l1 and config.optimizer in ("sgd", "momentum") and config.schedule == "constant":
+        # At rest the velocity is the gradient's step summed over all time, 1 / (1 - momentum) times as long.
+        amount = config.l1 * config.learning_rate / (1 - config.momentum)
+        penalties = {
+            "kernel_constraint": losses.SoftThreshold(amount),
+            "kernel_regularizer": losses.ProximalL1L2(config.l1, config.l2),
+        }
+    return keras.layers.Dense(units, kernel_initializer="zeros", name="output", **penalties)
+
+
+def coefficients(trained: Trained) -> Iterator[tuple[str, pd.DataFrame]]:
+    """What each feature adds to the output a unit of it and a standard deviation of it; nothing for pictures."""
+    if isinstance(trained.data.train[0], dict):
+        yield "coefficients", _coefficients(trained.model, trained.data)
+
+
+def odds_ratios(trained: Trained) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The coefficients of log odds, and what each multiplies the odds by: exp(coefficient)."""
+    for name, frame in coefficients(trained):
+        ratios = {ratio: np.exp(frame[column]) for column, ratio in ODDS.items()}
+        yield name, frame.assign(**ratios)
+
+
+def _coefficients(model: keras.Model, data: Data) -> pd.DataFrame:
+    """A row an output and a feature, the intercept first."""
+    import pandas as pd
+
+    def numbers(tensor: Any) -> Array:
+        return keras.ops.convert_to_numpy(tensor).astype("float64")
+
+    output, standardise = model.get_layer("output"), model.get_layer("standardise")
+    kernel, bias = numbers(output.kernel), numbers(output.bias)
+    mean, deviation = numbers(standardise.mean).ravel(), np.sqrt(numbers(standardise.variance)).ravel()
+    per_unit = kernel / deviation[:, None]
+    # Two classes have one output, the log odds of the second.
+    outputs = np.repeat(data.outputs[-kernel.shape[1] :], len(kernel) + 1)
+    return pd.DataFrame(
+        {
+            "output": outputs,
+            "feature": ["intercept", *(name for _, name in features.made_of(data))] * kernel.shape[1],
+            "per_unit": np.vstack([bias - mean @ per_unit, per_unit]).T.ravel(),
+            "per_deviation": np.vstack([bias, kernel]).T.ravel(),
+        }
+    )

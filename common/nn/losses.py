@@ -1,0 +1,157 @@
+"""Losses, regularizers and constraints that Keras lacks, and losses by name. Backend-neutral: only `keras.ops`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+from keras import ops
+
+from common.config import Loss
+
+
+@keras.saving.register_keras_serializable("common")
+class SoftThreshold(keras.constraints.Constraint):
+    """sign(w) max(|w| - amount, 0), the proximal step of an absolute penalty (Daubechies, Defrise and De Mol 2004)."""
+
+    def __init__(self, amount: float) -> None:
+        self.amount = amount
+
+    def __call__(self, w: Any) -> Any:
+        return ops.sign(w) * ops.relu(ops.abs(w) - self.amount)
+
+    def get_config(self) -> dict[str, Any]:
+        return {"amount": self.amount}
+
+
+@keras.saving.register_keras_serializable("common")
+class ProximalL1L2(keras.regularizers.Regularizer):
+    """l1 sum |w| + l2 sum w², of which only the second part has a gradient: `SoftThreshold` takes the first's step."""
+
+    def __init__(self, l1: float, l2: float) -> None:
+        self.l1, self.l2 = l1, l2
+
+    def __call__(self, x: Any) -> Any:
+        return self.l1 * ops.sum(ops.abs(ops.stop_gradient(x))) + self.l2 * ops.sum(ops.square(x))
+
+    def get_config(self) -> dict[str, Any]:
+        return {"l1": self.l1, "l2": self.l2}
+
+
+def integers(y_true: Any) -> Any:
+    """Labels (batch,) or (batch, 1) as int32 (batch,)."""
+    return ops.cast(ops.reshape(y_true, (-1,)), "int32")
+
+
+def one_hot(y_true: Any, y_pred: Any) -> Any:
+    """Integer labels as vectors like `y_pred` (batch, classes)."""
+    return ops.one_hot(integers(y_true), y_pred.shape[-1], dtype=y_pred.dtype)
+
+
+@keras.saving.register_keras_serializable("common")
+class NegativeLogLikelihood(keras.losses.Loss):
+    """-log of the true class's probability; unlike in Keras's cross-entropy, probabilities need not sum to one.
+
+    `y_true` is (batch,) integer labels, `y_pred` (batch, classes) probabilities. After `Posterior` this is the
+    discriminative loss of LeCun et al. 1998, equation 9. In float64, as `Posterior` is.
+    """
+
+    def __init__(self, name: str = "negative_log_likelihood", **kwargs: Any) -> None:
+        super().__init__(name=name, **({"dtype": "float64"} | kwargs))
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        labels = integers(y_true)[:, None]
+        return -ops.log(ops.squeeze(ops.take_along_axis(y_pred, labels, axis=-1), -1))
+
+
+def summed_squared_error(y_true: Any, y_pred: Any) -> Any:
+    """The sum over the last axis of (y_true - y_pred)²."""
+    return ops.sum(ops.square(y_true - y_pred), axis=-1)
+
+
+def half_squared_error(y_true: Any, y_pred: Any) -> Any:
+    """Half of that sum, whose gradient by y_pred is y_pred - y_true."""
+    return summed_squared_error(y_true, y_pred) / 2
+
+
+OURS = {function.__name__: function for function in (summed_squared_error, half_squared_error)}
+
+
+@keras.saving.register_keras_serializable("common")
+class OneHot(keras.losses.Loss):
+    """A loss of Keras on vectors, or one of `OURS`, given integer labels.
+
+    `y_true` (batch,) becomes one-hot like `y_pred` (batch, classes).
+    """
+
+    def __init__(self, loss: str, name: str = "one_hot", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.loss = loss
+        self.function = OURS.get(loss) or keras.losses.get(loss)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        return self.function(one_hot(y_true, y_pred), y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"loss": self.loss}
+
+
+@keras.saving.register_keras_serializable("common")
+class ScaledSquaredError(keras.losses.Loss):
+    """Mean of ((y_true - y_pred) / scale)², `scale` one number a quantity on the last axis: each weighs the same.
+
+    A scale of 0, of what never changes in training, counts as 1.
+    """
+
+    def __init__(self, scale: Any, name: str = "scaled_squared_error", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.scale = [float(number) or 1.0 for number in scale]
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        scale = ops.convert_to_tensor(self.scale, dtype=y_pred.dtype)
+        return ops.mean(ops.square((ops.cast(y_true, y_pred.dtype) - y_pred) / scale), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"scale": self.scale}
+
+
+def build(name: Loss) -> keras.losses.Loss:
+    """The loss called `name`, taking integer labels and class probabilities.
+
+    cross_entropy is the sparse form of categorical_cross_entropy, and the same number. binary_cross_entropy and the
+    errors are means over the classes, but for those that say that they are the sum, or half of it.
+    """
+    match name:
+        case "cross_entropy":
+            return keras.losses.SparseCategoricalCrossentropy()
+        case "categorical_cross_entropy":
+            return OneHot("categorical_crossentropy")
+        case "binary_cross_entropy":
+            return OneHot("binary_crossentropy")
+        case "summed_squared_error" | "half_squared_error":
+            return OneHot(name)
+        case "squared_error":
+            return OneHot("mean_squared_error")
+        case "absolute_error":
+            return OneHot("mean_absolute_error")
+        case "hinge":
+            return OneHot("categorical_hinge")
+
+
+@keras.saving.register_keras_serializable("common")
+class ClassWeighted(keras.losses.Loss):
+    """Cross-entropy in which the examples of a class weigh as `weights` (classes,) says; mean over all examples.
+
+    `y_true` is (batch,) integer labels, `y_pred` (batch, classes) probabilities.
+    """
+
+    def __init__(self, weights: Sequence[float], name: str = "class_weighted", **kwargs: Any) -> None:
+        super().__init__(name=name, **kwargs)
+        self.weights = list(weights)
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        labels = integers(y_true)
+        weights = ops.take(ops.cast(self.weights, y_pred.dtype), labels)
+        return weights * ops.sparse_categorical_crossentropy(labels, y_pred)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"weights": self.weights}

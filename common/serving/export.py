@@ -1,0 +1,258 @@
+"""The names that a user may choose from, apart from the modules that build what they name: those import Keras.
+
+A saved model in another format, seen to answer as Keras does: what `python -m apps.NAME export` does.
+
+Keras writes TensorFlow's SavedModel, ONNX and LiteRT on its TensorFlow backend alone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import logging
+import shutil
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import keras
+import numpy as np
+
+from common import lazy
+from common.app import App
+from common.data import Array, Data, Inputs
+from common.errors import UserError
+from common.serving import runtimes
+from common.serving.runtimes import Network
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from common.data import SavedModel
+
+
+Format = Literal["keras", "saved_model", "onnx", "litert"]
+
+NAMES: dict[Format, str] = {
+    "keras": "model.keras",
+    "saved_model": "saved_model",
+    "onnx": "model.onnx",
+    "litert": "model.tflite",
+}
+"""What is made in the folder."""
+
+LOADING: dict[Format, str] = {
+    "keras": "from common import lazy; lazy.undefer(); model = keras.saving.load_model({!r})",
+    "saved_model": "model = tensorflow.saved_model.load({!r}); model.serve(inputs)",
+    "onnx": "session = onnxruntime.InferenceSession({!r})",
+    "litert": "interpreter = tensorflow.lite.Interpreter({!r})",
+}
+"""How Python loads it."""
+COMPARED = 200
+"""Test examples, at most, whose answers are compared with Keras's."""
+CALIBRATING = 200
+"""Training examples, at most, by which the ranges of int8 numbers are chosen."""
+TOLERANCE = 1e-5
+"""Largest difference from Keras's answers, and for those beyond ±1 share of them, that is the same answer."""
+BATCH = 1000
+"""Examples that a runtime is sent at once."""
+
+
+@dataclass(frozen=True)
+class Exported:
+    """A model that was written."""
+
+    label: str
+    """The saved model it was made of."""
+    file: Path
+    size: int
+    """Bytes."""
+    difference: float
+    """Largest one from Keras's answers to `compared` test examples, as `difference` measures it."""
+    compared: int
+    float_size: int = 0
+    """Bytes that a quantized model has with float32 numbers."""
+    figures: pd.DataFrame | None = None
+    """The test figures of Keras and of a quantized model."""
+
+
+def export(app: App, which: str | None, kind: Format, folder: Path, quantize: bool = False) -> Exported:
+    """Write the saved model that `which` names, as `tracking.load` reads it, into the new `folder`, or nothing.
+
+    A fresh process loads what was written by the format's own runtime and answers the first test examples. With
+    `quantize` LiteRT computes with int8 numbers where it can; their ranges come from training examples.
+
+    Raises:
+        UserError: where the folder is there already or cannot be made, there is no such model, its data cannot be had,
+            the format cannot hold it, or the answers are not Keras's.
+    """
+    _check(kind, folder, quantize)
+    from common import tracking, training
+
+    saved = tracking.load(app.name, which)
+    if kind in ("onnx", "litert") and any(tensor.dtype == "string" for tensor in saved.model.inputs):
+        raise UserError(f"--format {kind}: cannot hold text, which {saved.label} takes; choose keras or saved_model")
+    data = training.data_of(app, saved)
+    inputs = _first(saved.model, data.test[0], COMPARED)
+    expected = training.predict(saved.model, inputs)
+    with _all_or_nothing(folder) as partial:
+        file = partial / NAMES[kind]
+        float_size = 0
+        with _converting(kind, saved.label):
+            WRITERS[kind](saved.model, file)
+            if quantize:
+                float_size = _size(file)
+                _write_litert(saved.model, file, _first(saved.model, data.train[0], CALIBRATING))
+        with runtimes.fresh(kind, file) as run:
+            apart = difference(run(inputs), expected)
+            figures = _figures(app, saved, data, run) if quantize else None
+        if not quantize and not apart <= TOLERANCE:
+            raise UserError(
+                f"--format {kind}: answers differ from Keras's by {apart:.1e}, more than {TOLERANCE:.0e}; "
+                "choose another format"
+            )
+        size = _size(file)
+    return Exported(saved.label, folder / NAMES[kind], size, apart, len(expected), float_size, figures)
+
+
+def _check(kind: Format, folder: Path, quantize: bool) -> None:
+    """See that the command can be done, before anything is loaded."""
+    if folder.exists():
+        raise UserError(f"--output {folder}: is there already; name a new folder")
+    if quantize and kind != "litert":
+        raise UserError(f"--quantize needs --format litert, not {kind}")
+    if kind != "keras" and keras.backend.backend() != "tensorflow":
+        raise UserError(f"--format {kind} needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
+
+
+@contextlib.contextmanager
+def _all_or_nothing(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder`, which it becomes where all goes well."""
+    partial = folder.with_name(f".{folder.name}.partial")
+    try:
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir()
+        yield partial
+        partial.rename(folder)
+    except OSError as error:
+        raise UserError(f"--output {folder}: cannot write ({error.strerror})") from error
+    finally:
+        shutil.rmtree(partial, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _converting(kind: Format, label: str) -> Iterator[None]:
+    """Around a conversion: without what the converters say of their work, their errors as one line."""
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
+    try:
+        with (
+            lazy.quiet_native_log(everything=True),
+            contextlib.redirect_stdout(io.StringIO()),
+            warnings.catch_warnings(),
+        ):
+            warnings.simplefilter("ignore")
+            yield
+    except OSError:
+        raise
+    except Exception as error:  # whatever a converter raises: the format is the user's choice
+        lines = str(error).splitlines() or [type(error).__name__]
+        # LiteRT names the operations that it lacks, which are TensorFlow's, far below.
+        reason = next((line for line in lines if line.startswith("TF Select ops: ")), lines[0])
+        reason = reason.replace("TF Select ops: ", "it lacks ")
+        raise UserError(f"--format {kind}: cannot hold {label} ({reason}); choose another format") from error
+
+
+def _write_keras(model: keras.Model, file: Path) -> None:
+    model.save(file)
+
+
+def _write_saved_model(model: keras.Model, folder: Path) -> None:
+    model.export(folder, format="tf_saved_model", verbose=False, input_signature=[_signature(model)])
+
+
+def _write_onnx(model: keras.Model, file: Path) -> None:
+    import onnx
+
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.Normalization):
+            # As tensors they would become inputs of the network.
+            layer.mean, layer.variance = map(keras.ops.convert_to_numpy, (layer.mean, layer.variance))
+    model.export(file, format="onnx", verbose=False)
+    onnx.checker.check_model(file)  # operations that ONNX lacks are written as they are
+
+
+def _write_litert(model: keras.Model, file: Path, calibration: Inputs | None = None) -> None:
+    """For one example at a time, of LiteRT's own operations alone; int8 where there are examples for calibration."""
+    import tensorflow as tf
+
+    options: dict[str, Any] = {"target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}}
+    if calibration is not None:
+        options["optimizations"] = [tf.lite.Optimize.DEFAULT]
+        options["representative_dataset"] = lambda: _one_by_one(calibration)
+    model.export(file, format="litert", verbose=False, input_signature=[_signature(model, 1)], **options)
+
+
+def _signature(model: keras.Model, examples: int | None = None) -> Any:
+    """What the network takes, of so many `examples`, under names that TensorFlow allows."""
+    inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
+
+    def spec(tensor: keras.KerasTensor) -> keras.InputSpec:
+        return keras.InputSpec(tensor.dtype, (examples, *tensor.shape[1:]), name=runtimes.plain(tensor.name))
+
+    return keras.tree.map_structure(spec, inputs)
+
+
+WRITERS: dict[Format, Callable[[keras.Model, Path], None]] = {
+    "keras": _write_keras,
+    "saved_model": _write_saved_model,
+    "onnx": _write_onnx,
+    "litert": _write_litert,
+}
+
+
+def _one_by_one(inputs: Inputs) -> Iterator[Any]:
+    """Each example as LiteRT's converter takes it."""
+    for index in range(len(keras.tree.flatten(inputs)[0])):
+        example = keras.tree.map_structure(lambda part, row=index: part[row : row + 1], inputs)
+        yield example if isinstance(example, dict) else [example]
+
+
+def _first(model: keras.Model, inputs: Inputs, count: int) -> runtimes.Inputs:
+    """The first examples; the columns of a table, (rows,), as the network takes them, (rows, 1)."""
+    if not isinstance(inputs, dict):
+        return np.asarray(inputs[:count])
+    return {tensor.name: inputs[tensor.name][:count].reshape(-1, *tensor.shape[1:]) for tensor in model.inputs}
+
+
+def difference(answers: Array, expected: Array) -> float:
+    """The largest |answer - expected| / max(1, |expected|)."""
+    return float(np.max(np.abs(answers - expected) / np.maximum(1, np.abs(expected))))
+
+
+def _figures(app: App, saved: SavedModel, data: Data, run: Network) -> pd.DataFrame:
+    """The test figures of Keras and of `run`, a row a figure."""
+    import pandas as pd
+
+    from common import training
+
+    task = dataclasses.replace(app.task, **saved.task)
+
+    def predict(inputs: Inputs) -> Array:
+        starts = range(0, len(keras.tree.flatten(inputs)[0]), BATCH)
+        parts = [keras.tree.map_structure(lambda part, at=at: part[at : at + BATCH], inputs) for at in starts]
+        return np.concatenate([run(_first(saved.model, part, BATCH)) for part in parts])
+
+    before = task.measure(data.test[1], training.predictions_for(task, saved.model, data.test))
+    after = task.measure(data.test[1], task.judged(predict, data.test))
+    rows = [(name, before[name], after[name], after[name] - before[name]) for name in before]
+    return pd.DataFrame(rows, columns=["on the test set", "Keras", "int8", "difference"])
+
+
+def _size(file: Path) -> int:
+    """Bytes of a file, or of all files in a folder."""
+    files = [file] if file.is_file() else file.rglob("*")
+    return sum(one.stat().st_size for one in files if one.is_file())

@@ -1,0 +1,35 @@
+"""The one path from settings to a trained, evaluated, recorded model."""
+
+from common.training.loop import (
+    STEPS_PER_EXECUTION,
+    FitOptions,
+    Result,
+    baseline,
+    best_epoch,
+    compile_with_xla,
+    data_of,
+    evaluate,
+    fit,
+    predict,
+    predictions_for,
+    retrain,
+    train,
+    trial,
+)
+
+__all__ = [
+    "STEPS_PER_EXECUTION",
+    "FitOptions",
+    "Result",
+    "baseline",
+    "best_epoch",
+    "compile_with_xla",
+    "data_of",
+    "evaluate",
+    "fit",
+    "predict",
+    "predictions_for",
+    "retrain",
+    "train",
+    "trial",
+]

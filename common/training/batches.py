@@ -1,0 +1,126 @@
+"""Feed `fit` with the training set in an order that depends on the seed and the epoch alone."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+
+from common.data import Array, Pair
+from common.preprocessing import arrays
+
+
+def epoch_order(seed: int, epoch: int, examples: int, batch_size: int) -> Array:
+    """The order of examples in an epoch, a function of its arguments alone: (steps, batch) indices, whole batches only.
+
+    What does not fill a batch is left out, other examples in every epoch. A batch is at most all examples.
+    """
+    batch = min(batch_size, examples)
+    steps = examples // batch
+    return np.random.default_rng((seed, epoch)).permutation(examples)[: steps * batch].reshape(steps, batch)
+
+
+class Batches(keras.callbacks.Callback):
+    """Feeds `fit` with the training set in `epoch_order`; as a callback it learns which epoch begins.
+
+    `fresh`, as in `Data`, makes every epoch's examples anew.
+    """
+
+    def __init__(
+        self,
+        pair: Pair,
+        batch_size: int,
+        seed: int,
+        examples: int | None = None,
+        fresh: Callable[[int], Pair] | None = None,
+    ) -> None:
+        super().__init__()
+        self.pair, self.batch_size, self.seed, self.fresh, self.epoch = pair, batch_size, seed, fresh, 0
+        self.examples = examples or len(pair[1])
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.epoch = epoch
+        if self.fresh:
+            self.pair = self.fresh(epoch)
+
+    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
+        # TensorFlow keeps what the data set calls as long as the process lives: not the examples with it.
+        self.pair, self.fresh = (None, None), None
+
+    def order(self) -> Array:
+        """The order of the epoch that runs."""
+        return epoch_order(self.seed, self.epoch, self.examples, self.batch_size)
+
+    def dataset(self) -> Any:
+        """What `fit` iterates once an epoch: a `tf.data.Dataset` on TensorFlow, a `PyDataset` elsewhere.
+
+        TensorFlow's is the fastest way in that keeps the order (benchmarks/input_pipeline.py).
+        """
+        if keras.backend.backend() != "tensorflow":
+            return GatheredBatches(self)
+        import tensorflow as tf
+
+        steps, batch = self.order().shape
+
+        def rows(_: Any) -> Any:
+            order = tf.ensure_shape(tf.numpy_function(self.order, [], tf.int64), (steps, batch))
+            return tf.data.Dataset.from_tensor_slices(order)
+
+        def read(indices: Array) -> list[Array]:
+            return [part[indices] for part in keras.tree.flatten(self.pair)]
+
+        def gather(indices: Any) -> Any:
+            parts = keras.tree.flatten(self.pair)
+            examples = tf.numpy_function(read, [indices], [part.dtype for part in parts])
+            for tensor, part in zip(examples, parts, strict=True):
+                tensor.set_shape((batch, *part.shape[1:]))
+            return keras.tree.pack_sequence_as(self.pair, examples)
+
+        dataset = tf.data.Dataset.range(1).flat_map(rows).map(gather).prefetch(2)
+        return dataset.apply(tf.data.experimental.assert_cardinality(steps))
+
+
+class GatheredBatches(keras.utils.PyDataset):
+    """The same batches for the backends without tf.data."""
+
+    def __init__(self, batches: Batches) -> None:
+        super().__init__()
+        self.batches = batches
+        self.order = batches.order()
+
+    def __len__(self) -> int:
+        return len(self.order)
+
+    def __getitem__(self, index: int) -> Pair:
+        indices = self.order[index]
+        pair: Pair = keras.tree.map_structure(lambda part: part[indices], self.batches.pair)
+        return pair
+
+    def on_epoch_begin(self) -> None:
+        self.order = self.batches.order()
+
+
+class InOrder(keras.utils.PyDataset):
+    """Batches of `Stored` examples as they stand, the last one smaller: for what takes arrays by itself."""
+
+    def __init__(self, parts: tuple[Any, ...], size: int) -> None:
+        super().__init__()
+        self.parts, self.size = parts, size
+
+    def __len__(self) -> int:
+        return -(-len(keras.tree.flatten(self.parts)[0]) // self.size)
+
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
+        place = slice(index * self.size, (index + 1) * self.size)
+        batch: tuple[Any, ...] = keras.tree.map_structure(lambda part: part[place], self.parts)
+        return batch
+
+
+def in_order(pair: Pair) -> Any:
+    """Batches of `pair` as they stand, the last one smaller."""
+    size = arrays.prediction_batch(pair[0])
+    if keras.backend.backend() != "tensorflow" or not arrays.in_memory(pair[0]):
+        return InOrder(pair, size)
+    import tensorflow as tf
+
+    return tf.data.Dataset.from_tensor_slices(pair).batch(size).prefetch(2)
