@@ -214,7 +214,7 @@ def take_over(start: keras.Model, model: keras.Model, config: AlexNet) -> None:
 
 def read_inputs(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Inputs]:
     """Pictures as the saved model takes them: brought to Fashion-MNIST's format, or as photographs."""
-    settings = AlexNet.restore(saved.settings)
+    settings = AlexNet.from_dict(saved.settings)
     if settings.images:
         return images.read_photographs(files, settings.side)
     return images.read(files, saved)

@@ -137,15 +137,15 @@ def build_model(config: Boltzmann, data: Data) -> keras.Model:
 class Density(tasks.Task):
     """The probability of patterns: the network puts out that of each unit given those before it."""
 
-    objective: str = "val_loss"
-    direction: Mode = "min"
-    figure: ClassVar[str] = "log_likelihood"
-    better: ClassVar[Mode] = "max"
+    monitor: str = "val_loss"
+    mode: Mode = "min"
+    metric: ClassVar[str] = "log_likelihood"
+    metric_mode: ClassVar[Mode] = "max"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         return estimator.predict(inputs)
 
-    def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
+    def score(self, targets: Array, predictions: Array) -> dict[str, float]:
         # float32 holds no probability nearer to 1.
         given = np.clip(predictions.astype("float64"), 1e-7, 1 - 1e-7)
         likelihood = np.where(targets > 0.5, np.log(given), np.log1p(-given)).sum(axis=1).mean()
@@ -154,14 +154,14 @@ class Density(tasks.Task):
         best = (shares * np.log(shares)).sum()
         return {"log_likelihood": likelihood, "best_possible": best, "divergence": best - likelihood}
 
-    def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
-        best = f"{figures['test_best_possible']:.4f} at best"
+    def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
+        best = f"{metrics['test_best_possible']:.4f} at best"
         return {
-            "test log likelihood": f"{figures['test_log_likelihood']:.4f} nats, {best}, {examples} patterns",
-            "test divergence": f"{figures['test_divergence']:.4f} nats, Kullback-Leibler, KL(data, machine)",
+            "test log likelihood": f"{metrics['test_log_likelihood']:.4f} nats, {best}, {examples} patterns",
+            "test divergence": f"{metrics['test_divergence']:.4f} nats, Kullback-Leibler, KL(data, machine)",
         }
 
-    def pictures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
+    def figures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
         yield "learning_curves", results.learning_curves(trained.history, trained.best_epoch)
         machine = trained.model.get_layer("machine")
         probabilities = machine.probabilities()
@@ -190,7 +190,7 @@ def tables(trained: Trained) -> Iterator[tuple[str, pd.DataFrame]]:
     training.fit(counterpart, data, other, app.task)
     rows = []
     for settings, model in sorted(((config, trained.model), (other, counterpart)), key=lambda pair: kind(pair[0])):
-        figures = app.task.measure(data.test[1], training.predict(model, data.test[0]))
+        figures = app.task.score(data.test[1], training.predict(model, data.test[0]))
         rows.append(
             {"machine": kind(settings), "divergence": figures["divergence"], **cost(model.get_layer("machine"))}
         )

@@ -1,7 +1,7 @@
 """A deep belief network: restricted Boltzmann machines on top of one another, then backpropagation.
 
     python -m apps.dbn train                                  # 784-500-500-2000-10: 1.12 %, mean of seeds 0, 1 and 2
-    python -m apps.dbn train --persistent --epochs 30 --keep best   # the same, which also dreams: 1.44 %
+    python -m apps.dbn train --persistent --epochs 30 --restore best   # the same, which also dreams: 1.44 %
     python -m apps.dbn train --pretraining 0                  # the same network from random weights
     python -m apps.dbn train --labelled 1000 --epochs 300     # all digits to pretrain, 1,000 labels to fine-tune
 
@@ -64,7 +64,7 @@ class Dbn(Config):
     """Share of each hidden layer's outputs that are dropped while fine-tuning."""
 
     epochs: Count = 60
-    keep: Literal["best", "last"] = "last"
+    restore: Literal["best", "last"] = "last"
     batch_size: Count = 100
     patience: Count = 1000
     validation: Share = 0.05

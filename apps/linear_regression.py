@@ -55,7 +55,7 @@ def load_data(config: LinearRegression) -> Data:
 def build_model(config: LinearRegression, data: Data) -> keras.Model:
     """The network: raw columns in, standardised, one linear unit; compiled."""
     table = features.standardised(data)
-    config = linear.scaled(config, table.train, bend=(2.0, 2.0))
+    config = linear.scaled(config, table.train, curvature=(2.0, 2.0))
     model = keras.Model(table.inputs, linear.layer(1, config)(table.outputs))
     model.compile(optimizers.build(config, data), "mean_squared_error", metrics=["mean_absolute_error"])
     return model

@@ -68,7 +68,7 @@ def build_model(config: LogisticRegression, data: Data) -> keras.Model:
     classes = len(data.outputs)
     weights = class_weights(config, data)
     # The second derivative of the cross-entropy is p (1 - p) of two classes, at most 1/2 of more.
-    config = linear.scaled(config, x.train, bend=(0.0, max(weights) * (0.25 if classes == 2 else 0.5)))
+    config = linear.scaled(config, x.train, curvature=(0.0, max(weights) * (0.25 if classes == 2 else 0.5)))
     if classes == 2:
         z = linear.layer(1, config)(x.outputs)
         scores = keras.layers.Concatenate()([keras.ops.zeros_like(z), z])
@@ -103,7 +103,7 @@ app = App(
     build_model,
     read_inputs,
     baseline,
-    tasks.Classification(choose_threshold=True),
+    tasks.Classification(tune_threshold=True),
     linear.odds_ratios,
 )
 

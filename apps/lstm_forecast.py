@@ -124,7 +124,7 @@ def scale(transform: Literal["none", "sqrt", "log"]) -> tuple[Callable[[Any], An
 
 def read_inputs(words: Sequence[str], saved: SavedModel) -> tuple[list[str], Array]:
     """The last window of each series that `words` name, or those in .npy files, and what the steps after are called."""
-    settings, names, lasts = LstmForecast.restore(saved.settings), [], []
+    settings, names, lasts = LstmForecast.from_dict(saved.settings), [], []
     for word in words:
         if word.endswith(".npy"):
             windows = series.read_windows(Path(word), settings.window, len(saved.outputs))

@@ -80,13 +80,13 @@ def load_data(config: LstmMemory) -> Data:
     def draw(count: int, *stream: int) -> Pair:
         return draw_sequences(np.random.default_rng((config.length, *stream)), count, config.length)
 
-    def fresh(epoch: int) -> Pair:
+    def generate_epoch(epoch: int) -> Pair:
         return draw(config.sequences, 2, config.seed, epoch)
 
     test = draw(TEST_SEQUENCES, 0)
     validation = draw(max(1, round(config.validation * config.sequences)), 1, config.seed)
     digest = hashlib.sha256(test[0].tobytes()).hexdigest()[:16]
-    return Data(f"adding_{config.length}", digest, fresh(0), validation, test, ("sum",), fresh)
+    return Data(f"adding_{config.length}", digest, generate_epoch(0), validation, test, ("sum",), generate_epoch)
 
 
 def draw_sequences(rng: np.random.Generator, count: int, shortest: int) -> Pair:
@@ -134,16 +134,16 @@ def network(cell: Cell, units: int, forget_bias: float, input_bias: float) -> ke
 class Adding(tasks.Regression):
     """The paper's criterion beside the figures of a regression, and a picture of why a plain network fails."""
 
-    def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
+    def score(self, targets: Array, predictions: Array) -> dict[str, float]:
         wrong = np.abs(targets - predictions.reshape(targets.shape)) > TOLERANCE
-        return super().measure(targets, predictions) | {"wrong": float(wrong.sum())}
+        return super().score(targets, predictions) | {"wrong": float(wrong.sum())}
 
-    def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
-        wrong = f"{figures['test_wrong']:.0f} of {examples:,} off by more than {TOLERANCE}"
-        return super().summary(figures, examples) | {"test criterion": f"{wrong}; the paper's LSTM: at most 1"}
+    def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
+        wrong = f"{metrics['test_wrong']:.0f} of {examples:,} off by more than {TOLERANCE}"
+        return super().summary(metrics, examples) | {"test criterion": f"{wrong}; the paper's LSTM: at most 1"}
 
-    def pictures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
-        yield from super().pictures(trained)
+    def figures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
+        yield from super().figures(trained)
         sequences = trained.data.test[0]
         memory = trained.model.get_layer("memory")
         biases = LstmMemory.forget_bias, LstmMemory.input_bias

@@ -48,7 +48,7 @@ class MnistMlp(Config):
     """Data set: handwritten digits, or Zalando's clothes in the same format."""
     split: Split = "published"
     """Training, validation and test: as published, or drawn anew from all pictures, in these shares or by their number;
-    70:30 has no validation, and needs --keep last."""
+    70:30 has no validation, and needs --restore last."""
     normalization: Normalization = "min_max"
     """What is done to pixels, by the training set: brought into [0, 1], or to mean 0 and deviation 1, or nothing."""
     hidden: tuple[Count, ...] = (512, 512, 512)
@@ -81,8 +81,8 @@ class MnistMlp(Config):
 
 def load_data(config: MnistMlp) -> Data:
     """Pictures (28, 28) of bytes, 0 for background, and integer labels."""
-    if config.split == "70:30" and config.keep == "best":
-        raise UserError("--split 70:30 has no validation part to find the best epoch by; add --keep last")
+    if config.split == "70:30" and config.restore == "best":
+        raise UserError("--split 70:30 has no validation part to find the best epoch by; add --restore last")
     return splits.split_anew(datasets.load(config.data), config.split, config.validation, config.seed)
 
 

@@ -44,7 +44,7 @@ class Perceptron(Config):
     batch_size: Count = 1
     optimizer: Optimizer = "sgd"
     learning_rate: Positive = 0.5
-    keep: Literal["best", "last"] = "last"
+    restore: Literal["best", "last"] = "last"
 
 
 def load_data(config: Perceptron) -> Data:

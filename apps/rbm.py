@@ -1,7 +1,7 @@
 """Features that a restricted Boltzmann machine learns without labels, read by a logistic regression.
 
     python -m apps.rbm train
-    python -m apps.rbm train --epochs 250 --keep last --annealing 10000   # 3 seeds: -84.7 nats, 2.4 % error
+    python -m apps.rbm train --epochs 250 --restore last --annealing 10000   # 3 seeds: -84.7 nats, 2.4 % error
     python -m apps.rbm train --data digits --hidden 300 --batch-size 20 --learning-rate 0.1 --epochs 100   # 4.1 % error
     python -m apps.rbm train --no-persistent --gibbs-steps 25             # CD-25
 
@@ -114,32 +114,32 @@ def mean_visible(model: keras.Model, data: Data) -> Array:
 class Features(tasks.Classification):
     """How good the machine is as a model of the data, beside how good its features are for a classifier."""
 
-    def examine(self, model: keras.Model, config: Rbm, data: Data) -> dict[str, float]:
+    def model_metrics(self, model: keras.Model, config: Rbm, data: Data) -> dict[str, float]:
         machine, grey = model.get_layer("rbm"), rbm.visible_units(model, data.test[0])
         visible = grey if machine.visible == "gaussian" else drawn(grey)
         start = machine.independent(mean_visible(model, data))
         partition = likelihood.annealed_importance_sampling(machine, start, config.annealing, config.chains)
-        figures = {
+        metrics = {
             "reconstruction_error": float(np.square(grey - reconstruct(machine, grey)).mean()),
             "log_likelihood": float(-likelihood.free_energies(machine, visible).mean() - partition.value),
             "log_likelihood_error": partition.standard_error,
         }
         if machine.visible == "bernoulli":
-            figures["pseudo_likelihood"] = likelihood.pseudo_likelihood(machine, visible)
-        return figures
+            metrics["pseudo_likelihood"] = likelihood.pseudo_likelihood(machine, visible)
+        return metrics
 
-    def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
-        value, error = figures["test_log_likelihood"], figures["test_log_likelihood_error"]
+    def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
+        value, error = metrics["test_log_likelihood"], metrics["test_log_likelihood_error"]
         words = {
             "test log likelihood": f"{value:.2f} nats, standard error {error:.2f}",
-            "test reconstruction": f"mean squared error {figures['test_reconstruction_error']:.5f} a unit",
+            "test reconstruction": f"mean squared error {metrics['test_reconstruction_error']:.5f} a unit",
         }
-        if "test_pseudo_likelihood" in figures:
-            words["test pseudo-likelihood"] = f"{figures['test_pseudo_likelihood']:.2f} nats"
-        return super().summary(figures, examples) | words
+        if "test_pseudo_likelihood" in metrics:
+            words["test pseudo-likelihood"] = f"{metrics['test_pseudo_likelihood']:.2f} nats"
+        return super().summary(metrics, examples) | words
 
-    def pictures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
-        yield from super().pictures(trained)
+    def figures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
+        yield from super().figures(trained)
         machine, shape = trained.model.get_layer("rbm"), trained.data.input_shape
         shown = rbm.visible_units(trained.model, trained.data.test[0][:SHOWN])
         rows = np.stack([shown, reconstruct(machine, shown)], axis=1).reshape(-1, *shape)

@@ -125,32 +125,32 @@ def level_shares(known: Ratings) -> Array:
 class Recommendation(tasks.Task):
     """Ratings that were kept apart, foretold and ranked; the network puts out one for every item, (users, items)."""
 
-    objective: str = "val_rmse"
-    direction: Mode = "min"
-    figure: ClassVar[str] = "rmse"
-    better: ClassVar[Mode] = "min"
+    monitor: str = "val_rmse"
+    mode: Mode = "min"
+    metric: ClassVar[str] = "rmse"
+    metric_mode: ClassVar[Mode] = "min"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         return estimator.predict(inputs)
 
-    def judged(self, predict: Callable[[Any], Array], pair: Pair) -> Array:
+    def predictions_for(self, predict: Callable[[Any], Array], pair: Pair) -> Array:
         return recommendation.at_targets(predict, *pair)
 
-    def measure(self, targets: Any, predictions: Array) -> dict[str, float]:
+    def score(self, targets: Any, predictions: Array) -> dict[str, float]:
         return {
             "rmse": recommendation.root_mean_square(targets, predictions),
             "ndcg_10": recommendation.ranking_gain(targets, predictions),
             "ratings": targets.size,
         }
 
-    def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
-        kept = f"{figures['test_ratings']:,.0f} ratings kept apart, of {examples:,} users"
+    def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
+        kept = f"{metrics['test_ratings']:,.0f} ratings kept apart, of {examples:,} users"
         return {
-            "test error": f"root mean square {figures['test_rmse']:.4f}, {kept}",
-            "test NDCG@10": f"{figures['test_ndcg_10']:.4f}, each user's ratings kept apart ranked",
+            "test error": f"root mean square {metrics['test_rmse']:.4f}, {kept}",
+            "test NDCG@10": f"{metrics['test_ndcg_10']:.4f}, each user's ratings kept apart ranked",
         }
 
-    def pictures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
+    def figures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
         yield "learning_curves", results.learning_curves(trained.history, trained.best_epoch)
         known, targets = trained.data.test
         yield "error_by_known", results.error_by_known(known, targets, trained.predictions)
@@ -239,7 +239,7 @@ def baseline(_config: RbmRecommender, data: Data) -> dict[str, Any]:
     }
 
 
-app = App(RbmRecommender, load_data, build_model, read_rows, baseline, Recommendation(), question=Recommend)
+app = App(RbmRecommender, load_data, build_model, read_rows, baseline, Recommendation(), predict_options=Recommend)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -59,8 +59,8 @@ class Row:
     """What the figure may be at most; by default the baseline's."""
 
 
-PIXELS = "--keep best --optimizer adam --batch-size 256 --epochs 30 --learning-rate 0.001 --l2 0"
-LONG = "--epochs 250 --keep last"
+PIXELS = "--restore best --optimizer adam --batch-size 256 --epochs 30 --learning-rate 0.001 --l2 0"
+LONG = "--epochs 250 --restore last"
 DIGITS = "--data digits --hidden 300 --batch-size 20 --learning-rate 0.1 --epochs 100"
 LECUN = "LeCun et al. 1998"
 ADDING = "at most 1 wrong, after as many sequences (Hochreiter and Schmidhuber 1997)"

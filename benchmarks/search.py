@@ -42,7 +42,7 @@ _, config, until = best
 data = app.load_data(config)
 whole = dataclasses.replace(data, train=folds.pooled(data))
 model = app.build_model(config, whole)
-training.fit(model, whole, dataclasses.replace(config, keep="last"), app.task, Course(until, validate=False))
+training.fit(model, whole, dataclasses.replace(config, restore="last"), app.task, Course(until, validate=False))
 model.evaluate(*data.test, verbose=0)
 """
 

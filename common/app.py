@@ -66,7 +66,7 @@ class App:
     """What can be read off a trained network, name by name: shown by `train`, and kept with the run."""
     pretrain: Callable[["keras.Model", Any, Data], Iterable[tuple[str, "Figure"]]] = lambda _model, _config, _data: ()
     """(network, settings, data): what is done to a network before it is trained, and pictures of what came of it."""
-    question: type[PredictOptions] = PredictOptions
+    predict_options: type[PredictOptions] = PredictOptions
     """Further flags of `predict`, and what they mean."""
 
     @property

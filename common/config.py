@@ -75,7 +75,7 @@ class Config:
     """Training examples to use, for a quick look; 0 for all."""
     patience: Count = 10
     """Epochs without a better validation figure, or training loss to keep the last, after which training stops."""
-    keep: Literal["best", "last"] = "best"
+    restore: Literal["best", "last"] = "best"
     """Weights that training ends with: the best epoch's by validation, or the last one's, for an optimum."""
     optimizer: Optimizer = "adam"
     """Rule that turns gradients into steps."""
@@ -94,8 +94,8 @@ class Config:
         check_bounds(self)
 
     @classmethod
-    def restore(cls, settings: Mapping[str, Any]) -> Self:
-        """The settings that were recorded with a model, JSON's lists made tuples again."""
+    def from_dict(cls, settings: Mapping[str, Any]) -> Self:
+        """Return the settings that were recorded with a model; JSON's lists become tuples again."""
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
         }

@@ -52,7 +52,7 @@ class Data:
     test: Pair
     outputs: tuple[str, ...] = ()
     """What the network's outputs are called: the classes in the order of their labels, or the predicted quantities."""
-    fresh: Callable[[int], Pair] | None = None
+    generate_epoch: Callable[[int], Pair] | None = None
     """Makes the training examples of an epoch, counted from 0, where none is seen twice; `train` is then epoch 0's."""
 
     @property

@@ -17,7 +17,7 @@ import typing
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from common import tracking
+from common import renamed, tracking
 from common.app import App
 from common.data import Data
 from common.errors import UserError
@@ -40,7 +40,7 @@ def app(run_id: str) -> App:
     return _app(tracking.get(run_id))
 
 
-def _app(run: tracking.Recorded) -> App:
+def _app(run: tracking.Run) -> App:
     run_id, tags = run.info.run_id, run.data.tags
     if tags.get("kind") not in TRAININGS:
         raise UserError(f"run {run_id}: a {tags.get('kind', 'run of another origin')}; choose a run of one training")
@@ -60,12 +60,12 @@ def config(run_id: str) -> Any:
     return _config(tracking.get(run_id))
 
 
-def _config(run: tracking.Recorded) -> Any:
-    settings, recorded = _app(run).config, run.data.params
+def _config(run: tracking.Run) -> Any:
+    settings, recorded = _app(run).config, renamed.settings(run.data.params)
     hints = typing.get_type_hints(settings)
     if gone := sorted(set(recorded) - {field.name for field in fields(settings)}):
         raise UserError(f"run {run.info.run_id}: recorded with {', '.join(gone)}, which the app does not have any more")
-    return settings.restore({name: _value(text, hints[name]) for name, text in recorded.items()})
+    return settings.from_dict({name: _value(text, hints[name]) for name, text in recorded.items()})
 
 
 def _value(text: str, hint: Any) -> Any:

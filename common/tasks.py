@@ -24,46 +24,46 @@ if TYPE_CHECKING:
 class Task(ABC):
     """How the answers of a network are judged; its fields are kept with a saved model."""
 
-    objective: str
+    monitor: str
     """The validation figure by which the best epoch, the champion and the best trial are chosen."""
-    direction: Mode
+    mode: Mode
     """Which values of it are better."""
-    figure: ClassVar[str]
-    """The one of `measure`'s figures that stands for all where there is room for one."""
-    better: ClassVar[Mode]
+    metric: ClassVar[str]
+    """The one of `measure`'s metrics that stands for all where there is room for one."""
+    metric_mode: ClassVar[Mode]
     """Which values of it are better."""
-    dealing: ClassVar[FoldStrategy | None] = None
+    fold_strategy: ClassVar[FoldStrategy | None] = None
     """How the examples are dealt to folds; None where they cannot be."""
 
     @abstractmethod
     def predict(self, estimator: Any, inputs: Any) -> Array:
         """The outputs of a fitted scikit-learn estimator, in the form of the network's."""
 
-    def judged(self, predict: Callable[[Any], Array], pair: Pair) -> Array:
+    def predictions_for(self, predict: Callable[[Any], Array], pair: Pair) -> Array:
         """The outputs that `measure` judges, of those that `predict` gives for inputs: by default all for the pair's.
 
         Where all would not fit into memory, it asks for some examples at a time, and keeps what their targets judge.
         """
         return predict(pair[0])
 
-    def settle(self, _targets: Array, _predict: Callable[[], Array]) -> Self:
+    def choose_threshold(self, _targets: Array, _predict: Callable[[], Array]) -> Self:
         """The task with what is chosen on the validation set, whose outputs `_predict` gives; by default nothing is."""
         return self
 
     @abstractmethod
-    def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
-        """The figures of one part of the data."""
+    def score(self, targets: Array, predictions: Array) -> dict[str, float]:
+        """The metrics of one part of the data."""
 
-    def examine(self, _model: "keras.Model", _config: Any, _data: Data) -> dict[str, float]:
+    def model_metrics(self, _model: "keras.Model", _config: Any, _data: Data) -> dict[str, float]:
         """Figures of the test set that need the network itself and not only its answers; by default none."""
         return {}
 
     @abstractmethod
-    def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
-        """What was measured on the test set, `figures` by `test_*` names, in a person's words."""
+    def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
+        """What was measured on the test set, `metrics` by `test_*` names, in a person's words."""
 
     @abstractmethod
-    def pictures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
+    def figures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
         """A name and a picture, for every picture that a run keeps."""
 
     @abstractmethod
@@ -75,20 +75,20 @@ class Task(ABC):
 class Classification(Task):
     """One of several classes: the network puts out probabilities (examples, classes), targets are integer labels."""
 
-    objective: str = "val_accuracy"
-    direction: Mode = "max"
-    figure: ClassVar[str] = "accuracy"
-    better: ClassVar[Mode] = "max"
-    dealing: ClassVar[FoldStrategy | None] = "stratified"
-    choose_threshold: bool = False
+    monitor: str = "val_accuracy"
+    mode: Mode = "max"
+    metric: ClassVar[str] = "accuracy"
+    metric_mode: ClassVar[Mode] = "max"
+    fold_strategy: ClassVar[FoldStrategy | None] = "stratified"
+    tune_threshold: bool = False
     """Whether, of two classes, the second is answered from a probability on that gives it the best F1 on validation."""
     threshold: float | None = None
     """That probability, once it is chosen; the likelier class is answered where there is none."""
 
-    def settle(self, targets: Array, predict: Callable[[], Array]) -> Self:
+    def choose_threshold(self, targets: Array, predict: Callable[[], Array]) -> Self:
         from common.metrics.predictions import best_threshold
 
-        if not self.choose_threshold or (probabilities := predict()).shape[1] != 2:
+        if not self.tune_threshold or (probabilities := predict()).shape[1] != 2:
             return self
         return replace(self, threshold=best_threshold(targets, probabilities[:, 1]))
 
@@ -101,27 +101,27 @@ class Classification(Task):
     def predict(self, estimator: Any, inputs: Any) -> Array:
         return estimator.predict_proba(inputs)
 
-    def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
+    def score(self, targets: Array, predictions: Array) -> dict[str, float]:
         from common.metrics.predictions import binary_metrics, classification_metrics
 
-        figures = classification_metrics(targets, predictions, self.decide(predictions))
+        metrics = classification_metrics(targets, predictions, self.decide(predictions))
         if self.threshold is not None:
-            figures |= binary_metrics(targets, predictions[:, 1], self.threshold)
-        return figures
+            metrics |= binary_metrics(targets, predictions[:, 1], self.threshold)
+        return metrics
 
-    def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
-        low, high = (100 * figures[f"test_error_{side}"] for side in ("low", "high"))
+    def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
+        low, high = (100 * metrics[f"test_error_{side}"] for side in ("low", "high"))
         words = {
-            "test accuracy": f"{100 * figures['test_accuracy']:.2f} % of {examples:,} examples",
-            "test error": f"{100 * figures['test_error']:.2f} %, 95 % interval {low:.2f} to {high:.2f} %",
+            "test accuracy": f"{100 * metrics['test_accuracy']:.2f} % of {examples:,} examples",
+            "test error": f"{100 * metrics['test_error']:.2f} %, 95 % interval {low:.2f} to {high:.2f} %",
         }
-        if "test_threshold" in figures:
+        if "test_threshold" in metrics:
             names = {"precision": "precision", "recall": "recall", "f1": "F1", "roc_auc": "area under the ROC curve"}
-            said = ", ".join(f"{word} {figures[f'test_{name}']:.4f}" for name, word in names.items())
-            words["test of class 2"] = f"from probability {figures['test_threshold']:.4f} on: {said}"
+            said = ", ".join(f"{word} {metrics[f'test_{name}']:.4f}" for name, word in names.items())
+            words["test of class 2"] = f"from probability {metrics['test_threshold']:.4f} on: {said}"
         return words
 
-    def pictures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
+    def figures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
         return results.classification_figures(trained, self.decide(trained.predictions), self.threshold)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
@@ -137,29 +137,29 @@ class Classification(Task):
 class Regression(Task):
     """Quantities: the network puts out numbers (examples, quantities), as the targets are."""
 
-    objective: str = "val_loss"
-    direction: Mode = "min"
-    figure: ClassVar[str] = "rmse"
-    better: ClassVar[Mode] = "min"
-    dealing: ClassVar[FoldStrategy | None] = "shuffled"
+    monitor: str = "val_loss"
+    mode: Mode = "min"
+    metric: ClassVar[str] = "rmse"
+    metric_mode: ClassVar[Mode] = "min"
+    fold_strategy: ClassVar[FoldStrategy | None] = "shuffled"
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         predictions: Array = estimator.predict(inputs)
         return predictions.reshape(len(predictions), -1)
 
-    def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
+    def score(self, targets: Array, predictions: Array) -> dict[str, float]:
         from common.metrics.predictions import regression_metrics
 
         return regression_metrics(targets, predictions)
 
-    def summary(self, figures: Mapping[str, float], examples: int) -> dict[str, str]:
-        rmse, mae, r2 = (figures[f"test_{name}"] for name in ("rmse", "mae", "r2"))
+    def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
+        rmse, mae, r2 = (metrics[f"test_{name}"] for name in ("rmse", "mae", "r2"))
         return {
             "test error": f"root mean square {rmse:.4g}, mean absolute {mae:.4g}, {examples:,} examples",
             "test R²": f"{r2:.4f}",
         }
 
-    def pictures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
+    def figures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
         return results.regression_figures(trained)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
@@ -171,13 +171,13 @@ class Regression(Task):
 class Forecast(Regression):
     """The steps after a window: the network puts out numbers (examples, steps, quantities), as the targets are."""
 
-    dealing: ClassVar[FoldStrategy | None] = "in order"
+    fold_strategy: ClassVar[FoldStrategy | None] = "in order"
 
-    def measure(self, targets: Array, predictions: Array) -> dict[str, float]:
+    def score(self, targets: Array, predictions: Array) -> dict[str, float]:
         quantities = targets.shape[-1]
-        return super().measure(targets.reshape(-1, quantities), predictions.reshape(-1, quantities))
+        return super().score(targets.reshape(-1, quantities), predictions.reshape(-1, quantities))
 
-    def pictures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
+    def figures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
         return results.forecast_figures(trained)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":

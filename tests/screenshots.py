@@ -56,7 +56,7 @@ def train() -> None:
         "mnist_mlp": {"epochs": 8, "limit": 8000},
         "logistic_regression": {"data": "mnist", "optimizer": "adam", "batch_size": 256, "learning_rate": 0.001},
     }
-    settings["logistic_regression"] |= {"keep": "best", "l2": 0.0, "epochs": 8, "limit": 8000}
+    settings["logistic_regression"] |= {"restore": "best", "l2": 0.0, "epochs": 8, "limit": 8000}
     for name, chosen in settings.items():
         app = load_app(name)
         training.train(app, app.config(**chosen))

@@ -82,7 +82,7 @@ def test_sizes_not_given_suit_the_data() -> None:
     assert (AlexNet().image_size, AlexNet().width, AlexNet().side) == (25, alexnet.SMALL_WIDTH, 28)
     photos = AlexNet(images="folder")
     assert (photos.image_size, photos.width, photos.side) == (227, 1, 256)
-    assert AlexNet.restore(dataclasses.asdict(photos)) == photos
+    assert AlexNet.from_dict(dataclasses.asdict(photos)) == photos
     for flag, settings in {"--image-size": {"image_size": 14}, "--width": {"width": -1.0}}.items():
         with pytest.raises(UserError, match=flag):
             AlexNet(**settings)  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ def answers(trained: Trained, few: Data, asked: list[str], tmp_path_factory: pyt
 
 
 def test_train_says_what_it_did_where_it_is_and_what_to_type_next(trained: Trained, few: Data) -> None:
-    objective = load_app(trained.app).task.objective
+    objective = load_app(trained.app).task.monitor
     for words in (objective, f"on {few.name}", "examples/s", "version 1", "make ui", "predict", "tuning"):
         assert words in trained.output
     assert trained.errors == "" or trained.errors.startswith(f"{few.name}: fetching")

@@ -261,7 +261,7 @@ def test_independent_units_are_measured_by_their_closed_form() -> None:
     """Every pixel of bars and stripes is on in half of them: 16 bits, of which log2 30 would do."""
     data = app.load_data(Boltzmann())
     estimator = app.baseline(Boltzmann(), data).fit(*data.train)
-    figures = app.task.measure(data.test[1], app.task.predict(estimator, data.test[0]))
+    figures = app.task.score(data.test[1], app.task.predict(estimator, data.test[0]))
     assert figures["log_likelihood"] == pytest.approx(-16 * np.log(2))
     assert figures["best_possible"] == pytest.approx(-np.log(30))
     assert figures["divergence"] == pytest.approx(16 * np.log(2) - np.log(30))
@@ -299,7 +299,7 @@ def test_the_encoder_finds_four_codes_for_its_two_hidden_units() -> None:
     assert not matrix[:4, 4:8].any()  # the groups know of each other through the hidden units alone
     assert sorted(table["hidden"]) == ["00", "01", "10", "11"]
     assert table["probability"].min() > 0.8
-    figures = app.task.measure(data.test[1], training.predict(model, data.test[0]))
+    figures = app.task.score(data.test[1], training.predict(model, data.test[0]))
     assert figures["divergence"] < np.log(2) / 2
     half = data.test[0].copy()
     half[:, 4:] = np.nan

@@ -15,13 +15,13 @@ from tests.conftest import few, load_app
 
 
 def trained(
-    name: str, settings: dict[str, Any], data: Data, course: training.FitOptions
+    name: str, settings: dict[str, Any], data: Data, options: training.FitOptions
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     app = load_app(name)
     config = app.config(**settings)
     keras.utils.set_random_seed(0)
     model = app.build_model(config, data)
-    return model, training.fit(model, data, config, app.task, course).history
+    return model, training.fit(model, data, config, app.task, options).history
 
 
 @pytest.mark.parametrize(
@@ -30,7 +30,7 @@ def trained(
         # What is drawn, what is counted, and what is left of a schedule all have to come back.
         ("mnist_mlp", {"hidden": (32,), "dropout": 0.3, "schedule": "plateau", "patience": 2, "learning_rate": 0.02}),
         ("mnist_mlp", {"hidden": (16,), "patience": 1, "learning_rate": 0.3, "schedule": "cosine"}),
-        ("lenet5", {"distortions": True, "epochs": 4, "keep": "last"}),
+        ("lenet5", {"distortions": True, "epochs": 4, "restore": "last"}),
         ("rbm", {"hidden": 20, "epochs": 4, "persistent": True}),
     ],
 )

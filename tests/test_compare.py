@@ -78,7 +78,7 @@ def test_runs_on_other_data_or_judged_otherwise_stand_apart(data: Data, capsys: 
     record(mlp, dataclasses.replace(data, digest="another-0"), best_val_accuracy=0.95)
     record(regression, data, best_val_rmse=1.0)
     boards = tracking.leaderboards("mnist", ("train",))
-    assert {(board.digest, board.figure, len(board.runs)) for board in boards} == {
+    assert {(board.digest, board.metric, len(board.runs)) for board in boards} == {
         (data.digest, "accuracy", 1),
         ("another-0", "accuracy", 1),
         (data.digest, "rmse", 1),

@@ -109,7 +109,7 @@ def test_the_likelihood_that_is_reported_is_the_exact_one_of_a_small_machine(vis
     model = rbm.build_model(config, data)
     machine = model.get_layer("rbm")
     machine.components.assign(np.random.default_rng(0).normal(0, 0.1, machine.components.shape))
-    figures = rbm.Features().examine(model, config, data)
+    figures = rbm.Features().model_metrics(model, config, data)
     grey = data.test[0].reshape(100, -1) / 255
     shown = rbm.drawn(grey) if visible == "bernoulli" else visible_units(model, data.test[0])
     exact = -likelihood.free_energies(machine, shown).mean() - likelihood.log_partition(machine)

@@ -22,7 +22,7 @@ HEALTHY_RUN = MnistMlp(
 )
 
 
-def verdicts(
+def findings(
     config: MnistMlp,
     data: Data,
     build: Callable[[MnistMlp, Data], keras.Model] = build_model,
@@ -31,7 +31,7 @@ def verdicts(
     keras.utils.set_random_seed(config.seed)
     model = build(config, data)
     examined = Diagnosis(model, *keras.tree.map_structure(lambda part: part[:256], data.train))
-    return examined.verdicts(
+    return examined.findings(
         training.fit(model, data, config, tasks.Regression(), options or training.FitOptions()).history
     )
 
@@ -64,14 +64,14 @@ def starting(lines: Sequence[str], *words: str) -> list[str]:
 
 
 def test_a_healthy_network_is_found_healthy(mnist: RawData) -> None:
-    assert verdicts(HEALTHY_RUN, few(mnist)) == [HEALTHY]
+    assert findings(HEALTHY_RUN, few(mnist)) == [HEALTHY]
 
 
 def test_overfitting_is_told_with_its_epoch_and_losses(mnist: RawData) -> None:
     config = dataclasses.replace(
         HEALTHY_RUN, hidden=(256,), dropout=0.0, epochs=30, patience=30, batch_normalization="none", learning_rate=0.01
     )
-    (line,) = verdicts(config, few(mnist, train=128))
+    (line,) = findings(config, few(mnist, train=128))
     assert line.startswith("overfitting from epoch ")
 
 
@@ -91,7 +91,7 @@ def test_underfitting_is_told_where_labels_cannot_be_told_from_the_pictures(mnis
     alike = dataclasses.replace(
         data, train=(np.full_like(x, 99), y), validation=(np.full_like(x_validation, 99), y_validation)
     )
-    (line,) = verdicts(HEALTHY_RUN, alike, plain("tanh", "lecun_normal"))
+    (line,) = findings(HEALTHY_RUN, alike, plain("tanh", "lecun_normal"))
     assert line.startswith("underfitting: the loss on training examples is 2.3")
 
 
@@ -100,7 +100,7 @@ def test_underfitting_is_told_where_labels_cannot_be_told_from_the_pictures(mnis
 )
 def test_a_wrong_learning_rate_is_told(rate: float, words: str, mnist: RawData) -> None:
     config = dataclasses.replace(HEALTHY_RUN, learning_rate=rate, schedule="constant")
-    lines = verdicts(config, few(mnist), plain("relu", "he_normal"))
+    lines = findings(config, few(mnist), plain("relu", "he_normal"))
     assert starting(lines, words)
     assert not starting(lines, "overfitting")
 
@@ -125,12 +125,12 @@ def test_dead_units_are_counted_in_their_layer(mnist: RawData) -> None:
         return model
 
     config = dataclasses.replace(HEALTHY_RUN, learning_rate=0.1)
-    (line,) = verdicts(config, few(mnist), build)
+    (line,) = findings(config, few(mnist), build)
     assert re.fullmatch(r"dead ReLU units: 2[0-3] of 32 in hidden_2 are 0 for all of 256 examples", line)
 
 
 def test_a_vanishing_gradient_is_told_of_the_layers_where_it_is_lost(mnist: RawData) -> None:
-    lines = verdicts(HEALTHY_RUN, few(mnist), plain("sigmoid", "lecun_normal", layers=10))
+    lines = findings(HEALTHY_RUN, few(mnist), plain("sigmoid", "lecun_normal", layers=10))
     vanishing = starting(lines, "vanishing gradient in ")
     assert any("in hidden_1 before training" in line for line in vanishing)
     assert not any("in hidden_10 " in line or "in output " in line for line in vanishing)
@@ -140,7 +140,7 @@ def test_an_exploding_gradient_is_told(mnist: RawData) -> None:
     wide = keras.initializers.RandomNormal(stddev=1.0, seed=0)
     config = dataclasses.replace(HEALTHY_RUN, learning_rate=1e-9)
     assert starting(
-        verdicts(config, few(mnist), plain("relu", wide, layers=6)), "exploding gradient in hidden_1 before"
+        findings(config, few(mnist), plain("relu", wide, layers=6)), "exploding gradient in hidden_1 before"
     )
 
 
@@ -158,7 +158,7 @@ def test_a_network_whose_layers_add_to_the_loss_is_diagnosed_without_a_validatio
         model.compile("sgd", "sparse_categorical_crossentropy")
         return model
 
-    assert verdicts(MnistMlp(epochs=1), few(mnist), sparse, training.FitOptions(validate=False))
+    assert findings(MnistMlp(epochs=1), few(mnist), sparse, training.FitOptions(validate=False))
 
 
 def test_the_gradient_of_a_linear_unit_is_the_closed_form() -> None:
@@ -180,9 +180,9 @@ def test_what_is_found_is_shown_and_kept_with_the_run(tiny_app: App, capsys: pyt
     from common.cli import terminal
 
     result = training.train(tiny_app, dataclasses.replace(HEALTHY_RUN, learning_rate=1e-7, epochs=4))
-    assert result.verdicts
-    assert starting(result.verdicts, "underfitting")
+    assert result.findings
+    assert starting(result.findings, "underfitting")
     kept = mlflow.artifacts.load_text(f"runs:/{result.run_id}/diagnosis.txt")
-    assert kept.splitlines() == result.verdicts
+    assert kept.splitlines() == result.findings
     terminal.summarise(tiny_app, result)
     assert "diagnosis" in capsys.readouterr().out

@@ -21,28 +21,28 @@ def numbered(training: int = 30, validation: int = 10) -> Data:
     return Data("numbers", "digest", train, held, (every + 1000, targets))
 
 
-@pytest.mark.parametrize("dealing", ["stratified", "shuffled", "in order"])
-def test_every_fold_validates_on_what_it_does_not_train_on(dealing: FoldStrategy) -> None:
+@pytest.mark.parametrize("strategy", ["stratified", "shuffled", "in order"])
+def test_every_fold_validates_on_what_it_does_not_train_on(strategy: FoldStrategy) -> None:
     data = numbered()
-    dealt = list(splits.k_folds(data, 4, dealing, seed=3))
+    dealt = list(splits.k_folds(data, 4, strategy, seed=3))
     assert len(dealt) == 4
     held = np.concatenate([one.validation[0] for one in dealt])
-    assert len(np.unique(held)) == len(held) == (32 if dealing == "in order" else 40)
+    assert len(np.unique(held)) == len(held) == (32 if strategy == "in order" else 40)
     for one in dealt:
         assert not set(one.train[0]) & set(one.validation[0])
         np.testing.assert_array_equal(one.test[0], data.test[0])
         for inputs, targets in (one.train, one.validation):
             np.testing.assert_array_equal(targets, inputs % 3 == 0)
-        if dealing == "in order":
+        if strategy == "in order":
             assert one.train[0].max() < one.validation[0].min()
         else:
             assert len(one.validation[0]) == 10
-        if dealing == "stratified":
+        if strategy == "stratified":
             assert 3 <= one.validation[1].sum() <= 4
-    again = list(splits.k_folds(data, 4, dealing, seed=3))
+    again = list(splits.k_folds(data, 4, strategy, seed=3))
     np.testing.assert_array_equal(again[1].validation[0], dealt[1].validation[0])
-    if dealing != "in order":
-        assert list(next(splits.k_folds(data, 4, dealing, seed=4)).validation[0]) != list(dealt[0].validation[0])
+    if strategy != "in order":
+        assert list(next(splits.k_folds(data, 4, strategy, seed=4)).validation[0]) != list(dealt[0].validation[0])
 
 
 def test_named_inputs_and_pictures_on_the_disk_are_dealt_too(tmp_path: Path) -> None:
@@ -64,11 +64,11 @@ def test_named_inputs_and_pictures_on_the_disk_are_dealt_too(tmp_path: Path) -> 
 
 def test_what_cannot_be_dealt_is_a_users_error() -> None:
     data = numbered()
-    for bad, number, dealing in (
+    for bad, number, strategy in (
         (data, 4, None),
-        (dataclasses.replace(data, fresh=lambda _epoch: data.train), 4, "shuffled"),
+        (dataclasses.replace(data, generate_epoch=lambda _epoch: data.train), 4, "shuffled"),
         (data, 41, "shuffled"),
         (data, 30, "stratified"),
     ):
         with pytest.raises(UserError, match="--folds"):
-            list(splits.k_folds(bad, number, dealing, 0))  # type: ignore[arg-type]
+            list(splits.k_folds(bad, number, strategy, 0))  # type: ignore[arg-type]

@@ -114,7 +114,7 @@ def test_a_new_split_is_disjoint_complete_and_stratified(split: Split, mnist: Ra
 
 
 def test_a_split_without_validation_cannot_choose_an_epoch() -> None:
-    with pytest.raises(UserError, match="--keep last"):
+    with pytest.raises(UserError, match="--restore last"):
         load_data(MnistMlp(split="70:30"))
 
 

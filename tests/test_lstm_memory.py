@@ -51,13 +51,13 @@ def test_no_training_sequence_is_seen_twice_and_all_come_from_the_seed() -> None
     config = LstmMemory(length=20, sequences=200, seed=4)
     data, again = lstm_memory.load_data(config), lstm_memory.load_data(config)
     other = lstm_memory.load_data(LstmMemory(length=20, sequences=200, seed=5))
-    assert data.fresh
-    assert again.fresh
-    parts = [data.fresh(epoch)[0] for epoch in range(5)] + [data.validation[0], data.test[0]]
+    assert data.generate_epoch
+    assert again.generate_epoch
+    parts = [data.generate_epoch(epoch)[0] for epoch in range(5)] + [data.validation[0], data.test[0]]
     hashes = [hashlib.sha256(one.tobytes()).digest() for part in parts for one in part]
     assert len(set(hashes)) == len(hashes) == 5 * 200 + 100 + 2560
-    np.testing.assert_array_equal(data.train[0], data.fresh(0)[0])
-    np.testing.assert_array_equal(data.fresh(3)[0], again.fresh(3)[0])
+    np.testing.assert_array_equal(data.train[0], data.generate_epoch(0)[0])
+    np.testing.assert_array_equal(data.generate_epoch(3)[0], again.generate_epoch(3)[0])
     assert not np.array_equal(data.train[0], other.train[0])
     np.testing.assert_array_equal(data.test[0], other.test[0])
     assert data.digest == other.digest
@@ -72,7 +72,7 @@ def test_padding_changes_nothing() -> None:
 
 def test_success_counts_answers_that_are_off_by_more_than_the_papers_tolerance() -> None:
     targets, answers = np.full((4, 1), 0.5), np.array([[0.539], [0.459], [0.7], [0.5]])
-    figures = lstm_memory.app.task.measure(targets, answers)
+    figures = lstm_memory.app.task.score(targets, answers)
     assert figures["wrong"] == 2
     summary = lstm_memory.app.task.summary({f"test_{name}": value for name, value in figures.items()}, 4)
     assert "2 of 4 off by more than 0.04" in summary["test criterion"]

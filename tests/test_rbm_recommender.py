@@ -207,11 +207,11 @@ def test_training_learns_tastes_that_an_items_mean_does_not_know() -> None:
     history = training.fit(model, data, config, rbm_recommender.app.task).history
     mean = baselines.ItemMean().fit(*data.train)
     task = rbm_recommender.app.task
-    figures = task.measure(data.test[1], training.predictions_for(task, model, data.test))
-    naive = task.measure(data.test[1], task.judged(mean.predict, data.test))
+    figures = task.score(data.test[1], training.predictions_for(task, model, data.test))
+    naive = task.score(data.test[1], task.predictions_for(mean.predict, data.test))
     assert figures["rmse"] < 0.92 * naive["rmse"]
     assert figures["ndcg_10"] > naive["ndcg_10"]
-    validation = task.measure(data.validation[1], training.predictions_for(task, model, data.validation))
+    validation = task.score(data.validation[1], training.predictions_for(task, model, data.validation))
     assert min(history["val_rmse"]) == pytest.approx(validation["rmse"], rel=1e-4)
 
 

@@ -65,16 +65,16 @@ class Seen(keras.layers.Layer):
 def test_examples_that_are_made_are_made_anew_for_every_epoch() -> None:
     """Each epoch's sum of inputs tells which examples it saw; Keras asks its callbacks and its data in this order."""
 
-    def fresh(epoch: int) -> tuple[Array, Array]:
+    def generate_epoch(epoch: int) -> tuple[Array, Array]:
         made = np.full((96, 1), 10.0**epoch, dtype="float32")
         return made, made
 
     model = keras.Sequential([keras.Input((1,)), Seen(), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     model.optimizer.learning_rate = 1e-9
-    pair = fresh(0)
+    pair = generate_epoch(0)
     config = MnistMlp(batch_size=32, epochs=3, patience=10)
-    training.fit(model, Data("n", "", pair, pair, pair, fresh=fresh), config, tasks.Regression())
+    training.fit(model, Data("n", "", pair, pair, pair, generate_epoch=generate_epoch), config, tasks.Regression())
     expected = 0.0
     for epoch in range(3):
         for _ in range(3):
@@ -104,12 +104,12 @@ def test_the_weights_of_the_best_epoch_by_the_tasks_objective_are_kept(task: tas
     keras.utils.set_random_seed(0)
     model = build_model(config, data)
     history = training.fit(model, data, config, task).history
-    values = history[task.objective]
-    best = values.index({"min": min, "max": max}[task.direction](values))
+    values = history[task.monitor]
+    best = values.index({"min": min, "max": max}[task.mode](values))
     assert training.best_epoch(history, task) == best
     assert len(values) == best + 1 + 3 < 40  # stopped early, after three epochs without a better one
     measured = model.evaluate(*data.validation, batch_size=512, verbose=0, return_dict=True)
-    assert measured[task.objective.removeprefix("val_")] == pytest.approx(values[best], rel=1e-5)
+    assert measured[task.monitor.removeprefix("val_")] == pytest.approx(values[best], rel=1e-5)
 
 
 @pytest.mark.parametrize(

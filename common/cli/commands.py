@@ -1,6 +1,7 @@
 """The command line of an app, built from its settings: train, evaluate, predict, explain, export, serve and more."""
 
 import dataclasses
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional
 
+from common import renamed
 from common.app import App, PredictOptions
 from common.cli import terminal
 from common.cli.parsing import plain_errors
@@ -45,20 +47,20 @@ def main(app: App, description: str | None = None) -> None:
         from common import training
 
         label, result = training.evaluate(app, model)
-        Console().print(terminal.pairs({"model": label, **app.task.summary(result.metrics, result.test_examples)}))
+        Console().print(terminal.key_values({"model": label, **app.task.summary(result.metrics, result.test_examples)}))
 
     def predict(
-        files: Positional[tuple[str, ...]], question: PredictOptions, model: Model = None, output: Path | None = None
+        files: Positional[tuple[str, ...]], options: PredictOptions, model: Model = None, output: Path | None = None
     ) -> None:
         """Predict for new examples.
 
         Args:
             files: The examples, as the app's description says: files, folders, or words.
-            question: What else the app lets one ask.
+            options: The app's own options.
             model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
             output: Write the whole answer to this .csv or .json file instead of the terminal.
         """
-        _predict(app, files, question, model, output)
+        _predict(app, files, options, model, output)
 
     def export(
         form: Annotated[Format, tyro.conf.arg(name="format")],
@@ -87,19 +89,19 @@ def main(app: App, description: str | None = None) -> None:
 
         http.serve(app, model, port)
 
-    def request(files: Positional[tuple[str, ...]], question: PredictOptions, model: Model = None) -> None:
+    def request(files: Positional[tuple[str, ...]], options: PredictOptions, model: Model = None) -> None:
         """Print the JSON by which a served model is asked for new examples.
 
         Args:
             files: The examples, as for predict.
-            question: What else the app lets one ask.
+            options: The app's own options.
             model: The model that is asked, as for predict.
         """
-        question.check(app, files)
+        options.check(app, files)
         from common import tracking
         from common.serving import http
 
-        print(http.request(question.read(app, files, tracking.load(app.name, model))[1]))
+        print(http.request(options.read(app, files, tracking.load(app.name, model))[1]))
 
     def explain(
         files: Positional[tuple[str, ...]] = (),
@@ -119,7 +121,7 @@ def main(app: App, description: str | None = None) -> None:
 
     # The flags of these come from the app's own settings and questions.
     train.__annotations__["settings"] = baseline.__annotations__["settings"] = app.config
-    predict.__annotations__["question"] = request.__annotations__["question"] = app.question
+    predict.__annotations__["options"] = request.__annotations__["options"] = app.predict_options
     commands: dict[str, Callable[..., None]] = {
         "train": train,
         "evaluate": evaluate,
@@ -135,30 +137,29 @@ def main(app: App, description: str | None = None) -> None:
             commands,
             prog=f"python -m apps.{app.name}",
             description=description,
+            args=renamed.flags(sys.argv[1:]),
             config=(OmitArgPrefixes,),
         )
 
 
-def _predict(
-    app: App, files: tuple[str, ...], question: PredictOptions, which: str | None, output: Path | None
-) -> None:
-    question.check(app, files)
+def _predict(app: App, files: tuple[str, ...], options: PredictOptions, which: str | None, output: Path | None) -> None:
+    options.check(app, files)
     if output and output.suffix not in (".csv", ".json"):
         raise UserError(f"--output {output}: the name must end in .csv or .json")
     terminal._check_place(output)
     from common import tracking, training
 
     saved = tracking.load(app.name, which)
-    names, inputs = question.read(app, files, saved)
+    names, inputs = options.read(app, files, saved)
     task = dataclasses.replace(app.task, **saved.task)
-    answers = question.answers(task, names, inputs, training.predict(saved.model, inputs), saved.outputs)
+    answers = options.answers(task, names, inputs, training.predict(saved.model, inputs), saved.outputs)
     if output:
         terminal.write("--output", output, answers)
         print(f"{len(answers)} predictions of {saved.label} in {output}")
         return
     details = answers.columns.intersection(list(saved.outputs))
     shown = answers.drop(columns=details) if len(details) < answers.shape[1] - 1 else answers
-    Console().print(terminal.sheet(shown, saved.label))
+    Console().print(terminal.table(shown, saved.label))
 
 
 def _export(app: App, form: Format, output: Path, quantize: bool, which: str | None) -> None:
@@ -170,14 +171,14 @@ def _export(app: App, form: Format, output: Path, quantize: bool, which: str | N
     made = export.export(app, which, form, output, quantize)
     size = f"{made.size:,} bytes" + (f", {made.float_size:,} with float32" if quantize else "")
     if made.figures is not None:
-        Console().print(terminal.sheet(made.figures, "what int8 costs"))
+        Console().print(terminal.table(made.figures, "what int8 costs"))
     rows = {
         "model": made.label,
         form: f"{made.file}, {size}",
         "from Keras's answers": f"{made.difference:.1e} at most, {made.compared} test examples",
         "next": LOADING[form].format(str(made.file)),
     }
-    Console().print(terminal.pairs(rows))
+    Console().print(terminal.key_values(rows))
 
 
 def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | None, output: Path | None) -> None:
@@ -197,13 +198,13 @@ def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | 
                 table.to_csv(output / f"{name}.csv", index=False)
         except OSError as error:
             raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
-    Console().print(terminal.sheet(explained.summary, explained.label))
+    Console().print(terminal.table(explained.summary, explained.label))
     for note in explained.notes:
         Console().print(note, highlight=False)
     places = [str(output)] if output else []
     places += [f"run {explained.run_id}, artifacts, explain/; see make ui"] if recorded else []
     Console().print(
-        terminal.pairs(
+        terminal.key_values(
             {
                 "pictures and tables": "\n".join(places)
                 or "nowhere: the model's run is not in this store; add --output FOLDER"

@@ -51,25 +51,25 @@ def main(
     if csv:
         import pandas as pd
 
-        every = pd.concat(board.runs.assign(digest=board.digest, figure=board.figure) for board in boards)
+        every = pd.concat(board.runs.assign(digest=board.digest, metric=board.metric) for board in boards)
         terminal.write("--csv", csv, every)
         print(f"{len(every)} runs on {data} in {csv}")
         return
     for board in boards:
-        title = f"{data} {board.digest[:8]}, by val_{board.figure}, the {_best(board)} first"
+        title = f"{data} {board.digest[:8]}, by val_{board.metric}, the {_best(board)} first"
         _print(board, title, markdown)
     if len(boards) > 1 and not markdown:
         print("Runs in different tables do not compare: their data or what they are judged by differ.")
 
 
 def _best(board: "tracking.Leaderboard") -> str:
-    return "highest" if board.better == "max" else "lowest"
+    return "highest" if board.metric_mode == "max" else "lowest"
 
 
 def _print(board: "tracking.Leaderboard", title: str, markdown: bool) -> None:
     shown = board.runs.drop(columns=["begun", "id"]).round({"seconds": 1}).astype(object)
     shown = shown.where(shown.notna(), "").loc[:, lambda cells: (cells != "").any()]
-    table = terminal.sheet(shown, title)
+    table = terminal.table(shown, title)
     if markdown:
         table.title, table.box, table.show_edge, table.pad_edge = None, box.MARKDOWN, True, True
         console = Console(width=WIDE)
@@ -79,7 +79,7 @@ def _print(board: "tracking.Leaderboard", title: str, markdown: bool) -> None:
         return
     console = Console()
     if console.measure(table, options=console.options.update(max_width=WIDE)).maximum > console.width:
-        table = terminal.sheet(_narrow(shown), title)
+        table = terminal.table(_narrow(shown), title)
     for row, kind in zip(table.rows, board.runs["kind"], strict=True):
         row.style = "bold" if kind == "baseline" else None  # what the others have to beat
     console.print(table)

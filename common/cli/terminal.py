@@ -25,15 +25,15 @@ def summarise(app: App, result: "training.Result", what: str | None = None) -> N
     """Say what a finished run measured, where it is, and what to type next."""
     from common import tracking
 
-    figures = result.metrics
-    training = f"{figures['train_seconds']:.0f} s ({figures['train_cpu_seconds']:.0f} CPU s)"
-    if "best_epoch" in figures:
-        speed = f"{figures['examples_per_second']:,.0f} examples/s"
-        training += f", {speed}, best epoch {figures['best_epoch']:.0f}"
-    summary = app.task.summary(figures, result.test_examples)
+    metrics = result.metrics
+    training = f"{metrics['train_seconds']:.0f} s ({metrics['train_cpu_seconds']:.0f} CPU s)"
+    if "best_epoch" in metrics:
+        speed = f"{metrics['examples_per_second']:,.0f} examples/s"
+        training += f", {speed}, best epoch {metrics['best_epoch']:.0f}"
+    summary = app.task.summary(metrics, result.test_examples)
     rows = {f"{what or app.name} on {result.data}": "", **summary, "training": training}
-    if result.verdicts:
-        rows["diagnosis"] = "\n".join(result.verdicts)
+    if result.findings:
+        rows["diagnosis"] = "\n".join(result.findings)
     following = ["make ui"]
     if version := result.version:
         standing = "the champion" if version.champion is None else f"champion stays version {version.champion}"
@@ -43,8 +43,8 @@ def summarise(app: App, result: "training.Result", what: str | None = None) -> N
     rows |= {"run": str(result.run_id), "recorded in": tracking.folder(), "next": "\n".join(following)}
     for name, frame in result.tables.items():
         # As many rows as fit on a screen; all of them are in the run's artifacts.
-        Console().print(sheet(frame.head(SHOWN), f"{name}, {min(SHOWN, len(frame))} of {len(frame):,}"))
-    Console().print(pairs(rows))
+        Console().print(table(frame.head(SHOWN), f"{name}, {min(SHOWN, len(frame))} of {len(frame):,}"))
+    Console().print(key_values(rows))
 
 
 def _check_place(output: Path | None) -> None:
@@ -82,7 +82,7 @@ def this_python() -> str:
     return str(executable.relative_to(Path.cwd()) if executable.is_relative_to(Path.cwd()) else executable)
 
 
-def pairs(rows: dict[str, str]) -> Table:
+def key_values(rows: dict[str, str]) -> Table:
     """Names and what they stand for, a row each."""
     table = Table.grid(padding=(0, 2))
     for name, value in rows.items():
@@ -90,7 +90,7 @@ def pairs(rows: dict[str, str]) -> Table:
     return table
 
 
-def sheet(frame: "pd.DataFrame", title: str) -> Table:
+def table(frame: "pd.DataFrame", title: str) -> Table:
     """A table for the terminal."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
     rows = [

@@ -257,14 +257,14 @@ def _whole(app: App, saved: SavedModel) -> Explained:
     def score(_estimator: Any, rows: pd.DataFrame, truth: Array) -> float:
         columns = {name: rows[name].to_numpy()[:, None] for name in rows}
         answers = keras.ops.convert_to_numpy(saved.model(columns, training=False))
-        return sign * task.measure(truth, answers)[figure]
+        return sign * task.score(truth, answers)[figure]
 
     found = permutation_importance(_Answering(), table, targets, scoring=score, n_repeats=REPEATS, random_state=0)
     effect = "accuracy lost" if sign == 1 else "error (rmse) gained"
     importance = pd.DataFrame(
         {"column": [*table], effect: found.importances_mean, "standard deviation": found.importances_std}
     ).sort_values(effect, ascending=False, kind="stable")
-    config = app.config.restore(saved.settings)
+    config = app.config.from_dict(saved.settings)
     tables = dict(app.tables(Trained(saved.model, data, {}, 1, np.empty(0), config)))
     figures = {"importance": attribution.importance(importance, effect)}
     if "coefficients" in tables:

@@ -36,7 +36,7 @@ class LinearConfig(tables.TableConfig):
     patience: Count = 50
     batch_size: Count = 1_000_000
     """Examples a gradient step; the size of the training set or more makes it batch gradient descent, 1 stochastic."""
-    keep: Literal["best", "last"] = "last"
+    restore: Literal["best", "last"] = "last"
     optimizer: Optimizer = "momentum"
     learning_rate: Positive = 1.0
     """Initial learning rate a0; for sgd and momentum in units of the best step for this data's loss."""
@@ -48,20 +48,21 @@ ODDS = {"per_unit": "odds_ratio_per_unit", "per_deviation": "odds_ratio_per_devi
 Settings = TypeVar("Settings", bound=LinearConfig)
 
 
-def scaled(config: Settings, inputs: Array, bend: tuple[float, float]) -> Settings:
+def scaled(config: Settings, inputs: Array, curvature: tuple[float, float]) -> Settings:
     """The settings with the step of sgd and momentum in the loss's own units, and no more momentum than it needs.
 
-    `bend` is the least and the largest second derivative of one example's loss by the output; with the second moments
-    of `inputs` (examples, features) and the penalty they bound the loss's curvature, from m to L. Polyak (1964): with
-    momentum b = ((sqrt(L) - sqrt(m)) / (sqrt(L) + sqrt(m)))² the step (1 + sqrt(b))² / L is the best for a quadratic.
+    `curvature` holds the smallest and the largest second derivative of one example's loss with respect to the output.
+    With the second moments of `inputs` (examples, features) and the penalty they bound the loss's curvature, from m to
+    L. Polyak (1964): with momentum b = ((sqrt(L) - sqrt(m)) / (sqrt(L) + sqrt(m)))² the step (1 + sqrt(b))² / L is the
+    best for a quadratic.
     """
     if config.optimizer not in ("sgd", "momentum"):
         return config
     with_bias = np.pad(inputs, ((0, 0), (0, 1)), constant_values=1).astype("float64")
     moments = with_bias.T @ with_bias / len(inputs)
     penalty = np.diag(np.append(np.full(inputs.shape[1], 2 * config.l2), 0))
-    largest = np.linalg.eigvalsh(bend[1] * moments + penalty)[-1]
-    least = np.linalg.eigvalsh(bend[0] * moments + penalty)[0] if bend[0] else 2 * config.l2
+    largest = np.linalg.eigvalsh(curvature[1] * moments + penalty)[-1]
+    least = np.linalg.eigvalsh(curvature[0] * moments + penalty)[0] if curvature[0] else 2 * config.l2
     ratio = np.sqrt(max(least, 0) / largest)
     momentum = min(config.momentum, ((1 - ratio) / (1 + ratio)) ** 2) if config.optimizer == "momentum" else 0.0
     rate = config.learning_rate * (1 + np.sqrt(momentum)) ** 2 / largest

@@ -147,7 +147,7 @@ def residuals(targets: Array, predictions: Array, quantities: Sequence[str]) -> 
 
 
 def forecast(targets: Array, predictions: Array, low: Array, high: Array, quantities: Sequence[str]) -> Figure:
-    """The true course and the forecasts with their interval: a row a quantity, over the steps of the part.
+    """The true options and the forecasts with their interval: a row a quantity, over the steps of the part.
 
     All are (windows, steps, quantities), each window one step after the one before. So many are drawn that they follow
     one another without overlap.

@@ -15,9 +15,9 @@ from common.errors import UserError
 from common.preprocessing import tables
 
 
-def poolable(data: Data, dealing: FoldStrategy | None) -> bool:
+def poolable(data: Data, strategy: FoldStrategy | None) -> bool:
     """Whether the two parts are examples of one kind, and so can be put together."""
-    return dealing is not None and data.fresh is None
+    return strategy is not None and data.generate_epoch is None
 
 
 def pooled(data: Data) -> Pair:
@@ -26,7 +26,7 @@ def pooled(data: Data) -> Pair:
     return pair
 
 
-def k_folds(data: Data, folds: int, dealing: FoldStrategy | None, seed: int) -> Iterator[Data]:
+def k_folds(data: Data, folds: int, strategy: FoldStrategy | None, seed: int) -> Iterator[Data]:
     """The data so many times, each with another fold for validation and the rest to train on; the test part stays.
 
     stratified: every class in each fold in proportion; in order: each fold comes after all that is trained on.
@@ -34,12 +34,12 @@ def k_folds(data: Data, folds: int, dealing: FoldStrategy | None, seed: int) -> 
     Raises:
         UserError: where the examples cannot be dealt, or not to so many folds.
     """
-    if not poolable(data, dealing):
+    if not poolable(data, strategy):
         raise UserError(f"--folds: the examples of {data.name} cannot be dealt to folds; leave --folds out")
     pair = pooled(data)
     targets = np.asarray(pair[1])
     splitter: Any
-    match dealing:
+    match strategy:
         case "stratified":
             splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
         case "shuffled":
@@ -47,7 +47,7 @@ def k_folds(data: Data, folds: int, dealing: FoldStrategy | None, seed: int) -> 
         case _:
             splitter = TimeSeriesSplit(folds)
     try:
-        dealt = list(splitter.split(np.zeros(len(targets)), targets if dealing == "stratified" else None))
+        dealt = list(splitter.split(np.zeros(len(targets)), targets if strategy == "stratified" else None))
     except ValueError as error:
         raise UserError(f"--folds {folds}: too many for {len(targets)} examples of {data.name} ({error})") from error
     for train, validation in dealt:

@@ -246,8 +246,8 @@ def _figures(app: App, saved: SavedModel, data: Data, run: Network) -> pd.DataFr
         parts = [keras.tree.map_structure(lambda part, at=at: part[at : at + BATCH], inputs) for at in starts]
         return np.concatenate([run(_first(saved.model, part, BATCH)) for part in parts])
 
-    before = task.measure(data.test[1], training.predictions_for(task, saved.model, data.test))
-    after = task.measure(data.test[1], task.judged(predict, data.test))
+    before = task.score(data.test[1], training.predictions_for(task, saved.model, data.test))
+    after = task.score(data.test[1], task.predictions_for(predict, data.test))
     rows = [(name, before[name], after[name], after[name] - before[name]) for name in before]
     return pd.DataFrame(rows, columns=["on the test set", "Keras", "int8", "difference"])
 

@@ -6,10 +6,10 @@ The store is `mlruns/mlflow.db` beside `common`, or what MLFLOW_TRACKING_URI nam
 from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages
 from common.tracking.models import Version, champions, load, save, served
 from common.tracking.runs import (
+    ActiveRun,
     EpochLogger,
-    Place,
-    Recorded,
     Run,
+    RunKey,
     attach,
     curve,
     curves,
@@ -24,12 +24,12 @@ from common.tracking.store import STORE, connect, folder, local_folder, server_c
 
 __all__ = [
     "STORE",
+    "ActiveRun",
     "EpochLogger",
     "Leaderboard",
     "Pages",
-    "Place",
-    "Recorded",
     "Run",
+    "RunKey",
     "Version",
     "attach",
     "champions",

@@ -11,21 +11,22 @@ from urllib.parse import quote
 import mlflow
 import pandas as pd
 
+from common import renamed
 from common.errors import UserError
 from common.tracking import store
 from common.tracking.models import CHAMPION
-from common.tracking.runs import Kind, Recorded, digest, find
+from common.tracking.runs import Kind, Run, digest, find
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Runs that compare: on the same data, judged by the same figure."""
+    """Runs that compare: on the same data, judged by the same metric."""
 
     digest: str
     """Fingerprint of the data before the split."""
-    figure: str
-    better: str
-    """Whether the highest (`max`) or the lowest (`min`) values of the figure are better."""
+    metric: str
+    metric_mode: str
+    """Whether the highest (`max`) or the lowest (`min`) values of the metric are better."""
     runs: pd.DataFrame
     """A row a run, the best on validation first; last those that were not measured on it."""
 
@@ -43,22 +44,23 @@ def leaderboards(data: str, kinds: Sequence[Kind]) -> list[Leaderboard]:
     if data not in names:
         raise UserError(f"no runs on {data}; there are runs on {', '.join(sorted(names))}")
     models = _models(client)
-    groups: dict[tuple[str, ...], list[Recorded]] = {}
+    groups: dict[tuple[str, ...], list[Run]] = {}
     for run in finished_runs(names[data], kinds):
-        groups.setdefault((digest(run), run.data.tags["figure"], run.data.tags["better"]), []).append(run)
+        tags = renamed.tags(run.data.tags)
+        groups.setdefault((digest(run), tags["metric"], tags["metric_mode"]), []).append(run)
     if not groups:
         raise UserError(f"no finished run on {data} is a {' or '.join(kinds)}; choose others with --kind")
     return [
-        Leaderboard(fingerprint, figure, better, _table(runs, figure, better, models))
-        for (fingerprint, figure, better), runs in groups.items()
+        Leaderboard(fingerprint, metric, metric_mode, _table(runs, metric, metric_mode, models))
+        for (fingerprint, metric, metric_mode), runs in groups.items()
     ]
 
 
-def finished_runs(experiment: str, kinds: Sequence[Kind]) -> list[Recorded]:
+def finished_runs(experiment: str, kinds: Sequence[Kind]) -> list[Run]:
     """The runs of these `kinds` in an experiment, by its id, that have finished, the newest first."""
     runs = [run for kind in kinds for run in find({"kind": kind}, experiment)]
     # Runs of before 2026-11-22 do not say what they are judged by.
-    finished = [run for run in runs if run.info.status == "FINISHED" and "figure" in run.data.tags]
+    finished = [run for run in runs if run.info.status == "FINISHED" and "metric" in renamed.tags(run.data.tags)]
     return sorted(finished, key=lambda run: run.info.start_time, reverse=True)
 
 
@@ -77,8 +79,8 @@ def _models(client: mlflow.MlflowClient) -> dict[str, str]:
     }
 
 
-def _table(runs: Sequence[Recorded], figure: str, better: str, models: dict[str, str]) -> pd.DataFrame:
-    settings, validation, test = _differing(runs), f"val_{figure}", f"test_{figure}"
+def _table(runs: Sequence[Run], metric: str, metric_mode: str, models: dict[str, str]) -> pd.DataFrame:
+    settings, validation, test = _differing(runs), f"val_{metric}", f"test_{metric}"
     rows = [
         {
             "run": run.info.run_name,
@@ -95,14 +97,14 @@ def _table(runs: Sequence[Recorded], figure: str, better: str, models: dict[str,
         for run in runs
     ]
     table = pd.DataFrame(rows).astype({validation: float, test: float, "seconds": float, "parameters": "Int64"})
-    return table.sort_values(validation, ascending=better == "min", kind="stable", ignore_index=True)
+    return table.sort_values(validation, ascending=metric_mode == "min", kind="stable", ignore_index=True)
 
 
-def _differing(runs: Sequence[Recorded]) -> dict[str, str]:
+def _differing(runs: Sequence[Run]) -> dict[str, str]:
     """For each run, by its id, the settings in which the runs of its app differ."""
     words = {}
 
-    def app(run: Recorded) -> str:
+    def app(run: Run) -> str:
         return run.data.tags["app"]
 
     for _, several in groupby(sorted(runs, key=app), app):
@@ -146,10 +148,11 @@ def pages(server: str) -> Pages:
     return {name: addresses for _, name, addresses in sorted(found, key=lambda one: one[0], reverse=True)}
 
 
-def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experiment, run: Recorded) -> None:
+def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experiment, run: Run) -> None:
     """Save the view of the experiment's runs that suits what `run` is judged by."""
-    figure, objective = run.data.tags["figure"], run.data.tags["objective"]
-    validation, test = f"metrics.`best_val_{figure}`", f"test_{figure}"
+    tags = renamed.tags(run.data.tags)
+    metric, monitor = tags["metric"], tags["monitor"]
+    validation, test = f"metrics.`best_val_{metric}`", f"test_{metric}"
     columns = {
         "tags.`app`": 140,
         "tags.`kind`": 80,
@@ -158,7 +161,7 @@ def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experim
         "metrics.`train_seconds`": 110,
         "metrics.`trainable_parameters`": 170,
     }
-    watched = dict.fromkeys([objective, objective.removeprefix("val_"), "val_loss", "loss"])
+    watched = dict.fromkeys([monitor, monitor.removeprefix("val_"), "val_loss", "loss"])
     charts = [_chart(name, "LINE", metricKey=name) for name in watched]
     axes = {
         side: {"key": name, "type": "METRIC"} for side, name in (("xaxis", "trainable_parameters"), ("yaxis", test))
@@ -166,7 +169,7 @@ def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experim
     charts.append(_chart("size", "SCATTER", **axes))
     state = {
         "orderByKey": validation,
-        "orderByAsc": run.data.tags["better"] == "min",
+        "orderByAsc": tags["metric_mode"] == "min",
         "selectedColumns": list(columns),
         "columnOrder": list(columns),
         "columnWidths": columns,

@@ -12,10 +12,11 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
+from common import renamed
 from common.data import SavedModel
 from common.errors import UserError
 from common.tracking import store
-from common.tracking.runs import Run, versions
+from common.tracking.runs import ActiveRun, versions
 from common.tracking.store import ROOT
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ class Version:
     champion: int | None
 
 
-def save(run: Run, model: keras.Model, metrics: Mapping[str, float], task: "tasks.Task") -> Version:
+def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task: "tasks.Task") -> Version:
     """Save and register the model of `run`; it becomes champion where its task's objective is the best on this data.
 
     The saved model carries its input's signature, an example, this package's code, and what `load` asks for.
@@ -62,12 +63,12 @@ def save(run: Run, model: keras.Model, metrics: Mapping[str, float], task: "task
         metadata=metadata,
     )
     keras.utils.enable_interactive_logging()
-    return _register(run, info, metrics[f"best_{run.app.task.objective}"])
+    return _register(run, info, metrics[f"best_{run.app.task.monitor}"])
 
 
-def _register(run: Run, info: "ModelInfo", value: float) -> Version:
+def _register(run: ActiveRun, info: "ModelInfo", value: float) -> Version:
     name = f"{run.app.name}-{run.data.name}"
-    tags = {"app": run.app.name, "digest": run.data.digest, run.app.task.objective: repr(value)}
+    tags = {"app": run.app.name, "digest": run.data.digest, run.app.task.monitor: repr(value)}
     with store.lock():  # two runs that end at once must not both find the champion's place free
         with contextlib.suppress(MlflowException):  # which says that the name is there already
             run.client.create_registered_model(name, tags={"app": run.app.name, "data": run.data.name})
@@ -79,11 +80,11 @@ def _register(run: Run, info: "ModelInfo", value: float) -> Version:
     return Version(name, int(version.version), champion and int(champion))
 
 
-def _beats(run: Run, name: str, champion: str, value: float) -> bool:
+def _beats(run: ActiveRun, name: str, champion: str, value: float) -> bool:
     """Whether `value` of the objective is better than the champion's, measured on the same data."""
     reigning = run.client.get_model_version(name, champion).tags
-    other = float(reigning.get(run.app.task.objective, "nan"))
-    better = value > other if run.app.task.direction == "max" else value < other
+    other = float(reigning.get(run.app.task.monitor, "nan"))
+    better = value > other if run.app.task.mode == "max" else value < other
     return reigning.get("digest") == run.data.digest and better
 
 
@@ -99,8 +100,8 @@ def load(app: str, which: str | None, flag: str = "--model") -> SavedModel:
     except (MlflowException, OSError, ValueError) as error:
         raise UserError(f"{flag} {label}: this model cannot be read ({store.reason(error)})") from error
     metadata = description.metadata or {}
-    outputs, settings = tuple(metadata["outputs"]), metadata["settings"]
-    digest, task = metadata["digest"], metadata["task"]
+    outputs, settings = tuple(metadata["outputs"]), renamed.settings(metadata["settings"])
+    digest, task = metadata["digest"], renamed.task(metadata["task"])
     return SavedModel(model, label, metadata["data"], outputs, settings, digest, task, description.run_id)
 
 
@@ -123,7 +124,7 @@ def champions(app: str) -> Iterator[Mapping[str, Any]]:
     for model in client.search_registered_models():
         if model.tags.get("app") == app and CHAMPION in model.aliases:
             saved = mlflow.models.Model.load(f"models:/{model.name}@{CHAMPION}")
-            yield (saved.metadata or {})["settings"]
+            yield renamed.settings((saved.metadata or {})["settings"])
 
 
 def _own(app: str, which: str | None, flag: str) -> tuple[str, str, mlflow.models.Model]:

@@ -41,7 +41,7 @@ ERROR_LENGTH = 500
 """Characters of an error that are kept as a tag; its traceback is an artifact."""
 PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
 """Those that decide what a run computes; also what a served model is told to install."""
-Recorded = mlflow.entities.Run
+Run = mlflow.entities.Run
 """A run as the store gives it back."""
 
 
@@ -64,7 +64,7 @@ class Artifacts:
         self.client.log_text(self.id, table.to_csv(index=False), f"{name}.csv")
 
 
-class Run(Artifacts):
+class ActiveRun(Artifacts):
     """A run that is being recorded."""
 
     def __init__(
@@ -91,18 +91,18 @@ class Run(Artifacts):
 
 
 @dataclass(frozen=True)
-class Place:
+class RunKey:
     """Where a run stands among others: below which one, and the tags that tell it from all others there."""
 
     parent: str | None
     tags: Mapping[str, str]
 
-    def below(self, run: Run, **tags: str) -> "Place":
+    def below(self, run: ActiveRun, **tags: str) -> "RunKey":
         """The place of a run below `run`, which stands here."""
-        return Place(run.id, {**self.tags, **tags})
+        return RunKey(run.id, {**self.tags, **tags})
 
 
-def find(tags: Mapping[str, str], experiment: str | None = None) -> list[Recorded]:
+def find(tags: Mapping[str, str], experiment: str | None = None) -> list[Run]:
     """The runs that have all of `tags`, the newest first; of one experiment, by its id, or of all."""
     store.connect()
     words = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
@@ -110,7 +110,7 @@ def find(tags: Mapping[str, str], experiment: str | None = None) -> list[Recorde
     return list(mlflow.search_runs(within, words, output_format="list", search_all_experiments=not experiment))
 
 
-def get(run_id: str) -> Recorded:
+def get(run_id: str) -> Run:
     """The run of this id.
 
     Raises:
@@ -131,9 +131,9 @@ def end_stale(tags: Mapping[str, str]) -> None:
                 client.set_terminated(one.info.run_id, "KILLED")
 
 
-def finished(kind: Kind, place: Place) -> Mapping[str, float] | None:
+def finished(kind: Kind, key: RunKey) -> Mapping[str, float] | None:
     """What the run of this kind at `place` measured, its curves left out, if it has finished."""
-    for run in find({"kind": kind, **place.tags}):
+    for run in find({"kind": kind, **key.tags}):
         if run.info.status == "FINISHED":
             metrics = run.data.metrics
             return {name: value for name, value in metrics.items() if f"best_{name}" not in metrics}
@@ -190,8 +190,8 @@ def run(
     config: "DataclassInstance",
     data: Data,
     label: str | None = None,
-    place: Place | None = None,
-) -> Iterator[Run]:
+    key: RunKey | None = None,
+) -> Iterator[ActiveRun]:
     """Record what happens inside: settings, tags and data set first; FINISHED, FAILED or KILLED last.
 
     The run is called after the app, and after `label`, by default its kind. Where one stands in its `place` already,
@@ -202,16 +202,16 @@ def run(
     """
     client = store.connect()
     name = app.name if kind == "train" and not label else f"{app.name} {label or kind}"
-    begun = find({"kind": kind} | dict(place.tags)) if place else []
+    begun = find({"kind": kind} | dict(key.tags)) if key else []
     started = mlflow.start_run(
         run_id=begun[0].info.run_id if begun else None,
         experiment_id=_experiment(client, data.name),
         run_name=name,
         nested=True,
-        parent_run_id=place.parent if place else None,
-        tags=_tags(app, kind) | dict(place.tags if place else {}),
+        parent_run_id=key.parent if key else None,
+        tags=_tags(app, kind) | dict(key.tags if key else {}),
     )
-    recorded = Run(client, app, config, data, started.info.run_id)
+    recorded = ActiveRun(client, app, config, data, started.info.run_id)
     status = "FAILED"
     try:
         mlflow.log_params(dataclasses.asdict(config))
@@ -244,7 +244,7 @@ def _log_data(data: Data) -> None:
             mlflow.log_input(part, context=context)
 
 
-def digest(run: Recorded) -> str:
+def digest(run: Run) -> str:
     """The fingerprint of the data that a run was recorded with; empty where it has none."""
     parts = run.inputs.dataset_inputs if run.inputs else []
     return str(parts[0].dataset.digest).rsplit("-", 2)[0] if parts else ""
@@ -265,10 +265,10 @@ def _tags(app: App, kind: Kind) -> dict[str, str]:
     return {
         "app": app.name,
         "kind": kind,
-        "objective": app.task.objective,
-        "direction": app.task.direction,
-        "figure": app.task.figure,
-        "better": app.task.better,
+        "monitor": app.task.monitor,
+        "mode": app.task.mode,
+        "metric": app.task.metric,
+        "metric_mode": app.task.metric_mode,
         "backend": keras.backend.backend(),
         "device": ", ".join(keras.distribution.list_devices()),
         **{f"version.{package}": version for package, version in versions().items()},
@@ -301,7 +301,7 @@ class EpochLogger(keras.callbacks.Callback):
     epoch that the run has already is not recorded twice.
     """
 
-    def __init__(self, run: Run, begun: Mapping[str, Sequence[float]] = MappingProxyType({})) -> None:
+    def __init__(self, run: ActiveRun, begun: Mapping[str, Sequence[float]] = MappingProxyType({})) -> None:
         super().__init__()
         self.run, self.pending, self.written = run, list[Metric](), time.monotonic()
         self.recorded = len(run.curve("loss"))

@@ -32,20 +32,26 @@ class Batches(keras.callbacks.Callback):
         batch_size: int,
         seed: int,
         examples: int | None = None,
-        fresh: Callable[[int], Pair] | None = None,
+        generate_epoch: Callable[[int], Pair] | None = None,
     ) -> None:
         super().__init__()
-        self.pair, self.batch_size, self.seed, self.fresh, self.epoch = pair, batch_size, seed, fresh, 0
+        self.pair, self.batch_size, self.seed, self.generate_epoch, self.epoch = (
+            pair,
+            batch_size,
+            seed,
+            generate_epoch,
+            0,
+        )
         self.examples = examples or len(pair[1])
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch = epoch
-        if self.fresh:
-            self.pair = self.fresh(epoch)
+        if self.generate_epoch:
+            self.pair = self.generate_epoch(epoch)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         # TensorFlow keeps what the data set calls as long as the process lives: not the examples with it.
-        self.pair, self.fresh = (None, None), None
+        self.pair, self.generate_epoch = (None, None), None
 
     def order(self) -> Array:
         """The order of the epoch that runs."""

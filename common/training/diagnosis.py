@@ -30,7 +30,7 @@ EXPLODING = 10.0
 
 
 class Diagnosis:
-    """Looks at a network before training, when it is made, and after it, when it is asked for its verdicts."""
+    """Looks at a network before training, when it is made, and after it, when it is asked for its findings."""
 
     def __init__(self, model: keras.Model, inputs: Inputs, targets: Array) -> None:
         """Look at `model` and at what it makes of some training examples."""
@@ -41,7 +41,7 @@ class Diagnosis:
         self.initial_loss = self._loss(self._answers()[0])
         self.early = gradient(self._relative_gradients(), "before training")
 
-    def verdicts(self, history: Mapping[str, Sequence[float]]) -> list[str]:
+    def findings(self, history: Mapping[str, Sequence[float]]) -> list[str]:
         """What is wrong, a line a symptom with the numbers it is judged by; or one line that nothing is."""
         found = [*learning_rate(history["loss"], self.initial_loss)]
         if "val_loss" in history:

@@ -37,7 +37,7 @@ class Result:
     run_id: str | None = None
     version: tracking.Version | None = None
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    verdicts: Sequence[str] = ()
+    findings: Sequence[str] = ()
     """What is wrong with a training run, in words."""
 
 
@@ -70,7 +70,7 @@ def train(app: App, config: Config) -> Result:
 
 
 def retrain(
-    app: App, config: Config, chosen: Mapping[str, float], place: tracking.Place, checkpoint: Checkpoint
+    app: App, config: Config, chosen: Mapping[str, float], key: tracking.RunKey, checkpoint: Checkpoint
 ) -> Result:
     """Train as `train` does, with settings that a search has chosen, on training and validation set together.
 
@@ -81,68 +81,68 @@ def retrain(
         UserError: as `train`.
     """
     data = app.load_data(config)
-    course = FitOptions(checkpoint=checkpoint)
-    if splits.poolable(data, app.task.dealing):
+    options = FitOptions(checkpoint=checkpoint)
+    if splits.poolable(data, app.task.fold_strategy):
         data = dataclasses.replace(data, train=splits.pooled(data))
-        config = dataclasses.replace(config, keep="last")
-        course = FitOptions(round(chosen["best_epoch"]), checkpoint, validate=False)
-    with tracking.run(app, "train", config, data, "tuned", place) as run:
-        return _train(app, config, data, run, course, chosen)
+        config = dataclasses.replace(config, restore="last")
+        options = FitOptions(round(chosen["best_epoch"]), checkpoint, validate=False)
+    with tracking.run(app, "train", config, data, "tuned", key) as run:
+        return _train(app, config, data, run, options, chosen)
 
 
 def _train(
     app: App,
     config: Config,
     data: Data,
-    run: tracking.Run,
-    course: FitOptions = ALONE,
+    run: tracking.ActiveRun,
+    options: FitOptions = ALONE,
     chosen: Mapping[str, float] = MappingProxyType({}),
 ) -> Result:
-    model, history, measured, verdicts = _fit_and_measure(app, config, data, run, course)
+    model, history, measured, findings = _fit_and_measure(app, config, data, run, options)
     measured |= {name: value for name, value in chosen.items() if name.startswith("best_val_")}
-    task = app.task.settle(data.validation[1], lambda: predict(model, data.validation[0]))
+    task = app.task.choose_threshold(data.validation[1], lambda: predict(model, data.validation[0]))
     predictions = predictions_for(task, model, data.test)
     measured |= _test(task, model, config, data, predictions)
     run.log_metrics(measured, step=len(history["loss"]))
     trained = Trained(model, data, history, int(measured["best_epoch"]), predictions, config)
-    for name, figure in task.pictures(trained):
+    for name, figure in task.figures(trained):
         run.log_figure(figure, name)
     tables = dict(app.tables(trained))
     for name, table in tables.items():
         run.log_table(table, name)
     version = tracking.save(run, model, measured, task)
-    return Result(data.name, measured, len(data.test[1]), run.id, version, tables, verdicts)
+    return Result(data.name, measured, len(data.test[1]), run.id, version, tables, findings)
 
 
-def trial(app: App, config: Config, data: Data, run: tracking.Run, course: FitOptions) -> dict[str, float]:
+def trial(app: App, config: Config, data: Data, run: tracking.ActiveRun, options: FitOptions) -> dict[str, float]:
     """Train the app's network as a trial of a search, or one of its folds: neither tested, drawn nor registered.
 
     Gives what was measured, and records it in `run`; a search goes by the best epoch's value of the task's objective.
     """
-    _, history, measured, _ = _fit_and_measure(app, config, data, run, course)
+    _, history, measured, _ = _fit_and_measure(app, config, data, run, options)
     run.log_metrics(measured, step=len(history["loss"]))
     return measured
 
 
 def _fit_and_measure(
-    app: App, config: Config, data: Data, run: tracking.Run, course: FitOptions
+    app: App, config: Config, data: Data, run: tracking.ActiveRun, options: FitOptions
 ) -> tuple[keras.Model, dict[str, list[float]], dict[str, float], list[str]]:
-    """Build, train and diagnose the network; give it with its best epoch's weights, curves, figures and verdicts."""
+    """Build, train and diagnose the network; give it with its best epoch's weights, curves, figures and findings."""
     keras.utils.set_random_seed(config.seed)
     model = app.build_model(config, data)
     diagnosis = Diagnosis(model, *arrays.first(data.train))
-    begun = course.checkpoint.state if course.checkpoint else State()
+    begun = options.checkpoint.state if options.checkpoint else State()
     wall, cpu = time.perf_counter() - begun.wall, cpu_seconds() - begun.cpu
     if not begun.epochs:
         for name, figure in app.pretrain(model, config, data):
             run.log_figure(figure, name)
     pretrained = time.perf_counter() - begun.wall
     logger = tracking.EpochLogger(run, begun.history)
-    course = dataclasses.replace(course, callbacks=[logger, *course.callbacks])
-    history = fit(model, data, config, app.task, course).history
+    options = dataclasses.replace(options, callbacks=[logger, *options.callbacks])
+    history = fit(model, data, config, app.task, options).history
     seconds = time.perf_counter() - pretrained
     wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
-    best = best_epoch(history, app.task) if config.keep == "best" else len(history["loss"]) - 1
+    best = best_epoch(history, app.task) if config.restore == "best" else len(history["loss"]) - 1
     examples = len(history["loss"]) * data.steps(config) * min(config.batch_size, data.examples(config))
     measured = {
         "best_epoch": best + 1,
@@ -152,12 +152,13 @@ def _fit_and_measure(
         "examples_per_second": examples / seconds,
         "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
     }
-    if course.validate and f"best_val_{app.task.figure}" not in measured:  # no metric that the network is compiled with
+    # The task's metric may be one that the network is not compiled with.
+    if options.validate and f"best_val_{app.task.metric}" not in measured:
         judging = predictions_for(app.task, model, data.validation)
-        measured |= _prefixed("best_val", app.task.measure(data.validation[1], judging))
-    verdicts = diagnosis.verdicts(history)
-    run.log_text("\n".join(verdicts), "diagnosis")
-    return model, history, measured, verdicts
+        measured |= _prefixed("best_val", app.task.score(data.validation[1], judging))
+    findings = diagnosis.findings(history)
+    run.log_text("\n".join(findings), "diagnosis")
+    return model, history, measured, findings
 
 
 def baseline(app: App, config: Config) -> dict[str, Result]:
@@ -179,11 +180,11 @@ def _fit_baseline(app: App, config: Config, data: Data, name: str, estimator: An
         estimator.fit(*data.train)
         wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
         answer = functools.partial(app.task.predict, estimator)
-        validation, test = (app.task.judged(answer, pair) for pair in (data.validation, data.test))
-        task = app.task.settle(data.validation[1], lambda: validation)
+        validation, test = (app.task.predictions_for(answer, pair) for pair in (data.validation, data.test))
+        task = app.task.choose_threshold(data.validation[1], lambda: validation)
         measured = {
-            **_prefixed("best_val", task.measure(data.validation[1], validation)),
-            **_prefixed("test", task.measure(data.test[1], test)),
+            **_prefixed("best_val", task.score(data.validation[1], validation)),
+            **_prefixed("test", task.score(data.test[1], test)),
             "train_seconds": wall,
             "train_cpu_seconds": cpu,
         }
@@ -193,7 +194,7 @@ def _fit_baseline(app: App, config: Config, data: Data, name: str, estimator: An
 
 def _test(task: tasks.Task, model: keras.Model, config: Config, data: Data, predictions: Array) -> dict[str, float]:
     """The test figures of the network and of its `predictions` for the test set."""
-    return _prefixed("test", task.measure(data.test[1], predictions) | task.examine(model, config, data))
+    return _prefixed("test", task.score(data.test[1], predictions) | task.model_metrics(model, config, data))
 
 
 def _prefixed(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
@@ -207,7 +208,7 @@ def evaluate(app: App, which: str | None) -> tuple[str, Result]:
         UserError: where there is no such model, or its data cannot be had or has changed.
     """
     saved = tracking.load(app.name, which)
-    config, data = app.config.restore(saved.settings), data_of(app, saved)
+    config, data = app.config.from_dict(saved.settings), data_of(app, saved)
     task = dataclasses.replace(app.task, **saved.task)
     measured = _test(task, saved.model, config, data, predictions_for(task, saved.model, data.test))
     return saved.label, Result(data.name, measured, len(data.test[1]))
@@ -219,7 +220,7 @@ def data_of(app: App, saved: SavedModel) -> Data:
     Raises:
         UserError: where they cannot be had or have changed.
     """
-    data = app.load_data(app.config.restore(saved.settings))
+    data = app.load_data(app.config.from_dict(saved.settings))
     if data.digest != saved.digest:
         raise UserError(f"{data.name} has changed since {saved.label} was trained on it: its test set is another now")
     return data
@@ -227,7 +228,7 @@ def data_of(app: App, saved: SavedModel) -> Data:
 
 def predictions_for(task: tasks.Task, model: keras.Model, pair: Pair) -> Array:
     """The network's outputs that `task` measures on this part of the data."""
-    return task.judged(functools.partial(predict, model), pair)
+    return task.predictions_for(functools.partial(predict, model), pair)
 
 
 def predict(model: keras.Model, inputs: Inputs) -> Array:
@@ -240,34 +241,34 @@ def predict(model: keras.Model, inputs: Inputs) -> Array:
 
 
 def fit(
-    model: keras.Model, data: Data, config: Config, task: tasks.Task, course: FitOptions = ALONE
+    model: keras.Model, data: Data, config: Config, task: tasks.Task, options: FitOptions = ALONE
 ) -> keras.callbacks.History:
-    """Train `model` in place and leave it with the weights of the epoch that `config.keep` names."""
+    """Train `model` in place and leave it with the weights of the epoch that `config.restore` names."""
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = compile_with_xla(model)
     model.steps_per_execution = STEPS_PER_EXECUTION
-    feed = Batches(data.train, config.batch_size, config.seed, data.examples(config), data.fresh)
-    best = config.keep == "best"
+    feed = Batches(data.train, config.batch_size, config.seed, data.examples(config), data.generate_epoch)
+    best = config.restore == "best"
     stopping = keras.callbacks.EarlyStopping(
-        task.objective if best else "loss",
-        mode=task.direction if best else "min",
+        task.monitor if best else "loss",
+        mode=task.mode if best else "min",
         patience=config.patience,
         restore_best_weights=best,
     )
     slowing = keras.callbacks.ReduceLROnPlateau(
-        task.objective if course.validate else "loss",
+        task.monitor if options.validate else "loss",
         config.decay,
         max(1, config.patience // 2),
-        mode=task.direction if course.validate else "min",
+        mode=task.mode if options.validate else "min",
     )
     counting = [*([slowing] if config.schedule == "plateau" else []), stopping]
-    callbacks = [feed, *course.callbacks, *counting]
-    epochs = course.until or config.epochs
+    callbacks = [feed, *options.callbacks, *counting]
+    epochs = options.until or config.epochs
     begun = State()
-    if course.checkpoint:
-        course.checkpoint.counting = counting
-        callbacks.append(course.checkpoint)
-        begun = course.checkpoint.state
+    if options.checkpoint:
+        options.checkpoint.counting = counting
+        callbacks.append(options.checkpoint)
+        begun = options.checkpoint.state
     if begun.epochs:
         feed.on_epoch_begin(begun.epochs)  # Keras begins to read before it says so
     history = model.fit(
@@ -277,7 +278,7 @@ def fit(
         # Known already; said again, because Keras otherwise makes every epoch's iterator twice.
         steps_per_epoch=data.steps(config),
         shuffle=False,
-        validation_data=in_order(data.validation) if course.validate else None,
+        validation_data=in_order(data.validation) if options.validate else None,
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,  # a bar that moves, or in a log file a line an epoch
     )
@@ -289,8 +290,8 @@ def fit(
 
 def best_epoch(history: Mapping[str, Sequence[float]], task: tasks.Task) -> int:
     """Position, from 0, of the first epoch with the best value of the task's objective: the one that `fit` keeps."""
-    values = history[task.objective]
-    return int(np.argmax(values) if task.direction == "max" else np.argmin(values))
+    values = history[task.monitor]
+    return int(np.argmax(values) if task.mode == "max" else np.argmin(values))
 
 
 def compile_with_xla(model: keras.Model) -> bool:

@@ -41,14 +41,14 @@ def run(own: App, settings: Settings, search: Search, work: Work, flags: Sequenc
     if search.objective:
         check_objective(app, default, data)
     if search.folds > 1:
-        next(splits.k_folds(data, search.folds, app.task.dealing, search.seed))
+        next(splits.k_folds(data, search.folds, app.task.fold_strategy, search.seed))
     address = listening(work)
     folder = home(app, settings, search)
     with held(folder):
         if work.fresh:
             start_over(folder)
-        place = tracking.Place(None, {"search.home": folder.name, "search.begun": begun(folder)})
-        with tracking.run(app, "search", search, data, place=place) as recorded:
+        key = tracking.RunKey(None, {"search.home": folder.name, "search.begun": begun(folder)})
+        with tracking.run(app, "search", search, data, key=key) as recorded:
             asked = begin(app, settings, search, folder, recorded)
             asked.max_trials = work.trials
             oracle.give_back(asked, crew.names(work.workers, NAME))
@@ -170,7 +170,7 @@ def begun(folder: Path) -> str:
     return file.read_text()
 
 
-def begin(app: App, settings: Settings, search: Search, folder: Path, run: tracking.Run) -> oracle.Durable:
+def begin(app: App, settings: Settings, search: Search, folder: Path, run: tracking.ActiveRun) -> oracle.Durable:
     """The oracle of this search, a new one where there is none yet."""
     file = folder / "oracle"
     if file.exists():
@@ -178,7 +178,7 @@ def begin(app: App, settings: Settings, search: Search, folder: Path, run: track
         print(f"{app.name}: goes on with {len(asked.finished())} finished trials")
         return asked
     given = [settings.hold(config) for config in first_tries(app)] if search.warm_start else []
-    objective = keras_tuner.Objective(app.task.objective, app.task.direction)
+    objective = keras_tuner.Objective(app.task.monitor, app.task.mode)
     asked = oracle.begin(search, settings, objective, file, given)
     run.log_table(outcome.space_table(asked.hyperparameters), "space")
     return asked
@@ -186,7 +186,7 @@ def begin(app: App, settings: Settings, search: Search, folder: Path, run: track
 
 def first_tries(app: App) -> list[Config]:
     """The app's own settings, and those of its champions."""
-    tries = [app.config(), *(app.config.restore(told) for told in tracking.champions(app.name))]
+    tries = [app.config(), *(app.config.from_dict(told) for told in tracking.champions(app.name))]
     return list(dict.fromkeys(tries))
 
 
@@ -199,8 +199,8 @@ def check_objective(app: App, config: Config, data: Data) -> None:
     model = app.build_model(config, data)
     inputs, targets = arrays.first(data.validation)
     names = [f"val_{name}" for name in model.evaluate(inputs, targets, verbose=0, return_dict=True)]
-    if app.task.objective not in names:
-        raise UserError(f"--objective {app.task.objective}: {app.name} has {', '.join(names)}")
+    if app.task.monitor not in names:
+        raise UserError(f"--objective {app.task.monitor}: {app.name} has {', '.join(names)}")
 
 
 def listening(work: Work) -> tuple[str, int]:
@@ -236,12 +236,12 @@ def serving(asked: oracle.Durable, address: tuple[str, int]) -> Iterator[None]:
 def dry_run(app: App, settings: Settings, search: Search) -> None:
     """Show the space, its size, and the first settings that would be tried; the objective does not matter yet."""
     with tempfile.TemporaryDirectory() as folder:
-        objective = keras_tuner.Objective(app.task.objective, app.task.direction)
+        objective = keras_tuner.Objective(app.task.monitor, app.task.mode)
         asked = oracle.begin(search, settings, objective, Path(folder) / "oracle")
         asked._set_project_dir(folder, "search")
         asked.max_trials = outcome.SHOWN
         size = space.size(asked.hyperparameters)
-        Console().print(terminal.sheet(outcome.space_table(asked.hyperparameters), f"space of {app.name}"))
+        Console().print(terminal.table(outcome.space_table(asked.hyperparameters), f"space of {app.name}"))
         print(f"size: {'endless' if size == float('inf') else f'{size:,.0f} settings'}")
         for number in range(outcome.SHOWN):
             trial = asked.create_trial(f"{number}")

@@ -90,13 +90,11 @@ class Work:
 
 def judged_by(app: App, objective: str | None) -> App:
     """The app with another objective than its own."""
-    if objective in (None, app.task.objective):
+    if objective in (None, app.task.monitor):
         return app
     if not objective.startswith("val_"):
         raise UserError(f"--objective {objective}: must be a validation figure, val_NAME")
-    return dataclasses.replace(
-        app, task=dataclasses.replace(app.task, objective=objective, direction=direction(objective))
-    )
+    return dataclasses.replace(app, task=dataclasses.replace(app.task, monitor=objective, mode=direction(objective)))
 
 
 def direction(objective: str) -> Mode:

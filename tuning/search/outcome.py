@@ -86,7 +86,7 @@ class Outcome:
     """Whether it was ended before its time."""
 
 
-def conclude(app: App, own: App, settings: Settings, oracle: Durable, run: tracking.Run, folder: Path) -> bool:
+def conclude(app: App, own: App, settings: Settings, oracle: Durable, run: tracking.ActiveRun, folder: Path) -> bool:
     """Show and record what the search has found, and train the best settings for good; whether there are any.
 
     `app` is judged by the search's objective; `own` by its own, as its champions are.
@@ -113,28 +113,28 @@ def conclude(app: App, own: App, settings: Settings, oracle: Durable, run: track
     if pruned := [trial.number for trial in trials if trial.pruned]:
         print(f"pruned: {_numbered(pruned, finished)}")
     whole = [trial for trial in trials if not trial.pruned]
-    ranked = sorted(whole, key=lambda trial: trial.score, reverse=app.task.direction == "max")
+    ranked = sorted(whole, key=lambda trial: trial.score, reverse=app.task.mode == "max")
     if not ranked:
         run.tag("error", "every trial failed")
         print(f"every trial failed; their runs below {run.id} tell why")
         return False
     forget(folder, oracle)
     tables = {"best_trials": _best(app, ranked), "importance": importance(ranked)}
-    figure = results.best_so_far([trial.score for trial in finished], app.task.objective, app.task.direction)
+    figure = results.best_so_far([trial.score for trial in finished], app.task.monitor, app.task.mode)
     run.log_figure(figure, "best_so_far")
     for name, table in tables.items():
         if len(table):
             run.log_table(table, name)
-            Console().print(terminal.sheet(table, name.replace("_", " ")))
+            Console().print(terminal.table(table, name.replace("_", " ")))
     best = ranked[0]
-    run.log_metrics({f"best_{app.task.objective}": best.score, "trials": len(finished), "failed": len(failed)})
+    run.log_metrics({f"best_{app.task.monitor}": best.score, "trials": len(finished), "failed": len(failed)})
     final = folder / f"final_{best.number}.state"
-    place = tracking.Place(run.id, {"search": run.id, "tuned": best.number})
-    if tracking.finished("train", place):
+    key = tracking.RunKey(run.id, {"search": run.id, "tuned": best.number})
+    if tracking.finished("train", key):
         print(f"trial {best.number}, the best, has been trained for good already")
     else:
         print(f"trial {best.number}, the best, is trained for good with all but the test set")
-        result = training.retrain(own, best.config, best.figures, place, Checkpoint(final))
+        result = training.retrain(own, best.config, best.figures, key, Checkpoint(final))
         terminal.summarise(app, result)
         final.unlink(missing_ok=True)
     flags = space.flags(best.config, app.config())
@@ -149,7 +149,7 @@ def _numbered(some: Sequence[str], every: Sequence[object]) -> str:
 
 def _best(app: App, ranked: Sequence[Outcome]) -> pd.DataFrame:
     """The best trials, the best first, with the settings in which trials differ."""
-    name, names = app.task.objective, space.varied([trial.config for trial in ranked])
+    name, names = app.task.monitor, space.varied([trial.config for trial in ranked])
     rows = []
     for trial in ranked[:SHOWN]:
         row = {"trial": trial.number, name: trial.score}

@@ -33,7 +33,7 @@ class Settings:
         """The settings of a trial."""
         config = self.space(hyperparameters)
         if given := hyperparameters.values.get(GIVEN):
-            config = config.restore(json.loads(given))
+            config = config.from_dict(json.loads(given))
         return self.hold(config)
 
     def hold(self, config: Config) -> Config:

@@ -54,7 +54,7 @@ class Worker(base_tuner.BaseTuner):
     ) -> None:
         super().__init__(**options)
         self.app, self.settings, self.options, self.assignment = app, settings, search, assignment
-        self.place = tracking.Place(assignment.search, {"search": assignment.search})
+        self.key = tracking.RunKey(assignment.search, {"search": assignment.search})
         self.peak = 0.0
 
     def pre_create_trial(self) -> None:
@@ -74,57 +74,57 @@ class Worker(base_tuner.BaseTuner):
         """
         with self.assignment.at(trial.trial_id) as deadly:
             values, config = trial.hyperparameters.values, self.settings(trial.hyperparameters)
-            place = replace(self.place, tags={**self.place.tags, "trial": trial.trial_id})
-            done = tracking.finished("trial", place)
+            key = replace(self.key, tags={**self.key.tags, "trial": trial.trial_id})
+            done = tracking.finished("trial", key)
             if not done:
-                done = self._train(config, place, values, deadly)
-            return {self.app.task.objective: done[f"best_{self.app.task.objective}"]}
+                done = self._train(config, key, values, deadly)
+            return {self.app.task.monitor: done[f"best_{self.app.task.monitor}"]}
 
     def _train(
-        self, config: Config, place: tracking.Place, values: Mapping[str, Any], deadly: str | None
+        self, config: Config, key: tracking.RunKey, values: Mapping[str, Any], deadly: str | None
     ) -> Mapping[str, float]:
-        data, number = self.app.load_data(config), place.tags["trial"]
-        with tracking.run(self.app, "trial", config, data, f"trial {number}", place) as run:
+        data, number = self.app.load_data(config), key.tags["trial"]
+        with tracking.run(self.app, "trial", config, data, f"trial {number}", key) as run:
             if deadly:
                 raise FailedTrialError(deadly)
             parts = list(divided(self.app, self.options, config, data))
             if len(parts) == 1:
                 measured = self._fit(parts[0], run, number, values)
             else:
-                every = [self._fit_part(part, run, place) for part in parts]
+                every = [self._fit_part(part, run, key) for part in parts]
                 measured = means([one for one in every if one])
                 run.log_metrics(measured)
-            for name in ("loss", self.app.task.objective):
+            for name in ("loss", self.app.task.monitor):
                 if not math.isfinite(value := measured[f"best_{name}"]):
                     raise FailedTrialError(f"{name} is {value}")
         return measured
 
-    def _fit_part(self, part: Part, above: tracking.Run, place: tracking.Place) -> Mapping[str, float] | None:
+    def _fit_part(self, part: Part, above: tracking.ActiveRun, key: tracking.RunKey) -> Mapping[str, float] | None:
         """Train one of several parts as a run of its own below the trial's; None where the trial is pruned already."""
         if above.tags().get("pruned"):
             return None
-        place = place.below(above, part=str(part.number))
-        measured = tracking.finished("fold", place)
+        key = key.below(above, part=str(part.number))
+        measured = tracking.finished("fold", key)
         if not measured:
-            label = f"trial {place.tags['trial']} part {part.number}"
-            with tracking.run(self.app, "fold", part.config, part.data, label, place) as run:
-                measured = self._fit(part, run, place.tags["trial"], {})
-        (recorded,) = tracking.find({"kind": "fold", **place.tags})
+            label = f"trial {key.tags['trial']} part {part.number}"
+            with tracking.run(self.app, "fold", part.config, part.data, label, key) as run:
+                measured = self._fit(part, run, key.tags["trial"], {})
+        (recorded,) = tracking.find({"kind": "fold", **key.tags})
         if pruned := recorded.data.tags.get("pruned"):
             above.tag("pruned", pruned)
         return measured
 
-    def _fit(self, part: Part, run: tracking.Run, trial: str, values: Mapping[str, Any]) -> dict[str, float]:
+    def _fit(self, part: Part, run: tracking.ActiveRun, trial: str, values: Mapping[str, Any]) -> dict[str, float]:
         """Train a part to where it is to go, from where it is."""
         file = state_file(self.assignment.folder, trial, part.number)
         earlier = values.get("tuner/trial_id")
         before = state_file(self.assignment.folder, earlier, part.number) if earlier else None
         callbacks: list[keras.callbacks.Callback] = [Finite()]
         if self.options.prune == "median":
-            callbacks.append(Pruning(self.app, run, finished_curves(self.app, self.place, part.number, run)))
-        course = training.FitOptions(values.get("tuner/epochs"), Checkpoint(file, before), callbacks)
+            callbacks.append(Pruning(self.app, run, finished_curves(self.app, self.key, part.number, run)))
+        options = training.FitOptions(values.get("tuner/epochs"), Checkpoint(file, before), callbacks)
         try:
-            return training.trial(self.app, part.config, part.data, run, course)
+            return training.trial(self.app, part.config, part.data, run, options)
         finally:
             keras.backend.clear_session()
 
@@ -132,7 +132,7 @@ class Worker(base_tuner.BaseTuner):
 def work(app: App, settings: Settings, search: Search, assignment: crew.Assignment) -> None:
     """Train trials until the chief has no more, or until the process is to be replaced by a new one."""
     threading.Thread(target=_end_with_parent, args=(assignment.parent,), daemon=True).start()
-    objective = keras_tuner.Objective(app.task.objective, app.task.direction)
+    objective = keras_tuner.Objective(app.task.monitor, app.task.mode)
     with tempfile.TemporaryDirectory() as folder:
         # KerasTuner asks the chief, whose oracle this one is not; it wants one to begin with.
         mine = oracle.begin(search, settings, objective, Path(folder) / "oracle")
@@ -159,7 +159,9 @@ def state_file(folder: Path, trial: str, part: int) -> Path:
 
 def divided(app: App, search: Search, config: Config, data: Data) -> Iterator[Part]:
     """The trainings of a trial: each fold with each seed."""
-    dealt = [data] if search.folds == 1 else list(splits.k_folds(data, search.folds, app.task.dealing, search.seed))
+    dealt = (
+        [data] if search.folds == 1 else list(splits.k_folds(data, search.folds, app.task.fold_strategy, search.seed))
+    )
     for fold, one in enumerate(dealt):
         for execution in range(search.executions):
             seed = config.seed + execution
@@ -177,15 +179,15 @@ def means(every: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return measured
 
 
-def finished_curves(app: App, place: tracking.Place, part: int, run: tracking.Run) -> list[list[float]]:
+def finished_curves(app: App, key: tracking.RunKey, part: int, run: tracking.ActiveRun) -> list[list[float]]:
     """The curves of the objective that the finished trials' trainings of this number left.
 
     Those of pruned trials count as far as they go: without them the median would be that of the best alone.
     """
-    parts = tracking.find({**place.tags, "kind": "fold", "part": str(part)})
-    others = parts or tracking.find({**place.tags, "kind": "trial"})
+    parts = tracking.find({**key.tags, "kind": "fold", "part": str(part)})
+    others = parts or tracking.find({**key.tags, "kind": "trial"})
     return [
-        tracking.curve(run.client, other.info.run_id, app.task.objective)
+        tracking.curve(run.client, other.info.run_id, app.task.monitor)
         for other in others
         if other.info.status == "FINISHED" and other.info.run_id != run.id
     ]
@@ -202,17 +204,17 @@ class Finite(keras.callbacks.Callback):
 class Pruning(keras.callbacks.Callback):
     """Ends a training whose objective is worse than the median of other curves at the same epoch, and marks its run."""
 
-    def __init__(self, app: App, run: tracking.Run, curves: Sequence[Sequence[float]]) -> None:
+    def __init__(self, app: App, run: tracking.ActiveRun, curves: Sequence[Sequence[float]]) -> None:
         super().__init__()
         self.task, self.run, self.curves = app.task, run, curves
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = [curve[epoch] for curve in self.curves if len(curve) > epoch]
-        value = (logs or {})[self.task.objective]
+        value = (logs or {})[self.task.monitor]
         if len(values) >= STANDARD and self.worse(value, statistics.median(values)):
             self.model.stop_training = True
             self.run.tag("pruned", f"epoch {epoch + 1}")
 
     def worse(self, value: float, median: float) -> bool:
         """Whether a value of the objective is worse than the median."""
-        return value < median if self.task.direction == "max" else value > median
+        return value < median if self.task.mode == "max" else value > median
