@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import keras
 from annotated_types import Ge
 
-from common import baselines, cli, tasks
+from common import cli, layer_names, tasks
 from common.app import App
-from common.config import Config, Count, Fraction, NotNegative, Optimizer, Positive, Schedule
-from common.data import Data, Inputs
+from common.config import Count, FineTuneConfig, Fraction, NotNegative, Optimizer, Positive, Schedule
+from common.data import Array, Data
 from common.errors import UserError
-from common.nn import augmentation, layers, losses, optimizers
-from common.preprocessing import datasets, images, splits
+from common.nn import augmentation, layers, optimizers
+from common.preprocessing import images
 
 if TYPE_CHECKING:
     from common.data import SavedModel
@@ -39,7 +39,7 @@ SMALL_WIDTH = 0.1875
 
 
 @dataclass(frozen=True)
-class AlexNet(Config):
+class Settings(images.ImageConfig, FineTuneConfig):
     """Settings of AlexNet."""
 
     data: Literal["fashion_mnist", "mnist"] = "fashion_mnist"
@@ -61,8 +61,6 @@ class AlexNet(Config):
     crops: Literal[0, 1, 10] = 0
     """Patches whose predictions the saved model averages: the centre; or that, the corners, and all mirrored; 0: 10 for
     --images, else 1."""
-    init_from: str | None = None
-    """Trained model to go on from, named as --model is: all its layers but the last, which is drawn anew."""
     freeze: Literal["none", "features"] = "none"
     """What of --init-from is kept as it is: nothing, or the five convolutions."""
 
@@ -83,7 +81,7 @@ class AlexNet(Config):
             if getattr(self, field) == 0:
                 object.__setattr__(self, field, photographs if self.images else small)
         if self.freeze != "none" and not self.init_from:
-            raise UserError("--freeze needs --init-from, the trained model whose layers are to be kept")
+            raise UserError("`freeze` needs `init_from`, the trained model whose layers are to be kept")
         super().__post_init__()
 
     @property
@@ -92,42 +90,58 @@ class AlexNet(Config):
         return round(self.image_size * 256 / 227)
 
 
-def load_data(config: AlexNet) -> Data:
-    """Pictures as bytes, (28, 28) grey or (side, side, 3) in colour, and integer labels."""
+def load_data(config: Settings) -> Data:
+    """Load images as bytes, (28, 28) grey or (side, side, 3) in colour, and integer labels."""
     if config.images:
         return images.load_folder(config.images, config.side, config.validation, config.seed)
-    return splits.split_training(datasets.load(config.data), config.validation, config.seed)
+    return images.load(config)
 
 
-def build_model(config: AlexNet, data: Data) -> keras.Model:
-    """The network: bytes in, class probabilities out, compiled.
+def build_model(config: Settings, data: Data) -> keras.Model:
+    """Build the network: bytes in, class probabilities out."""
+    mean, covariance = images.colour_statistics(data.train[0])
+    return network(config, data, mean, covariance)
+
+
+def fine_tune(start: SavedModel, config: Settings, data: Data) -> keras.Model:
+    """Build the network with the weights of `start` in all layers but the last, and freeze those that are kept.
 
     Raises:
-        UserError: where there is no model to go on from, or its network is another.
+        UserError: if the network of `start` differs.
     """
-    mean, covariance = images.colour_statistics(data.train[0])
-    start = trained(config) if config.init_from else None
-    if start:  # its features were learned with this mean
-        mean = start.get_layer("centred").get_config()["mean"]
-    pictures = x = keras.Input(data.input_shape, dtype="uint8")
+    shapes = ("image_size", "width", "groups")
+    if any(start.settings[name] != getattr(config, name) for name in shapes):
+        values = ", ".join(f"`{name}` {start.settings[name]:g}" for name in shapes)
+        raise UserError(f"`init_from` {config.init_from}: its network differs; set {values}")
+    # Its features were learned with its own mean colour.
+    mean = start.model.get_layer(layer_names.CENTRED).get_config()["mean"]
+    model = network(config, data, mean, images.colour_statistics(data.train[0])[1])
+    for layer in model.layers:
+        if layer.weights and layer.name != layer_names.OUTPUT:
+            layer.set_weights(start.model.get_layer(layer.name).get_weights())
+            layer.trainable = config.freeze == "none" or not layer.name.startswith("conv")
+    return model
+
+
+def network(config: Settings, data: Data, mean: Sequence[float], covariance: Array) -> keras.Model:
+    """Build the compiled network, given the mean colour (3,) and the colours' covariance (3, 3)."""
+    inputs = x = keras.Input(data.input_shape, dtype="uint8")
     if len(data.input_shape) == 2:
         x = keras.layers.Reshape((*data.input_shape, 1))(x)
         x = keras.layers.Concatenate(name="colours")([x, x, x])
     if x.shape[1:3] != (config.side, config.side):
         x = keras.layers.Resizing(config.side, config.side)(x)
-    x = keras.layers.Normalization(mean=mean, variance=[1.0] * len(mean), name="centred")(x)
+    x = keras.layers.Normalization(mean=mean, variance=[1.0] * len(mean), name=layer_names.CENTRED)(x)
     crops = augmentation.Crops(config.image_size, config.crops > 1, config.reflections, seed=config.seed, name="crops")
     x = crops(x)
     x = augmentation.ColourShift(covariance, seed=config.seed + 1, name="colour_shift")(x)
     x = classifier(config, len(data.outputs), features(config, x))
-    model = keras.Model(pictures, augmentation.CropMean(crops.patches, name="probabilities")(x), name="alexnet")
-    if start:
-        take_over(start, model, config)
-    model.compile(optimizers.build(config, data), losses.build("cross_entropy"), metrics=["accuracy"])
+    model = keras.Model(inputs, augmentation.CropMean(crops.patches, name="probabilities")(x), name="alexnet")
+    model.compile(optimizers.build(config, data), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
-def features(config: AlexNet, x: Any) -> Any:
+def features(config: Settings, x: Any) -> Any:
     """The five convolutions of section 3.5, with overlapping pooling and response normalisation where the paper has it.
 
     Takes patches (batch, size, size, 3); gives (batch, 6, 6, 256) at the paper's size.
@@ -146,17 +160,17 @@ def features(config: AlexNet, x: Any) -> Any:
     return keras.layers.MaxPooling2D(3, 2, name="pool5")(x)
 
 
-def classifier(config: AlexNet, classes: int, x: Any) -> Any:
+def classifier(config: Settings, classes: int, x: Any) -> Any:
     """The three dense layers, dropout before the first two's successors as in section 4.2; gives probabilities."""
     x = keras.layers.Flatten()(x)
     for depth in (6, 7):
         x = keras.layers.Dense(share(config, 4096), "relu", **initial(config, bias=1), name=f"dense{depth}")(x)
         x = keras.layers.Dropout(config.dropout, seed=config.seed + depth)(x)
-    return keras.layers.Dense(classes, "softmax", **initial(config), name="output")(x)
+    return keras.layers.Dense(classes, "softmax", **initial(config), name=layer_names.OUTPUT)(x)
 
 
 def convolution(
-    config: AlexNet, x: Any, maps: int, size: int, name: str, bias: int = 0, towers: int = 1, **options: Any
+    config: Settings, x: Any, maps: int, size: int, name: str, bias: int = 0, towers: int = 1, **options: Any
 ) -> Any:
     """A convolution with ReLU whose `towers` each see and make their own share of the maps.
 
@@ -171,12 +185,12 @@ def convolution(
     return keras.layers.Concatenate(name=name)(made)
 
 
-def share(config: AlexNet, number: int) -> int:
+def share(config: Settings, number: int) -> int:
     """A layer's maps or units at the network's width: an even number."""
     return 2 * max(1, round(config.width * number / 2))
 
 
-def initial(config: AlexNet, bias: int = 0) -> dict[str, Any]:
+def initial(config: Settings, bias: int = 0) -> dict[str, Any]:
     """Section 5: weights from N(0, 0.01), biases 0 or 1; and the decay of the weights.
 
     The paper's update takes rate x decay x weight off a weight: the gradient of half the decay times its square.
@@ -188,50 +202,9 @@ def initial(config: AlexNet, bias: int = 0) -> dict[str, Any]:
     }
 
 
-def trained(config: AlexNet) -> keras.Model:
-    """The network to go on from.
-
-    Raises:
-        UserError: where there is none, or its layers have other shapes.
-    """
-    from common import tracking
-
-    saved = tracking.load(app.name, config.init_from, flag="--init-from")
-    shapes = ("image_size", "width", "groups")
-    if any(saved.settings[name] != getattr(config, name) for name in shapes):
-        flags = " ".join(f"--{name.replace('_', '-')} {saved.settings[name]:g}" for name in shapes)
-        raise UserError(f"--init-from {config.init_from}: its network is another; add {flags}")
-    return saved.model
-
-
-def take_over(start: keras.Model, model: keras.Model, config: AlexNet) -> None:
-    """Give `model` the weights of `start` in all layers but the last, and freeze what is to be kept."""
-    for layer in model.layers:
-        if layer.weights and layer.name != "output":
-            layer.set_weights(start.get_layer(layer.name).get_weights())
-            layer.trainable = config.freeze == "none" or not layer.name.startswith("conv")
-
-
-def read_inputs(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Inputs]:
-    """Pictures as the saved model takes them: brought to Fashion-MNIST's format, or as photographs."""
-    settings = AlexNet.from_dict(saved.settings)
-    if settings.images:
-        return images.read_photographs(files, settings.side)
-    return images.read(files, saved)
-
-
-def baseline(config: AlexNet, data: Data) -> Any:
-    """Logistic regression on the pixels; of photographs, on those of thumbnails."""
-    regression = baselines.logistic_regression(config, data)
-    if not config.images:
-        return regression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import FunctionTransformer
-
-    return make_pipeline(FunctionTransformer(images.ImageFiles.thumbnails), regression)
-
-
-app = App(AlexNet, load_data, build_model, read_inputs, baseline, tasks.Classification())
+app = App(
+    settings=Settings, load_data=load_data, build_model=build_model, task=tasks.Classification(), fine_tune=fine_tune
+)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

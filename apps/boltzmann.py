@@ -10,16 +10,15 @@ picture of bars and stripes, where -log 30 = -3.401 is the most, and -1.445 of -
 own for each pattern. That from 7 of the seeds 0 to 9: the likelihood has local optima in which two patterns share a
 code, which costs log(2) / 2 = 0.35 nats; another --seed helps.
 
-What a sample costs is compared with an RBM of the same size, trained alike. `predict` takes .npy files of patterns
+`python -m benchmarks.mixing` compares the cost of a sample with that of an RBM of the same size. `predict` takes .npy files of patterns
 (n, units) of 0 and 1, nan for a unit that is not known, and gives the probability of each unit being on, given the
 known ones before it.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -27,11 +26,10 @@ import keras
 import numpy as np
 from annotated_types import Ge, Lt
 
-from benchmarks.mixing import cost
-from common import cli, tasks
+from common import cli, layer_names, tasks
 from common.app import App
 from common.config import Config, Count, Mode, Positive, Schedule
-from common.data import Array, Data, Trained
+from common.data import Array, Data, Trained, fingerprint
 from common.errors import UserError
 from common.nn import boltzmann, optimizers
 from common.plots import results
@@ -51,7 +49,7 @@ SHOWN = 40
 
 
 @dataclass(frozen=True)
-class Boltzmann(Config):
+class Settings(Config):
     """Settings of the machine."""
 
     data: Literal["bars", "encoder"] = "bars"
@@ -60,7 +58,7 @@ class Boltzmann(Config):
     hidden: Annotated[int, Ge(1), Lt(11)] = 6
     """Hidden units; few, because all states are counted."""
     restricted: bool = False
-    """Connect visible units with hidden ones only: a restricted Boltzmann machine."""
+    """Connect visible units with hidden ones only: a restricted Settings machine."""
     chains: Count = 100
     """Free-running chains, which go on from step to step."""
     sweeps: Count = 5
@@ -75,18 +73,18 @@ class Boltzmann(Config):
     schedule: Schedule = "cosine"
 
 
-def load_data(config: Boltzmann) -> Data:
+def load_data(config: Settings) -> Data:
     """All patterns (n, units) of 0 and 1, as inputs and as targets.
 
     Validation and test set are the training distribution itself: it is known whole, and what is asked is not what a
     machine makes of unseen patterns, but how well it holds these.
     """
     patterns, names = (bars_and_stripes(), pixels()) if config.data == "bars" else (encoder(), groups())
-    digest = hashlib.sha256(patterns.tobytes()).hexdigest()[:16]
+    digest = fingerprint(patterns.tobytes())
     taught = np.resize(patterns, (config.examples, patterns.shape[1]))
     once = patterns, patterns
     name = "bars_and_stripes" if config.data == "bars" else "encoder_4_2_4"
-    return Data(name, digest, (taught, taught), once, once, names)
+    return Data(name, digest, (taught, taught), once, once, names, kind="vector")
 
 
 def bars_and_stripes() -> Array:
@@ -111,7 +109,7 @@ def groups() -> tuple[str, ...]:
     return tuple(f"{group}{unit}" for group in "ab" for unit in range(1, SIDE + 1))
 
 
-def connections(config: Boltzmann, visible: int) -> list[tuple[int, int]]:
+def connections(config: Settings, visible: int) -> list[tuple[int, int]]:
     """The pairs of units that are connected: all, but for the encoder's two groups, and what --restricted leaves."""
     found = boltzmann.all_pairs(visible + config.hidden)
     if config.data == "encoder":  # what one group knows of the other must go through the hidden units
@@ -121,12 +119,12 @@ def connections(config: Boltzmann, visible: int) -> list[tuple[int, int]]:
     return found
 
 
-def build_model(config: Boltzmann, data: Data) -> keras.Model:
+def build_model(config: Settings, data: Data) -> keras.Model:
     """The machine: patterns (units,) in, the probability of each unit given those before it out, compiled."""
     (visible,) = data.input_shape
     pairs, means = connections(config, visible), data.train[0].mean(axis=0)
     machine = boltzmann.BoltzmannMachine(
-        config.hidden, pairs, means, config.chains, config.sweeps, config.seed, name="machine"
+        config.hidden, pairs, means, config.chains, config.sweeps, config.seed, name=layer_names.MACHINE
     )
     model = keras.Sequential([keras.Input((visible,)), machine])
     model.compile(optimizers.build(config, data), boltzmann.negative_log_likelihood)
@@ -163,7 +161,7 @@ class Density(tasks.Task):
 
     def figures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
         yield "learning_curves", results.learning_curves(trained.history, trained.best_epoch)
-        machine = trained.model.get_layer("machine")
+        machine = trained.model.get_layer(layer_names.MACHINE)
         probabilities = machine.probabilities()
         likeliest = np.argsort(-probabilities, kind="stable")[:SHOWN]
         patterns = machine.visible_states[likeliest].reshape(len(likeliest), -1, SIDE)
@@ -176,30 +174,9 @@ class Density(tasks.Task):
         return pd.DataFrame(predictions, columns=list(outputs))
 
 
-def tables(trained: Trained) -> Iterator[tuple[str, pd.DataFrame]]:
-    """What the hidden units say of each pattern, and what a sample costs with the restriction and without."""
-    import pandas as pd
-
-    from common import training
-
-    machine, data, config = trained.model.get_layer("machine"), trained.data, trained.config
-    yield "codes", codes(machine, data.test[0])
-    other = replace(config, restricted=not config.restricted)
-    print(f"the same, {kind(other)}, to compare what a sample costs", flush=True)
-    counterpart = build_model(other, data)
-    training.fit(counterpart, data, other, app.task)
-    rows = []
-    for settings, model in sorted(((config, trained.model), (other, counterpart)), key=lambda pair: kind(pair[0])):
-        figures = app.task.score(data.test[1], training.predict(model, data.test[0]))
-        rows.append(
-            {"machine": kind(settings), "divergence": figures["divergence"], **cost(model.get_layer("machine"))}
-        )
-    yield "cost_per_useful_sample", pd.DataFrame(rows)
-
-
-def kind(config: Boltzmann) -> str:
-    """What the machine is called."""
-    return "restricted" if config.restricted else "general"
+def tables(model: keras.Model, data: Data) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the hidden code of each pattern."""
+    yield "codes", codes(model.get_layer(layer_names.MACHINE), data.test[0])
 
 
 def codes(machine: boltzmann.BoltzmannMachine, patterns: Array) -> pd.DataFrame:
@@ -225,25 +202,31 @@ def read_patterns(files: Sequence[str], saved: SavedModel) -> tuple[list[str], A
     Raises:
         UserError: for a file that is missing, no array, or an array of another kind.
     """
-    units, named = len(saved.outputs), list[tuple[str, Array]]()
+    named = []
     for path in map(Path, files):
-        array = arrays.open_array(path)
-        if array.ndim not in (1, 2) or array.shape[-1] != units or array.dtype.kind not in "biuf" or not array.size:
-            raise UserError(f"{path}: {array.dtype} of shape {array.shape}; patterns (n, {units}) are needed")
-        if not np.isin(array[~np.isnan(array)], (0, 1)).all():
-            raise UserError(f"{path}: has values other than 0, 1 and nan")
-        named += arrays.named_examples(path, array, dimensions=1)
+        for name, pattern in arrays.read_examples(path, (len(saved.outputs),), "patterns", "biuf", allow_nan=True):
+            if not np.isin(pattern[~np.isnan(pattern)], (0, 1)).all():
+                raise UserError(f"{path}: has values other than 0, 1 and nan")
+            named.append((name, pattern))
     return [name for name, _ in named], np.stack([one for _, one in named]).astype("float32")
 
 
-def independent(_config: Boltzmann, _data: Data) -> DummyRegressor:
+def independent(_config: Settings, _data: Data) -> DummyRegressor:
     """Each unit on with its own frequency, whatever the others: what a machine without connections holds."""
     from sklearn.dummy import DummyRegressor
 
     return DummyRegressor()
 
 
-app = App(Boltzmann, load_data, build_model, read_patterns, independent, Density(), tables)
+app = App(
+    settings=Settings,
+    load_data=load_data,
+    build_model=build_model,
+    task=Density(),
+    read_inputs=read_patterns,
+    baseline=independent,
+    tables=tables,
+)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -22,14 +22,13 @@ import keras
 import numpy as np
 from annotated_types import Ge
 
-from common import baselines, cli, tasks
+from common import cli, tasks
 from common.app import App
-from common.config import Config, Count, Fraction, Positive, Schedule, Share
+from common.config import Count, Fraction, Positive, Schedule, Share
 from common.data import Array, Data
 from common.nn import optimizers, rbm
 from common.plots import results
-from common.preprocessing import datasets, features, images, splits
-from common.training.batches import Batches
+from common.preprocessing import features, images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,11 +38,9 @@ DREAMS = 10
 
 
 @dataclass(frozen=True)
-class Dbn(Config):
+class Settings(images.ImageConfig):
     """Settings of the deep belief network."""
 
-    data: Literal["mnist", "fashion_mnist"] = "mnist"
-    """Data set: handwritten digits, or Zalando's clothes in the same format."""
     labelled: Annotated[int, Ge(0)] = 0
     """Training examples whose labels are known, 0 for all: the others serve to pretrain."""
     hidden: tuple[Count, ...] = (500, 500, 2000)
@@ -72,15 +69,15 @@ class Dbn(Config):
     schedule: Schedule = "cosine"
 
 
-def load_data(config: Dbn) -> Data:
-    """Pictures (28, 28) of bytes, 0 for background, and integer labels: those that are known."""
-    data = splits.split_training(datasets.load(config.data), config.validation, config.seed)
-    pictures, labels = data.train
+def load_data(config: Settings) -> Data:
+    """Load images (28, 28) of bytes, 0 for the background, and their integer labels, as many as are known."""
+    data = images.load(config)
+    inputs, labels = data.train
     known = config.labelled or len(labels)
-    return dataclasses.replace(data, train=(pictures[:known], labels[:known]))
+    return dataclasses.replace(data, train=(inputs[:known], labels[:known]))
 
 
-def build_model(config: Dbn, data: Data) -> keras.Model:
+def build_model(config: Settings, data: Data) -> keras.Model:
     """The network: bytes (28, 28) in, class probabilities out, compiled."""
     model = keras.Sequential([keras.Input(data.input_shape, dtype="uint8")])
     model.add(features.normalization("min_max", data.train[0]))
@@ -94,7 +91,7 @@ def build_model(config: Dbn, data: Data) -> keras.Model:
     return model
 
 
-def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str, Figure]]:
+def pretrain(model: keras.Model, config: Settings, data: Data) -> Iterator[tuple[str, Figure]]:
     """Learn the machines from the bottom up on all pictures, and begin `model` with their weights.
 
     The labels take part where every picture has one.
@@ -104,7 +101,7 @@ def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str,
     every = load_data(dataclasses.replace(config, labelled=0)) if config.labelled else data
     examples = every.examples(config)
     classes = 0 if config.labelled else len(data.outputs)
-    shown = rbm.visible_units(model, every.train[0][:examples])
+    shown = rbm.visible_units(model, "hidden_1", every.train[0][:examples])
     labels = every.train[1][:examples]
     machines: list[rbm.RBM] = []
     for depth, units in enumerate(config.hidden, start=1):
@@ -128,23 +125,17 @@ def pretrain(model: keras.Model, config: Dbn, data: Data) -> Iterator[tuple[str,
             yield "dreams", results.image_grid(pictures, titles, columns=DREAMS)
 
 
-def learn(config: Dbn, units: int, shown: Array, labels: int) -> rbm.RBM:
-    """A machine of so many hidden `units` that has learnt `shown` (examples, visible), by contrastive divergence."""
-    from common import training
-
-    # What is to dream needs chains that wander far from the data.
+def learn(config: Settings, units: int, shown: Array, labels: int) -> rbm.RBM:
+    """Train an RBM with `units` hidden units on `shown` (examples, visible) by contrastive divergence."""
+    # Dreams need chains that wander far from the data.
     particles = config.batch_size if labels and config.persistent else 0
     machine = rbm.RBM(units, labels=labels, gibbs_steps=config.gibbs_steps, particles=particles, seed=config.seed)
     model = keras.Sequential([keras.Input(shown.shape[1:]), machine])
     machine.intercept_visible.assign(machine.independent(shown.mean(axis=0)))
-    feed = Batches((shown, shown[:, 0]), config.batch_size, config.seed)
-    steps = len(feed.order())
+    steps = -(-len(shown) // config.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(config.pretraining_rate, config.pretraining * steps)
-    optimizer = keras.optimizers.SGD(rate, momentum=config.momentum)
-    model.compile(optimizer, jit_compile=False, steps_per_execution=training.STEPS_PER_EXECUTION)
-    model.fit(
-        feed.dataset(), epochs=config.pretraining, steps_per_epoch=steps, shuffle=False, callbacks=[feed], verbose=2
-    )
+    model.compile(keras.optimizers.SGD(rate, momentum=config.momentum), jit_compile=False, steps_per_execution=32)
+    model.fit(shown, shown[:, 0], batch_size=config.batch_size, epochs=config.pretraining, verbose=2)
     return machine
 
 
@@ -174,13 +165,7 @@ def dreams(machines: Sequence[rbm.RBM], classes: int, steps: int) -> Array:
 
 
 app = App(
-    Dbn,
-    load_data,
-    build_model,
-    images.read,
-    baselines.logistic_regression,
-    tasks.Classification(),
-    pretrain=pretrain,
+    settings=Settings, load_data=load_data, build_model=build_model, task=tasks.Classification(), pretrain=pretrain
 )
 
 if __name__ == "__main__":

@@ -17,12 +17,12 @@ from typing import Literal
 import keras
 import numpy as np
 
-from common import baselines, cli, tasks
+from common import cli, tasks
 from common.app import App
-from common.config import Config, Count, Fraction, Positive, Schedule
+from common.config import Count, Fraction, Positive, Schedule
 from common.data import Data
 from common.nn import augmentation, layers, losses, optimizers
-from common.preprocessing import datasets, images, splits
+from common.preprocessing import images
 
 # Table I of the paper: the maps of S2 that each of C3's sixteen maps sees.
 C3_TABLE = (
@@ -50,11 +50,9 @@ DIGITS = """
 
 
 @dataclass(frozen=True)
-class LeNet5(Config):
+class Settings(images.ImageConfig):
     """Settings of LeNet-5."""
 
-    data: Literal["mnist", "fashion_mnist"] = "mnist"
-    """Data set: handwritten digits, or Zalando's clothes in the same format."""
     variant: Literal["1998", "modern"] = "modern"
     """The paper's network to the letter, or ReLU, batch normalisation, dropout and softmax on the same maps."""
     distortions: bool = False
@@ -72,12 +70,7 @@ class LeNet5(Config):
     schedule: Schedule = "cosine"
 
 
-def load_data(config: LeNet5) -> Data:
-    """Pictures (28, 28) of bytes, 0 for background, and integer labels."""
-    return splits.split_training(datasets.load(config.data), config.validation, config.seed)
-
-
-def build_model(config: LeNet5, data: Data) -> keras.Model:
+def build_model(config: Settings, data: Data) -> keras.Model:
     """The network: bytes (28, 28) in, class probabilities out, compiled."""
     network = lenet5_1998(config) if config.variant == "1998" else lenet5_modern(config, len(data.outputs))
     distortions = [augmentation.AffineDistortion(seed=config.seed, name="distortions")] if config.distortions else []
@@ -89,12 +82,12 @@ def build_model(config: LeNet5, data: Data) -> keras.Model:
             *network,
         ]
     )
-    loss = losses.NegativeLogLikelihood() if config.variant == "1998" else losses.build("cross_entropy")
+    loss = losses.NegativeLogLikelihood() if config.variant == "1998" else "sparse_categorical_crossentropy"
     model.compile(optimizers.build(config, data), loss, metrics=["accuracy"])
     return model
 
 
-def lenet5_1998(config: LeNet5) -> list[keras.layers.Layer]:
+def lenet5_1998(config: Settings) -> list[keras.layers.Layer]:
     """Section II.B of the paper: 60,000 trainable parameters, 340,908 connections."""
     squash = layers.scaled_tanh
     return [
@@ -113,7 +106,7 @@ def lenet5_1998(config: LeNet5) -> list[keras.layers.Layer]:
     ]
 
 
-def lenet5_modern(config: LeNet5, classes: int) -> list[keras.layers.Layer]:
+def lenet5_modern(config: Settings, classes: int) -> list[keras.layers.Layer]:
     """The same maps with padding instead of a frame, ReLU, batch normalisation, dropout and a softmax."""
     pool = keras.layers.MaxPooling2D if config.pooling == "max" else keras.layers.AveragePooling2D
 
@@ -146,7 +139,7 @@ def digit_codes() -> np.ndarray:
     return np.array([[1.0 if pixel == "#" else -1.0 for pixel in "".join(digit)] for digit in rows.T])
 
 
-app = App(LeNet5, load_data, build_model, images.read, baselines.logistic_regression, tasks.Classification())
+app = App(settings=Settings, load_data=images.load, build_model=build_model, task=tasks.Classification())
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

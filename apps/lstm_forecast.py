@@ -28,14 +28,14 @@ from common.config import Config, Count, Fraction, Positive, Share
 from common.data import Array, Data
 from common.errors import UserError
 from common.nn import losses, optimizers
-from common.preprocessing import series, tables
+from common.preprocessing import series
 
 if TYPE_CHECKING:
     from common.data import SavedModel
 
 
 @dataclass(frozen=True)
-class LstmForecast(Config):
+class Settings(Config):
     """Settings of the forecast."""
 
     data: Literal["sunspots", "co2"] = "sunspots"
@@ -73,20 +73,20 @@ class LstmForecast(Config):
     learning_rate: Positive = 0.003
 
 
-def load_data(config: LstmForecast) -> Data:
+def load_data(config: Settings) -> Data:
     """Windows (window, variables) and the steps after them (horizon, variables), in the series' own unit."""
     if config.season > config.window:
-        raise UserError(f"--window {config.window} must be at least --season {config.season}")
+        raise UserError(f"`window` {config.window} must be at least `season` {config.season}")
     if config.csv and not config.target:
-        raise UserError("--csv needs --target COLUMN, the columns to forecast")
+        raise UserError("`csv` needs `target`, the columns to forecast")
     table = series.read(Path(config.csv), config.time, config.target) if config.csv else series.load(config.data)
-    name = tables.data_name(Path(config.csv)) if config.csv else config.data
+    name = Path(config.csv).name if config.csv else config.data
     if config.transform != "none" and (table.min() < 0).any():
-        raise UserError(f"{name} has values below 0: --transform {config.transform} cannot take them; choose none")
+        raise UserError(f"{name} has values below 0: `transform` {config.transform} cannot take them; choose none")
     return series.split(table, name, config.window, config.horizon, config.validation, config.test, config.gaps)
 
 
-def build_model(config: LstmForecast, data: Data) -> keras.Model:
+def build_model(config: Settings, data: Data) -> keras.Model:
     """The network: windows in, the steps after them out, compiled; scaling is inside, by the training part."""
     there, back = scale(config.transform)
     past = keras.ops.convert_to_numpy(there(data.train[0]))
@@ -124,7 +124,7 @@ def scale(transform: Literal["none", "sqrt", "log"]) -> tuple[Callable[[Any], An
 
 def read_inputs(words: Sequence[str], saved: SavedModel) -> tuple[list[str], Array]:
     """The last window of each series that `words` name, or those in .npy files, and what the steps after are called."""
-    settings, names, lasts = LstmForecast.from_dict(saved.settings), [], []
+    settings, names, lasts = Settings.from_dict(saved.settings), [], []
     for word in words:
         if word.endswith(".npy"):
             windows = series.read_windows(Path(word), settings.window, len(saved.outputs))
@@ -143,7 +143,7 @@ def read_inputs(words: Sequence[str], saved: SavedModel) -> tuple[list[str], Arr
     return names, np.stack(lasts)
 
 
-def baseline(config: LstmForecast, _data: Data) -> dict[str, Any]:
+def baseline(config: Settings, _data: Data) -> dict[str, Any]:
     """The three forecasts to beat, each from the same windows."""
     return {
         "naive": baselines.SeasonalNaive(season=1),
@@ -152,7 +152,14 @@ def baseline(config: LstmForecast, _data: Data) -> dict[str, Any]:
     }
 
 
-app = App(LstmForecast, load_data, build_model, read_inputs, baseline, tasks.Forecast())
+app = App(
+    settings=Settings,
+    load_data=load_data,
+    build_model=build_model,
+    task=tasks.Forecast(),
+    read_inputs=read_inputs,
+    baseline=baseline,
+)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

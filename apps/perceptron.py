@@ -15,22 +15,18 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import keras
-import numpy as np
 from annotated_types import Ge
 
-from common import baselines, cli, tasks
+from common import cli, layer_names, tasks
 from common.app import App
 from common.config import Config, Count, Optimizer, Positive, Share
 from common.data import Data
 from common.nn import layers, losses, optimizers
-from common.preprocessing import features, splits, tables
-
-GATES = {"and": (0, 0, 0, 1), "or": (0, 1, 1, 1), "xor": (0, 1, 1, 0)}
-"""Whether each gate is open for (x1, x2) = (0, 0), (0, 1), (1, 0), (1, 1)."""
+from common.preprocessing import datasets, features, splits
 
 
 @dataclass(frozen=True)
-class Perceptron(Config):
+class Settings(Config):
     """Settings of the perceptron."""
 
     data: Literal["iris", "and", "or", "xor"] = "iris"
@@ -47,24 +43,15 @@ class Perceptron(Config):
     restore: Literal["best", "last"] = "last"
 
 
-def load_data(config: Perceptron) -> Data:
-    """Columns of numbers, and labels 0 and 1."""
-    if config.data != "iris":
-        inputs = {"x1": np.array([0, 0, 1, 1], "float32"), "x2": np.array([0, 1, 0, 1], "float32")}
-        gate = tables.Table(config.data, inputs, np.array(GATES[config.data], "int32"), ("false", "true"))
-        return splits.unsplit(gate)
-    from sklearn.datasets import load_iris
-
-    bunch = load_iris(as_frame=True)
-    lengths = {name: column.to_numpy("float32") for name, column in bunch.data.items()}
-    setosa = (bunch.target == 0).to_numpy("int32")
-    return splits.split(tables.Table("iris", lengths, setosa, ("another", "setosa")), config, test=0.2)
+def load_data(config: Settings) -> Data:
+    """Load columns of numbers, and labels 0 and 1."""
+    return splits.split(datasets.load(config.data), config.validation, config.seed)
 
 
-def build_model(config: Perceptron, data: Data) -> keras.Model:
+def build_model(config: Settings, data: Data) -> keras.Model:
     """The network: columns in, (1 - y, y) out, compiled."""
     inputs = features.inputs(data)
-    x = keras.layers.Concatenate(name="features")(list(inputs.values()))
+    x = keras.layers.Concatenate(name=layer_names.FEATURES)(list(inputs.values()))
     if config.hidden:
         x = keras.layers.Dense(config.hidden, activation="tanh", name="hidden")(x)
     z = keras.layers.Dense(1, kernel_initializer="zeros", name="unit")(x)
@@ -76,7 +63,7 @@ def build_model(config: Perceptron, data: Data) -> keras.Model:
     return model
 
 
-app = App(Perceptron, load_data, build_model, tables.read_rows, baselines.logistic_regression, tasks.Classification())
+app = App(settings=Settings, load_data=load_data, build_model=build_model, task=tasks.Classification())
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

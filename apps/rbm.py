@@ -20,14 +20,14 @@ from typing import TYPE_CHECKING, Literal
 import keras
 import numpy as np
 
-from common import baselines, cli, tasks
+from common import cli, tasks
 from common.app import App
 from common.config import Config, Count, NotNegative, Optimizer, Positive, Schedule, Share, Visible
 from common.data import Array, Data, Trained
 from common.metrics import likelihood
 from common.nn import optimizers, rbm
 from common.plots import results
-from common.preprocessing import datasets, features, images, splits
+from common.preprocessing import features, images
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -39,7 +39,7 @@ LOOKS = (0, 1, 3, 10, 30, 100, 300)
 
 
 @dataclass(frozen=True)
-class Rbm(Config):
+class Settings(Config):
     """Settings of the machine and of the logistic regression that reads its features."""
 
     data: Literal["mnist", "fashion_mnist", "digits"] = "mnist"
@@ -71,13 +71,7 @@ class Rbm(Config):
     schedule: Schedule = "cosine"
 
 
-def load_data(config: Rbm) -> Data:
-    """Pictures (side, side) of bytes, 0 for background, and integer labels."""
-    raw = datasets.load_digits() if config.data == "digits" else datasets.load(config.data)
-    return splits.split_training(raw, config.validation, config.seed)
-
-
-def build_model(config: Rbm, data: Data) -> keras.Model:
+def build_model(config: Settings, data: Data) -> keras.Model:
     """The machine between pixels and the logistic regression: bytes in, class probabilities out, compiled."""
     machine = rbm.RBM(
         config.hidden,
@@ -108,14 +102,14 @@ def build_model(config: Rbm, data: Data) -> keras.Model:
 
 def mean_visible(model: keras.Model, data: Data) -> Array:
     """The mean visible units of the training set, (visible,): those of the mean picture, pixels being only scaled."""
-    return rbm.visible_units(model, data.train[0].mean(axis=0, dtype="float32")[None])[0]
+    return rbm.visible_units(model, "rbm", data.train[0].mean(axis=0, dtype="float32")[None])[0]
 
 
 class Features(tasks.Classification):
     """How good the machine is as a model of the data, beside how good its features are for a classifier."""
 
-    def model_metrics(self, model: keras.Model, config: Rbm, data: Data) -> dict[str, float]:
-        machine, grey = model.get_layer("rbm"), rbm.visible_units(model, data.test[0])
+    def model_metrics(self, model: keras.Model, config: Settings, data: Data) -> dict[str, float]:
+        machine, grey = model.get_layer("rbm"), rbm.visible_units(model, "rbm", data.test[0])
         visible = grey if machine.visible == "gaussian" else drawn(grey)
         start = machine.independent(mean_visible(model, data))
         partition = likelihood.annealed_importance_sampling(machine, start, config.annealing, config.chains)
@@ -141,7 +135,7 @@ class Features(tasks.Classification):
     def figures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
         yield from super().figures(trained)
         machine, shape = trained.model.get_layer("rbm"), trained.data.input_shape
-        shown = rbm.visible_units(trained.model, trained.data.test[0][:SHOWN])
+        shown = rbm.visible_units(trained.model, "rbm", trained.data.test[0][:SHOWN])
         rows = np.stack([shown, reconstruct(machine, shown)], axis=1).reshape(-1, *shape)
         yield "reconstructions", results.image_grid(rows, ["pixels", "again"] * len(shown), columns=16)
         chains = np.stack(list(gibbs_chains(machine, shown[:8])), axis=1).reshape(-1, *shape)
@@ -171,7 +165,7 @@ def gibbs_chains(machine: rbm.RBM, visible: Array) -> Iterator[Array]:
         visible = machine.sample_visible(machine.visible_field(hidden))
 
 
-app = App(Rbm, load_data, build_model, images.read, baselines.logistic_regression, Features())
+app = App(settings=Settings, load_data=images.load, build_model=build_model, task=Features())
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

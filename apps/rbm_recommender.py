@@ -25,7 +25,7 @@ import keras
 import numpy as np
 from annotated_types import Ge
 
-from common import baselines, cli, tasks
+from common import baselines, cli, layer_names, tasks
 from common.app import App, PredictOptions
 from common.config import Config, Count, Mode, NotNegative, Positive, Schedule, Share
 from common.data import Array, Data, Inputs, Pair, Trained
@@ -34,7 +34,7 @@ from common.metrics import recommendation
 from common.metrics import training as training_metrics
 from common.nn import optimizers, rbm
 from common.plots import results
-from common.preprocessing import arrays, ratings, tables
+from common.preprocessing import arrays, ratings
 from common.preprocessing.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ PRIOR = 5.0
 
 
 @dataclass(frozen=True)
-class RbmRecommender(Config):
+class Settings(Config):
     """Settings of the machine and of the ratings that it learns from."""
 
     ratings: str | None = None
@@ -75,19 +75,19 @@ class RbmRecommender(Config):
     patience: Count = 15
 
 
-def load_data(config: RbmRecommender) -> Data:
+def load_data(config: Settings) -> Data:
     """Ratings (users, items): inputs are those that are known in training, targets the same or those kept apart."""
     everything = ratings.read(Path(config.ratings)) if config.ratings else generated()
     rest, test = everything.hold_out(config.test, 0)
     known, validation = rest.hold_out(config.validation, 1, config.seed)
     if not test.size or not validation.size:
         raise UserError(
-            f"--ratings {config.ratings}: its users have too few ratings to keep some of each user's apart for "
+            f"{config.ratings}: its users have too few ratings to keep some of each user's apart for "
             "validation and test; add some, or choose larger shares"
         )
     name = "_".join(Path(config.ratings).resolve().parts[-2:]) if config.ratings else "generated_ratings"
     parts = (known, known), (known, validation), (known, test)
-    return Data(tables.data_name(Path(name)), everything.digest, *parts, everything.items)
+    return Data(name, everything.digest, *parts, everything.items, kind="ratings")
 
 
 def generated() -> Ratings:
@@ -96,11 +96,11 @@ def generated() -> Ratings:
     return ratings.collect(ratings.generate(users, items, each), dict.fromkeys(range(1, items + 1), "generated"))
 
 
-def build_model(config: RbmRecommender, data: Data) -> keras.Model:
+def build_model(config: Settings, data: Data) -> keras.Model:
     """The machine: ratings in, 0 where there is none, the expected rating of every item out; compiled."""
     known: Ratings = data.train[0]
     machine = rbm.SoftmaxRBM(
-        known.levels, config.hidden, config.gibbs_steps, config.weight_decay, config.seed, name="machine"
+        known.levels, config.hidden, config.gibbs_steps, config.weight_decay, config.seed, name=layer_names.MACHINE
     )
     inputs = keras.Input(data.input_shape, name="ratings")
     model = keras.Model(inputs, machine(inputs))
@@ -153,7 +153,8 @@ class Recommendation(tasks.Task):
     def figures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
         yield "learning_curves", results.learning_curves(trained.history, trained.best_epoch)
         known, targets = trained.data.test
-        yield "error_by_known", results.error_by_known(known, targets, trained.predictions)
+        counts = np.diff(known.matrix.indptr)[targets.user_of]
+        yield "error_by_known", results.error_by_known(counts, targets.matrix.data, trained.predictions)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> pd.DataFrame:
         import pandas as pd
@@ -176,18 +177,16 @@ class Recommend(PredictOptions):
         if self.user is None:
             super().check(app, files)
         elif files:
-            raise UserError("--user and files exclude each other: ask for one of them at a time")
+            raise UserError("`user` and files exclude each other: ask for one of them at a time")
 
     def read(self, app: App, files: Sequence[str], saved: SavedModel) -> tuple[list[str], Inputs]:
         if self.user is None:
             return super().read(app, files, saved)
-        from common import training
-
-        data = training.data_of(app, saved)
+        data = app.data_of(saved)
         known: Ratings = data.train[0]
         rows = np.flatnonzero(known.users == self.user)
         if not len(rows):
-            raise UserError(f"--user {self.user}: no such user; there are {known.users.min()} to {known.users.max()}")
+            raise UserError(f"`user` {self.user}: no such user; there are {known.users.min()} to {known.users.max()}")
         # What was kept apart to measure the model is known of the user, too.
         parts = [targets[rows] for _, targets in (data.train, data.validation, data.test)]
         return [f"user {self.user}"], np.sum(parts, axis=0)
@@ -216,21 +215,18 @@ def read_rows(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Array
     Raises:
         UserError: for a file that is missing, no array, of another shape, or with ratings outside the scale.
     """
-    named: list[tuple[str, Array]] = []
-    items, levels = len(saved.outputs), np.array([0, *saved.model.get_layer("machine").levels], "float32")
+    named, items = [], len(saved.outputs)
+    levels = np.array([0, *saved.model.get_layer(layer_names.MACHINE).levels], "float32")
     for path in map(Path, files):
-        array = arrays.open_array(path)
-        if array.ndim not in (1, 2) or array.shape[-1] != items or array.dtype.kind not in "iuf" or not array.size:
-            found = f"{array.dtype} of shape {array.shape}"
-            raise UserError(f"{path}: {found}; numbers ({items},) or (n, {items}) are needed, a rating an item")
-        if len(strange := array[~np.isin(array, levels)]):
-            scale = ", ".join(f"{level:g}" for level in levels[1:])
-            raise UserError(f"{path}: has the rating {strange[0]:g}; the scale is {scale}, and 0 for none")
-        named += arrays.named_examples(path, array, dimensions=1)
+        for name, ratings_of_items in arrays.read_examples(path, (items,), "ratings"):
+            if len(strange := ratings_of_items[~np.isin(ratings_of_items, levels)]):
+                scale = ", ".join(f"{level:g}" for level in levels[1:])
+                raise UserError(f"{path}: has the rating {strange[0]:g}; the scale is {scale}, and 0 for none")
+            named.append((name, ratings_of_items))
     return [name for name, _ in named], np.stack([one for _, one in named]).astype("float32")
 
 
-def baseline(_config: RbmRecommender, data: Data) -> dict[str, Any]:
+def baseline(_config: Settings, data: Data) -> dict[str, Any]:
     """Means, and a biased matrix factorisation whose rank and penalty the validation part chooses."""
     return {
         "global mean": baselines.GlobalMean(),
@@ -239,7 +235,15 @@ def baseline(_config: RbmRecommender, data: Data) -> dict[str, Any]:
     }
 
 
-app = App(RbmRecommender, load_data, build_model, read_rows, baseline, Recommendation(), predict_options=Recommend)
+app = App(
+    settings=Settings,
+    load_data=load_data,
+    build_model=build_model,
+    task=Recommendation(),
+    read_inputs=read_rows,
+    baseline=baseline,
+    predict_options=Recommend,
+)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -26,14 +26,14 @@ def main(rounds: int = 3) -> None:
         rounds: Runs of each; medians are printed.
     """
     networks: dict[str, tuple[App, Config]] = {
-        "mnist_mlp": (mnist_mlp.app, mnist_mlp.MnistMlp()),
-        "mnist_mlp, no input dropout": (mnist_mlp.app, mnist_mlp.MnistMlp(input_dropout=0)),
-        "lenet5 modern": (lenet5.app, lenet5.LeNet5()),
-        "lenet5 1998": (lenet5.app, lenet5.LeNet5(variant="1998")),
-        "lstm_mnist": (lstm_mnist.app, lstm_mnist.LstmMnist()),
-        "lstm_mnist gru": (lstm_mnist.app, lstm_mnist.LstmMnist(cell="gru")),
-        "lstm_memory": (lstm_memory.app, lstm_memory.LstmMemory()),
-        "lstm_memory rnn": (lstm_memory.app, lstm_memory.LstmMemory(cell="rnn")),
+        "mnist_mlp": (mnist_mlp.app, mnist_mlp.Settings()),
+        "mnist_mlp, no input dropout": (mnist_mlp.app, mnist_mlp.Settings(input_dropout=0)),
+        "lenet5 modern": (lenet5.app, lenet5.Settings()),
+        "lenet5 1998": (lenet5.app, lenet5.Settings(variant="1998")),
+        "lstm_mnist": (lstm_mnist.app, lstm_mnist.Settings()),
+        "lstm_mnist gru": (lstm_mnist.app, lstm_mnist.Settings(cell="GRU")),
+        "lstm_memory": (lstm_memory.app, lstm_memory.Settings()),
+        "lstm_memory rnn": (lstm_memory.app, lstm_memory.Settings(cell="SimpleRNN")),
     }
     for name, (app, config) in networks.items():
         contestants = {f"XLA {word}": trainer(app, config, xla) for word, xla in (("off", False), ("on", True))}

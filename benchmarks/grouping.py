@@ -30,12 +30,12 @@ def main(pretraining: int = 20) -> None:
         pretraining: Passes over the training set for each machine.
     """
     # With one label known, none takes part.
-    config = dbn.Dbn(pretraining=pretraining, labelled=1)
+    config = dbn.Settings(pretraining=pretraining, labelled=1)
     data = dbn.load_data(config)
     model = dbn.build_model(config, data)
     list(dbn.pretrain(model, config, data))
     pictures, labels = datasets.load("mnist").test
-    shown = {"pixels": visible_units(model, pictures)}
+    shown = {"pixels": visible_units(model, "hidden_1", pictures)}
     for name, depth in (("restricted Boltzmann machine", 1), ("deep belief network", len(config.hidden))):
         features = keras.Model(model.inputs, model.get_layer(f"hidden_{depth}").output)
         shown[name] = features.predict(pictures, verbose=0)

@@ -33,7 +33,7 @@ def main(rounds: int = 5) -> None:
     Args:
         rounds: Epochs of each; medians are printed.
     """
-    config = mnist_mlp.MnistMlp()
+    config = mnist_mlp.Settings()
     data = mnist_mlp.load_data(config)
     x, y = data.train
 

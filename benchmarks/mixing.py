@@ -1,4 +1,6 @@
-"""How fast a Markov chain forgets where it was, and so what a sample of it is worth.
+"""What an independent sample of a Boltzmann machine costs, general and restricted, by its chains' autocorrelation.
+
+    python -m benchmarks.mixing
 
 N states that a chain goes through are worth N / tau independent ones, where tau = 1 + 2 sum_t rho(t) is the integrated
 autocorrelation time of what is averaged over them, and rho(t) its autocorrelation over t steps.
@@ -11,8 +13,12 @@ from typing import Any
 import keras
 import numpy as np
 from keras import ops
+from rich.console import Console
+from rich.table import Table
 from scipy import fft
 
+from apps import boltzmann as boltzmann_app
+from common import layer_names, training
 from common.data import Array
 from common.nn import boltzmann
 
@@ -119,3 +125,23 @@ def correlation_times(machine: boltzmann.BoltzmannMachine, visited: Array) -> It
             mean = float(probabilities @ (states[:, first] * states[:, second]))
             together = visited[:, :, first] & visited[:, :, second]
             yield autocorrelation_time(autocorrelation(together, mean, mean * (1 - mean)))
+
+
+def main() -> None:
+    """Train the machine on bars and stripes, general and restricted, and compare what a sample of each costs."""
+    names = ("sweeps a sample", "µs a sweep", "µs a sample", "turns a sweep", "turns a sample")
+    table = Table("machine", "divergence", *names)
+    for restricted in (False, True):
+        config = boltzmann_app.Settings(restricted=restricted)
+        data = boltzmann_app.load_data(config)
+        keras.utils.set_random_seed(config.seed)
+        model = boltzmann_app.build_model(config, data)
+        training.fit(model, data, config, boltzmann_app.app.task)
+        divergence = boltzmann_app.app.task.score(data.test[1], training.predict(model, data.test[0]))["divergence"]
+        numbers = [divergence, *cost(model.get_layer(layer_names.MACHINE)).values()]
+        table.add_row("restricted" if restricted else "general", *(f"{number:.4g}" for number in numbers))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()

@@ -27,7 +27,7 @@ def main(epochs: int = 20, rounds: int = 3) -> None:
         epochs: Epochs a run.
         rounds: Runs of each; medians are printed.
     """
-    config = mnist_mlp.MnistMlp(epochs=epochs, patience=epochs)
+    config = mnist_mlp.Settings(epochs=epochs, patience=epochs)
     data = mnist_mlp.load_data(config)
 
     def bare_fit() -> None:

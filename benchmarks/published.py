@@ -144,7 +144,7 @@ def _baselines(command: str) -> list[dict[str, float]]:
 def _settings(command: str) -> tuple[App, Config]:
     name, _, *words = shlex.split(command)
     app: App = import_module(f"apps.{name}").app
-    return app, tyro.cli(app.config, args=words)
+    return app, tyro.cli(app.settings, args=words)
 
 
 def measure(row: Row) -> tuple[float, float | None]:

@@ -46,7 +46,7 @@ def main(hidden: int = 256, epochs: int = 3, theirs: int = 10, rounds: int = 3, 
         machines["scikit-learn"] = transplanted(machine.fit(shown))
 
     def suite() -> None:
-        config = dbn.Dbn(pretraining=epochs, pretraining_rate=rate)
+        config = dbn.Settings(pretraining=epochs, pretraining_rate=rate)
         with contextlib.redirect_stdout(io.StringIO()):
             machines["ours"] = dbn.learn(config, hidden, shown, labels=0)
 
@@ -70,7 +70,7 @@ def transplanted(theirs: BernoulliRBM) -> RBM:
 
 def digits() -> None:
     """Test accuracy of logistic regression on pixels and on features, as in scikit-learn's example and ours."""
-    raw = datasets.load_digits()
+    raw = datasets.load("digits")
 
     def pixels(pictures: Array) -> Array:
         return minmax_scale(pictures.reshape(len(pictures), -1).astype("float64"))
@@ -83,7 +83,7 @@ def digits() -> None:
         print(f"digits, {name}: {estimator.fit(x_train, raw.train[1]).score(x_test, raw.test[1]):.4f}")
     with tempfile.TemporaryDirectory() as folder, contextlib.redirect_stdout(io.StringIO()):
         os.environ["MLFLOW_TRACKING_URI"] = f"sqlite:///{folder}/mlflow.db"
-        config = rbm.Rbm(data="digits", hidden=300, batch_size=20, learning_rate=0.1, epochs=100)
+        config = rbm.Settings(data="digits", hidden=300, batch_size=20, learning_rate=0.1, epochs=100)
         ours = training.train(rbm.app, config).metrics["test_accuracy"]
     print(f"digits, ours: {ours:.4f}")
 

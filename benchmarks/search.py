@@ -30,7 +30,7 @@ import tyro
 app = import_module("apps.lenet5").app
 best = None
 for flags in sys.stdin.read().splitlines():
-    config = tyro.cli(app.config, args=flags.split())
+    config = tyro.cli(app.settings, args=flags.split())
     data = app.load_data(config)
     keras.utils.set_random_seed(config.seed)
     model = app.build_model(config, data)

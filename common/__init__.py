@@ -1,5 +1,40 @@
-"""What every app shares: data, preprocessing, layers, training, tracking, reports and the command line."""
+"""The surface that an app's author imports: the app and its parts, bounds of settings, tasks, and the command line.
+
+Rooms below it: preprocessing, nn, metrics and plots for apps; training, tracking, explain, serving and cli behind them.
+"""
 
 from common import lazy
 
 lazy.defer("keras")
+
+from common.app import App, PredictOptions  # noqa: E402 - Keras is deferred before anything imports it
+from common.config import Config, Count, Fraction, NotNegative, Optimizer, Positive, Schedule, Share  # noqa: E402
+from common.data import Array, Data, Pair, RawData, SavedModel, Trained  # noqa: E402
+from common.errors import UserError  # noqa: E402
+from common.lazy import register_layers  # noqa: E402
+from common.tasks import Classification, Forecast, Regression, Task  # noqa: E402
+
+__all__ = [
+    "App",
+    "Array",
+    "Classification",
+    "Config",
+    "Count",
+    "Data",
+    "Forecast",
+    "Fraction",
+    "NotNegative",
+    "Optimizer",
+    "Pair",
+    "Positive",
+    "PredictOptions",
+    "RawData",
+    "Regression",
+    "SavedModel",
+    "Schedule",
+    "Share",
+    "Task",
+    "Trained",
+    "UserError",
+    "register_layers",
+]

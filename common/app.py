@@ -1,75 +1,122 @@
 """The application: settings, data, network, task, and the options of its `predict` command."""
 
+from __future__ import annotations
+
 import inspect
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.config import Config, check_bounds
 from common.data import Array, Data, Inputs
 from common.errors import UserError
+from common.preprocessing import images, tables, text
 
 if TYPE_CHECKING:
     import keras
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from common import tasks
-    from common.data import SavedModel, Trained
+    from common.data import SavedModel
+    from common.tasks import Task
 
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """What `predict` is asked, beside files; an app's own class adds flags, and answers by them."""
+    """Options of `predict` beside its files. An app's own class adds flags and answers by them."""
 
     def __post_init__(self) -> None:
         """Hold every field to its bounds, as `check_bounds` does."""
         check_bounds(self)
 
-    def check(self, app: "App", files: Sequence[str]) -> None:
-        """See that something is asked, before anything is loaded.
+    def check(self, app: App, files: Sequence[str]) -> None:
+        """Check the arguments before anything is loaded.
 
         Raises:
-            UserError: where nothing is.
+            UserError: if there are no files.
         """
         if not files:
             raise UserError(f"predict needs files; see python -m apps.{app.name} predict --help")
 
-    def read(self, app: "App", files: Sequence[str], saved: "SavedModel") -> tuple[list[str], Inputs]:
-        """A name an example, and the examples as the `saved` model takes them."""
+    def read(self, app: App, files: Sequence[str], saved: SavedModel) -> tuple[list[str], Inputs]:
+        """Return a name per example, and the examples as the `saved` model takes them."""
         return app.read_inputs(files, saved)
 
     def answers(
-        self, task: "tasks.Task", names: Sequence[str], _inputs: Inputs, predictions: Array, outputs: Sequence[str]
-    ) -> "pd.DataFrame":
-        """What is written down: the task's answers, a row an example, the example's name first."""
+        self, task: Task, names: Sequence[str], _inputs: Inputs, predictions: Array, outputs: Sequence[str]
+    ) -> pd.DataFrame:
+        """Return a row per example: its name, then the task's answers."""
         answers = task.answers(predictions, outputs)
         answers.insert(0, "input", names)
         return answers
 
 
-@dataclass(frozen=True)
-class App:
-    """An application: settings, data, network; and how to read what a user wants predicted."""
+def read_by_kind(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Inputs]:
+    """Read examples as the kind of the saved model's data asks: images, rows of CSV files, or sentences.
 
-    config: type[Config]
+    Returns:
+        A name per answer, and the inputs as the model takes them.
+
+    Raises:
+        UserError: if a file cannot be read or does not fit the model.
+    """
+    match saved.kind:
+        case "image":
+            return images.read(files, saved)
+        case "table":
+            return tables.read_rows(files, saved)
+        case "text":
+            return text.read_sentences(files, saved)
+        case _:
+            raise TypeError(f"an app on data of the kind {saved.kind} needs a `read_inputs` of its own")
+
+
+@dataclass(frozen=True, kw_only=True)
+class App:
+    """An application: settings, data, network and task."""
+
+    settings: type[Config]
+    """Class of the settings; its fields are the flags of `train` and the recorded parameters."""
     load_data: Callable[[Any], Data]
-    build_model: Callable[[Any, Data], "keras.Model"]
-    read_inputs: Callable[[Sequence[str], "SavedModel"], tuple[list[str], Inputs]]
-    """(what the user gave to predict, the saved model) to (a name an answer, the inputs as the model takes them)."""
-    baseline: Callable[[Any, Data], Any]
-    """(settings, data) to an unfitted scikit-learn estimator that the network has to beat, or several by name."""
-    task: "tasks.Task"
-    """How the network's answers are compared, measured, drawn and written down."""
-    tables: Callable[["Trained"], Iterable[tuple[str, "pd.DataFrame"]]] = lambda _trained: ()
-    """What can be read off a trained network, name by name: shown by `train`, and kept with the run."""
-    pretrain: Callable[["keras.Model", Any, Data], Iterable[tuple[str, "Figure"]]] = lambda _model, _config, _data: ()
-    """(network, settings, data): what is done to a network before it is trained, and pictures of what came of it."""
+    """Settings to split data."""
+    build_model: Callable[[Any, Data], keras.Model]
+    """(settings, data) to a compiled network."""
+    task: Task
+    """How the network's outputs are scored, compared, drawn and written."""
+    read_inputs: Callable[[Sequence[str], SavedModel], tuple[list[str], Inputs]] = read_by_kind
+    """(arguments of `predict`, the saved model) to (a name per answer, the inputs as the model takes them)."""
+    baseline: Callable[[Any, Data], Any] | None = None
+    """(settings, data) to an unfitted scikit-learn estimator, or several by name; by default `baselines.default`."""
+    tables: Callable[[keras.Model, Data], Iterable[tuple[str, pd.DataFrame]]] = lambda _model, _data: ()
+    """(trained network, data) to named tables that can be read off it: printed by `train`, and kept with the run."""
+    pretrain: Callable[[keras.Model, Any, Data], Iterable[tuple[str, Figure]]] = lambda _model, _settings, _data: ()
+    """(network, settings, data): trains parts of the network before `fit`; yields named figures of them."""
+    fine_tune: Callable[[SavedModel, Any, Data], keras.Model] | None = None
+    """(trained model, settings, data) to a compiled network that starts from it, for settings with `init_from`."""
     predict_options: type[PredictOptions] = PredictOptions
-    """Further flags of `predict`, and what they mean."""
+    """Further flags of `predict`."""
 
     @property
     def name(self) -> str:
         """The app's file name, which is also how it is run and tagged: `python -m apps.NAME`."""
-        return Path(inspect.getfile(self.config)).stem
+        return Path(inspect.getfile(self.settings)).stem
+
+    def settings_of(self, saved: SavedModel) -> Any:
+        """Return the settings that `saved` was trained with."""
+        return self.settings.from_dict(saved.settings)
+
+    def task_of(self, saved: SavedModel) -> Task:
+        """Return the task with the values that were chosen for `saved` on its validation set."""
+        return replace(self.task, **saved.task)
+
+    def data_of(self, saved: SavedModel) -> Data:
+        """Load the data that `saved` was trained on.
+
+        Raises:
+            UserError: if the data is not available or has changed.
+        """
+        data = self.load_data(self.settings_of(saved))
+        if data.digest != saved.digest:
+            raise UserError(f"{data.name} has changed since {saved.label} was trained on it: its test set differs now")
+        return data

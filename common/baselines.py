@@ -10,6 +10,7 @@ import numpy as np
 from common.config import Config
 from common.data import Array, Data
 from common.metrics.recommendation import at_targets, root_mean_square
+from common.preprocessing import images
 from common.preprocessing.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
 
     from common.nn.linear import LinearConfig
+
+
+def default(config: Config, data: Data) -> "Pipeline":
+    """Return the usual estimator for a classification of this kind of data, unfitted."""
+    return bag_of_words(config, data) if data.kind == "text" else logistic_regression(config, data)
 
 
 def logistic_regression(_config: Config, data: Data) -> "Pipeline":
@@ -30,8 +36,7 @@ def logistic_regression(_config: Config, data: Data) -> "Pipeline":
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import FunctionTransformer, MinMaxScaler
 
-    flatten = FunctionTransformer(lambda pictures: pictures[:].reshape(len(pictures), -1).astype("float32"))
-    prepared = standardised(data) if isinstance(data.train[0], dict) else [flatten, MinMaxScaler()]
+    prepared = standardised(data) if data.kind == "table" else [FunctionTransformer(images.pixels), MinMaxScaler()]
     return make_pipeline(*prepared, LogisticRegression(C=1000 / len(data.train[1]), max_iter=200))
 
 
@@ -61,7 +66,7 @@ def maximum_likelihood(config: "LinearConfig", data: Data, balanced: bool) -> "P
     from sklearn import linear_model
     from sklearn.pipeline import make_pipeline
 
-    if not isinstance(data.train[0], dict):
+    if data.kind != "table":
         return logistic_regression(config, data)
     total = config.l1 + 2 * config.l2
     estimator = linear_model.LogisticRegression(

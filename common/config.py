@@ -102,6 +102,14 @@ class Config:
         return cls(**values)
 
 
+@dataclass(frozen=True)
+class FineTuneConfig(Config):
+    """Settings of an app whose network can start from a trained model."""
+
+    init_from: str | None = None
+    """Trained model to go on from, named as --model is: all its layers but the last, which is drawn anew."""
+
+
 def check_bounds(settings: "DataclassInstance") -> None:
     """Hold every field to the bounds in its annotation.
 
@@ -115,7 +123,7 @@ def check_bounds(settings: "DataclassInstance") -> None:
         element, values = (typing.get_args(annotation)[0], value) if isinstance(value, tuple) else (annotation, [value])
         for bound in getattr(element, "__metadata__", ()):
             if isinstance(bound, Gt | Ge | Lt) and (words := _broken(bound, values)):
-                raise UserError(f"--{field.name.replace('_', '-')} must be {words}")
+                raise UserError(f"`{field.name}` must be {words}")
 
 
 def _broken(bound: Gt | Ge | Lt, values: Sequence[Any]) -> str | None:

@@ -54,7 +54,7 @@ def defer_room(package: str, path: Iterable[str]) -> None:
     defer(*(f"{package}.{module.name}" for module in pkgutil.iter_modules(path)))
 
 
-def undefer() -> None:
+def register_layers() -> None:
     """Import now all that still waits, so that Keras knows the layers that are defined there."""
     for module in list(sys.modules.values()):
         if isinstance(module, _Deferred):

@@ -17,7 +17,7 @@ import typing
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from common import renamed, tracking
+from common import legacy, tracking
 from common.app import App
 from common.data import Data
 from common.errors import UserError
@@ -61,7 +61,7 @@ def config(run_id: str) -> Any:
 
 
 def _config(run: tracking.Run) -> Any:
-    settings, recorded = _app(run).config, renamed.settings(run.data.params)
+    settings, recorded = _app(run).settings, legacy.settings(run.data.params)
     hints = typing.get_type_hints(settings)
     if gone := sorted(set(recorded) - {field.name for field in fields(settings)}):
         raise UserError(f"run {run.info.run_id}: recorded with {', '.join(gone)}, which the app does not have any more")
@@ -96,7 +96,7 @@ def model(run_id: str) -> "keras.Model":
     Raises:
         UserError: where it saved none, as a trial does, or it cannot be read.
     """
-    return tracking.load(app(run_id).name, run_id, flag="run").model
+    return tracking.load(app(run_id).name, run_id, "run").model
 
 
 def curves(run_id: str) -> "pd.DataFrame":

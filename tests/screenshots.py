@@ -59,8 +59,8 @@ def train() -> None:
     settings["logistic_regression"] |= {"restore": "best", "l2": 0.0, "epochs": 8, "limit": 8000}
     for name, chosen in settings.items():
         app = load_app(name)
-        training.train(app, app.config(**chosen))
-    training.baseline(app, app.config(data="mnist"))  # type: ignore[call-arg]
+        training.train(app, app.settings(**chosen))
+    training.baseline(app, app.settings(data="mnist"))  # type: ignore[call-arg]
 
 
 def keep(page: Page, name: str) -> None:

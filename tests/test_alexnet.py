@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from apps import alexnet
-from apps.alexnet import AlexNet
+from apps.alexnet import Settings as AlexNet
 from common import tasks, tracking, training
 from common.config import Config
 from common.data import Array, Data, RawData
@@ -24,7 +24,7 @@ SMALL = {"image_size": 25, "width": 0.02, "crops": 1}
 def photographs(classes: int) -> Data:
     """A few pictures of noise, as photographs are at the paper's size."""
     pair = RANDOM.integers(0, 256, (3, 256, 256, 3), dtype=np.uint8), np.arange(3, dtype=np.int32)
-    return Data("photographs", "", pair, pair, pair, tuple(map(str, range(classes))))
+    return Data("photographs", "", pair, pair, pair, tuple(map(str, range(classes))), kind="image")
 
 
 @pytest.fixture(scope="module", params=[(1, 62_378_344), (2, 60_965_224)])
@@ -72,7 +72,7 @@ def test_initial_weights_and_biases_are_the_papers(full_size: tuple[keras.Model,
 def test_small_pictures_keep_enough_of_themselves_for_three_poolings(size: int, shape: tuple[int, int]) -> None:
     pair = np.zeros((2, 28, 28), np.uint8), np.array([0, 1], np.int32)
     config = AlexNet(image_size=size, width=0.05)
-    model = alexnet.build_model(config, Data("n", "", pair, pair, pair, ("a", "b")))
+    model = alexnet.build_model(config, Data("n", "", pair, pair, pair, ("a", "b"), kind="image"))
     assert model.get_layer("conv1").output.shape[1:3] == shape
     assert min(model.get_layer("pool5").output.shape[1:3]) >= 1
     assert model(pair[0]).shape == (2, 2)
@@ -169,7 +169,7 @@ def test_the_rate_is_divided_by_ten_when_validation_stops_improving() -> None:
     x, y = np.ones((8, 1), "float32"), np.ones((8, 1), "float32")
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
     config = Config(schedule="plateau", decay=0.1, patience=6, epochs=9, learning_rate=1e-9, optimizer="sgd")
-    data = Data("n", "", (x, y), (x, -y), (x, y))
+    data = Data("n", "", (x, y), (x, -y), (x, y), kind="vector")
     model.compile(optimizers.build(config, data), "mse")
     rates = training.fit(model, data, config, tasks.Regression()).history["learning_rate"]
     np.testing.assert_allclose(rates, [1e-9] * 4 + [1e-10] * 3, rtol=1e-4)
@@ -201,7 +201,8 @@ def test_fine_tuning_keeps_the_features_and_replaces_the_classifier(mnist: RawDa
     small = dataclasses.replace(alexnet.app, load_data=lambda _config: few(mnist))
     first = training.train(small, AlexNet(**SMALL, epochs=1, data="mnist"))  # type: ignore[arg-type]
     assert first.run_id
-    start = tracking.load("alexnet", first.run_id).model
+    saved = tracking.load("alexnet", first.run_id)
+    start = saved.model
     three = dataclasses.replace(few(mnist), outputs=("a", "b", "c"))
     three = dataclasses.replace(three, train=(three.train[0] // 2, three.train[1] % 3))
     three = dataclasses.replace(three, validation=(three.validation[0], three.validation[1] % 3))
@@ -212,7 +213,7 @@ def test_fine_tuning_keeps_the_features_and_replaces_the_classifier(mnist: RawDa
 
     for freeze in ("features", "none"):
         config = AlexNet(**settings, freeze=freeze)  # type: ignore[arg-type]
-        model = alexnet.build_model(config, three)
+        model = alexnet.fine_tune(saved, config, three)
         assert model.output.shape == (None, 3)
         for name in ("conv1", "conv2_tower1", "conv5_tower2", "dense6", "dense7"):
             np.testing.assert_array_equal(weights(model, name), weights(start, name))
@@ -222,8 +223,8 @@ def test_fine_tuning_keeps_the_features_and_replaces_the_classifier(mnist: RawDa
             assert np.array_equal(weights(model, name), weights(start, name)) == (freeze == "features")
         assert not np.array_equal(weights(model, "dense7"), weights(start, "dense7"))
     other = AlexNet(**settings | {"width": 0.04})  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"--init-from .* --image-size 25 --width 0\.02 --groups 2"):
-        alexnet.build_model(other, three)
+    with pytest.raises(UserError, match=r"`init_from` .* `image_size` 25, `width` 0\.02, `groups` 2"):
+        alexnet.fine_tune(saved, other, three)
 
 
 @pytest.mark.usefixtures("store")

@@ -24,7 +24,7 @@ from tests.conftest import Trained, assert_user_error, load_app
 def few(trained: Trained) -> Data:
     """The data of the app in turn, its test part cut to ten examples."""
     app = load_app(trained.app)
-    data = app.load_data(app.config())
+    data = app.load_data(app.settings())
     return dataclasses.replace(data, test=keras.tree.map_structure(lambda part: part[:10], data.test))
 
 

@@ -10,7 +10,8 @@ import pytest
 from scipy import stats
 
 from apps import boltzmann as app_file
-from apps.boltzmann import Boltzmann, app
+from apps.boltzmann import Settings as Boltzmann
+from apps.boltzmann import app
 from benchmarks.mixing import CHAINS, autocorrelation, autocorrelation_time, correlation_times, cost, run_chains
 from common import training
 from common.data import Array, SavedModel
@@ -260,6 +261,7 @@ def test_the_patterns_are_those_of_the_papers() -> None:
 def test_independent_units_are_measured_by_their_closed_form() -> None:
     """Every pixel of bars and stripes is on in half of them: 16 bits, of which log2 30 would do."""
     data = app.load_data(Boltzmann())
+    assert app.baseline
     estimator = app.baseline(Boltzmann(), data).fit(*data.train)
     figures = app.task.score(data.test[1], app.task.predict(estimator, data.test[0]))
     assert figures["log_likelihood"] == pytest.approx(-16 * np.log(2))
@@ -308,7 +310,7 @@ def test_the_encoder_finds_four_codes_for_its_two_hidden_units() -> None:
 
 
 def test_patterns_are_read(tmp_path: Path) -> None:
-    saved = SavedModel(model=None, label="", data="bars_and_stripes", outputs=tuple("abc"), settings={})
+    saved = SavedModel(model=None, label="", data="bars_and_stripes", kind="vector", outputs=tuple("abc"), settings={})
     np.save(tmp_path / "several.npy", PATTERNS.astype(bool))
     np.save(tmp_path / "one.npy", np.array([0, np.nan, 1]))
     names, read = app.read_inputs([str(tmp_path / "several.npy"), str(tmp_path / "one.npy")], saved)

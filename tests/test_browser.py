@@ -40,9 +40,9 @@ def site(mnist: RawData, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
             dataclasses.replace(load_app(name), load_data=lambda _config: few(mnist, 512, 256, 256))
             for name in ("mnist_mlp", "logistic_regression")
         )
-        training.train(mlp, mlp.config(epochs=EPOCHS, hidden=(16,)))  # type: ignore[call-arg]
-        training.train(regression, regression.config(epochs=EPOCHS, data="mnist"))  # type: ignore[call-arg]
-        training.baseline(mlp, mlp.config())
+        training.train(mlp, mlp.settings(epochs=EPOCHS, hidden=(16,)))  # type: ignore[call-arg]
+        training.train(regression, regression.settings(epochs=EPOCHS, data="mnist"))  # type: ignore[call-arg]
+        training.baseline(mlp, mlp.settings())
         (board,) = tracking.leaderboards("mnist", ("train", "baseline"))
         port = free_port()
         with ui.served(port) as (pages, _), browsing() as page:
@@ -83,7 +83,7 @@ def test_the_compare_page_shows_the_settings_that_differ(site: Site) -> None:
     expect(same).to_have_count(0)
     expect(different).to_be_visible()
     cells = set(different.inner_text().split()[1:])
-    assert cells == {str(load_app(name).config().learning_rate) for name in ("mnist_mlp", "logistic_regression")}
+    assert cells == {str(load_app(name).settings().learning_rate) for name in ("mnist_mlp", "logistic_regression")}
 
 
 def test_a_picture_among_a_runs_artifacts_is_displayed(site: Site) -> None:

@@ -18,7 +18,7 @@ def trained(
     name: str, settings: dict[str, Any], data: Data, options: training.FitOptions
 ) -> tuple[keras.Model, dict[str, list[float]]]:
     app = load_app(name)
-    config = app.config(**settings)
+    config = app.settings(**settings)
     keras.utils.set_random_seed(0)
     model = app.build_model(config, data)
     return model, training.fit(model, data, config, app.task, options).history

@@ -21,7 +21,7 @@ def test_help_explains_every_setting_without_importing_tensorflow(app: str) -> N
     assert result.returncode == 0
     for heavy in ("tensorflow", "keras", "mlflow", "sklearn"):
         assert f" {heavy}\n" not in result.stderr
-    for field in load_app(app).config.__dataclass_fields__:
+    for field in load_app(app).settings.__dataclass_fields__:
         flag = f"--{field.replace('_', '-')}"
         line = next(line for line in result.stdout.splitlines() if flag in line)
         assert len(line.split(flag)[1].strip(" │")) > 0
@@ -166,7 +166,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(size: str, when: s
 
 
 def test_settings_made_in_python_are_held_to_the_same_bounds() -> None:
-    with pytest.raises(UserError, match="--batch-size must be at least 1, not 0"):
+    with pytest.raises(UserError, match="`batch_size` must be at least 1, not 0"):
         Config(batch_size=0)
 
 

@@ -26,7 +26,7 @@ def data(mnist: RawData, monkeypatch: pytest.MonkeyPatch) -> Data:
 
 def record(app: App, data: Data, kind: Kind = "train", seed: int = 0, **measured: float) -> None:
     """A finished run that measured this."""
-    with tracking.run(app, kind, app.config(seed=seed), data) as recorded:
+    with tracking.run(app, kind, app.settings(seed=seed), data) as recorded:
         recorded.log_metrics(measured)
 
 
@@ -42,7 +42,7 @@ def test_the_highest_accuracy_on_validation_stands_first_whatever_the_test_set_s
     record(lenet, data, best_val_accuracy=0.97, test_accuracy=0.95)
     record(mlp, data, "baseline", best_val_accuracy=0.93, test_accuracy=0.92)
     record(mlp, data, "trial", best_val_accuracy=0.99)
-    with pytest.raises(ZeroDivisionError), tracking.run(mlp, "train", mlp.config(), data) as failed:
+    with pytest.raises(ZeroDivisionError), tracking.run(mlp, "train", mlp.settings(), data) as failed:
         failed.log_metrics({"best_val_accuracy": 1.0, "test_accuracy": 1 / 0})
     (board,) = tracking.leaderboards("mnist", ("train", "baseline"))
     assert column(board, "run") == ["lenet5", "mnist_mlp baseline", "mnist_mlp"]
@@ -107,7 +107,7 @@ def test_the_leaderboard_as_csv_and_in_markdown(data: Data, tmp_path: Path, caps
     assert [cell.strip() for cell in names.split("|")] == ["", "run", "kind", "val_accuracy", "test_accuracy", ""]
     assert set(rule) == {"|", "-"}
     assert [[cell.strip() for cell in row.split("|")][3] for row in rows] == ["0.66667", "0.33333"]
-    with pytest.raises(UserError, match=r"--csv .*cannot write"):
+    with pytest.raises(UserError, match=r"`csv` .*cannot write"):
         compare.main("mnist", csv=tmp_path / "missing" / "runs.csv")
     assert {entry.name for entry in tmp_path.iterdir()} == {"mlruns", "runs.csv"}
 
@@ -118,7 +118,7 @@ def test_what_is_not_there_is_told_with_what_is(data: Data) -> None:
     record(load_app("mnist_mlp"), data, best_val_accuracy=0.9)
     with pytest.raises(UserError, match=r"no runs on mnits; there are runs on mnist$"):
         compare.main("mnits")
-    with pytest.raises(UserError, match="is a trial; choose others with --kind"):
+    with pytest.raises(UserError, match="is a trial; choose others with `kind`"):
         compare.main("mnist", kind=("trial",))
 
 

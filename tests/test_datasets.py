@@ -18,7 +18,7 @@ import pytest
 from common.data import RawData
 from common.errors import UserError
 from common.preprocessing import download
-from common.preprocessing.datasets import DATASETS, Name
+from common.preprocessing.datasets import DATASETS, ImageName
 from common.preprocessing.download import (
     TEST_IMAGES,
     TEST_LABELS,
@@ -243,6 +243,6 @@ def test_an_unknown_package_says_so() -> None:
         pytest.param("fashion_mnist", marks=pytest.mark.skipif(not shutil.which("apt-get"), reason="not on Debian")),
     ],
 )
-def test_the_registry_brings_every_file_with_its_checksum(name: Name, tmp_path: Path) -> None:
+def test_the_registry_brings_every_file_with_its_checksum(name: ImageName, tmp_path: Path) -> None:
     dataset = replace(DATASETS[name], sources=DATASETS[name].sources[1:])
     assert set(download.fetch(name, dataset, tmp_path)) == set(dataset.checksums)

@@ -24,10 +24,14 @@ def halves(examples: int) -> Data:
     left = np.broadcast_to(np.arange(6) < 3, (examples, 6, 6))
     ink = (left == (labels == 0)[:, None, None]) ^ (rng.random((examples, 6, 6)) < 0.1)
     pictures = (255 * ink).astype("uint8")
-    return Data("halves", "", (pictures, labels), (pictures, labels), (pictures, labels), ("left", "right"))
+    return Data(
+        "halves", "", (pictures, labels), (pictures, labels), (pictures, labels), ("left", "right"), kind="image"
+    )
 
 
-CONFIG = dbn.Dbn(persistent=True, hidden=(20, 30), pretraining=30, pretraining_rate=0.1, batch_size=20, dreaming=100)
+CONFIG = dbn.Settings(
+    persistent=True, hidden=(20, 30), pretraining=30, pretraining_rate=0.1, batch_size=20, dreaming=100
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,9 @@ def test_each_layer_begins_as_the_machine_that_learnt_it(pretrained: Pretrained)
     hidden = keras.Model(model.inputs, [model.get_layer(f"hidden_{depth}").output for depth in (1, 2)])
     first, second = hidden.predict(pictures, verbose=0)
     bottom, top = pretrained.machines
-    np.testing.assert_allclose(first, dbn.hidden_features(bottom, visible_units(model, pictures)), rtol=1e-4)
+    np.testing.assert_allclose(
+        first, dbn.hidden_features(bottom, visible_units(model, "hidden_1", pictures)), rtol=1e-4
+    )
     # The last machine sees the labels too: here none is on.
     below = np.concatenate([first, np.zeros((50, 2), "float32")], axis=1)
     np.testing.assert_allclose(second, dbn.hidden_features(top, below), rtol=1e-4)
@@ -86,7 +92,7 @@ def test_a_dream_of_a_label_looks_like_its_pictures(pretrained: Pretrained) -> N
 
 
 def test_pictures_without_a_label_serve_to_pretrain_alone() -> None:
-    config = dbn.Dbn(labelled=100)
+    config = dbn.Settings(labelled=100)
     data, every = (dbn.load_data(dataclasses.replace(config, labelled=known)) for known in (100, 0))
     assert len(data.train[1]) == 100
     assert len(every.train[1]) == 57_000
@@ -105,13 +111,13 @@ def test_no_pretraining_leaves_the_random_weights() -> None:
 @pytest.mark.parametrize("visible", ["bernoulli", "gaussian"])
 def test_the_likelihood_that_is_reported_is_the_exact_one_of_a_small_machine(visible: Visible, mnist: RawData) -> None:
     data = few(mnist, train=500, test=100)
-    config = rbm.Rbm(visible=visible, hidden=10, epochs=2, annealing=300, learning_rate=0.01)
+    config = rbm.Settings(visible=visible, hidden=10, epochs=2, annealing=300, learning_rate=0.01)
     model = rbm.build_model(config, data)
     machine = model.get_layer("rbm")
     machine.components.assign(np.random.default_rng(0).normal(0, 0.1, machine.components.shape))
     figures = rbm.Features().model_metrics(model, config, data)
     grey = data.test[0].reshape(100, -1) / 255
-    shown = rbm.drawn(grey) if visible == "bernoulli" else visible_units(model, data.test[0])
+    shown = rbm.drawn(grey) if visible == "bernoulli" else visible_units(model, "rbm", data.test[0])
     exact = -likelihood.free_energies(machine, shown).mean() - likelihood.log_partition(machine)
     assert abs(figures["log_likelihood"] - exact) < 3 * figures["log_likelihood_error"] < 0.5
 
@@ -129,7 +135,7 @@ def test_the_digits_are_those_of_the_published_example() -> None:
         kernel[row, column] = 1
         shifted.append(np.stack([convolve(picture, kernel, mode="constant") for picture in pictures]))
     parts = train_test_split(np.concatenate(shifted), np.tile(labels, 5), test_size=0.2, random_state=0)
-    raw = datasets.load_digits()
+    raw = datasets.load("digits")
     for ours, theirs in zip((raw.train[0], raw.test[0]), parts[:2], strict=True):
         np.testing.assert_array_equal(ours, np.round(theirs * 255 / 16))
     for ours, theirs in zip((raw.train[1], raw.test[1]), parts[2:], strict=True):

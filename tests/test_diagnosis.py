@@ -9,7 +9,8 @@ import mlflow
 import numpy as np
 import pytest
 
-from apps.mnist_mlp import MnistMlp, build_model
+from apps.mnist_mlp import Settings as MnistMlp
+from apps.mnist_mlp import build_model
 from common import tasks, training
 from common.app import App
 from common.data import Data, RawData

@@ -59,7 +59,7 @@ def loaded(trained: Trained) -> tuple[keras.Model, Inputs]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", trained.uri)
         saved = tracking.load(trained.app, None)
-    inputs = training.data_of(load_app(trained.app), saved).test[0]
+    inputs = load_app(trained.app).data_of(saved).test[0]
     return saved.model, export._first(saved.model, inputs, COMPARED)
 
 
@@ -139,5 +139,5 @@ def test_operations_that_a_format_lacks_are_named(
     inputs = keras.Input((2,))
     model = keras.Model(inputs, keras.layers.Lambda(keras.ops.log1p)(inputs))
     model(np.zeros((1, 2)))
-    with pytest.raises(UserError, match=r"--format onnx: cannot hold it .*Log1p"), export._converting("onnx", "it"):
+    with pytest.raises(UserError, match=r"`format` onnx: cannot hold it .*Log1p"), export._converting("onnx", "it"):
         WRITERS["onnx"](model, tmp_path / "x.onnx")

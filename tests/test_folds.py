@@ -18,7 +18,7 @@ def numbered(training: int = 30, validation: int = 10) -> Data:
     targets = (every % 3 == 0).astype("int32")
     cut = slice(0, training), slice(training, None)
     train, held = ((every[part], targets[part]) for part in cut)
-    return Data("numbers", "digest", train, held, (every + 1000, targets))
+    return Data("numbers", "digest", train, held, (every + 1000, targets), kind="vector")
 
 
 @pytest.mark.parametrize("strategy", ["stratified", "shuffled", "in order"])
@@ -59,7 +59,7 @@ def test_named_inputs_and_pictures_on_the_disk_are_dealt_too(tmp_path: Path) -> 
     )
     pictures, labels = next(splits.k_folds(stored, 4, "shuffled", 0)).validation
     assert [int(file.name) % 3 == 0 for file in pictures.files] == list(labels)
-    assert splits.pooled(stored)[0].files == files
+    assert splits.join_pairs(stored.train, stored.validation)[0].files == files
 
 
 def test_what_cannot_be_dealt_is_a_users_error() -> None:
@@ -70,5 +70,5 @@ def test_what_cannot_be_dealt_is_a_users_error() -> None:
         (data, 41, "shuffled"),
         (data, 30, "stratified"),
     ):
-        with pytest.raises(UserError, match="--folds"):
+        with pytest.raises(UserError, match="`folds`"):
             list(splits.k_folds(bad, number, strategy, 0))  # type: ignore[arg-type]

@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from apps.mnist_mlp import MnistMlp, load_data
+from apps.mnist_mlp import Settings as MnistMlp
+from apps.mnist_mlp import load_data
 from common.config import Activation, Initializer, Loss, Metric, Normalization, Schedule, Split
 from common.data import RawData
 from common.errors import UserError
@@ -114,7 +115,7 @@ def test_a_new_split_is_disjoint_complete_and_stratified(split: Split, mnist: Ra
 
 
 def test_a_split_without_validation_cannot_choose_an_epoch() -> None:
-    with pytest.raises(UserError, match="--restore last"):
+    with pytest.raises(UserError, match="`restore` to last"):
         load_data(MnistMlp(split="70:30"))
 
 

@@ -138,7 +138,7 @@ def test_a_folder_with_too_little_in_it_is_named(folders: list[str], words: str,
     for name in folders:
         (tmp_path / name).mkdir()
         Image.new("RGB", (9, 9)).save(tmp_path / name / "a.png")
-    with pytest.raises(UserError, match=f"--images {tmp_path}: {words}"):
+    with pytest.raises(UserError, match=f"{tmp_path}.*: .*{words}"):
         images.load_folder(str(tmp_path), 32, 0.2, seed=0)
 
 
@@ -146,7 +146,7 @@ def test_fit_streams_the_pictures_in_the_order_of_the_arrays_and_gives_the_same_
     data = images.load_folder(str(photographs), 8, 0.2, seed=0)
 
     train, validation, test = ((pictures[:], labels) for pictures, labels in (data.train, data.validation, data.test))
-    arrays = Data("n", "", train, validation, test)
+    arrays = Data("n", "", train, validation, test, kind="image")
     config, weights, histories, predictions = Config(epochs=3, batch_size=16), [], [], []
     for source in (data, arrays):
         keras.utils.set_random_seed(0)

@@ -73,7 +73,7 @@ def test_the_digit_codes_are_ten_different_pictures_of_7_by_12() -> None:
 @pytest.fixture(scope="module")
 def lenet_1998(mnist: RawData) -> keras.Model:
     app = load_app("lenet5")
-    return app.build_model(app.config(variant="1998"), few(mnist))  # type: ignore[call-arg]
+    return app.build_model(app.settings(variant="1998"), few(mnist))  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
@@ -160,7 +160,7 @@ def test_each_distortion_changes_what_it_is_named_after_within_its_limit(kind: s
 @pytest.mark.parametrize("variant", ["1998", "modern"])
 def test_lenet5_survives_saving(variant: str, mnist: RawData, tmp_path: Any) -> None:
     app, data = load_app("lenet5"), few(mnist)
-    model = app.build_model(app.config(variant=variant, distortions=True), data)  # type: ignore[call-arg]
+    model = app.build_model(app.settings(variant=variant, distortions=True), data)  # type: ignore[call-arg]
     model.save(tmp_path / "model.keras")
     again = keras.models.load_model(tmp_path / "model.keras")
     np.testing.assert_array_equal(again.predict(data.test[0], verbose=0), model.predict(data.test[0], verbose=0))

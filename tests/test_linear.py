@@ -15,19 +15,19 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from common import training
-from common.data import Data, Trained
+from common.data import Data
 from tests.conftest import load_app
 
 
 def fitted(name: str, **settings: Any) -> tuple[keras.Model, Data, pd.DataFrame]:
     """The app's network, trained, its data, and its coefficients by feature."""
     app = load_app(name)
-    config = app.config(**settings)
+    config = app.settings(**settings)
     data = app.load_data(config)
     keras.utils.set_random_seed(config.seed)
     model = app.build_model(config, data)
     training.fit(model, data, config, app.task)
-    ((_, frame),) = app.tables(Trained(model, data, {}, 1, np.empty(0), config))
+    ((_, frame),) = app.tables(model, data)
     return model, data, frame.set_index("feature")
 
 
@@ -75,7 +75,8 @@ def test_a_squared_penalty_gives_ridge_regression() -> None:
 def test_the_baseline_is_the_same_optimum_with_both_penalties() -> None:
     model, data, _ = fitted("linear_regression", data="diabetes", l1=2.0, l2=0.1)
     app = load_app("linear_regression")
-    estimator = app.baseline(app.config(l1=2.0, l2=0.1), data).fit(*data.train)  # type: ignore[call-arg]
+    assert app.baseline
+    estimator = app.baseline(app.settings(l1=2.0, l2=0.1), data).fit(*data.train)  # type: ignore[call-arg]
     predictions = model.predict(data.test[0], verbose=0)
     np.testing.assert_allclose(app.task.predict(estimator, data.test[0]), predictions, rtol=1e-3)
 
@@ -100,7 +101,8 @@ def test_breast_cancer_gives_the_coefficients_and_the_log_loss_of_scikit_learn(w
 def test_an_absolute_penalty_gives_sparse_log_odds_as_scikit_learns() -> None:
     _, data, coefficients = fitted("logistic_regression", l1=0.02, l2=0.0)
     app = load_app("logistic_regression")
-    exact = app.baseline(app.config(l1=0.02, l2=0.0), data).fit(*data.train)[-1].coef_[0]  # type: ignore[call-arg]
+    assert app.baseline
+    exact = app.baseline(app.settings(l1=0.02, l2=0.0), data).fit(*data.train)[-1].coef_[0]  # type: ignore[call-arg]
     ours = coefficients.per_deviation[1:].to_numpy()
     assert 0 < np.count_nonzero(exact) < 30
     np.testing.assert_array_equal(ours == 0, exact == 0)

@@ -8,14 +8,15 @@ import numpy as np
 import pytest
 
 from apps import lstm_memory
-from apps.lstm_memory import PADDING, LstmMemory, draw_sequences
+from apps.lstm_memory import PADDING, draw_sequences
+from apps.lstm_memory import Settings as LstmMemory
 from common.config import Cell
 from common.data import Array, SavedModel
 from common.errors import UserError
 from common.nn import gradients
 
 T = 100
-SAVED = SavedModel(model=None, label="", data="adding_100", outputs=("sum",), settings={})
+SAVED = SavedModel(model=None, label="", data="adding_100", kind="sequence", outputs=("sum",), settings={})
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from tests.conftest import load_app
 def trained(**settings: Any) -> tuple[keras.Model, Data, Array]:
     """The perceptron, its data, and its mistakes in each epoch."""
     app = load_app("perceptron")
-    config = app.config(**settings)
+    config = app.settings(**settings)
     data = app.load_data(config)
     keras.utils.set_random_seed(config.seed)
     model = app.build_model(config, data)

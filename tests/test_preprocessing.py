@@ -1,5 +1,6 @@
 """Splits, and pictures of any size and polarity brought to what the network saw."""
 
+import dataclasses
 import json
 import re
 from pathlib import Path
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.data import Array, RawData, SavedModel
+from common.data import Array, ImageFormat, RawData, SavedModel
 from common.errors import UserError
 from common.preprocessing import datasets, images, splits
 from tests.conftest import Trained
@@ -19,28 +20,37 @@ def test_the_split_is_stratified_disjoint_complete_and_drawn_from_the_seed(mnist
     # Each picture is marked with its position, so that it can be followed.
     marked = mnist.train[0].copy()
     marked[:, 0, :4] = np.arange(60_000, dtype=">u4").view(np.uint8).reshape(-1, 4)
-    raw = RawData("mnist", mnist.digest, mnist.classes, (marked, mnist.train[1]), mnist.test)
+    raw = dataclasses.replace(mnist, train=(marked, mnist.train[1]))
 
     def positions(pictures: Array) -> Array:
         return np.ascontiguousarray(pictures[:, 0, :4]).view(">u4").ravel()
 
-    data = splits.split_training(raw, 0.1, seed=3)
+    data = splits.split(raw, 0.1, seed=3)
     train, validation = positions(data.train[0]), positions(data.validation[0])
     assert (len(train), len(validation)) == (54_000, 6_000)
     assert np.array_equal(np.sort(np.concatenate([train, validation])), np.arange(60_000))
     assert np.array_equal(data.validation[1], mnist.train[1][validation])
     shares = np.bincount(data.validation[1]) / np.bincount(mnist.train[1])
     np.testing.assert_allclose(shares, 0.1, atol=2e-4)
-    again = splits.split_training(raw, 0.1, seed=3)
+    again = splits.split(raw, 0.1, seed=3)
     assert np.array_equal(positions(again.validation[0]), validation)
-    other = splits.split_training(raw, 0.1, seed=4)
+    other = splits.split(raw, 0.1, seed=4)
     assert not np.array_equal(positions(other.validation[0]), validation)
     assert data.test is mnist.test
 
 
 def read(paths: list[Path], data: str = "mnist") -> tuple[list[str], Array]:
-    saved = SavedModel(keras.Model(), "", data, (), {})
-    return images.read([str(path) for path in paths], saved)
+    saved = SavedModel(
+        model=keras.Model(),
+        label="",
+        data=data,
+        kind="image",
+        outputs=(),
+        settings={},
+        image_format=datasets.load(data).image_format,
+    )
+    names, pictures = images.read([str(path) for path in paths], saved)
+    return names, np.asarray(pictures)
 
 
 def on_paper(
@@ -89,7 +99,7 @@ def test_pictures_in_mnists_own_format_stay_as_they_are(mnist: RawData, tmp_path
 
 def test_transparent_grey_palette_and_rotated_pictures_are_read(mnist: RawData, tmp_path: Path) -> None:
     paper = on_paper(mnist.test[0][0], (120, 160), (0, 0, 0), (255, 255, 255))
-    expected = images.standard_image(np.asarray(paper.convert("L"), dtype=np.float32), "mnist", "")
+    expected = images.standard_image(np.asarray(paper.convert("L"), dtype=np.float32), ImageFormat(28, 20), "")
     transparent = Image.new("RGBA", paper.size)
     transparent.putalpha(Image.eval(paper.convert("L"), lambda value: 255 - value))
     transparent.save(tmp_path / "transparent.png")

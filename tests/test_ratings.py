@@ -87,12 +87,12 @@ def test_titles_are_taken_from_the_file_beside(layout: str, name: str, content: 
 )
 def test_a_file_that_cannot_be_read_is_one_line(content: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_text(content)
-    with pytest.raises(UserError, match=f"^--ratings .*x.*{words}.*$"):
+    with pytest.raises(UserError, match=f"^`ratings` .*x.*{words}.*$"):
         ratings.read(tmp_path / "x")
 
 
 def test_no_file_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"--ratings .*none.csv: .*No such file"):
+    with pytest.raises(UserError, match=r"`ratings` .*none.csv: .*No such file"):
         ratings.read(tmp_path / "none.csv")
 
 

@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 
 from apps import rbm_recommender
-from apps.rbm_recommender import RbmRecommender
+from apps.rbm_recommender import Settings as RbmRecommender
 from common import baselines, training
 from common.data import Array, Data, SavedModel
 from common.errors import UserError

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 import pytest
 
-from apps.mnist_mlp import MnistMlp
+from apps.mnist_mlp import Settings as MnistMlp
 from common import recorded, tracking, training
 from common.app import App
 from common.config import Config
@@ -40,12 +40,12 @@ def other(config: Config) -> Config:
 @pytest.mark.parametrize("name", APPS)
 def test_the_settings_of_a_run_are_those_it_was_recorded_with(name: str, mnist: RawData) -> None:
     app = load_app(name)
-    for config in (app.config(), other(app.config())):
+    for config in (app.settings(), other(app.settings())):
         with tracking.run(app, "trial", config, few(mnist, 4, 4, 4)) as run:
             pass
         assert recorded.app(run.id) is app
         assert recorded.config(run.id) == config
-        assert type(recorded.config(run.id)) is app.config
+        assert type(recorded.config(run.id)) is app.settings
 
 
 @pytest.fixture(scope="module")
@@ -82,7 +82,7 @@ def test_the_data_of_a_run_are_loaded_again_or_have_changed(
     assert result.run_id
     with tracking.run(app, "trial", MnistMlp(seed=5), few(mnist, 8, 8, 8)) as run:
         pass
-    again, expected = recorded.data(run.id), app.config(seed=5)
+    again, expected = recorded.data(run.id), app.settings(seed=5)
     for part, own in zip(again.train, load_app("mnist_mlp").load_data(expected).train, strict=True):
         np.testing.assert_array_equal(part, own)
     changed = dataclasses.replace(app, load_data=lambda _config: dataclasses.replace(few(mnist), digest="0" * 16))

@@ -10,7 +10,7 @@ import pytest
 import tyro
 from PIL import Image
 
-from apps.mnist_mlp import MnistMlp
+from apps.mnist_mlp import Settings as MnistMlp
 from tests.searching import Store, settings
 
 GRID = ("--algorithm", "grid", "--trials", "7")

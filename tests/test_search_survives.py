@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from apps.mnist_mlp import MnistMlp
+from apps.mnist_mlp import Settings as MnistMlp
 from tests import tiny_search
 from tests.conftest import free_port
 from tests.searching import Store, settings

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 from statsmodels.tsa.ar_model import AutoReg
 
-from apps.lstm_forecast import LstmForecast, build_model, load_data, read_inputs
+from apps.lstm_forecast import Settings as LstmForecast
+from apps.lstm_forecast import build_model, load_data, read_inputs
 from common import baselines
 from common.data import SavedModel
 from common.errors import UserError
@@ -130,7 +131,7 @@ def test_settings_that_leave_nothing_to_do_are_one_line(settings: dict[str, obje
 def test_roots_of_negative_values_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "day,x\n" + "".join(f"{day},{day - 50}\n" for day in range(200)))
     settings = {"csv": str(path), "target": ("x",)}
-    with pytest.raises(UserError, match="--transform sqrt"):
+    with pytest.raises(UserError, match="`transform` sqrt"):
         load_data(LstmForecast(**settings))  # type: ignore[arg-type]
     assert load_data(LstmForecast(**settings, transform="none")).outputs == ("x",)  # type: ignore[arg-type]
 
@@ -199,7 +200,10 @@ def test_anchored_forecasts_move_with_the_level_of_the_window() -> None:
 
 
 def saved(config: LstmForecast, outputs: tuple[str, ...], data: str) -> SavedModel:
-    return SavedModel(keras.Sequential(), "", data, outputs, dataclasses.asdict(config))
+    settings = dataclasses.asdict(config)
+    return SavedModel(
+        model=keras.Sequential(), label="", data=data, kind="sequence", outputs=outputs, settings=settings
+    )
 
 
 def test_the_built_in_series_is_continued_after_its_end() -> None:

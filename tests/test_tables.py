@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from common import baselines, tracking, training
 from common.data import Data
 from common.errors import UserError
-from common.preprocessing import features, splits, tables
+from common.preprocessing import features, tables
 from tests.conftest import Trained, assert_user_error, load_app, run, run_app, train_once
 
 
@@ -45,7 +45,7 @@ def file(tmp_path: Path) -> Path:
 
 def read(file: Path, task: Literal["quantity", "class"] = "class", **settings: Any) -> Data:
     config = tables.TableConfig(csv=str(file), **({"target": "left", "categories": ("code",)} | settings))
-    return splits.split(tables.read_csv(config, task), config, config.test)
+    return tables.load(config, task)
 
 
 def test_columns_are_numbers_or_text_and_gaps_stay(file: Path) -> None:
@@ -216,5 +216,5 @@ def test_a_table_that_changed_since_is_not_tested_on(churn: Trained) -> None:
 def test_xla_is_not_asked_to_compile_text(file: Path) -> None:
     data = read(file)
     app = load_app("logistic_regression")
-    assert not training.compile_with_xla(app.build_model(app.config(), data))
-    assert training.compile_with_xla(app.build_model(app.config(), app.load_data(app.config())))
+    assert not training.compile_with_xla(app.build_model(app.settings(), data))
+    assert training.compile_with_xla(app.build_model(app.settings(), app.load_data(app.settings())))

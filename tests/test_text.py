@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from apps.lstm_text import LstmText, build_model, load_data
+from apps.lstm_text import Settings as LstmText
+from apps.lstm_text import build_model, load_data
 from common import tasks, training
 from common.data import Data, SavedModel
 from common.errors import UserError
@@ -19,19 +20,16 @@ from common.training.batches import Batches, epoch_order
 SENTENCES = np.array(["a fine film", "a dull film", "fine", "dull and long and dull"] * 10, dtype=object)
 LABELS = np.array([1, 0, 1, 0] * 10, dtype="int32")
 PAIR = (SENTENCES, LABELS)
-FEW = Data("few", "", PAIR, PAIR, PAIR, ("bad", "good"))
+FEW = Data("few", "", PAIR, PAIR, PAIR, ("bad", "good"), kind="text")
 
 
 def test_the_movie_reviews_are_the_published_ones_and_those_rated_0_are_left_out() -> None:
-    sentences, ratings, _ = datasets.load_movie_reviews()
-    assert len(sentences) == 10_605
+    raw = datasets.load("movie_reviews")
+    sentences, labels = raw.train
+    assert len(sentences) == 10_605 - 37
     assert sentences[2] == "Effective but too tepid biopic"
-    assert ratings[2] == -0.6
-    assert np.abs(ratings).max() <= 4
-    raw = text.movie_reviews()
-    assert len(raw.train[0]) + len(raw.test[0]) == 10_605 - 37
-    positive = set(sentences[ratings > 0])
-    assert {sentence in positive for sentence in raw.test[0][raw.test[1] == 1]} == {True}
+    assert raw.outputs[labels[2]] == "negative"  # rated -0.6
+    assert labels.sum() == 5_242
 
 
 def test_the_seed_draws_the_validation_but_never_the_test_set() -> None:
@@ -130,12 +128,13 @@ def test_a_bad_table_of_sentences_is_named_in_one_line(content: str | bytes, wor
 
 
 def test_a_table_needs_both_its_columns() -> None:
-    with pytest.raises(UserError, match="--text COLUMN and --label COLUMN"):
+    with pytest.raises(UserError, match="`text` and `label`"):
         load_data(LstmText(csv="mails.csv", text="body"))
 
 
 def saved(column: str | None = None) -> SavedModel:
-    return SavedModel(keras.Sequential(), "", "few", (), dataclasses.asdict(LstmText(text=column)))
+    settings = dataclasses.asdict(LstmText(text=column))
+    return SavedModel(model=keras.Sequential(), label="", data="few", kind="text", outputs=(), settings=settings)
 
 
 def test_words_are_sentences_and_names_of_text_files_are_read_line_by_line(tmp_path: Path) -> None:
@@ -183,7 +182,7 @@ def test_imdb_is_put_together_from_kerass_numbers(monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(keras.datasets.imdb, "load_data", load)
     monkeypatch.setattr(keras.datasets.imdb, "get_word_index", lambda: {"the": 1, "fine": 2, "dull": 3})
-    raw = text.imdb()
+    raw = datasets.load("imdb")
     assert raw.train[0].tolist() == ["the fine the", "dull"]
     assert raw.test[0].tolist() == ["dull", "the fine the"]
     assert asked == {"start_char": None, "oov_char": None, "index_from": 0}
@@ -194,8 +193,8 @@ def test_without_kerass_download_imdb_says_so(monkeypatch: pytest.MonkeyPatch) -
         raise Exception("URL fetch failure on https://…: no route")
 
     monkeypatch.setattr(keras.datasets.imdb, "load_data", fail)
-    with pytest.raises(UserError, match=r"--data imdb: .*URL fetch failure"):
-        text.imdb()
+    with pytest.raises(UserError, match=r"`data` imdb: .*URL fetch failure"):
+        datasets.load("imdb")
 
 
 def test_strings_need_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,6 +204,6 @@ def test_strings_need_tensorflow(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_split_keeps_every_class_in_proportion() -> None:
-    data = splits.split_training(text.movie_reviews(), 0.1, 0)
+    data = splits.split(datasets.load("movie_reviews"), 0.1, 0)
     shares = [labels.mean() for _, labels in (data.train, data.validation, data.test)]
     assert np.ptp(shares) < 0.001

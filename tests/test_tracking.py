@@ -30,7 +30,7 @@ def finished(trained_mlp: Trained, monkeypatch: pytest.MonkeyPatch) -> mlflow.en
 
 
 def test_parameters_are_the_settings_and_nothing_else(finished: mlflow.entities.Run) -> None:
-    from apps.mnist_mlp import MnistMlp
+    from apps.mnist_mlp import Settings as MnistMlp
 
     settings = dataclasses.asdict(MnistMlp(epochs=1, hidden=(64,)))
     assert finished.data.params == {name: str(value) for name, value in settings.items()}
@@ -104,7 +104,7 @@ def test_the_model_has_signature_example_and_registered_version(
 @pytest.mark.usefixtures("store")
 def test_champion_moves_only_when_validation_improves_on_the_same_data(tiny_app: App) -> None:
     def version(app: App = tiny_app, **settings: object) -> tracking.Version:
-        registered = training.train(app, app.config(hidden=(16,), **settings)).version  # type: ignore[arg-type, call-arg]
+        registered = training.train(app, app.settings(hidden=(16,), **settings)).version  # type: ignore[arg-type, call-arg]
         assert registered is not None
         return registered
 
@@ -113,7 +113,7 @@ def test_champion_moves_only_when_validation_improves_on_the_same_data(tiny_app:
     assert (better.number, better.champion) == (2, None)
     worse = version(epochs=1, learning_rate=1e-5)
     assert (worse.number, worse.champion) == (3, 2)
-    data = tiny_app.load_data(tiny_app.config())
+    data = tiny_app.load_data(tiny_app.settings())
     other = dataclasses.replace(tiny_app, load_data=lambda _config: dataclasses.replace(data, digest="other"))
     elsewhere = version(other, epochs=6)
     assert (elsewhere.number, elsewhere.champion) == (4, 2)
@@ -124,15 +124,15 @@ def test_champion_moves_only_when_validation_improves_on_the_same_data(tiny_app:
 @pytest.mark.usefixtures("store")
 def test_predict_takes_the_newest_version(tiny_app: App) -> None:
     for seed in (0, 1):
-        training.train(tiny_app, tiny_app.config(hidden=(16,), epochs=1, seed=seed))  # type: ignore[call-arg]
+        training.train(tiny_app, tiny_app.settings(hidden=(16,), epochs=1, seed=seed))  # type: ignore[call-arg]
     assert tracking.load("mnist_mlp", None).label == "mnist_mlp-mnist version 2"
     assert tracking.load("mnist_mlp", None).settings["seed"] == 1
 
 
 @pytest.mark.usefixtures("store")
 def test_a_baseline_stands_in_the_same_experiment(tiny_app: App) -> None:
-    training.train(tiny_app, tiny_app.config(hidden=(16,), epochs=1))  # type: ignore[call-arg]
-    (result,) = training.baseline(tiny_app, tiny_app.config()).values()
+    training.train(tiny_app, tiny_app.settings(hidden=(16,), epochs=1))  # type: ignore[call-arg]
+    (result,) = training.baseline(tiny_app, tiny_app.settings()).values()
     runs = mlflow.search_runs(experiment_names=["mnist"], output_format="list")
     assert sorted(run.data.tags["kind"] for run in runs) == ["baseline", "train"]
     assert 0.75 < result.metrics["test_accuracy"] < 0.95
@@ -147,7 +147,7 @@ def test_an_exception_leaves_the_run_failed_and_nothing_registered(tiny_app: App
     def broken(*_arguments: object) -> None:
         raise BrokenError
 
-    config = tiny_app.config(hidden=(16,), epochs=1)  # type: ignore[call-arg]
+    config = tiny_app.settings(hidden=(16,), epochs=1)  # type: ignore[call-arg]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(training, "fit", broken)
         with pytest.raises(BrokenError):

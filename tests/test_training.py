@@ -7,7 +7,8 @@ import keras
 import numpy as np
 import pytest
 
-from apps.mnist_mlp import MnistMlp, build_model
+from apps.mnist_mlp import Settings as MnistMlp
+from apps.mnist_mlp import build_model
 from common import tasks, training
 from common.app import App
 from common.data import Array, Data, RawData
@@ -74,7 +75,9 @@ def test_examples_that_are_made_are_made_anew_for_every_epoch() -> None:
     model.optimizer.learning_rate = 1e-9
     pair = generate_epoch(0)
     config = MnistMlp(batch_size=32, epochs=3, patience=10)
-    training.fit(model, Data("n", "", pair, pair, pair, generate_epoch=generate_epoch), config, tasks.Regression())
+    training.fit(
+        model, Data("n", "", pair, pair, pair, kind="vector", generate_epoch=generate_epoch), config, tasks.Regression()
+    )
     expected = 0.0
     for epoch in range(3):
         for _ in range(3):
@@ -89,7 +92,7 @@ def test_fit_itself_runs_whole_epochs_in_that_order(mnist: RawData) -> None:
     model.compile("sgd", "mse")
     model.optimizer.learning_rate = 1e-6  # just enough for every epoch to be the best so far
     pairs = (numbered, numbered)
-    training.fit(model, type(data)("n", "", pairs, pairs, pairs), config, tasks.Regression())
+    training.fit(model, type(data)("n", "", pairs, pairs, pairs, kind="vector"), config, tasks.Regression())
     expected = np.float32(0)
     for epoch in range(3):
         for batch in epoch_order(2, epoch, 100, 40):
@@ -126,7 +129,7 @@ def test_one_seed_gives_the_same_numbers_twice_and_another_others(
     app, data = load_app(name), few(mnist, train=256)
 
     def weights(seed: int) -> Array:
-        config = app.config(epochs=2, seed=seed, **settings)  # type: ignore[arg-type]
+        config = app.settings(epochs=2, seed=seed, **settings)  # type: ignore[arg-type]
         keras.utils.set_random_seed(config.seed)
         model = app.build_model(config, data)
         training.fit(model, data, config, app.task)

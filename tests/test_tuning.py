@@ -15,7 +15,7 @@ import pytest
 import tyro
 
 import tuning
-from apps.mnist_mlp import MnistMlp
+from apps.mnist_mlp import Settings as MnistMlp
 from apps.mnist_mlp import app as mlp
 from common.errors import UserError
 from tests import tiny_search
@@ -38,7 +38,7 @@ def test_whatever_is_drawn_from_a_space_are_settings_that_the_app_can_have(name:
     for seed in range(30):
         drawn = keras_tuner.HyperParameters()
         drawn.values = space.sample(known, seed)
-        assert isinstance(settings(drawn), module.app.config)
+        assert isinstance(settings(drawn), module.app.settings)
     names = [parameter.name for parameter in known.space]
     assert len(set(names)) == len(names) >= 1
     assert space.size(known) > 1
@@ -88,7 +88,7 @@ def test_flags_hold_in_every_trial() -> None:
 
 def test_hyperband_is_told_the_epochs_and_does_not_search_them() -> None:
     assert space.epochs(space.Settings(tiny_search.space, [], "tiny"), "hyperband") == 3
-    with pytest.raises(UserError, match="--epochs"):
+    with pytest.raises(UserError, match="`epochs`"):
         space.epochs(space.Settings(conditional, [], "tiny"), "hyperband")
     assert space.epochs(space.Settings(conditional, ["--epochs", "9"], "tiny"), "hyperband") == 9
 
@@ -130,7 +130,7 @@ def test_an_oracle_read_again_after_any_change_proposes_the_same(algorithm: Algo
 
 def test_a_torn_oracle_is_one_line(tmp_path: Path) -> None:
     tmp_path.joinpath("oracle").write_bytes(b"\x80")
-    with pytest.raises(UserError, match="--fresh"):
+    with pytest.raises(UserError, match="`fresh`"):
         oracle.read(tmp_path / "oracle")
 
 

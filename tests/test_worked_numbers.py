@@ -4,7 +4,8 @@ import keras
 import numpy as np
 import pytest
 
-from apps.mnist_mlp import MnistMlp, build_model
+from apps.mnist_mlp import Settings as MnistMlp
+from apps.mnist_mlp import build_model
 from common.config import Split
 from common.data import RawData
 from common.nn import losses

@@ -13,7 +13,7 @@ from typing import Any
 import keras
 
 from apps import mnist_mlp
-from apps.mnist_mlp import MnistMlp
+from apps.mnist_mlp import Settings as MnistMlp
 from common.data import Data
 from common.preprocessing import datasets
 from tests.conftest import few

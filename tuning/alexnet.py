@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.alexnet import AlexNet, app
+from apps.alexnet import Settings, app
 from tuning import search
 
 
-def space(hp: Any) -> AlexNet:
+def space(hp: Any) -> Settings:
     """Dropout, decay and rate of one trial on Fashion-MNIST; one patch a picture is enough to compare them."""
-    return AlexNet(
+    return Settings(
         dropout=hp.Float("dropout", 0.2, 0.6, step=0.1),
         weight_decay=hp.Float("weight_decay", 5e-5, 5e-3, sampling="log"),
         learning_rate=hp.Float("learning_rate", 3e-3, 3e-2, sampling="log"),

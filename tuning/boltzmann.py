@@ -1,4 +1,4 @@
-"""The settings of the Boltzmann machine that a search tries.
+"""The settings of the Settings machine that a search tries.
 
 python -m tuning.boltzmann --trials 20
 """
@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.boltzmann import Boltzmann, app
+from apps.boltzmann import Settings, app
 from tuning import search
 
 
-def space(hp: Any) -> Boltzmann:
+def space(hp: Any) -> Settings:
     """Samples and step length of one trial."""
-    return Boltzmann(
+    return Settings(
         learning_rate=hp.Float("learning_rate", 0.01, 0.3, sampling="log"),
         chains=hp.Choice("chains", [30, 100, 300]),
         sweeps=hp.Choice("sweeps", [1, 2, 5, 10]),

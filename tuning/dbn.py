@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.dbn import Dbn, app
+from apps.dbn import Settings, app
 from tuning import search
 
 
-def space(hp: Any) -> Dbn:
+def space(hp: Any) -> Settings:
     """Pretraining and fine-tuning of one trial."""
     pretraining = hp.Choice("pretraining", [0, 10, 20])
     with hp.conditional_scope("pretraining", [10, 20]):
         pretraining_rate = hp.Choice("pretraining_rate", [0.02, 0.05, 0.1])
-    return Dbn(
+    return Settings(
         pretraining=pretraining,
-        pretraining_rate=pretraining_rate or Dbn.pretraining_rate,
+        pretraining_rate=pretraining_rate or Settings.pretraining_rate,
         input_dropout=hp.Choice("input_dropout", [0.0, 0.1, 0.2]),
         dropout=hp.Choice("dropout", [0.0, 0.2, 0.5]),
         learning_rate=hp.Float("learning_rate", 3e-4, 3e-3, sampling="log"),

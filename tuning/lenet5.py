@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.lenet5 import LeNet5, app
+from apps.lenet5 import Settings, app
 from tuning import search
 
 
-def space(hp: Any) -> LeNet5:
+def space(hp: Any) -> Settings:
     """Distortions, pooling, dropout and optimisation of one trial of the modern variant."""
-    return LeNet5(
+    return Settings(
         distortions=hp.Boolean("distortions"),
         pooling=hp.Choice("pooling", ["average", "max"]),
         dropout=hp.Float("dropout", 0.0, 0.5, step=0.1),

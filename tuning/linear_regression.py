@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.linear_regression import LinearRegression, app
+from apps.linear_regression import Settings, app
 from tuning import search
 
 
-def space(hp: Any) -> LinearRegression:
+def space(hp: Any) -> Settings:
     """The penalties of one trial, on diabetes."""
-    return LinearRegression(
+    return Settings(
         data="diabetes",
         l1=hp.Float("l1", 0.01, 30.0, sampling="log"),
         l2=hp.Float("l2", 1e-4, 1.0, sampling="log"),

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.logistic_regression import LogisticRegression, app
+from apps.logistic_regression import Settings, app
 from tuning import search
 
 
-def space(hp: Any) -> LogisticRegression:
+def space(hp: Any) -> Settings:
     """The penalties of one trial, on breast_cancer."""
-    return LogisticRegression(
+    return Settings(
         l1=hp.Choice("l1", [0.0, 0.001, 0.003, 0.01]),
         l2=hp.Float("l2", 1e-4, 0.1, sampling="log"),
     )

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.lstm_forecast import LstmForecast, app
+from apps.lstm_forecast import Settings, app
 from tuning import search
 
 
-def space(hp: Any) -> LstmForecast:
+def space(hp: Any) -> Settings:
     """Scale, size, dropout and optimisation of one trial; the window stays, so that all trials see the same targets."""
     units, depth = hp.Choice("units", [8, 16, 32, 64]), hp.Int("layers", 1, 2)
-    return LstmForecast(
+    return Settings(
         transform=hp.Choice("transform", ["none", "sqrt", "log"]),
         anchor=hp.Choice("anchor", ["none", "last"]),
         units=(units,) * depth,

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.lstm_memory import LstmMemory, app
+from apps.lstm_memory import Settings, app
 from tuning import search
 
 
-def space(hp: Any) -> LstmMemory:
+def space(hp: Any) -> Settings:
     """Width, memory at the start, and optimisation of one trial."""
-    return LstmMemory(
+    return Settings(
         units=hp.Choice("units", [8, 16, 32, 64]),
         forget_bias=hp.Float("forget_bias", 1.0, 8.0, step=1.0),
         input_bias=hp.Float("input_bias", -6.0, 0.0, step=1.0),

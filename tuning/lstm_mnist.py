@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.lstm_mnist import LstmMnist, app
+from apps.lstm_mnist import Settings, app
 from tuning import search
 
 
-def space(hp: Any) -> LstmMnist:
+def space(hp: Any) -> Settings:
     """Cell, width, dropout and optimisation of one trial."""
-    return LstmMnist(
-        cell=hp.Choice("cell", ["lstm", "gru"]),
+    return Settings(
+        cell=hp.Choice("cell", ["LSTM", "GRU"]),
         units=hp.Choice("units", [64, 128, 192]),
         dropout=hp.Float("dropout", 0.0, 0.5, step=0.1),
         learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log"),

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.lstm_text import LstmText, app
+from apps.lstm_text import Settings, app
 from tuning import search
 
 
-def space(hp: Any) -> LstmText:
+def space(hp: Any) -> Settings:
     """Size, summary, dropout and optimisation of one trial."""
-    return LstmText(
+    return Settings(
         embedding=hp.Choice("embedding", [50, 100, 200]),
         units=hp.Choice("units", [16, 32, 64]),
         summary=hp.Choice("summary", ["last", "mean"]),

@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.mnist_mlp import MnistMlp, app
+from apps.mnist_mlp import Settings, app
 from tuning import search
 
 
-def space(hp: Any) -> MnistMlp:
+def space(hp: Any) -> Settings:
     """Width, depth, dropout, activation and optimisation of one trial."""
     units, depth = hp.Choice("units", [512, 1024]), hp.Int("layers", 2, 4)
-    return MnistMlp(
+    return Settings(
         hidden=(units,) * depth,
         input_dropout=hp.Float("input_dropout", 0.1, 0.3, step=0.1),
         dropout=hp.Float("dropout", 0.1, 0.4, step=0.1),

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.perceptron import Perceptron, app
+from apps.perceptron import Settings, app
 from tuning import search
 
 
-def space(hp: Any) -> Perceptron:
+def space(hp: Any) -> Settings:
     """The hidden units of one trial."""
-    return Perceptron(data="xor", hidden=hp.Int("hidden", 0, 8))
+    return Settings(data="xor", hidden=hp.Int("hidden", 0, 8))
 
 
 if __name__ == "__main__":

@@ -7,21 +7,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.rbm import Rbm, app
+from apps.rbm import Settings, app
 from tuning import search
 
 
-def space(hp: Any) -> Rbm:
+def space(hp: Any) -> Settings:
     """Size, sampling, sparsity and optimisation of one trial."""
     sparsity_cost = hp.Choice("sparsity_cost", [0.0, 0.01, 0.1])
     with hp.conditional_scope("sparsity_cost", [0.01, 0.1]):
         sparsity_target = hp.Choice("sparsity_target", [0.05, 0.1, 0.2])
-    return Rbm(
+    return Settings(
         hidden=hp.Choice("hidden", [250, 500, 1000]),
         gibbs_steps=hp.Choice("gibbs_steps", [1, 3, 5]),
         persistent=hp.Boolean("persistent"),
         sparsity_cost=sparsity_cost,
-        sparsity_target=sparsity_target or Rbm.sparsity_target,
+        sparsity_target=sparsity_target or Settings.sparsity_target,
         l2=hp.Choice("l2", [0.0, 1e-5, 1e-4]),
         learning_rate=hp.Float("learning_rate", 5e-3, 2e-1, sampling="log"),
     )

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from apps.rbm_recommender import RbmRecommender, app
+from apps.rbm_recommender import Settings, app
 from tuning import search
 
 
-def space(hp: Any) -> RbmRecommender:
+def space(hp: Any) -> Settings:
     """Width, penalty, sampling and optimisation of one trial."""
-    return RbmRecommender(
+    return Settings(
         hidden=hp.Choice("hidden", [20, 50, 100, 200]),
         gibbs_steps=hp.Choice("gibbs_steps", [1, 3, 5]),
         weight_decay=hp.Float("weight_decay", 1e-4, 1e-1, sampling="log"),

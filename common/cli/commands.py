@@ -1,6 +1,5 @@
 """The command line of an app, built from its settings: train, evaluate, predict, explain, export, serve and more."""
 
-import dataclasses
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -10,7 +9,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional
 
-from common import renamed
+from common import legacy
 from common.app import App, PredictOptions
 from common.cli import terminal
 from common.cli.parsing import plain_errors
@@ -120,7 +119,7 @@ def main(app: App, description: str | None = None) -> None:
         _explain(app, files, target, model, output)
 
     # The flags of these come from the app's own settings and questions.
-    train.__annotations__["settings"] = baseline.__annotations__["settings"] = app.config
+    train.__annotations__["settings"] = baseline.__annotations__["settings"] = app.settings
     predict.__annotations__["options"] = request.__annotations__["options"] = app.predict_options
     commands: dict[str, Callable[..., None]] = {
         "train": train,
@@ -137,7 +136,7 @@ def main(app: App, description: str | None = None) -> None:
             commands,
             prog=f"python -m apps.{app.name}",
             description=description,
-            args=renamed.flags(sys.argv[1:]),
+            args=legacy.flags(sys.argv[1:]),
             config=(OmitArgPrefixes,),
         )
 
@@ -151,7 +150,7 @@ def _predict(app: App, files: tuple[str, ...], options: PredictOptions, which: s
 
     saved = tracking.load(app.name, which)
     names, inputs = options.read(app, files, saved)
-    task = dataclasses.replace(app.task, **saved.task)
+    task = app.task_of(saved)
     answers = options.answers(task, names, inputs, training.predict(saved.model, inputs), saved.outputs)
     if output:
         terminal.write("--output", output, answers)

@@ -1,9 +1,11 @@
 """End a command in one line and an exit status, never a traceback for a user's mistake."""
 
 import contextlib
+import itertools
+import re
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import NoReturn
 
@@ -23,11 +25,25 @@ def plain_errors() -> Iterator[None]:
         with parsing.on_parse_error(_reword):
             yield
     except UserError as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {as_flags(str(error), sys.argv[1:])}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)
+
+
+def as_flags(message: str, arguments: Sequence[str]) -> str:
+    """Return an error's message in the words of the command line.
+
+    A setting in backticks becomes its flag. A message that begins with the value of a flag, as a file, gets the flag.
+    """
+    pairs = [argument.split("=", 1) for argument in arguments if argument.startswith("--") and "=" in argument]
+    pairs += [list(pair) for pair in itertools.pairwise(arguments) if pair[0].startswith("--") and "=" not in pair[0]]
+    for flag, value in pairs:
+        if value and re.match(rf"{re.escape(value)}[:,]", message):
+            message = f"{flag} {message}"
+            break
+    return re.sub(r"`([a-z][a-z0-9_]*)`", lambda found: f"--{found[1].replace('_', '-')}", message)
 
 
 def _terminated(signum: int, _frame: FrameType | None) -> NoReturn:

@@ -8,6 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from common import files
 from common.app import App
 from common.errors import UserError
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from common import training
 
 
+UNBROKEN = 13
+"""Letters of a word that stay together in a table on a narrow terminal."""
 SHOWN = 15
 """Rows of a table that are shown on the terminal."""
 
@@ -59,21 +62,14 @@ def write(flag: str, output: Path, answers: "pd.DataFrame") -> None:
     Raises:
         UserError: where it cannot be written.
     """
-    temporary = output.with_name(f".{output.name}.partial")
     try:
-        if output.suffix == ".csv":
-            answers.to_csv(temporary, index=False)
-        else:
-            answers.to_json(temporary, orient="records", indent=2, double_precision=15)
-        temporary.replace(output)
+        with files.replacing(output) as temporary:
+            if output.suffix == ".csv":
+                answers.to_csv(temporary, index=False)
+            else:
+                answers.to_json(temporary, orient="records", indent=2, double_precision=15)
     except OSError as error:
         raise UserError(f"{flag} {output}: cannot write ({error.strerror})") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-UNBROKEN = 13
-"""Letters of a word that stay together in a table on a narrow terminal."""
 
 
 def this_python() -> str:

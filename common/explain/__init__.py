@@ -4,7 +4,6 @@ Integrated gradients and occlusion are summed over the same parts of an input: i
 a picture. Where the two rank the parts alike, neither depends on how it is computed.
 """
 
-import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -19,7 +18,7 @@ from sklearn.inspection import permutation_importance
 
 from common import tasks, tracking, training
 from common.app import App
-from common.data import Array, Inputs, SavedModel, Trained
+from common.data import Array, Inputs, Kind, SavedModel
 from common.errors import UserError
 from common.explain.attribution import (
     Integrated,
@@ -33,6 +32,7 @@ from common.explain.attribution import (
     saliency,
 )
 from common.explain.parts import SQUARES, STEP, Parts, parts_of, split_model
+from common.layer_names import FEATURES
 from common.nn.gradients import ByInput
 from common.plots import attribution
 
@@ -62,10 +62,11 @@ class Explained:
 
 
 @dataclass(frozen=True)
-class Findings:
+class Attributions:
     """The attributions of some examples."""
 
-    inputs: Inputs
+    kind: Kind
+    inputs: Any
     x: Array
     """The inputs as the numbers that are attributed to."""
     names: Sequence[str]
@@ -98,7 +99,7 @@ def explain(app: App, files: Sequence[str], which: str | None, target: str | Non
         )
     saved = tracking.load(app.name, which)
     if target is not None and target not in saved.outputs:
-        raise UserError(f"--target {target}: {saved.label} has {', '.join(saved.outputs[:20])}")
+        raise UserError(f"`target` {target}: {saved.label} has {', '.join(saved.outputs[:20])}")
     if not files:
         return _whole(app, saved)
     names, inputs = app.read_inputs(files, saved)
@@ -111,9 +112,9 @@ def _examples(app: App, saved: SavedModel, names: Sequence[str], inputs: Inputs,
     predictions = training.predict(saved.model, inputs)
     chosen, answers = _chosen(app, saved, predictions, target)
     scored = split_model(saved.model, classes)
-    if isinstance(inputs, dict) and not scored.front:
+    if saved.kind == "table" and not scored.front:
         raise UserError(
-            f"{saved.label}: no layer of it is called features, where a table's columns come together as numbers; "
+            f"{saved.label}: no layer is called {FEATURES}, where a table's columns come together as numbers; "
             "give the layer this name and train again"
         )
     x, context = scored.enter(inputs)
@@ -133,7 +134,8 @@ def _examples(app: App, saved: SavedModel, names: Sequence[str], inputs: Inputs,
 
     integrated = [integrate(index, network, slope) for index in track(range(len(x)), "explaining", transient=True)]
     values = np.stack([one.values for one in integrated])
-    found = Findings(
+    found = Attributions(
+        saved.kind,
         inputs,
         x,
         names,
@@ -168,9 +170,8 @@ def _examples(app: App, saved: SavedModel, names: Sequence[str], inputs: Inputs,
 
 def _chosen(app: App, saved: SavedModel, predictions: Array, target: str | None) -> tuple[Array, list[str]]:
     """The number of the score that is explained of each example, and the answer in words."""
-    outputs = saved.outputs
-    if isinstance(app.task, tasks.Classification):
-        task = tasks.Classification(**saved.task)
+    outputs, task = saved.outputs, app.task_of(saved)
+    if isinstance(task, tasks.Classification):
         chosen = task.decide(predictions) if target is None else np.full(len(predictions), outputs.index(target))
         shares = predictions[np.arange(len(predictions)), chosen]
         return chosen, [f"{outputs[one]} {100 * share:.1f} %" for one, share in zip(chosen, shares, strict=True)]
@@ -179,7 +180,7 @@ def _chosen(app: App, saved: SavedModel, predictions: Array, target: str | None)
     return chosen, [f"{outputs[one]} {row[one]:.4g}" for one, row in zip(chosen, values, strict=True)]
 
 
-def _row(found: Findings, index: int) -> dict[str, Any]:
+def _row(found: Attributions, index: int) -> dict[str, Any]:
     """What the table on the terminal says of an example."""
     parts, values = found.view.parts[index], found.by_part[index]
     there = [part for part, label in enumerate(parts) if label]
@@ -194,7 +195,7 @@ def _row(found: Findings, index: int) -> dict[str, Any]:
     }
 
 
-def _long(found: Findings) -> pd.DataFrame:
+def _long(found: Attributions) -> pd.DataFrame:
     """A row a part of an example."""
     rows = [
         {"input": name, "part": part, "integrated_gradients": value, "occlusion": lost}
@@ -207,7 +208,7 @@ def _long(found: Findings) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _draw(found: Findings) -> Iterator[tuple[str, Figure]]:
+def _draw(found: Attributions) -> Iterator[tuple[str, Figure]]:
     """A name and a picture, for each page of examples."""
     inputs, parts = found.inputs, found.view.parts
     every = [f"{name}: {answer}" for name, answer in zip(found.names, found.answers, strict=True)]
@@ -215,11 +216,11 @@ def _draw(found: Findings) -> Iterator[tuple[str, Figure]]:
         page = slice(start, start + PAGE)
         name = f"explanation_{start // PAGE + 1}" if len(every) > PAGE else "explanation"
         titles, values, lost = every[page], found.by_part[page], found.occluded[page]
-        if isinstance(inputs, dict):
+        if found.kind == "table":
             yield name, attribution.columns(parts[page], titles, values, lost)
-        elif inputs.dtype == object:
+        elif found.kind == "text":
             yield name, attribution.words(parts[page], found.answers[page], values, lost)
-        elif inputs.dtype.kind == "f":
+        elif found.kind == "sequence":
             times = [np.array([int(part.removeprefix(STEP)) for part in one if part]) for one in parts[page]]
             yield name, attribution.steps(found.x[page], times, titles, values, lost)
         else:
@@ -248,24 +249,23 @@ class _Answering(BaseEstimator):
 
 def _whole(app: App, saved: SavedModel) -> Explained:
     """How much each column of a table counts, on the validation set, and the coefficients of a linear model."""
-    if isinstance(saved.model, keras.Sequential) or not isinstance(saved.model.input, dict):
+    if saved.kind != "table":
         raise UserError(f"explain needs files, as predict does; see python -m apps.{app.name} explain --help")
-    data, task = training.data_of(app, saved), dataclasses.replace(app.task, **saved.task)
+    data, task = app.data_of(saved), app.task_of(saved)
     table, targets = pd.DataFrame(data.validation[0]), data.validation[1]
-    figure, sign = ("accuracy", 1) if isinstance(task, tasks.Classification) else ("rmse", -1)
+    sign = 1 if task.metric_mode == "max" else -1
 
     def score(_estimator: Any, rows: pd.DataFrame, truth: Array) -> float:
         columns = {name: rows[name].to_numpy()[:, None] for name in rows}
         answers = keras.ops.convert_to_numpy(saved.model(columns, training=False))
-        return sign * task.score(truth, answers)[figure]
+        return sign * task.score(truth, answers)[task.metric]
 
     found = permutation_importance(_Answering(), table, targets, scoring=score, n_repeats=REPEATS, random_state=0)
-    effect = "accuracy lost" if sign == 1 else "error (rmse) gained"
+    effect = f"{task.metric} lost" if sign == 1 else f"error ({task.metric}) gained"
     importance = pd.DataFrame(
         {"column": [*table], effect: found.importances_mean, "standard deviation": found.importances_std}
     ).sort_values(effect, ascending=False, kind="stable")
-    config = app.config.from_dict(saved.settings)
-    tables = dict(app.tables(Trained(saved.model, data, {}, 1, np.empty(0), config)))
+    tables = dict(app.tables(saved.model, data))
     figures = {"importance": attribution.importance(importance, effect)}
     if "coefficients" in tables:
         weights = tables["coefficients"].query("feature != 'intercept'")

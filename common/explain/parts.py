@@ -13,9 +13,9 @@ import keras
 import numpy as np
 from keras import ops
 
-from common import training
 from common.app import App
 from common.data import Array, Inputs, LazyArray, SavedModel
+from common.layer_names import FEATURES
 from common.preprocessing import features, text
 
 MAP_SIDE = 4
@@ -36,7 +36,7 @@ class ScoreModel:
     def enter(self, inputs: Inputs) -> tuple[Array, list[Array]]:
         """The numbers that a model's `inputs` are, and their context."""
         if self.front is None:
-            return inputs.astype("float32"), []  # type: ignore[union-attr]
+            return inputs[:].astype("float32"), []  # type: ignore[index]
         x, *context = keras.tree.flatten(self.front.predict(inputs, verbose=0))
         return x, context
 
@@ -84,7 +84,7 @@ def _graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
 
 def _begins(layer: keras.layers.Layer) -> bool:
     """Whether this layer's outputs are what an answer is attributed to."""
-    return layer.name == "features" or isinstance(layer, keras.layers.Embedding | keras.layers.Masking)
+    return layer.name == FEATURES or isinstance(layer, keras.layers.Embedding | keras.layers.Masking)
 
 
 def _unit(model: keras.Model) -> keras.layers.Layer | None:
@@ -165,18 +165,20 @@ class Parts:
     """What the parts of each example are called; those that are not there, as after a sentence's end, have no name."""
 
 
-def parts_of(
-    app: App, saved: SavedModel, scored: ScoreModel, inputs: Inputs, x: Array, context: Sequence[Array]
-) -> Parts:
+def parts_of(app: App, saved: SavedModel, scored: ScoreModel, inputs: Any, x: Array, context: Sequence[Array]) -> Parts:
     """The view that fits the kind of `inputs`, which as numbers are `x`."""
-    if isinstance(inputs, dict):
-        return _of_table(app, saved, scored, inputs, x)
-    if inputs.dtype == object:
-        return _of_text(inputs, x)
-    return _of_sequence(x, context) if inputs.dtype.kind == "f" else _of_picture(x)
+    match saved.kind:
+        case "table":
+            return _of_table(app, saved, scored, inputs, x)
+        case "text":
+            return _of_text(inputs, x)
+        case "sequence":
+            return _of_sequence(x, context)
+        case _:
+            return _of_image(x)
 
 
-def _of_picture(x: Array) -> Parts:
+def _of_image(x: Array) -> Parts:
     """Squares, as rows and columns of pixels counted from 0, over a black picture."""
     height, width = x.shape[1:3]
     rows, columns = (np.arange(length) * SQUARES // length for length in (height, width))
@@ -197,7 +199,7 @@ def _span(chosen: Array) -> str:
 
 def _of_table(app: App, saved: SavedModel, scored: ScoreModel, inputs: dict[str, Array], x: Array) -> Parts:
     """Columns, all features of one together, over the mean of the training set."""
-    data = training.data_of(app, saved)
+    data = app.data_of(saved)
     origins = [column for column, _ in features.made_of(data)]
     columns = list(dict.fromkeys(origins))
     mean = scored.enter(data.train[0])[0].mean(axis=0, dtype="float64")

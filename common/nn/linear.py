@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import keras
 import numpy as np
 
+from common import layer_names
 from common.config import Count, Fraction, NotNegative, Optimizer, Positive
 from common.data import Array, Data
 from common.nn import losses
@@ -20,8 +21,6 @@ from common.preprocessing import features, tables
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from common.data import Trained
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ ODDS = {"per_unit": "odds_ratio_per_unit", "per_deviation": "odds_ratio_per_devi
 Settings = TypeVar("Settings", bound=LinearConfig)
 
 
-def scaled(config: Settings, inputs: Array, curvature: tuple[float, float]) -> Settings:
+def scale_steps(config: Settings, inputs: Array, curvature: tuple[float, float]) -> Settings:
     """The settings with the step of sgd and momentum in the loss's own units, and no more momentum than it needs.
 
     `curvature` holds the smallest and the largest second derivative of one example's loss with respect to the output.
@@ -83,18 +82,18 @@ def layer(units: int, config: LinearConfig) -> keras.layers.Dense:
             "kernel_constraint": losses.SoftThreshold(amount),
             "kernel_regularizer": losses.ProximalL1L2(config.l1, config.l2),
         }
-    return keras.layers.Dense(units, kernel_initializer="zeros", name="output", **penalties)
+    return keras.layers.Dense(units, kernel_initializer="zeros", name=layer_names.OUTPUT, **penalties)
 
 
-def coefficients(trained: Trained) -> Iterator[tuple[str, pd.DataFrame]]:
-    """What each feature adds to the output a unit of it and a standard deviation of it; nothing for pictures."""
-    if isinstance(trained.data.train[0], dict):
-        yield "coefficients", _coefficients(trained.model, trained.data)
+def coefficients(model: keras.Model, data: Data) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield each feature's effect on the output per unit and per standard deviation; nothing for images."""
+    if data.kind == "table":
+        yield "coefficients", _coefficients(model, data)
 
 
-def odds_ratios(trained: Trained) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The coefficients of log odds, and what each multiplies the odds by: exp(coefficient)."""
-    for name, frame in coefficients(trained):
+def odds_ratios(model: keras.Model, data: Data) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Yield the coefficients of log odds, and the factors of the odds that they are: exp(coefficient)."""
+    for name, frame in coefficients(model, data):
         ratios = {ratio: np.exp(frame[column]) for column, ratio in ODDS.items()}
         yield name, frame.assign(**ratios)
 
@@ -106,7 +105,7 @@ def _coefficients(model: keras.Model, data: Data) -> pd.DataFrame:
     def numbers(tensor: Any) -> Array:
         return keras.ops.convert_to_numpy(tensor).astype("float64")
 
-    output, standardise = model.get_layer("output"), model.get_layer("standardise")
+    output, standardise = model.get_layer(layer_names.OUTPUT), model.get_layer(layer_names.STANDARDISE)
     kernel, bias = numbers(output.kernel), numbers(output.bias)
     mean, deviation = numbers(standardise.mean).ravel(), np.sqrt(numbers(standardise.variance)).ravel()
     per_unit = kernel / deviation[:, None]

@@ -170,10 +170,10 @@ class RBM(keras.layers.Layer):
         }
 
 
-def visible_units(model: keras.Model, pictures: Array) -> Array:
-    """What `model`, whose first layers scale and flatten, shows its machine of `pictures`: (examples, visible)."""
-    scale, flatten, *_ = model.layers
-    return np.asarray(ops.convert_to_numpy(flatten(scale(pictures))))
+def visible_units(model: keras.Model, layer: str, inputs: Array) -> Array:
+    """Return the inputs of the layer called `layer`, (examples, visible), for `inputs` of the model."""
+    front = keras.Model(model.inputs, model.get_layer(layer).input)
+    return np.asarray(front.predict(inputs, batch_size=1000, verbose=0))
 
 
 @keras.saving.register_keras_serializable("common")

@@ -2,7 +2,7 @@
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -13,9 +13,6 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, precision_score, recall_score
 
 from common.data import Array, Trained
-
-if TYPE_CHECKING:
-    from common.preprocessing.ratings import Ratings
 
 
 def learning_curves(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
@@ -203,19 +200,21 @@ def gradient_norms(curves: Mapping[str, Array]) -> Figure:
     return figure
 
 
-def error_by_known(known: "Ratings", targets: "Ratings", predictions: Array) -> Figure:
-    """Root mean square error of the `predictions` (ratings,) for `targets`, over how many ratings a user is known by.
+def error_by_known(known: Array, targets: Array, predictions: Array) -> Figure:
+    """Draw the root mean square error of predicted ratings over the number of known ratings of their user.
 
-    The users are drawn in ten groups as large as each other, by that number.
+    Args:
+        known: Number of known ratings of the user of each predicted rating, (ratings,). Ten groups are drawn.
+        targets: True ratings (ratings,).
+        predictions: Predicted ratings (ratings,).
     """
-    numbers = np.diff(known.matrix.indptr)[targets.user_of]
-    edges = np.unique(np.quantile(numbers, np.linspace(0, 1, 11)))
-    group = np.searchsorted(edges[1:-1], numbers, side="right")
-    squares = np.square(predictions - targets.matrix.data)
+    edges = np.unique(np.quantile(known, np.linspace(0, 1, 11)))
+    group = np.searchsorted(edges[1:-1], known, side="right")
+    squares = np.square(predictions - targets)
     counts = np.bincount(group)
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    axes.plot(np.bincount(group, numbers) / counts, np.sqrt(np.bincount(group, squares) / counts), marker="o")
+    axes.plot(np.bincount(group, known) / counts, np.sqrt(np.bincount(group, squares) / counts), marker="o")
     axes.set(xlabel="known ratings of the user", ylabel="root mean square error", title="test set", ylim=(0, None))
     axes.grid(alpha=0.3)
     return figure
@@ -240,14 +239,14 @@ def classification_figures(trained: Trained, decided: Array, threshold: float | 
     yield "confusion_matrix", confusion_matrix(counts, data.outputs)
     if threshold is not None:
         yield "decision", decision(labels, probabilities[:, 1], threshold, data.outputs[1])
-    if isinstance(inputs, dict):
+    if data.kind not in ("image", "text"):
         return
     worst = worst_mistakes(labels, probabilities)
     titles = [_mistake(data.outputs, labels[index], probabilities[index]) for index in worst]
-    if inputs.dtype == object:
+    if data.kind == "text":
         if titles:
             yield "worst_mistakes", sentences(inputs[worst], [title.replace("\n", " ") for title in titles])
-    elif inputs.ndim >= 3:
+    else:
         if titles:
             yield "worst_mistakes", image_grid(inputs[worst], titles, columns=8)
         yield from _filters(trained.model, data.input_shape)

@@ -23,7 +23,7 @@ def prediction_batch(inputs: Inputs) -> int:
 
 
 def in_memory(inputs: Inputs) -> bool:
-    """Whether `inputs` are arrays, and not `Stored`."""
+    """Return whether `inputs` are arrays in memory, and not `LazyArray`."""
     return all(isinstance(part, np.ndarray) for part in keras.tree.flatten(inputs))
 
 
@@ -33,11 +33,11 @@ def first(pair: Pair) -> Pair:
     return examples
 
 
-def open_array(path: Path) -> Array:
-    """The array in a `.npy` file.
+def read_array(path: Path) -> Array:
+    """Read a `.npy` file.
 
     Raises:
-        UserError: where the file is missing, is no array, or has objects in it.
+        UserError: if the file is missing, holds no array, or holds objects.
     """
     try:
         array: Array = np.load(path, allow_pickle=False)
@@ -48,8 +48,35 @@ def open_array(path: Path) -> Array:
     return array
 
 
-def named_examples(path: Path, array: Array, dimensions: int) -> list[tuple[str, Array]]:
-    """A name and an example, for `array` itself where it has so many `dimensions`, else for each along its first."""
-    if array.ndim == dimensions:
+def read_examples(
+    path: Path, shape: tuple[int | None, ...], noun: str, numbers: str = "iuf", allow_nan: bool = False
+) -> list[tuple[str, Array]]:
+    """Read one example, or several along the first axis, from a `.npy` file.
+
+    Args:
+        path: The file.
+        shape: Shape of one example; None stands for any length.
+        noun: Word for the examples in error messages.
+        numbers: NumPy's kinds of numbers that are accepted.
+        allow_nan: Accept NaN; infinite numbers are never accepted.
+
+    Returns:
+        A name and an array (`shape`) per example.
+
+    Raises:
+        UserError: if the file cannot be read, or holds an array of another kind or shape.
+    """
+    array = read_array(path)
+    one = array.shape[max(0, array.ndim - len(shape)) :]
+    fits = len(one) == len(shape) and all(size in (None, length) for size, length in zip(shape, one, strict=True))
+    if not fits or array.ndim > len(shape) + 1 or array.dtype.kind not in numbers or not array.size:
+        sizes = ", ".join("n" if size is None else str(size) for size in shape)
+        alone = f"({sizes},)" if len(shape) == 1 else f"({sizes})"
+        raise UserError(
+            f"{path}: {array.dtype} of shape {array.shape}; {noun} {alone} or (examples, {sizes}) are needed"
+        )
+    if np.isinf(array).any() or (not allow_nan and np.isnan(array).any()):
+        raise UserError(f"{path}: has values that are infinite" + ("" if allow_nan else " or nan"))
+    if array.ndim == len(shape):
         return [(str(path), array)]
     return [(f"{path}[{index}]", example) for index, example in enumerate(array)]

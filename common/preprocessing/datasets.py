@@ -1,65 +1,182 @@
 """The data sets that the suite knows by name."""
 
-import hashlib
-from typing import Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
+import keras
 import numpy as np
 
-from common.data import Array, RawData
+from common.data import Array, ImageFormat, RawData, fingerprint
+from common.errors import UserError, first_line
 from common.preprocessing import download
 from common.preprocessing.download import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, Dataset, Source
 
-Name = Literal["mnist", "fashion_mnist"]
+ImageName = Literal["mnist", "fashion_mnist"]
+
+HEIGHTS = range(58, 73)
+WEIGHTS = (115, 117, 120, 123, 126, 129, 132, 135, 139, 142, 146, 150, 154, 159, 164)
+"""Mean weight in pounds of American women aged 30 to 39 of each of the `HEIGHTS` in inches (R's `women`)."""
+GATES = {"and": (0, 0, 0, 1), "or": (0, 1, 1, 1), "xor": (0, 1, 1, 0)}
+"""Whether each gate is open for (x1, x2) = (0, 0), (0, 1), (1, 0), (1, 1)."""
 
 
-def load(name: Name) -> RawData:
-    """The data set called `name`: pictures (examples, 28, 28) of bytes, 0 for background, and int32 labels (examples,).
+def load(name: str) -> RawData:
+    """Load the data set called `name`.
 
     Raises:
-        UserError: where no source brought it: what was tried, why each failed, and where to put the files by hand.
+        UserError: if no source provides it: what was tried, why each failed, and where to put the files by hand.
     """
+    match name:
+        case "mnist" | "fashion_mnist":
+            return _idx_images(name)
+        case "digits":
+            return _shifted_digits()
+        case "movie_reviews":
+            return _movie_reviews()
+        case "imdb":
+            return _imdb()
+        case "women":
+            heights, weights = np.array(HEIGHTS, "float32"), np.array(WEIGHTS, "float32")
+            return raw_table("women", {"height": heights}, weights[:, None], ("weight",), whole=True)
+        case "and" | "or" | "xor":
+            inputs = {"x1": np.array([0, 0, 1, 1], "float32"), "x2": np.array([0, 1, 0, 1], "float32")}
+            return raw_table(name, inputs, np.array(GATES[name], "int32"), ("false", "true"), whole=True)
+        case "diabetes" | "breast_cancer" | "iris":
+            return _scikit_learn_table(name)
+        case _:
+            raise UserError(f"{name}: no such data set")
+
+
+def raw_table(
+    name: str, columns: Mapping[str, Array], targets: Array, outputs: tuple[str, ...], whole: bool = False
+) -> RawData:
+    """Return a table as raw data.
+
+    Args:
+        name: Name of the data set.
+        columns: Each column (rows,), by name: float32 with NaN for a missing number, or strings.
+        targets: Quantities (rows, 1) or integer labels (rows,).
+        outputs: Names of the quantity or of the classes.
+        whole: Use all rows as training, validation and test part, for a fit that is published on all of them.
+    """
+    import pandas as pd
+
+    frame = pd.DataFrame(dict(columns) | {"": targets.ravel()})
+    pair = dict(columns), targets
+    return RawData(
+        name=name,
+        digest=fingerprint(frame.to_csv(), repr(outputs)),
+        kind="table",
+        outputs=outputs,
+        train=pair,
+        validation=pair if whole else None,
+        test=pair if whole else None,
+    )
+
+
+def _idx_images(name: ImageName) -> RawData:
+    """Images (examples, 28, 28) of bytes, 0 for the background, and int32 labels (examples,)."""
     dataset = DATASETS[name]
     files = download.fetch(name, dataset, download.cache_folder() / name)
     arrays = {file: download.decode_idx(content) for file, content in files.items()}
-    train = arrays[TRAIN_IMAGES], arrays[TRAIN_LABELS].astype("int32")
-    test = arrays[TEST_IMAGES], arrays[TEST_LABELS].astype("int32")
-    return RawData(name, dataset.digest, dataset.classes, train, test)
+    return RawData(
+        name=name,
+        digest=dataset.digest,
+        kind="image",
+        outputs=dataset.classes,
+        train=(arrays[TRAIN_IMAGES], arrays[TRAIN_LABELS].astype("int32")),
+        test=(arrays[TEST_IMAGES], arrays[TEST_LABELS].astype("int32")),
+        image_format=ImageFormat(28, 20 if name == "mnist" else 28),
+    )
 
 
-def load_digits() -> RawData:
+def _shifted_digits() -> RawData:
     """scikit-learn's digits with the shifts of its example of an RBM: bytes (examples, 8, 8), and labels (examples,).
 
-    Each of 1,797 digits stands there five times, also a pixel up, left, right and down; a fifth of these is the test
-    part. As in the example, copies of one digit fall into both parts: figures compare with the example's alone.
+    Each of 1,797 digits is there five times, also a pixel up, left, right and down; a fifth of these is the test part.
+    As in the example, copies of one digit fall into both parts: compare results with the example's alone.
     """
     import sklearn.datasets
     from sklearn.model_selection import train_test_split
 
     digits = sklearn.datasets.load_digits()
-    pictures = np.round(digits.images * (255 / 16)).astype("uint8")
-    framed = np.pad(pictures, ((0, 0), (1, 1), (1, 1)))
+    images = np.round(digits.images * (255 / 16)).astype("uint8")
+    framed = np.pad(images, ((0, 0), (1, 1), (1, 1)))
     corners = ((1, 1), (2, 1), (1, 2), (1, 0), (0, 1))
     shifted = np.concatenate([framed[:, row : row + 8, column : column + 8] for row, column in corners])
     x_train, x_test, y_train, y_test = train_test_split(
         shifted, np.tile(digits.target, 5).astype("int32"), test_size=0.2, random_state=0
     )
-    digest = hashlib.sha256(shifted.tobytes()).hexdigest()[:16]
-    return RawData("digits", digest, tuple("0123456789"), (x_train, y_train), (x_test, y_test))
+    return RawData(
+        name="digits",
+        digest=fingerprint(shifted.tobytes()),
+        kind="image",
+        outputs=tuple("0123456789"),
+        train=(x_train, y_train),
+        test=(x_test, y_test),
+        image_format=ImageFormat(8, 8),
+    )
 
 
-def load_movie_reviews() -> tuple[Array, Array, str]:
-    """10,605 sentences of movie reviews, each with its mean rating, and the fingerprint of the data.
+def _movie_reviews() -> RawData:
+    """Sentences (examples,) from movie reviews, negative or positive by the sign of their mean rating.
 
     Rotten Tomatoes' sentences of Pang and Lee (2004), each rated from -4, very negative, to 4 by twenty people (Hutto
-    and Gilbert 2014). Gives (sentences,) strings, (sentences,) floats.
-
-    Raises:
-        UserError: as `load`.
+    and Gilbert 2014). The 37 of 10,605 that are rated exactly 0 are left out.
     """
     files = download.fetch("movie_reviews", MOVIE_REVIEWS, download.cache_folder() / "movie_reviews")
     rows = [line.split("\t") for line in files[MOVIE_REVIEW_RATINGS].decode().splitlines()]
-    sentences, ratings = [row[2] for row in rows], [float(row[1]) for row in rows]
-    return np.array(sentences, dtype=object), np.array(ratings), MOVIE_REVIEWS.digest
+    sentences, ratings = np.array([row[2] for row in rows], dtype=object), np.array([float(row[1]) for row in rows])
+    rated = ratings != 0
+    return RawData(
+        name="movie_reviews",
+        digest=MOVIE_REVIEWS.digest,
+        kind="text",
+        outputs=("negative", "positive"),
+        train=(sentences[rated], (ratings[rated] > 0).astype("int32")),
+    )
+
+
+def _imdb() -> RawData:
+    """25,000 whole reviews for training and 25,000 for test, negative or positive (Maas et al. 2011).
+
+    Keras provides words as numbers: they are joined again, in lower case and without punctuation.
+    """
+    try:
+        parts = keras.datasets.imdb.load_data(start_char=None, oov_char=None, index_from=0)
+        words = {rank: word for word, rank in keras.datasets.imdb.get_word_index().items()}
+    except Exception as error:  # Keras raises it bare
+        raise UserError(
+            f"`data` imdb: Keras could not fetch it ({first_line(error)}); choose movie_reviews or `csv`"
+        ) from error
+
+    def sentences(reviews: Any) -> Array:
+        return np.array([" ".join(words[rank] for rank in review) for review in reviews], dtype=object)
+
+    (x_train, y_train), (x_test, y_test) = ((sentences(reviews), labels.astype("int32")) for reviews, labels in parts)
+    return RawData(
+        name="imdb",
+        digest=fingerprint("\0".join([*x_train, *x_test])),
+        kind="text",
+        outputs=("negative", "positive"),
+        train=(x_train, y_train),
+        test=(x_test, y_test),
+    )
+
+
+def _scikit_learn_table(name: Literal["diabetes", "breast_cancer", "iris"]) -> RawData:
+    import sklearn.datasets
+
+    options = {"scaled": False} if name == "diabetes" else {}
+    bunch = getattr(sklearn.datasets, f"load_{name}")(as_frame=True, **options)
+    columns = {column: values.to_numpy("float32") for column, values in bunch.data.items()}
+    match name:
+        case "diabetes":
+            return raw_table(name, columns, bunch.target.to_numpy("float32")[:, None], ("progression",))
+        case "iris":
+            return raw_table(name, columns, (bunch.target == 0).to_numpy("int32"), ("another", "setosa"))
+        case _:
+            return raw_table(name, columns, bunch.target.to_numpy("int32"), tuple(map(str, bunch.target_names)))
 
 
 _KERAS_FILES = "https://storage.googleapis.com/tensorflow/tf-keras-datasets/"

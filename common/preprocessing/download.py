@@ -24,7 +24,8 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from common.data import Array
+from common import files
+from common.data import Array, fingerprint
 from common.errors import UserError
 
 Files = Mapping[str, bytes]
@@ -59,7 +60,7 @@ class Dataset:
     @property
     def digest(self) -> str:
         """Fingerprint of the whole data set."""
-        return hashlib.sha256("".join(self.checksums.values()).encode()).hexdigest()[:16]
+        return fingerprint("".join(self.checksums.values()))
 
 
 def cache_folder() -> Path:
@@ -81,14 +82,14 @@ def fetch(name: str, dataset: Dataset, folder: Path) -> Files:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
-            files = _read_cache(dataset, folder) or _from_first_source(name, dataset, folder)
-            for file, content in files.items():
-                _write(folder / file, content)
+            found = _read_cache(dataset, folder) or _from_first_source(name, dataset, folder)
+            for file, content in found.items():
+                files.write(folder / file, content)
     except OSError as error:
         raise UserError(
             f"{folder}: cannot keep the data set here ({error.strerror}); set KERAS_HOME to another"
         ) from error
-    return files
+    return found
 
 
 def _read_cache(dataset: Dataset, folder: Path) -> Files | None:
@@ -128,16 +129,6 @@ def _from_first_source(name: str, dataset: Dataset, folder: Path) -> Files:
         f"data set {name} could not be fetched ({'; '.join(failures)}); put its files "
         f"{', '.join(dataset.checksums)}, plain or .gz, into {folder} by hand"
     )
-
-
-def _write(path: Path, content: bytes) -> None:
-    """Write all of `path` or nothing of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def decode_idx(content: bytes) -> Array:

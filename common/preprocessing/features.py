@@ -11,6 +11,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from common import layer_names
 from common.config import Normalization
 from common.data import Array, Data
 from common.errors import UserError
@@ -36,8 +37,12 @@ def inputs(data: Data) -> Inputs:
     """An input of shape (batch, 1) a column."""
     text = list(text_values(data))
     if text and keras.backend.backend() != "tensorflow":
-        raise UserError(f"columns of text ({', '.join(text)}) need KERAS_BACKEND=tensorflow; set it or --ignore them")
-    return {name: keras.Input((1,), name=name, dtype="string" if name in text else "float32") for name in data.train[0]}
+        raise UserError(f"columns of text ({', '.join(text)}) need KERAS_BACKEND=tensorflow; set it, or `ignore` them")
+    # With a prefix, no column is called as a layer is.
+    return {
+        name: keras.Input((1,), name=f"column_{name}", dtype="string" if name in text else "float32")
+        for name in data.train[0]
+    }
 
 
 def standardised(data: Data) -> Features:
@@ -56,14 +61,14 @@ def standardised(data: Data) -> Features:
     for name, values in text_values(data).items():
         lookup = keras.layers.StringLookup(vocabulary=values, output_mode="one_hot", name=tables.levels_layer(name))
         parts.append(lookup(tensors[name])[:, 2:])  # without those of the unseen and of the reference
-    raw = keras.layers.Concatenate(name="features")(parts)
+    raw = keras.layers.Concatenate(name=layer_names.FEATURES)(parts)
     if not raw.shape[-1]:
         raise UserError(f"{data.name}: no column has two different values; there is nothing to learn from")
     values = keras.Model(tensors, raw).predict(columns, batch_size=1000, verbose=0).astype("float64")
     variance = values.var(axis=0)
     variance[variance == 0] = 1.0  # a constant column stays 0 instead of growing without bound on other rows
     mean = values.mean(axis=0)
-    normalise = keras.layers.Normalization(mean=mean, variance=variance, name="standardise")
+    normalise = keras.layers.Normalization(mean=mean, variance=variance, name=layer_names.STANDARDISE)
     return Features(tensors, normalise(raw), (values - mean) / np.sqrt(variance))
 
 

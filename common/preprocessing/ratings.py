@@ -1,7 +1,6 @@
 """Ratings of items by users: read from MovieLens files, generated, held sparse and split within each user."""
 
 import csv
-import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from common.data import Array
+from common.data import Array, fingerprint
 from common.errors import UserError
 
 if TYPE_CHECKING:
@@ -77,10 +76,7 @@ class Ratings:
     def digest(self) -> str:
         """Fingerprint of everything in it."""
         parts = (self.matrix.indptr, self.matrix.indices, self.matrix.data, self.users)
-        content = hashlib.sha256(repr(self.items).encode())
-        for part in parts:
-            content.update(np.ascontiguousarray(part).data)
-        return content.hexdigest()[:16]
+        return fingerprint(repr(self.items), *(np.ascontiguousarray(part).data for part in parts))
 
     @property
     def user_of(self) -> Array:
@@ -183,16 +179,16 @@ def layout_of(path: Path) -> Layout:
         with path.open(encoding="utf-8-sig", errors="replace") as file:
             first = file.readline(2**12).strip()
     except OSError as error:
-        raise UserError(f"--ratings {path}: cannot be read ({error.strerror})") from error
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     if not first:
-        raise UserError(f"--ratings {path}: the file is empty")
+        raise UserError(f"{path}: the file is empty")
     if first.split(",")[:3] == HEADER:
         return RATINGS_CSV
     for layout, separator in ((RATINGS_DAT, "::"), (U_DATA, "\t")):
         if len(first.split(separator)) >= 3:
             return layout
     raise UserError(
-        f"--ratings {path}: not in a layout of MovieLens; the first line must be the header {','.join(HEADER)}, or "
+        f"{path}: not in a layout of MovieLens; the first line must be the header {','.join(HEADER)}, or "
         "user, item and rating with tabs or :: between"
     )
 
@@ -223,11 +219,11 @@ def read(path: Path) -> Ratings:
     except (ValueError, OverflowError):
         faulty = True
     if faulty:
-        raise UserError(f"--ratings {path}, {_first_fault(path, layout)}")
+        raise UserError(f"{path}, {_first_fault(path, layout)}")
     try:
         return collect(frame, titles_beside(path))
     except ValueError as error:
-        raise UserError(f"--ratings {path}: {error}") from error
+        raise UserError(f"{path}: {error}") from error
 
 
 def _first_fault(path: Path, layout: Layout) -> str:

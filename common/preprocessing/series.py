@@ -3,7 +3,6 @@
 A series is a table with a row a time, in order and evenly spaced, and a column a variable; a gap is NaN.
 """
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -11,7 +10,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from common.data import Array, Data, Pair
+from common.data import Array, Data, Pair, fingerprint
 from common.errors import UserError
 from common.preprocessing import arrays, tables
 
@@ -97,13 +96,8 @@ def read_windows(path: Path, window: int, variables: int) -> Array:
     Raises:
         UserError: for a file that is missing, no array, or an array of another kind.
     """
-    windows = arrays.open_array(path)
-    if windows.ndim != 3 or windows.shape[1:] != (window, variables) or windows.dtype.kind not in "iuf":
-        found = f"{windows.dtype} of shape {windows.shape}"
-        raise UserError(f"{path}: {found}; windows as numbers (n, {window}, {variables}) are needed")
-    if not np.isfinite(windows).all():
-        raise UserError(f"{path}: has values that are nan or infinite")
-    return windows.astype("float32")
+    found = arrays.read_examples(path, (window, variables), "windows")
+    return np.stack([example for _, example in found]).astype("float32")
 
 
 def fill(series: pd.DataFrame, gaps: Gaps) -> pd.DataFrame:
@@ -135,7 +129,7 @@ def split(
         UserError: where a part is too short for a window, or a variable has no value in it.
     """
     if validation + test >= 1:
-        raise UserError(f"--validation {validation} and --test {test} leave nothing to train on; lower them")
+        raise UserError(f"`validation` {validation} and `test` {test} leave nothing to train on; lower them")
     ends = [round(len(series) * share) for share in (1 - validation - test, 1 - test)]
     parts = {
         "training": series.iloc[: ends[0]],
@@ -147,14 +141,15 @@ def split(
         if len(rows) < window + horizon:
             raise UserError(
                 f"{name}: {len(rows)} steps for {part} hold no window of {window} + {horizon}; "
-                "lower --window or --horizon, or give the part a larger share"
+                "lower `window` or `horizon`, or give the part a larger share"
             )
         for column in rows.columns[rows.isna().all()]:
             raise UserError(f"{name}: column {column!r} has no value in the {part} part; take a shorter period")
         pairs.append(windows(fill(rows, gaps).to_numpy("float32"), window, horizon))
-    digest = hashlib.sha256(series.to_csv().encode()).hexdigest()[:16]
-    train, held, tested = pairs
-    return Data(name, digest, train, held, tested, outputs=tuple(map(str, series.columns)))
+    digest = fingerprint(series.to_csv())
+    train, held_out, tested = pairs
+    outputs = tuple(map(str, series.columns))
+    return Data(name, digest, train, held_out, tested, outputs, kind="sequence")
 
 
 def following(times: pd.Index, steps: int) -> list[str]:

@@ -4,8 +4,6 @@ A column is an array (rows,): float32 with NaN where a number is missing, or str
 """
 
 import csv
-import hashlib
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,15 +12,17 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from common.config import Config, Share
-from common.data import Array
+from common.data import Array, Data, RawData
 from common.errors import UserError
+from common.preprocessing import datasets, splits
 
 if TYPE_CHECKING:
-    import keras
     import pandas as pd
 
     from common.data import SavedModel
 
+
+Target = Literal["quantity", "class"]
 
 MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null")
 """What is written in a cell that holds nothing."""
@@ -40,6 +40,8 @@ FEWEST = 10
 class TableConfig(Config):
     """Settings of every app that takes a user's table."""
 
+    data: str = ""
+    """Built-in data set."""
     csv: str | None = None
     """Train on this file instead: comma-separated UTF-8, column names in the first line, gaps allowed."""
     target: str | None = None
@@ -53,27 +55,21 @@ class TableConfig(Config):
     validation: Share = 0.25
 
 
-@dataclass(frozen=True)
-class Table:
-    """Rows of named columns, and what is to be predicted from them."""
+def load(config: TableConfig, target: Target) -> Data:
+    """Load the table that the settings name, built-in or in a CSV file, and split it.
 
-    name: str
-    inputs: dict[str, Array]
-    targets: Array
-    """Quantities (rows, 1), or integer labels (rows,)."""
-    outputs: tuple[str, ...]
-    """The quantity, or the classes."""
+    Args:
+        config: The settings, with a field `data` that names a built-in table.
+        target: Whether the target column is a quantity or a class.
 
-    @property
-    def digest(self) -> str:
-        """Fingerprint of everything in it."""
-        import pandas as pd
-
-        frame = pd.DataFrame(self.inputs | {"": self.targets.ravel()})
-        return hashlib.sha256(frame.to_csv().encode() + repr(self.outputs).encode()).hexdigest()[:16]
+    Returns:
+        Columns (rows,) by name; quantities (rows, 1) or integer labels (rows,).
+    """
+    raw = read_csv(config, target) if config.csv else datasets.load(config.data)
+    return splits.split(raw, config.validation, config.seed, config.test)
 
 
-def read_csv(config: TableConfig, task: Literal["quantity", "class"]) -> Table:
+def read_csv(config: TableConfig, kind: Target) -> RawData:
     """The table in `config.csv`, its column `config.target` taken for a quantity or for a class.
 
     Raises:
@@ -81,7 +77,7 @@ def read_csv(config: TableConfig, task: Literal["quantity", "class"]) -> Table:
     """
     path, target = Path(config.csv or ""), config.target
     if target is None:
-        raise UserError("--csv needs --target COLUMN, the column to predict")
+        raise UserError("`csv` needs `target`, the column to predict")
     frame = read_cells(path)
     require(path, frame, [target, *config.categories, *config.ignore])
     if len(frame) < FEWEST:
@@ -97,16 +93,15 @@ def read_csv(config: TableConfig, task: Literal["quantity", "class"]) -> Table:
     if slashed := next((name for name in columns if "/" in str(name)), None):
         raise UserError(f"{path}: column {slashed} has a slash, which Keras cannot take; rename it")
     inputs = {str(name): _column(path, column, name in config.categories) for name, column in columns.items()}
-    name = data_name(path)
-    if task == "quantity":
-        return Table(name, inputs, numbers(path, answers)[:, None], (str(target),))
+    if kind == "quantity":
+        return datasets.raw_table(path.name, inputs, numbers(path, answers)[:, None], (str(target),))
     classes, labels, counts = np.unique(answers.to_numpy(str), return_inverse=True, return_counts=True)
     if len(classes) < 2:
         raise UserError(f"{path}: every {target} is {classes[0]}; at least two classes are needed")
     if counts.min() < FEWEST // 2:
         rare = f"{target} {classes[counts.argmin()]} in only {counts.min()} of {len(frame)} rows"
-        raise UserError(f"{path}: {rare}; each class needs {FEWEST // 2}, and a quantity is apps.linear_regression's")
-    return Table(name, inputs, labels.astype("int32"), tuple(map(str, classes)))
+        raise UserError(f"{path}: {rare}; each class needs {FEWEST // 2}, and a quantity needs a regression")
+    return datasets.raw_table(path.name, inputs, labels.astype("int32"), tuple(map(str, classes)))
 
 
 def read_cells(path: Path) -> "pd.DataFrame":
@@ -153,11 +148,6 @@ def require(path: Path, frame: "pd.DataFrame", columns: Sequence[str]) -> None:
         raise UserError(f"{path}: no column {unknown}; it has {', '.join(frame.columns[:20])}")
 
 
-def data_name(path: Path) -> str:
-    """What data from this file are called: its name, of the characters that a registered model's name may have."""
-    return re.sub(r"[^\w.-]+", "_", path.name)
-
-
 def _header(path: Path, beginning: str) -> list[str]:
     """The column names in the beginning of a file, none of them missing, twice there, or of too many."""
     names = [name.strip() for name in next(csv.reader(beginning.splitlines(keepends=True)), [])]
@@ -178,13 +168,13 @@ def _column(path: Path, cells: "pd.Series[str]", category: bool) -> Array:
     """One column: numbers where most of its cells are, else text."""
     filled = cells.ne("")
     if not filled.any():
-        raise UserError(f"{path}: column {cells.name} is empty; leave it out with --ignore {cells.name}")
+        raise UserError(f"{path}: column {cells.name} is empty; `ignore` {cells.name} to leave it out")
     if not category and _as_numbers(cells)[filled].notna().mean() > 0.5:
-        return numbers(path, cells, "mend it, empty the cell, or name a column of text in --categories")
+        return numbers(path, cells, "mend it, empty the cell, or name a column of text in `categories`")
     levels = cells.nunique()
     if levels > min(LEVELS, len(cells) / 2):
         many = f"column {cells.name} has {levels:,} different values in {len(cells):,} rows"
-        raise UserError(f"{path}: {many}, too many to learn from; leave it out with --ignore {cells.name}")
+        raise UserError(f"{path}: {many}, too many to learn from; `ignore` {cells.name} to leave it out")
     return cells.to_numpy(object)
 
 
@@ -224,13 +214,13 @@ def read_rows(files: Sequence[str], saved: "SavedModel") -> tuple[list[str], dic
         if frame.empty:
             raise UserError(f"{path}: no rows below the column names")
         names += [f"{path}:{line}" for line in frame.index]
-        parts.append({tensor.name: _model_column(path, frame, tensor, saved) for tensor in saved.model.inputs})
+        columns = saved.model.input.items()
+        parts.append({name: _model_column(path, frame, name, tensor.dtype, saved) for name, tensor in columns})
     return names, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
 
 
-def _model_column(path: Path, frame: "pd.DataFrame", tensor: "keras.KerasTensor", saved: "SavedModel") -> Array:
-    """The column that one input of the model asks for."""
-    name, dtype = tensor.name, tensor.dtype
+def _model_column(path: Path, frame: "pd.DataFrame", name: str, dtype: str, saved: "SavedModel") -> Array:
+    """Return the column `name` as the model's input of type `dtype` takes it."""
     if name not in frame:
         raise UserError(f"{path}: no column {name}, which {saved.label} was trained on")
     if dtype != "string":

@@ -3,7 +3,6 @@
 A set of sentences is an array (sentences,) of Python strings. Keras turns strings into numbers with TensorFlow alone.
 """
 
-import hashlib
 import re
 import string
 from collections.abc import Sequence
@@ -13,53 +12,18 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from common.data import Array, RawData
+from common.data import Array, RawData, fingerprint
 from common.errors import UserError
-from common.preprocessing import datasets, tables
+from common.preprocessing import tables
 
 if TYPE_CHECKING:
     from common.data import SavedModel
 
 
 TEST_SHARE = 0.2
-"""Share of sentences that come without a test part that is kept for one."""
+"""Share of the sentences in the test part, if a data set has none; no seed changes which."""
 FEWEST = 10
 """Examples that a class needs, so that each part has some."""
-
-
-def movie_reviews() -> RawData:
-    """Sentences from movie reviews, negative or positive by the sign of their mean rating.
-
-    Those that are rated exactly 0, 37 of 10,605, are neither and are left out.
-    """
-    sentences, ratings, digest = datasets.load_movie_reviews()
-    told = ratings != 0
-    labels = (ratings[told] > 0).astype("int32")
-    return hold_out("movie_reviews", digest, sentences[told], labels, ("negative", "positive"))
-
-
-def imdb() -> RawData:
-    """25,000 whole reviews for training and 25,000 for test, negative or positive (Maas et al. 2011).
-
-    Keras brings words as numbers: they are put together again, in lower case and without punctuation.
-
-    Raises:
-        UserError: where Keras's download fails.
-    """
-    try:
-        parts = keras.datasets.imdb.load_data(start_char=None, oov_char=None, index_from=0)
-        words = {rank: word for word, rank in keras.datasets.imdb.get_word_index().items()}
-    except Exception as error:  # Keras raises it bare
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise UserError(f"--data imdb: Keras could not fetch it ({reason}); choose movie_reviews or --csv") from error
-    train, test = (
-        (
-            np.array([" ".join(words[rank] for rank in review) for review in reviews], dtype=object),
-            labels.astype("int32"),
-        )
-        for reviews, labels in parts
-    )
-    return RawData("imdb", _digest(*train[0], *test[0]), ("negative", "positive"), train, test)
 
 
 def read(path: Path, text: str, label: str) -> RawData:
@@ -81,22 +45,13 @@ def read(path: Path, text: str, label: str) -> RawData:
     if counts.min() < FEWEST:
         raise UserError(f"{path}: {label} {names[counts.argmin()]} in only {counts.min()} rows; {FEWEST} are needed")
     sentences = table[text].to_numpy(object)
-    digest = _digest(*sentences, *table[label])
-    return hold_out(tables.data_name(path), digest, sentences, labels.astype("int32"), tuple(map(str, names)))
-
-
-def _digest(*strings: str) -> str:
-    return hashlib.sha256("\0".join(strings).encode()).hexdigest()[:16]
-
-
-def hold_out(name: str, digest: str, sentences: Array, labels: Array, classes: tuple[str, ...]) -> RawData:
-    """Keep `TEST_SHARE` of the sentences for the test, every class in proportion; no run's seed changes which."""
-    from sklearn.model_selection import train_test_split
-
-    x_train, x_test, y_train, y_test = train_test_split(
-        sentences, labels, test_size=TEST_SHARE, random_state=0, stratify=labels
+    return RawData(
+        name=path.name,
+        digest=fingerprint("\0".join([*sentences, *table[label]])),
+        kind="text",
+        outputs=tuple(map(str, names)),
+        train=(sentences, labels.astype("int32")),
     )
-    return RawData(name, digest, classes, (x_train, y_train), (x_test, y_test))
 
 
 def vectorizer(sentences: Array, words: int, length: int) -> keras.layers.Layer:

@@ -8,7 +8,6 @@ Keras writes TensorFlow's SavedModel, ONNX and LiteRT on its TensorFlow backend 
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import io
 import logging
 import shutil
@@ -45,7 +44,7 @@ NAMES: dict[Format, str] = {
 """What is made in the folder."""
 
 LOADING: dict[Format, str] = {
-    "keras": "from common import lazy; lazy.undefer(); model = keras.saving.load_model({!r})",
+    "keras": "import common; common.register_layers(); model = keras.saving.load_model({!r})",
     "saved_model": "model = tensorflow.saved_model.load({!r}); model.serve(inputs)",
     "onnx": "session = onnxruntime.InferenceSession({!r})",
     "litert": "interpreter = tensorflow.lite.Interpreter({!r})",
@@ -94,8 +93,8 @@ def export(app: App, which: str | None, kind: Format, folder: Path, quantize: bo
 
     saved = tracking.load(app.name, which)
     if kind in ("onnx", "litert") and any(tensor.dtype == "string" for tensor in saved.model.inputs):
-        raise UserError(f"--format {kind}: cannot hold text, which {saved.label} takes; choose keras or saved_model")
-    data = training.data_of(app, saved)
+        raise UserError(f"`format` {kind}: cannot hold text, which {saved.label} takes; choose keras or saved_model")
+    data = app.data_of(saved)
     inputs = _first(saved.model, data.test[0], COMPARED)
     expected = training.predict(saved.model, inputs)
     with _all_or_nothing(folder) as partial:
@@ -111,7 +110,7 @@ def export(app: App, which: str | None, kind: Format, folder: Path, quantize: bo
             figures = _figures(app, saved, data, run) if quantize else None
         if not quantize and not apart <= TOLERANCE:
             raise UserError(
-                f"--format {kind}: answers differ from Keras's by {apart:.1e}, more than {TOLERANCE:.0e}; "
+                f"`format` {kind}: answers differ from Keras's by {apart:.1e}, more than {TOLERANCE:.0e}; "
                 "choose another format"
             )
         size = _size(file)
@@ -121,11 +120,11 @@ def export(app: App, which: str | None, kind: Format, folder: Path, quantize: bo
 def _check(kind: Format, folder: Path, quantize: bool) -> None:
     """See that the command can be done, before anything is loaded."""
     if folder.exists():
-        raise UserError(f"--output {folder}: is there already; name a new folder")
+        raise UserError(f"`output` {folder}: is there already; name a new folder")
     if quantize and kind != "litert":
-        raise UserError(f"--quantize needs --format litert, not {kind}")
+        raise UserError(f"`quantize` needs `format` litert, not {kind}")
     if kind != "keras" and keras.backend.backend() != "tensorflow":
-        raise UserError(f"--format {kind} needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
+        raise UserError(f"`format` {kind} needs KERAS_BACKEND=tensorflow, not {keras.backend.backend()}")
 
 
 @contextlib.contextmanager
@@ -138,7 +137,7 @@ def _all_or_nothing(folder: Path) -> Iterator[Path]:
         yield partial
         partial.rename(folder)
     except OSError as error:
-        raise UserError(f"--output {folder}: cannot write ({error.strerror})") from error
+        raise UserError(f"`output` {folder}: cannot write ({error.strerror})") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
@@ -163,7 +162,7 @@ def _converting(kind: Format, label: str) -> Iterator[None]:
         # LiteRT names the operations that it lacks, which are TensorFlow's, far below.
         reason = next((line for line in lines if line.startswith("TF Select ops: ")), lines[0])
         reason = reason.replace("TF Select ops: ", "it lacks ")
-        raise UserError(f"--format {kind}: cannot hold {label} ({reason}); choose another format") from error
+        raise UserError(f"`format` {kind}: cannot hold {label} ({reason}); choose another format") from error
 
 
 def _write_keras(model: keras.Model, file: Path) -> None:
@@ -225,7 +224,7 @@ def _first(model: keras.Model, inputs: Inputs, count: int) -> runtimes.Inputs:
     """The first examples; the columns of a table, (rows,), as the network takes them, (rows, 1)."""
     if not isinstance(inputs, dict):
         return np.asarray(inputs[:count])
-    return {tensor.name: inputs[tensor.name][:count].reshape(-1, *tensor.shape[1:]) for tensor in model.inputs}
+    return {name: inputs[name][:count].reshape(-1, *tensor.shape[1:]) for name, tensor in model.input.items()}
 
 
 def difference(answers: Array, expected: Array) -> float:
@@ -239,7 +238,7 @@ def _figures(app: App, saved: SavedModel, data: Data, run: Network) -> pd.DataFr
 
     from common import training
 
-    task = dataclasses.replace(app.task, **saved.task)
+    task = app.task_of(saved)
 
     def predict(inputs: Inputs) -> Array:
         starts = range(0, len(keras.tree.flatten(inputs)[0]), BATCH)

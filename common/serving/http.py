@@ -27,7 +27,7 @@ def listen(port: int, mend: str) -> socket.socket:
     try:
         return socket.create_server((HOST, port))
     except (OSError, OverflowError) as error:
-        raise UserError(f"--port {port} cannot be used ({error}); {mend}") from error
+        raise UserError(f"`port` {port} cannot be used ({error}); {mend}") from error
 
 
 SHOWN = 300

@@ -44,7 +44,7 @@ def _keras(file: Path) -> Network:
     """Keras, which finds the suite's own layers in `common`."""
     import keras
 
-    lazy.undefer()
+    lazy.register_layers()
     model = keras.saving.load_model(file, compile=False)
     return lambda inputs: model.predict(inputs, verbose=0)
 

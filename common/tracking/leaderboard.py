@@ -11,7 +11,7 @@ from urllib.parse import quote
 import mlflow
 import pandas as pd
 
-from common import renamed
+from common import legacy
 from common.errors import UserError
 from common.tracking import store
 from common.tracking.models import CHAMPION
@@ -46,7 +46,7 @@ def leaderboards(data: str, kinds: Sequence[Kind]) -> list[Leaderboard]:
     models = _models(client)
     groups: dict[tuple[str, ...], list[Run]] = {}
     for run in finished_runs(names[data], kinds):
-        tags = renamed.tags(run.data.tags)
+        tags = legacy.tags(run.data.tags)
         groups.setdefault((digest(run), tags["metric"], tags["metric_mode"]), []).append(run)
     if not groups:
         raise UserError(f"no finished run on {data} is a {' or '.join(kinds)}; choose others with --kind")
@@ -60,7 +60,7 @@ def finished_runs(experiment: str, kinds: Sequence[Kind]) -> list[Run]:
     """The runs of these `kinds` in an experiment, by its id, that have finished, the newest first."""
     runs = [run for kind in kinds for run in find({"kind": kind}, experiment)]
     # Runs of before 2026-11-22 do not say what they are judged by.
-    finished = [run for run in runs if run.info.status == "FINISHED" and "metric" in renamed.tags(run.data.tags)]
+    finished = [run for run in runs if run.info.status == "FINISHED" and "metric" in legacy.tags(run.data.tags)]
     return sorted(finished, key=lambda run: run.info.start_time, reverse=True)
 
 
@@ -150,7 +150,7 @@ def pages(server: str) -> Pages:
 
 def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experiment, run: Run) -> None:
     """Save the view of the experiment's runs that suits what `run` is judged by."""
-    tags = renamed.tags(run.data.tags)
+    tags = legacy.tags(run.data.tags)
     metric, monitor = tags["metric"], tags["monitor"]
     validation, test = f"metrics.`best_val_{metric}`", f"test_{metric}"
     columns = {

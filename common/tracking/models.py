@@ -12,9 +12,9 @@ import mlflow
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
-from common import renamed
-from common.data import SavedModel
-from common.errors import UserError
+from common import legacy
+from common.data import ImageFormat, SavedModel
+from common.errors import UserError, first_line
 from common.tracking import store
 from common.tracking.runs import ActiveRun, versions
 from common.tracking.store import ROOT
@@ -47,8 +47,10 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
     metadata = {
         "app": run.app.name,
         "data": run.data.name,
+        "kind": run.data.kind,
         "digest": run.data.digest,
         "outputs": list(run.data.outputs),
+        "image_format": dataclasses.asdict(run.data.image_format) if run.data.image_format else None,
         "settings": dataclasses.asdict(run.config),
         "task": dataclasses.asdict(task),
     }
@@ -88,21 +90,35 @@ def _beats(run: ActiveRun, name: str, champion: str, value: float) -> bool:
     return reigning.get("digest") == run.data.digest and better
 
 
-def load(app: str, which: str | None, flag: str = "--model") -> SavedModel:
+def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
     """The newest registered model of `app`; or `which`: a run's id, `NAME@ALIAS`, `NAME/VERSION`, or a path.
 
     Raises:
-        UserError: where there is no such model, it cannot be read, or it is another app's; it names the `flag`.
+        UserError: if there is no such model, it cannot be read, or it is another app's; it names the `setting`.
     """
-    uri, label, description = _own(app, which, flag)
+    uri, label, description = _own(app, which, setting)
     try:
         model = mlflow.tensorflow.load_model(uri, keras_model_kwargs={"compile": False})
     except (MlflowException, OSError, ValueError) as error:
-        raise UserError(f"{flag} {label}: this model cannot be read ({store.reason(error)})") from error
+        raise UserError(f"`{setting}` {label}: this model cannot be read ({first_line(error)})") from error
     metadata = description.metadata or {}
-    outputs, settings = tuple(metadata["outputs"]), renamed.settings(metadata["settings"])
-    digest, task = metadata["digest"], renamed.task(metadata["task"])
-    return SavedModel(model, label, metadata["data"], outputs, settings, digest, task, description.run_id)
+    kind = metadata.get("kind") or legacy.kind(model, app)
+    if "image_format" in metadata:
+        form = metadata["image_format"] and ImageFormat(**metadata["image_format"])
+    else:
+        form = legacy.IMAGE_FORMATS.get(metadata["data"]) if kind == "image" else None
+    return SavedModel(
+        model=model,
+        label=label,
+        data=metadata["data"],
+        kind=kind,
+        outputs=tuple(metadata["outputs"]),
+        settings=legacy.settings(metadata["settings"]),
+        image_format=form,
+        digest=metadata["digest"],
+        task=legacy.task(metadata["task"]),
+        run_id=description.run_id,
+    )
 
 
 def served(app: str, which: str | None) -> tuple[Path, str]:
@@ -114,7 +130,7 @@ def served(app: str, which: str | None) -> tuple[Path, str]:
     Raises:
         UserError: as `load`.
     """
-    uri, label, _ = _own(app, which or f"{_newest(store.connect(), app).name}@{CHAMPION}", "--model")
+    uri, label, _ = _own(app, which or f"{_newest(store.connect(), app).name}@{CHAMPION}", "model")
     return Path(mlflow.artifacts.download_artifacts(uri)), label
 
 
@@ -124,23 +140,23 @@ def champions(app: str) -> Iterator[Mapping[str, Any]]:
     for model in client.search_registered_models():
         if model.tags.get("app") == app and CHAMPION in model.aliases:
             saved = mlflow.models.Model.load(f"models:/{model.name}@{CHAMPION}")
-            yield renamed.settings((saved.metadata or {})["settings"])
+            yield legacy.settings((saved.metadata or {})["settings"])
 
 
-def _own(app: str, which: str | None, flag: str) -> tuple[str, str, mlflow.models.Model]:
+def _own(app: str, which: str | None, setting: str) -> tuple[str, str, mlflow.models.Model]:
     """The address and the label of the model of `app` that `which` names, and what was noted with it."""
-    uri, label = (which, which) if which and Path(which).exists() else _find(store.connect(), app, which, flag)
+    uri, label = (which, which) if which and Path(which).exists() else _find(store.connect(), app, which, setting)
     try:
         description = mlflow.models.Model.load(uri)  # unlike get_model_info, also from another store
     except MlflowException as error:
-        raise UserError(f"{flag} {label}: no saved model here ({store.reason(error)})") from error
+        raise UserError(f"`{setting}` {label}: no saved model here ({first_line(error)})") from error
     origin = (description.metadata or {}).get("app", "another origin")
     if origin != app:
-        raise UserError(f"{flag} {label}: a model of {origin}, not of {app}; choose one of {app}")
+        raise UserError(f"`{setting}` {label}: a model of {origin}, not of {app}; choose one of {app}")
     return uri, label, description
 
 
-def _find(client: mlflow.MlflowClient, app: str, which: str | None, flag: str) -> tuple[str, str]:
+def _find(client: mlflow.MlflowClient, app: str, which: str | None, setting: str) -> tuple[str, str]:
     """The address and the label of the registered model, or the run's, that `which` names."""
     if which is None:
         newest = _newest(client, app)
@@ -151,7 +167,7 @@ def _find(client: mlflow.MlflowClient, app: str, which: str | None, flag: str) -
         client.get_run(which)
     except MlflowException as error:
         raise UserError(
-            f"{flag} {which}: no such file, run, or registered model (NAME@ALIAS or NAME/VERSION)"
+            f"`{setting}` {which}: no such file, run, or registered model (NAME@ALIAS or NAME/VERSION)"
         ) from error
     return f"runs:/{which}/model", which
 

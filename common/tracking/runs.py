@@ -23,7 +23,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from common.app import App
 from common.data import Data
-from common.errors import UserError
+from common.errors import UserError, first_line
 from common.tracking import store
 from common.tracking.store import ROOT
 
@@ -159,7 +159,7 @@ def attach(
         for name, table in tables.items():
             artifacts.log_table(table, f"{folder}/{name}")
     except (OSError, MlflowException) as error:
-        raise UserError(f"{store.folder()}: cannot record ({store.reason(error)})") from error
+        raise UserError(f"{store.folder()}: cannot record ({first_line(error)})") from error
     return True
 
 
@@ -223,7 +223,7 @@ def run(
         status = "KILLED"
         raise
     except (OSError, MlflowException) as error:
-        raise UserError(f"{store.folder()}: cannot record ({store.reason(error)})") from error
+        raise UserError(f"{store.folder()}: cannot record ({first_line(error)})") from error
     except Exception as error:
         recorded.tag("error", f"{type(error).__name__}: {error}"[:ERROR_LENGTH])
         recorded.log_text(traceback.format_exc(), "error")

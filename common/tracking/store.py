@@ -13,7 +13,8 @@ import mlflow
 from filelock import FileLock
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
-from common.errors import UserError
+from common import files
+from common.errors import UserError, first_line
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -46,7 +47,7 @@ def connect() -> mlflow.MlflowClient:
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
     except Exception as error:  # whatever the store's driver raises: the address is the user's
-        raise UserError(f"MLFLOW_TRACKING_URI {uri}: cannot open this store ({reason(error)})") from error
+        raise UserError(f"MLFLOW_TRACKING_URI {uri}: cannot open this store ({first_line(error)})") from error
     return client
 
 
@@ -68,16 +69,14 @@ def _make(database: Path) -> None:
             raise UserError(f"{folder}: disk full; free at least {NEEDED_MEGABYTES} MB")
         with FileLock(folder / ".lock"):
             if not database.exists():
-                temporary = database.with_suffix(".new")
-                temporary.unlink(missing_ok=True)
-                store = SqlAlchemyStore(f"sqlite:///{temporary}", (folder / "artifacts").as_uri())
-                store.engine.dispose()
-                temporary.replace(database)
+                with files.replacing(database) as temporary:
+                    store = SqlAlchemyStore(f"sqlite:///{temporary}", (folder / "artifacts").as_uri())
+                    store.engine.dispose()
         with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
     except (OSError, sqlite3.Error) as error:
-        raise UserError(f"{folder}: cannot record here ({reason(error)}); make it writable") from error
+        raise UserError(f"{folder}: cannot record here ({first_line(error)}); make it writable") from error
 
 
 def folder() -> str:
@@ -98,11 +97,6 @@ def lock() -> contextlib.AbstractContextManager[Any]:
     """One process at a time in this store; a server is left to itself."""
     database = database_of(mlflow.get_tracking_uri())
     return FileLock(database.parent / ".lock") if database else contextlib.nullcontext()
-
-
-def reason(error: Exception) -> str:
-    """The first line of what went wrong."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
 
 
 def server_command(host: str, port: int) -> list[str]:

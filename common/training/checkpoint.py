@@ -11,6 +11,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from common import files
 from common.data import Array
 
 SHARE = 0.02
@@ -104,9 +105,7 @@ class Checkpoint(keras.callbacks.Callback):
             *self.spent(),
         )
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = self.path.with_suffix(".partial")
-        temporary.write_bytes(pickle.dumps(state))
-        temporary.replace(self.path)
+        files.write(self.path, pickle.dumps(state))
 
 
 def cpu_seconds() -> float:

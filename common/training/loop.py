@@ -13,11 +13,10 @@ import keras
 import numpy as np
 import pandas as pd
 
-from common import tasks, tracking
+from common import baselines, tasks, tracking
 from common.app import App
-from common.config import Config
-from common.data import Array, Data, Inputs, Pair, SavedModel, Trained
-from common.errors import UserError
+from common.config import Config, FineTuneConfig
+from common.data import Array, Data, Inputs, Pair, Trained
 from common.preprocessing import arrays, splits
 from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import Checkpoint, State, cpu_seconds
@@ -83,7 +82,7 @@ def retrain(
     data = app.load_data(config)
     options = FitOptions(checkpoint=checkpoint)
     if splits.poolable(data, app.task.fold_strategy):
-        data = dataclasses.replace(data, train=splits.pooled(data))
+        data = dataclasses.replace(data, train=splits.join_pairs(data.train, data.validation))
         config = dataclasses.replace(config, restore="last")
         options = FitOptions(round(chosen["best_epoch"]), checkpoint, validate=False)
     with tracking.run(app, "train", config, data, "tuned", key) as run:
@@ -107,11 +106,22 @@ def _train(
     trained = Trained(model, data, history, int(measured["best_epoch"]), predictions, config)
     for name, figure in task.figures(trained):
         run.log_figure(figure, name)
-    tables = dict(app.tables(trained))
+    tables = dict(app.tables(model, data))
     for name, table in tables.items():
         run.log_table(table, name)
     version = tracking.save(run, model, measured, task)
     return Result(data.name, measured, len(data.test[1]), run.id, version, tables, findings)
+
+
+def build(app: App, config: Config, data: Data) -> keras.Model:
+    """Build the app's network, or the one that goes on from the trained model that `config.init_from` names.
+
+    Raises:
+        UserError: if there is no such model, or its network differs.
+    """
+    if app.fine_tune and isinstance(config, FineTuneConfig) and config.init_from:
+        return app.fine_tune(tracking.load(app.name, config.init_from, "init_from"), config, data)
+    return app.build_model(config, data)
 
 
 def trial(app: App, config: Config, data: Data, run: tracking.ActiveRun, options: FitOptions) -> dict[str, float]:
@@ -129,7 +139,7 @@ def _fit_and_measure(
 ) -> tuple[keras.Model, dict[str, list[float]], dict[str, float], list[str]]:
     """Build, train and diagnose the network; give it with its best epoch's weights, curves, figures and findings."""
     keras.utils.set_random_seed(config.seed)
-    model = app.build_model(config, data)
+    model = build(app, config, data)
     diagnosis = Diagnosis(model, *arrays.first(data.train))
     begun = options.checkpoint.state if options.checkpoint else State()
     wall, cpu = time.perf_counter() - begun.wall, cpu_seconds() - begun.cpu
@@ -168,7 +178,7 @@ def baseline(app: App, config: Config) -> dict[str, Result]:
         UserError: as `train`.
     """
     data = app.load_data(config)
-    estimators = app.baseline(config, data)
+    estimators = (app.baseline or baselines.default)(config, data)
     if not isinstance(estimators, Mapping):
         estimators = {"baseline": estimators}
     return {name: _fit_baseline(app, config, data, name, estimator) for name, estimator in estimators.items()}
@@ -208,22 +218,9 @@ def evaluate(app: App, which: str | None) -> tuple[str, Result]:
         UserError: where there is no such model, or its data cannot be had or has changed.
     """
     saved = tracking.load(app.name, which)
-    config, data = app.config.from_dict(saved.settings), data_of(app, saved)
-    task = dataclasses.replace(app.task, **saved.task)
+    config, data, task = app.settings_of(saved), app.data_of(saved), app.task_of(saved)
     measured = _test(task, saved.model, config, data, predictions_for(task, saved.model, data.test))
     return saved.label, Result(data.name, measured, len(data.test[1]))
-
-
-def data_of(app: App, saved: SavedModel) -> Data:
-    """The data that the `saved` model was trained on, loaded again.
-
-    Raises:
-        UserError: where they cannot be had or have changed.
-    """
-    data = app.load_data(app.config.from_dict(saved.settings))
-    if data.digest != saved.digest:
-        raise UserError(f"{data.name} has changed since {saved.label} was trained on it: its test set is another now")
-    return data
 
 
 def predictions_for(task: tasks.Task, model: keras.Model, pair: Pair) -> Array:

@@ -186,7 +186,7 @@ def begin(app: App, settings: Settings, search: Search, folder: Path, run: track
 
 def first_tries(app: App) -> list[Config]:
     """The app's own settings, and those of its champions."""
-    tries = [app.config(), *(app.config.from_dict(told) for told in tracking.champions(app.name))]
+    tries = [app.settings(), *(app.settings.from_dict(told) for told in tracking.champions(app.name))]
     return list(dict.fromkeys(tries))
 
 
@@ -247,4 +247,4 @@ def dry_run(app: App, settings: Settings, search: Search) -> None:
             trial = asked.create_trial(f"{number}")
             if trial.status != "RUNNING":
                 break
-            print(f"{number + 1}: {space.flags(settings(trial.hyperparameters), app.config())}")
+            print(f"{number + 1}: {space.flags(settings(trial.hyperparameters), app.settings())}")

@@ -137,7 +137,7 @@ def conclude(app: App, own: App, settings: Settings, oracle: Durable, run: track
         result = training.retrain(own, best.config, best.figures, key, Checkpoint(final))
         terminal.summarise(app, result)
         final.unlink(missing_ok=True)
-    flags = space.flags(best.config, app.config())
+    flags = space.flags(best.config, app.settings())
     print(f"alone, with the same settings: {terminal.this_python()} -m apps.{app.name} train {flags}")
     return True
 

@@ -1,14 +1,19 @@
-"""Old names of settings, flags, tasks and tags, which recorded runs and shell scripts still use.
+"""Read runs, models and flags of release 0.1.0, which had other names and recorded less. Kept for one release."""
 
-Everything here is kept for one release after 0.1.0.
-"""
+from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from common.data import ImageFormat, Kind
+
+if TYPE_CHECKING:
+    import keras
 
 SETTINGS = {"keep": "restore"}
 CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
 TASK_FIELDS = {"objective": "monitor", "direction": "mode", "choose_threshold": "tune_threshold"}
+IMAGE_FORMATS = {"mnist": ImageFormat(28, 20), "fashion_mnist": ImageFormat(28, 28), "digits": ImageFormat(8, 8)}
 TAGS = {"objective": "monitor", "direction": "mode", "figure": "metric", "better": "metric_mode"}
 
 
@@ -26,6 +31,18 @@ def task(recorded: Mapping[str, Any]) -> dict[str, Any]:
 def tags(recorded: Mapping[str, str]) -> dict[str, str]:
     """Return the tags of a run under their names of today."""
     return {TAGS.get(name, name): value for name, value in recorded.items()}
+
+
+def kind(model: keras.Model, app: str) -> Kind:
+    """Return the kind of data that a model takes, by its inputs."""
+    first = model.inputs[0]
+    if app == "rbm_recommender":
+        return "ratings"
+    if isinstance(model.input, dict):
+        return "table"
+    if first.dtype in ("string", "uint8"):
+        return "text" if first.dtype == "string" else "image"
+    return "sequence" if len(first.shape) == 3 else "vector"
 
 
 def flags(arguments: Sequence[str]) -> list[str]:

@@ -1,0 +1,12 @@
+"""Names of layers that other code looks up in a model."""
+
+CENTRED = "centred"
+"""AlexNet's subtraction of the mean colour."""
+FEATURES = "features"
+"""A table's features before standardisation: the first tensors that answers are attributed to."""
+MACHINE = "machine"
+"""The Boltzmann machine of a model."""
+OUTPUT = "output"
+"""The last layer with weights: a linear model's coefficients, or the layer that fine-tuning replaces."""
+STANDARDISE = "standardise"
+"""A table's standardisation of its features."""
