@@ -30,6 +30,7 @@ lint: .venv/installed-dev ## check style and types
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-logo --no-cache
 
 format: .venv/installed-dev ## mend what ruff can mend
 	@$(BIN)/ruff check --fix .

@@ -18,21 +18,30 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import keras
 from annotated_types import Ge
 
-from common import cli, layer_names, tasks
-from common.app import App
-from common.config import Count, FineTuneConfig, Fraction, NotNegative, Optimizer, Positive, Schedule
-from common.data import Array, Data
-from common.errors import UserError
+from common import (
+    App,
+    Array,
+    Classification,
+    Count,
+    Data,
+    Fraction,
+    NotNegative,
+    Optimizer,
+    Positive,
+    SavedModel,
+    Schedule,
+    UserError,
+    cli,
+    layer_names,
+)
+from common.config import FineTuneConfig
 from common.nn import augmentation, layers, optimizers
 from common.preprocessing import images
-
-if TYPE_CHECKING:
-    from common.data import SavedModel
 
 SMALL_WIDTH = 0.1875
 """Share of the paper's maps and units that is enough for Fashion-MNIST, and that a CPU trains in minutes."""
@@ -202,9 +211,7 @@ def initial(config: Settings, bias: int = 0) -> dict[str, Any]:
     }
 
 
-app = App(
-    settings=Settings, load_data=load_data, build_model=build_model, task=tasks.Classification(), fine_tune=fine_tune
-)
+app = App(settings=Settings, load_data=load_data, build_model=build_model, task=Classification(), fine_tune=fine_tune)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -10,9 +10,9 @@ picture of bars and stripes, where -log 30 = -3.401 is the most, and -1.445 of -
 own for each pattern. That from 7 of the seeds 0 to 9: the likelihood has local optima in which two patterns share a
 code, which costs log(2) / 2 = 0.35 nats; another --seed helps.
 
-`python -m benchmarks.mixing` compares the cost of a sample with that of an RBM of the same size. `predict` takes .npy files of patterns
-(n, units) of 0 and 1, nan for a unit that is not known, and gives the probability of each unit being on, given the
-known ones before it.
+`python -m benchmarks.mixing` compares the cost of a sample with that of an RBM of the same size. `predict` takes .npy
+files of patterns (n, units) of 0 and 1, nan for an unknown unit, and gives the probability of each unit being on, given
+the known ones before it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,23 @@ import keras
 import numpy as np
 from annotated_types import Ge, Lt
 
-from common import cli, layer_names, tasks
-from common.app import App
-from common.config import Config, Count, Mode, Positive, Schedule
-from common.data import Array, Data, Trained, fingerprint
-from common.errors import UserError
+from common import (
+    App,
+    Array,
+    Config,
+    Count,
+    Data,
+    Positive,
+    SavedModel,
+    Schedule,
+    Task,
+    Trained,
+    UserError,
+    cli,
+    layer_names,
+)
+from common.config import Mode
+from common.data import fingerprint
 from common.nn import boltzmann, optimizers
 from common.plots import results
 from common.preprocessing import arrays
@@ -40,7 +52,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from sklearn.dummy import DummyRegressor
 
-    from common.data import SavedModel
 
 SIDE = 4
 """Pixels along a side of a picture of bars or stripes; and units in each group of the encoder."""
@@ -132,7 +143,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
 
 
 @dataclass(frozen=True)
-class Density(tasks.Task):
+class Density(Task):
     """The probability of patterns: the network puts out that of each unit given those before it."""
 
     monitor: str = "val_loss"

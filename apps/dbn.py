@@ -22,10 +22,7 @@ import keras
 import numpy as np
 from annotated_types import Ge
 
-from common import cli, tasks
-from common.app import App
-from common.config import Count, Fraction, Positive, Schedule, Share
-from common.data import Array, Data
+from common import App, Array, Classification, Count, Data, Fraction, Positive, Schedule, Share, cli
 from common.nn import optimizers, rbm
 from common.plots import results
 from common.preprocessing import features, images
@@ -164,9 +161,7 @@ def dreams(machines: Sequence[rbm.RBM], classes: int, steps: int) -> Array:
     return np.asarray(ops.convert_to_numpy(seen))
 
 
-app = App(
-    settings=Settings, load_data=load_data, build_model=build_model, task=tasks.Classification(), pretrain=pretrain
-)
+app = App(settings=Settings, load_data=load_data, build_model=build_model, task=Classification(), pretrain=pretrain)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -17,10 +17,7 @@ from typing import Literal
 import keras
 import numpy as np
 
-from common import cli, tasks
-from common.app import App
-from common.config import Count, Fraction, Positive, Schedule
-from common.data import Data
+from common import App, Classification, Count, Data, Fraction, Positive, Schedule, cli
 from common.nn import augmentation, layers, losses, optimizers
 from common.preprocessing import images
 
@@ -139,7 +136,7 @@ def digit_codes() -> np.ndarray:
     return np.array([[1.0 if pixel == "#" else -1.0 for pixel in "".join(digit)] for digit in rows.T])
 
 
-app = App(settings=Settings, load_data=images.load, build_model=build_model, task=tasks.Classification())
+app = App(settings=Settings, load_data=images.load, build_model=build_model, task=Classification())
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -18,10 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import keras
 import numpy as np
 
-from common import baselines, cli, tasks
-from common.app import App
-from common.config import NotNegative
-from common.data import Data
+from common import App, Classification, Data, NotNegative, baselines, cli
 from common.nn import linear, losses, optimizers
 from common.nn.linear import LinearConfig
 from common.preprocessing import features, tables
@@ -75,7 +72,7 @@ app = App(
     settings=Settings,
     load_data=partial(tables.load, target="class"),
     build_model=build_model,
-    task=tasks.Classification(tune_threshold=True),
+    task=Classification(tune_threshold=True),
     baseline=baseline,
     tables=linear.odds_ratios,
 )

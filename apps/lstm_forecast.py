@@ -17,21 +17,28 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from common import baselines, cli, tasks
-from common.app import App
-from common.config import Config, Count, Fraction, Positive, Share
-from common.data import Array, Data
-from common.errors import UserError
+from common import (
+    App,
+    Array,
+    Config,
+    Count,
+    Data,
+    Forecast,
+    Fraction,
+    Positive,
+    SavedModel,
+    Share,
+    UserError,
+    baselines,
+    cli,
+)
 from common.nn import losses, optimizers
 from common.preprocessing import series
-
-if TYPE_CHECKING:
-    from common.data import SavedModel
 
 
 @dataclass(frozen=True)
@@ -156,7 +163,7 @@ app = App(
     settings=Settings,
     load_data=load_data,
     build_model=build_model,
-    task=tasks.Forecast(),
+    task=Forecast(),
     read_inputs=read_inputs,
     baseline=baseline,
 )

@@ -22,10 +22,22 @@ import keras
 import numpy as np
 from annotated_types import Ge
 
-from common import cli, tasks
-from common.app import App
-from common.config import Config, Count, Positive, Schedule, Share
-from common.data import Array, Data, Pair, Trained, fingerprint
+from common import (
+    App,
+    Array,
+    Config,
+    Count,
+    Data,
+    Pair,
+    Positive,
+    Regression,
+    SavedModel,
+    Schedule,
+    Share,
+    Trained,
+    cli,
+)
+from common.data import fingerprint
 from common.nn import gradients, optimizers
 from common.plots import results
 from common.preprocessing import arrays
@@ -34,7 +46,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
     from sklearn.dummy import DummyRegressor
 
-    from common.data import SavedModel
 
 PADDING = 2.0
 """Fills a sequence up to the longest; neither a value nor a marker, so that the network can skip it."""
@@ -138,7 +149,7 @@ def network(cell: str, units: int, forget_bias: float, input_bias: float) -> ker
     return model
 
 
-class Adding(tasks.Regression):
+class Adding(Regression):
     """The paper's criterion beside the figures of a regression, and a picture of why a plain network fails."""
 
     def score(self, targets: Array, predictions: Array) -> dict[str, float]:

@@ -21,11 +21,7 @@ from typing import TYPE_CHECKING, Literal
 
 import keras
 
-from common import cli, tasks
-from common.app import App
-from common.config import Config, Count, Fraction, Positive
-from common.data import Data
-from common.errors import UserError
+from common import App, Classification, Config, Count, Data, Fraction, Positive, UserError, cli
 from common.nn import optimizers
 from common.preprocessing import datasets, splits, text
 
@@ -96,7 +92,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     return model
 
 
-app = App(settings=Settings, load_data=load_data, build_model=build_model, task=tasks.Classification())
+app = App(settings=Settings, load_data=load_data, build_model=build_model, task=Classification())
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -16,24 +16,8 @@ from typing import Literal
 
 import keras
 
-from common import cli, tasks
-from common.app import App
-from common.config import (
-    Activation,
-    Count,
-    Fraction,
-    Initializer,
-    Loss,
-    Metric,
-    Normalization,
-    NotNegative,
-    Positive,
-    Schedule,
-    Share,
-    Split,
-)
-from common.data import Data
-from common.errors import UserError
+from common import App, Classification, Count, Data, Fraction, NotNegative, Positive, Schedule, Share, UserError, cli
+from common.config import Activation, Initializer, Loss, Metric, Normalization, Split
 from common.metrics import training as training_metrics
 from common.nn import layers, losses, optimizers
 from common.preprocessing import datasets, features, images, splits
@@ -119,7 +103,7 @@ def dense(config: Settings, units: int) -> keras.layers.Dense:
     )
 
 
-app = App(settings=Settings, load_data=load_data, build_model=build_model, task=tasks.Classification())
+app = App(settings=Settings, load_data=load_data, build_model=build_model, task=Classification())
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

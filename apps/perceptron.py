@@ -17,10 +17,7 @@ from typing import Annotated, Literal
 import keras
 from annotated_types import Ge
 
-from common import cli, layer_names, tasks
-from common.app import App
-from common.config import Config, Count, Optimizer, Positive, Share
-from common.data import Data
+from common import App, Classification, Config, Count, Data, Optimizer, Positive, Share, cli, layer_names
 from common.nn import layers, losses, optimizers
 from common.preprocessing import datasets, features, splits
 
@@ -63,7 +60,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     return model
 
 
-app = App(settings=Settings, load_data=load_data, build_model=build_model, task=tasks.Classification())
+app = App(settings=Settings, load_data=load_data, build_model=build_model, task=Classification())
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -20,10 +20,22 @@ from typing import TYPE_CHECKING, Literal
 import keras
 import numpy as np
 
-from common import cli, tasks
-from common.app import App
-from common.config import Config, Count, NotNegative, Optimizer, Positive, Schedule, Share, Visible
-from common.data import Array, Data, Trained
+from common import (
+    App,
+    Array,
+    Classification,
+    Config,
+    Count,
+    Data,
+    NotNegative,
+    Optimizer,
+    Positive,
+    Schedule,
+    Share,
+    Trained,
+    cli,
+)
+from common.config import Visible
 from common.metrics import likelihood
 from common.nn import optimizers, rbm
 from common.plots import results
@@ -105,7 +117,7 @@ def mean_visible(model: keras.Model, data: Data) -> Array:
     return rbm.visible_units(model, "rbm", data.train[0].mean(axis=0, dtype="float32")[None])[0]
 
 
-class Features(tasks.Classification):
+class Features(Classification):
     """How good the machine is as a model of the data, beside how good its features are for a classifier."""
 
     def model_metrics(self, model: keras.Model, config: Settings, data: Data) -> dict[str, float]:

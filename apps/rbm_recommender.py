@@ -25,11 +25,28 @@ import keras
 import numpy as np
 from annotated_types import Ge
 
-from common import baselines, cli, layer_names, tasks
-from common.app import App, PredictOptions
-from common.config import Config, Count, Mode, NotNegative, Positive, Schedule, Share
-from common.data import Array, Data, Inputs, Pair, Trained
-from common.errors import UserError
+from common import (
+    App,
+    Array,
+    Config,
+    Count,
+    Data,
+    NotNegative,
+    Pair,
+    Positive,
+    PredictOptions,
+    SavedModel,
+    Schedule,
+    Share,
+    Task,
+    Trained,
+    UserError,
+    baselines,
+    cli,
+    layer_names,
+)
+from common.config import Mode
+from common.data import Inputs
 from common.metrics import recommendation
 from common.metrics import training as training_metrics
 from common.nn import optimizers, rbm
@@ -41,7 +58,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from common.data import SavedModel
 
 GENERATED = (2000, 300, 60)
 """Users, items, and ratings by a user, of the set that is generated."""
@@ -122,7 +138,7 @@ def level_shares(known: Ratings) -> Array:
 
 
 @dataclass(frozen=True)
-class Recommendation(tasks.Task):
+class Recommendation(Task):
     """Ratings that were kept apart, foretold and ranked; the network puts out one for every item, (users, items)."""
 
     monitor: str = "val_rmse"
@@ -192,7 +208,7 @@ class Recommend(PredictOptions):
         return [f"user {self.user}"], np.sum(parts, axis=0)
 
     def answers(
-        self, task: tasks.Task, names: Sequence[str], inputs: Any, predictions: Array, outputs: Sequence[str]
+        self, task: Task, names: Sequence[str], inputs: Any, predictions: Array, outputs: Sequence[str]
     ) -> pd.DataFrame:
         if self.user is None:
             return super().answers(task, names, inputs, predictions, outputs)

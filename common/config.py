@@ -24,7 +24,6 @@ Activation = Literal[
     "threshold", "sigmoid", "tanh", "scaled_tanh", "relu", "leaky_relu", "prelu", "elu", "softmax", "arctan", "sqnl"
 ]
 
-Cell = Literal["lstm", "gru", "rnn"]
 Initializer = Literal["he_normal", "xavier", "normal"]
 
 Loss = Literal[

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import keras
 
 from common.data import ImageFormat, Kind
-
-if TYPE_CHECKING:
-    import keras
 
 SETTINGS = {"keep": "restore"}
 CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
@@ -38,7 +37,7 @@ def kind(model: keras.Model, app: str) -> Kind:
     first = model.inputs[0]
     if app == "rbm_recommender":
         return "ratings"
-    if isinstance(model.input, dict):
+    if not isinstance(model, keras.Sequential) and isinstance(model.input, dict):
         return "table"
     if first.dtype in ("string", "uint8"):
         return "text" if first.dtype == "string" else "image"

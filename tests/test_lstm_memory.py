@@ -10,7 +10,6 @@ import pytest
 from apps import lstm_memory
 from apps.lstm_memory import PADDING, draw_sequences
 from apps.lstm_memory import Settings as LstmMemory
-from common.config import Cell
 from common.data import Array, SavedModel
 from common.errors import UserError
 from common.nn import gradients
@@ -65,7 +64,7 @@ def test_no_training_sequence_is_seen_twice_and_all_come_from_the_seed() -> None
 
 
 def test_padding_changes_nothing() -> None:
-    model = lstm_memory.network("lstm", 4, forget_bias=1.0, input_bias=0.0)
+    model = lstm_memory.network("LSTM", 4, forget_bias=1.0, input_bias=0.0)
     sequence = draw_sequences(np.random.default_rng(0), 1, 20)[0][:, :20]
     padded = np.concatenate([sequence, np.full((1, 7, 2), PADDING, "float32")], axis=1)
     np.testing.assert_allclose(model.predict(padded, verbose=0), model.predict(sequence, verbose=0), rtol=1e-6)
@@ -79,14 +78,14 @@ def test_success_counts_answers_that_are_off_by_more_than_the_papers_tolerance()
     assert "2 of 4 off by more than 0.04" in summary["test criterion"]
 
 
-@pytest.mark.parametrize(("cell", "kept"), [("lstm", slice(4, 8)), ("gru", slice(0, 4))])
-def test_the_gate_that_keeps_the_state_starts_with_the_bias(cell: Cell, kept: slice) -> None:
+@pytest.mark.parametrize(("cell", "kept"), [("LSTM", slice(4, 8)), ("GRU", slice(0, 4))])
+def test_the_gate_that_keeps_the_state_starts_with_the_bias(cell: str, kept: slice) -> None:
     """Where that gate is 1 and nothing is let in, an LSTM's cells and a GRU's outputs stay what they were."""
     memory = lstm_memory.network(cell, 4, forget_bias=50.0, input_bias=-40.0).get_layer("memory")
     bias = keras.ops.convert_to_numpy(memory.cell.bias).reshape(-1)
     assert (bias[kept] == 50).all()
-    assert bias.sum() == 200 - (160 if cell == "lstm" else 0)
-    states = [np.random.default_rng(0).normal(size=(3, 4)).astype("float32") for _ in range(2 if cell == "lstm" else 1)]
+    assert bias.sum() == 200 - (160 if cell == "LSTM" else 0)
+    states = [np.random.default_rng(0).normal(size=(3, 4)).astype("float32") for _ in range(2 if cell == "LSTM" else 1)]
     memory.cell.kernel.assign(np.zeros(memory.cell.kernel.shape))
     memory.cell.recurrent_kernel.assign(np.zeros(memory.cell.recurrent_kernel.shape))
     _, after = memory.cell(np.zeros((3, 2), "float32"), states)
@@ -96,7 +95,7 @@ def test_the_gate_that_keeps_the_state_starts_with_the_bias(cell: Cell, kept: sl
 def test_the_gradient_by_the_states_of_a_plain_network_is_the_product_of_its_jacobians() -> None:
     """d answer / d h_t = v' D_T W' … D_t W' with D = diag(1 - h²): what vanishes with time (Hochreiter 1991)."""
     keras.utils.set_random_seed(0)
-    model = lstm_memory.network("rnn", 5, forget_bias=0.0, input_bias=0.0)
+    model = lstm_memory.network("SimpleRNN", 5, forget_bias=0.0, input_bias=0.0)
     memory, head = model.get_layer("memory"), model.get_layer("sum")
     inputs = np.random.default_rng(0).normal(size=(3, 8, 2)).astype("float32")
     kernel, recurrent, bias, reads, _ = model.get_weights()
@@ -116,7 +115,7 @@ def test_the_gradient_by_the_states_of_a_plain_network_is_the_product_of_its_jac
 def test_over_a_hundred_steps_the_gradient_of_an_lstm_lasts_and_that_of_a_plain_network_vanishes() -> None:
     keras.utils.set_random_seed(0)
     sequences, _ = draw_sequences(np.random.default_rng(0), 600, T)
-    cells: tuple[Cell, ...] = ("lstm", "rnn")
+    cells: tuple[str, ...] = ("LSTM", "SimpleRNN")
     lstm, rnn = (
         lstm_memory.gradient_norms(lstm_memory.network(cell, 32, forget_bias=5.0, input_bias=-3.0), sequences)
         for cell in cells

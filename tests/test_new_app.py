@@ -27,7 +27,7 @@ def begun(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tree in which every app has been copied, under a name much longer than its own."""
     tree = tree_at(tmp_path_factory.mktemp("begun") / "suite")
     for source in APPS:
-        assert len(new_app.begin(tree, f"my_own_{source}", source)) == 3
+        assert len(new_app.write(tree, f"my_own_{source}", source)) == 3
     return tree
 
 
@@ -58,10 +58,9 @@ def test_copies_of_all_apps_are_apps_with_a_space_of_their_own(begun: Path) -> N
         "    own, theirs = (importlib.import_module(f'apps.{one}').app for one in (name, source))\n"
         "    space = importlib.import_module(f'tuning.{name}')\n"
         "    assert own.name == name, own.name\n"
-        "    assert own.config.__name__ == ''.join(map(str.capitalize, name.split('_')))\n"
-        "    assert own.config is not theirs.config\n"
-        "    assert vars(own.config()) == vars(theirs.config())\n"
-        "    assert space.app is own and own.config is getattr(space, own.config.__name__)\n"
+        "    assert own.settings is not theirs.settings\n"
+        "    assert vars(own.settings()) == vars(theirs.settings())\n"
+        "    assert space.app is own and own.settings is space.Settings\n"
         "    assert f'python -m apps.{name} train' in sys.modules[f'apps.{name}'].__doc__\n"
         "    assert f'python -m tuning.{name} ' in space.__doc__\n"
         "    assert f'apps.{source} ' not in sys.modules[f'apps.{name}'].__doc__\n"
@@ -70,32 +69,12 @@ def test_copies_of_all_apps_are_apps_with_a_space_of_their_own(begun: Path) -> N
     assert checked(begun, "-c", script, *APPS) == "all\n"
 
 
-def test_names_are_changed_by_token() -> None:
-    source = (
-        '"""AlexNet, Net and netlike.\n\n    python -m apps.net train  # as apps.netlike does\n"""\n'
-        "from apps.net import Net, app  # apps.net\n"
-        "from common import net\n\n\n"
-        "class NetWork(Net):\n"
-        '    """A Net."""\n\n'
-        "    net = net.Net.apps\n"
-    )
-    assert new_app.rename(source, {"Net": "Mine"}, {"net": "mine"}) == (
-        '"""AlexNet, Net and netlike.\n\n    python -m apps.mine train  # as apps.netlike does\n"""\n'
-        "from apps.mine import Mine, app  # apps.mine\n"
-        "from common import net\n\n\n"
-        "class NetWork(Mine):\n"
-        '    """A Net."""\n\n'
-        "    net = net.Mine.apps\n"
-    )
-
-
-def test_a_command_that_gets_too_long_keeps_its_comment() -> None:
-    for spare, expected in (
-        (25, f"    python -m apps.{'n' * 25} train  # {'c' * 65}"),
-        (50, f"    # {'c' * 65}\n    python -m apps.{'n' * 50} train"),
-    ):
-        source = f'"""A docstring.\n\n    python -m apps.net train      # {"c" * 65}\n"""\n'
-        assert new_app.rename(source, {}, {"net": "n" * spare}) == f'"""A docstring.\n\n{expected}\n"""\n'
+def test_only_modules_of_the_app_are_renamed_and_long_comments_come_nearer(tmp_path: Path) -> None:
+    file, comment = tmp_path / "net.py", "c" * 50
+    rest = '"""\nfrom apps.net import net  # apps.netlike\n'
+    file.write_text(f'"""Net.\n\n    python -m apps.net train{" " * 30}# {comment}\n{rest}')
+    expected = f'"""Net.\n\n    python -m apps.my_own_net train  # {comment}\n{rest}'
+    assert new_app.copy(file, "my_own_net") == expected.replace("from apps.net ", "from apps.my_own_net ")
 
 
 @pytest.mark.parametrize(
@@ -104,38 +83,28 @@ def test_a_command_that_gets_too_long_keeps_its_comment() -> None:
         ("my-digits", "lenet5", "my-digits: cannot name a module"),
         ("2d", "lenet5", "cannot name a module"),
         ("class", "lenet5", "cannot name a module"),
-        ("none", "lenet5", "cannot name a module"),
         ("../digits", "lenet5", "cannot name a module"),
         ("lenet5", "lenet5", "apps/lenet5.py is taken"),
         ("search", "lenet5", "tuning/search.py is taken"),
         ("cli", "lenet5", "tests/test_cli.py is taken"),
-        ("data", "lenet5", "lenet5 has a Data already"),
-        ("exception", "lenet5", "make lint"),
-        ("digits", "lenet6", "--from lenet6: no such app; there are alexnet, boltzmann"),
+        ("digits", "lenet6", "`from` lenet6: no such app; there are alexnet, boltzmann"),
         ("digits", "../common/app", "no such app"),
     ],
 )
 def test_what_cannot_be_is_refused_and_nothing_is_written(name: str, source: str, said: str, begun: Path) -> None:
     before = files(begun)
     with pytest.raises(UserError, match=said.replace(".", r"\.")):
-        new_app.begin(begun, name, source)
+        new_app.write(begun, name, source)
     assert files(begun) == before
 
 
-def test_all_files_are_written_or_none(begun: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last one cannot be: another process has just written it."""
-    before, link = files(begun), Path.hardlink_to
-
-    def raced(path: Path, target: str) -> None:
-        if path.name == "test_digits.py":
-            path.write_text("another's")
-        link(path, target)
-
-    monkeypatch.setattr(Path, "hardlink_to", raced)
-    with pytest.raises(UserError, match=r"test_digits\.py: cannot be written"):
-        new_app.begin(begun, "digits", "lenet5")
+def test_all_files_are_written_or_none(begun: Path) -> None:
     others = begun / "tests" / "test_digits.py"
-    assert files(begun) == sorted([*before, others])
+    others.write_text("another's")
+    before = files(begun)
+    with pytest.raises(UserError, match=r"test_digits\.py is taken"):
+        new_app.write(begun, "digits", "lenet5")
+    assert files(begun) == before
     assert others.read_text() == "another's"
     others.unlink()
 

@@ -13,24 +13,30 @@ from common import legacy
 from common.app import App, PredictOptions
 from common.cli import terminal
 from common.cli.parsing import plain_errors
-from common.config import Config
 from common.errors import UserError
 from common.serving.export import Format
 from common.serving.http import Port
 
-Model = Annotated[str | None, tyro.conf.arg(metavar="RUN|NAME@ALIAS|PATH")]
+Model = Annotated[
+    str | None,
+    tyro.conf.arg(
+        metavar="RUN|NAME@ALIAS|PATH",
+        help="Model to use: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path. "
+        "By default the newest one; for serve the champion.",
+    ),
+]
 
 
 def main(app: App, description: str | None = None) -> None:
     """Run the command that the command line names."""
 
-    def train(settings: Config) -> None:
+    def train(settings: app.settings) -> None:  # type: ignore[name-defined]
         """Train, evaluate once on the test set, record and register the model."""
         from common import training
 
         terminal.summarise(app, training.train(app, settings))
 
-    def baseline(settings: Config) -> None:
+    def baseline(settings: app.settings) -> None:  # type: ignore[name-defined]
         """Fit the classical baseline on the same split and record it beside the network."""
         from common import training
 
@@ -38,25 +44,24 @@ def main(app: App, description: str | None = None) -> None:
             terminal.summarise(app, result, name)
 
     def evaluate(model: Model = None) -> None:
-        """Measure a saved model on the test set again; nothing is recorded.
-
-        Args:
-            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
-        """
+        """Measure a saved model on the test set again; nothing is recorded."""
         from common import training
 
         label, result = training.evaluate(app, model)
         Console().print(terminal.key_values({"model": label, **app.task.summary(result.metrics, result.test_examples)}))
 
     def predict(
-        files: Positional[tuple[str, ...]], options: PredictOptions, model: Model = None, output: Path | None = None
+        files: Positional[tuple[str, ...]],
+        options: app.predict_options,  # type: ignore[name-defined]
+        model: Model = None,
+        output: Path | None = None,
     ) -> None:
         """Predict for new examples.
 
         Args:
             files: The examples, as the app's description says: files, folders, or words.
             options: The app's own options.
-            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
+            model: Model to use.
             output: Write the whole answer to this .csv or .json file instead of the terminal.
         """
         _predict(app, files, options, model, output)
@@ -73,7 +78,7 @@ def main(app: App, description: str | None = None) -> None:
             form: Keras's own file, TensorFlow's SavedModel, ONNX, or LiteRT.
             output: The folder to make.
             quantize: Compute with int8 numbers in LiteRT, and measure what that costs on the test set.
-            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
+            model: Model to use.
         """
         _export(app, form, output, quantize, model)
 
@@ -81,20 +86,24 @@ def main(app: App, description: str | None = None) -> None:
         """Answer over HTTP on 127.0.0.1 until Ctrl-C.
 
         Args:
-            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the champion.
+            model: Model to use.
             port: Where on 127.0.0.1.
         """
         from common.serving import http
 
         http.serve(app, model, port)
 
-    def request(files: Positional[tuple[str, ...]], options: PredictOptions, model: Model = None) -> None:
+    def request(
+        files: Positional[tuple[str, ...]],
+        options: app.predict_options,  # type: ignore[name-defined]
+        model: Model = None,
+    ) -> None:
         """Print the JSON by which a served model is asked for new examples.
 
         Args:
             files: The examples, as for predict.
             options: The app's own options.
-            model: The model that is asked, as for predict.
+            model: Model to use.
         """
         options.check(app, files)
         from common import tracking
@@ -113,14 +122,11 @@ def main(app: App, description: str | None = None) -> None:
         Args:
             files: The examples, as predict takes them.
             target: Class or quantity to explain; by default the answered class, or the first quantity.
-            model: The model: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path; by default the newest one.
+            model: Model to use.
             output: Folder to write the pictures and tables to, beside the model's run.
         """
         _explain(app, files, target, model, output)
 
-    # The flags of these come from the app's own settings and questions.
-    train.__annotations__["settings"] = baseline.__annotations__["settings"] = app.settings
-    predict.__annotations__["options"] = request.__annotations__["options"] = app.predict_options
     commands: dict[str, Callable[..., None]] = {
         "train": train,
         "evaluate": evaluate,

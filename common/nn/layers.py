@@ -7,7 +7,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from common.config import Activation, Cell
+from common.config import Activation
 from common.errors import UserError
 
 
@@ -50,17 +50,6 @@ def activation(name: Activation) -> keras.layers.Layer:
             return keras.layers.Activation(globals()[name])
         case _:
             return keras.layers.Activation(name)
-
-
-def recurrent(cell: Cell, units: int, **options: Any) -> keras.layers.Layer:
-    """A recurrent layer of Keras, its kind named by `cell`: takes (batch, steps, features), gives (batch, units)."""
-    match cell:
-        case "lstm":
-            return keras.layers.LSTM(units, **options)
-        case "gru":
-            return keras.layers.GRU(units, **options)
-        case "rnn":
-            return keras.layers.SimpleRNN(units, **options)
 
 
 @keras.saving.register_keras_serializable("common")

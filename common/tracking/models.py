@@ -15,6 +15,7 @@ from mlflow.models import infer_signature
 from common import legacy
 from common.data import ImageFormat, SavedModel
 from common.errors import UserError, first_line
+from common.lazy import register_layers
 from common.tracking import store
 from common.tracking.runs import ActiveRun, versions
 from common.tracking.store import ROOT
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 
 CHAMPION = "champion"
+KERAS_FILE = "data/model.keras"
+"""The network in the folder of a model. (MLflow's own loader also unpickles classes by the modules of their time.)"""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,9 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
     """
     uri, label, description = _own(app, which, setting)
     try:
-        model = mlflow.tensorflow.load_model(uri, keras_model_kwargs={"compile": False})
+        file = Path(mlflow.artifacts.download_artifacts(uri)) / KERAS_FILE
+        register_layers()
+        model = keras.saving.load_model(file, compile=False)
     except (MlflowException, OSError, ValueError) as error:
         raise UserError(f"`{setting}` {label}: this model cannot be read ({first_line(error)})") from error
     metadata = description.metadata or {}
