@@ -4,6 +4,7 @@
 practical guide to training restricted Boltzmann machines".
 """
 
+import itertools
 from collections.abc import Sequence
 from typing import Any
 
@@ -170,10 +171,11 @@ class RBM(keras.layers.Layer):
         }
 
 
-def visible_units(model: keras.Model, layer: str, inputs: Array) -> Array:
-    """Return the inputs of the layer called `layer`, (examples, visible), for `inputs` of the model."""
-    front = keras.Model(model.inputs, model.get_layer(layer).input)
-    return np.asarray(front.predict(inputs, batch_size=1000, verbose=0))
+def visible_units(model: keras.Sequential, layer: str, inputs: Array) -> Array:
+    """Return what the layers of `model` before the one called `layer` make of `inputs`, (examples, visible)."""
+    for before in itertools.takewhile(lambda one: one.name != layer, model.layers):
+        inputs = before(inputs)
+    return np.asarray(ops.convert_to_numpy(inputs))
 
 
 @keras.saving.register_keras_serializable("common")
