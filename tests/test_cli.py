@@ -105,7 +105,7 @@ def test_without_a_trained_model_predict_says_how_to_get_one(tmp_path: Path) -> 
 def test_a_text_file_named_png_is_named_and_no_output_is_begun(trained_mlp: Trained, tmp_path: Path) -> None:
     (tmp_path / "letter.png").write_text("Dear network")
     result = trained_mlp("predict", str(tmp_path / "letter.png"), "--output", str(tmp_path / "table.csv"))
-    assert_user_error(result, "letter.png", "not a picture")
+    assert_user_error(result, "letter.png", "not an image")
     assert [path.name for path in tmp_path.iterdir()] == ["letter.png"]
 
 

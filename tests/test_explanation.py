@@ -168,7 +168,7 @@ def test_what_is_wrong_is_said_in_a_line(lenet: Trained, digits: str, tmp_path: 
     assert_user_error(lenet("explain"), "needs files")
     assert_user_error(lenet("explain", "missing.png"), "missing.png", "no such file")
     (tmp_path / "text.png").write_text("no picture")
-    assert_user_error(lenet("explain", str(tmp_path / "text.png")), "text.png", "not a picture")
+    assert_user_error(lenet("explain", str(tmp_path / "text.png")), "text.png", "not an image")
     assert_user_error(lenet("explain", digits, "--target", "ten"), "--target ten", "0, 1, 2")
     assert_user_error(lenet("explain", digits, "--output", digits), "--output", "name a folder")
     assert_user_error(lenet("explain", digits, "--output", "nowhere/why"), "--output", "no folder nowhere")

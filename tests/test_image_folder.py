@@ -120,7 +120,7 @@ def test_damaged_files_and_zip_bombs_are_named_counted_and_left_out(
     assert peak < 50e6
     assert sum(len(part[1]) for part in (data.train, data.validation, data.test)) == 60
     errors = capsys.readouterr().err.splitlines()
-    assert errors[-1] == "6 pictures skipped"
+    assert errors[-1] == "6 images skipped"
     assert len(errors) == 7
     for name in bad:
         assert sum(f"/{name}: skipped" in line for line in errors) == 1
@@ -138,7 +138,7 @@ def test_a_folder_with_too_little_in_it_is_named(folders: list[str], words: str,
     for name in folders:
         (tmp_path / name).mkdir()
         Image.new("RGB", (9, 9)).save(tmp_path / name / "a.png")
-    with pytest.raises(UserError, match=f"{tmp_path}.*: .*{words}"):
+    with pytest.raises(UserError, match=f"{tmp_path.name}.*: .*{words}"):
         images.load_folder(str(tmp_path), 32, 0.2, seed=0)
 
 
@@ -189,5 +189,5 @@ def test_a_network_is_trained_evaluated_and_asked_on_photographs(
     assert trained_on_photographs("baseline", "--images", str(photographs)).returncode == 0
     letter = photographs.parent / "letter.png"
     letter.write_text("Dear network")
-    assert_user_error(trained_on_photographs("predict", str(letter)), "letter.png", "not a picture")
+    assert_user_error(trained_on_photographs("predict", str(letter)), "letter.png", "not an image")
     assert_user_error(trained_on_photographs("predict", "nothing.png"), "nothing.png", "no such file")

@@ -132,9 +132,9 @@ def test_clothes_fill_the_picture(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("text.png", b"dear diary", "not a picture"),
-        ("half.png", None, "not a picture"),
-        ("empty.jpg", b"", "not a picture"),
+        ("text.png", b"dear diary", "not an image"),
+        ("half.png", None, "not an image"),
+        ("empty.jpg", b"", "not an image"),
         ("text.npy", b"dear diary", "not an array"),
         ("none.png", "", "no such file"),
         ("none.npy", "", "no such file"),
@@ -155,7 +155,7 @@ def test_a_blank_picture_an_empty_folder_and_other_arrays_are_named(tmp_path: Pa
     with pytest.raises(UserError, match="blank"):
         read([tmp_path / "blank.png"])
     (tmp_path / "folder").mkdir()
-    with pytest.raises(UserError, match="no pictures"):
+    with pytest.raises(UserError, match="no images"):
         read([tmp_path / "folder"])
     np.save(tmp_path / "table.npy", np.zeros((3, 4, 5, 6)))
     with pytest.raises(UserError, match="shape"):

@@ -117,9 +117,9 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"window": 5}, "--window 5 must be at least --season 11"),
-        ({"csv": "sales.csv"}, "--target"),
-        ({"window": 80}, "lower --window"),
+        ({"window": 5}, "`window` 5 must be at least `season` 11"),
+        ({"csv": "sales.csv"}, "`csv` needs `target`"),
+        ({"window": 80}, "lower `window`"),
         ({"validation": 0.5, "test": 0.5}, "nothing to train on"),
     ],
 )
