@@ -19,6 +19,7 @@ import keras
 import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.requests import ClientDisconnect
 
 from common.data import Array, Inputs
 from common.preprocessing import arrays
@@ -51,6 +52,8 @@ def scoring_app(model: keras.Model, specs: Sequence[InputSpec]) -> FastAPI:
             return Response(await answer, media_type=JSON)
         except RequestError as error:
             return JSONResponse({"error": str(error)}, error.status)
+        except ClientDisconnect:
+            return Response(status_code=400)  # the client left before it had sent all
 
     @app.get("/ping")
     @app.get("/health")
