@@ -38,8 +38,8 @@ def main(app: str = "lenet5", requests: int = 1000, at_once: int = 20, port: Por
         at_once: Requests that wait at any time.
         port: Where to serve.
     """
-    folder, label = tracking.served(app, None)
-    example = json.loads((folder / "serving_input_example.json").read_text())["inputs"]
+    served = tracking.served(app, None)
+    example = json.loads((served.folder / "serving_input_example.json").read_text())["inputs"]
     one = {name: column[:1] for name, column in example.items()} if isinstance(example, dict) else example[:1]
     body = json.dumps({"inputs": one}).encode()
     with serving(app, port) as (_, said), ThreadPoolExecutor(at_once) as pool:
@@ -51,7 +51,7 @@ def main(app: str = "lenet5", requests: int = 1000, at_once: int = 20, port: Por
     counts = collections.Counter(status for status, _ in answers)
     waits = statistics.quantiles([1000 * wait for _, wait in answers], n=100)
     Console().print(
-        f"{label}: {requests} requests, {at_once} at once, {seconds:.1f} s, {requests / seconds:.0f} a second"
+        f"{served.label}: {requests} requests, {at_once} at once, {seconds:.1f} s, {requests / seconds:.0f} a second"
     )
     Console().print("answers: " + ", ".join(f"{number} of status {status}" for status, number in counts.items()))
     Console().print(f"milliseconds to answer: median {waits[49]:.0f}, 99 of 100 within {waits[98]:.0f}")

@@ -1,9 +1,12 @@
 """The command line: quick and quiet help, and one line with status 2 for every mistake a user can make."""
 
+import dataclasses
 import os
 import shutil
 import subprocess
 import sys
+import tomllib
+from importlib.metadata import version
 from pathlib import Path
 
 import keras
@@ -40,6 +43,31 @@ def test_a_wrong_flag_is_answered_without_importing_tensorflow() -> None:
     result = run("-X", "importtime", "-m", "apps.mnist_mlp", "train", "--epoch", "3")
     assert result.returncode == 2
     assert " tensorflow\n" not in result.stderr
+
+
+def test_tyro_has_the_private_parts_that_the_command_line_uses() -> None:
+    """A change of tyro shows here, and not in a traceback where a user mistypes a flag."""
+    pinned = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["dependencies"]
+    installed = version("tyro")
+    assert f"tyro=={installed}" in pinned, f"tyro {installed} is installed; see whether common/cli/parsing.py fits it"
+    from tyro import _arguments, _errors, _parsers
+
+    used = {
+        "UnrecognizedArgs": {"tokens"},
+        "MissingArgs": {"missing_arguments"},
+        "MissingSubcommand": {"found_token"},
+        "InvalidChoice": {"argument", "choices", "value"},
+        "BadValue": {"argument"},
+        "InstantiationFailure": {"argument", "message"},
+    }
+    for name, attributes in used.items():
+        event = getattr(_errors, name, None)
+        assert event, f"tyro._errors.{name}, which common/cli/parsing.py uses, is gone"
+        missing = (attributes | {"prog"}) - {field.name for field in dataclasses.fields(event)}
+        assert not missing, f"tyro._errors.{name} has lost {missing}, which common/cli/parsing.py uses"
+    assert hasattr(_errors, "on_parse_error"), "tyro._errors.on_parse_error is gone"
+    assert hasattr(_arguments.ArgumentDefinition, "display_name"), "tyro's ArgumentDefinition.display_name is gone"
+    assert "arg" in _parsers.ArgWithContext.__annotations__, "tyro's ArgWithContext.arg is gone"
 
 
 @pytest.mark.parametrize(

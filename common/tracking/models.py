@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 import mlflow
+import numpy as np
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
@@ -39,6 +40,40 @@ class Version:
     name: str
     number: int
     champion: int | None
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """One input in a saved model's signature."""
+
+    name: str | None
+    """None where the model has one input, which has no name."""
+    dtype: np.dtype[Any]
+    """Type of the values; `object` for text."""
+    shape: tuple[int | None, ...]
+    """Shape of a batch: None for the number of examples."""
+
+
+@dataclass(frozen=True)
+class ServedModel:
+    """A saved model that can be served."""
+
+    label: str
+    """What a person calls it."""
+    folder: Path
+    """Holds the model, and in `serving_input_example.json` a request that it answers."""
+    inputs: tuple[InputSpec, ...]
+
+    def load(self) -> keras.Model:
+        """Load the network.
+
+        Returns:
+            The network, which is not compiled.
+
+        Raises:
+            UserError: where it cannot be read.
+        """
+        return _load(str(self.folder), self.label, "model")
 
 
 def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task: "tasks.Task") -> Version:
@@ -100,12 +135,7 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
         UserError: if there is no such model, it cannot be read, or it is another app's; it names the `setting`.
     """
     uri, label, description = _own(app, which, setting)
-    try:
-        file = Path(mlflow.artifacts.download_artifacts(uri)) / KERAS_FILE
-        register_layers()
-        model = keras.saving.load_model(file, compile=False)
-    except (MlflowException, OSError, ValueError) as error:
-        raise UserError(f"`{setting}` {label}: this model cannot be read ({first_line(error)})") from error
+    model = _load(uri, label, setting)
     metadata = description.metadata or {}
     kind = metadata.get("kind") or legacy.kind(model, app)
     if "image_format" in metadata:
@@ -126,17 +156,27 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
     )
 
 
-def served(app: str, which: str | None) -> tuple[Path, str]:
-    """The folder and the label of the model that is served: the one that `which` names, as `load` reads it.
+def served(app: str, which: str | None) -> ServedModel:
+    """Find the model that is served: the one that `which` names, as `load` reads it.
 
-    By default it is the champion on the data that the newest model of `app` was trained on. Where the store is another
-    machine's, the folder is fetched from it.
+    A model in the store of another machine is copied to this one.
+
+    Args:
+        app: Name of the app.
+        which: As for `load`; None for the champion on the data that the newest model of `app` was trained on.
+
+    Returns:
+        The model, which is not loaded yet.
 
     Raises:
         UserError: as `load`.
     """
-    uri, label, _ = _own(app, which or f"{_newest(store.connect(), app).name}@{CHAMPION}", "model")
-    return Path(mlflow.artifacts.download_artifacts(uri)), label
+    uri, label, description = _own(app, which or f"{_newest(store.connect(), app).name}@{CHAMPION}", "model")
+    inputs = tuple(
+        InputSpec(spec.name, spec.type, tuple(None if size == -1 else size for size in spec.shape))
+        for spec in description.get_input_schema().inputs
+    )
+    return ServedModel(label, Path(mlflow.artifacts.download_artifacts(uri)), inputs)
 
 
 def champions(app: str) -> Iterator[Mapping[str, Any]]:
@@ -146,6 +186,16 @@ def champions(app: str) -> Iterator[Mapping[str, Any]]:
         if model.tags.get("app") == app and CHAMPION in model.aliases:
             saved = mlflow.models.Model.load(f"models:/{model.name}@{CHAMPION}")
             yield legacy.settings((saved.metadata or {})["settings"])
+
+
+def _load(uri: str, label: str, setting: str) -> keras.Model:
+    """Load the network at `uri`, without its optimizer and loss."""
+    try:
+        file = Path(mlflow.artifacts.download_artifacts(uri)) / KERAS_FILE
+        register_layers()
+        return keras.saving.load_model(file, compile=False)
+    except (MlflowException, OSError, ValueError) as error:
+        raise UserError(f"`{setting}` {label}: this model cannot be read ({first_line(error)})") from error
 
 
 def _own(app: str, which: str | None, setting: str) -> tuple[str, str, mlflow.models.Model]:
