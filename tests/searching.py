@@ -14,7 +14,7 @@ import pytest
 from common import tracking
 from tests import tiny_search
 from tests.conftest import ROOT
-from tuning.search import crew
+from tuning.search import workers
 
 Runs = dict[str, mlflow.entities.Run]
 
@@ -35,7 +35,7 @@ class Store:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["tiny_search", *arguments])
             patch.setattr(sys, "stdin", io.StringIO(answer))
-            patch.setattr(crew, "module", lambda: "tests.tiny_search")
+            patch.setattr(workers, "main_module", lambda: "tests.tiny_search")
             for name, value in {"MLFLOW_TRACKING_URI": self.uri, "COLUMNS": "200", **environment}.items():
                 patch.setenv(name, value)
             with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):

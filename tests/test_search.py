@@ -83,7 +83,7 @@ def test_a_finished_search_shows_what_it_found_and_goes_on_with_more_trials(sear
     before = settings(store.trials())
     status, output, _ = store.search(*GRID[:-1], "8")
     assert status == 0
-    assert "goes on with 7 finished trials" in output
+    assert "resumes the search with 7 finished trials" in output
     after = settings(store.trials())
     assert {number: tried for number, tried in after.items() if number != "7"} == before
     assert len(after) == 8
@@ -91,7 +91,7 @@ def test_a_finished_search_shows_what_it_found_and_goes_on_with_more_trials(sear
     again = store.runs("train")
     if after["7"][-1] <= max(float(str(tried[-1] or 0)) for tried in before.values()):  # type: ignore[operator]
         assert len(again) == 1
-        assert "trained for good already" in output
+        assert "has its final training already" in output
 
 
 def test_median_pruning_ends_exactly_the_trials_that_are_worse(tmp_path: Path) -> None:
@@ -144,6 +144,7 @@ def test_flags_of_the_app_hold_in_all_trials_and_are_checked_at_once(tmp_path: P
     assert not store.folder.joinpath("searches").exists()
     for arguments, words in {
         ("--batch-size", "0"): "--batch-size",
+        ("--workers", "0"): "--workers",
         ("--objective", "val_acuracy"): "val_accuracy",
         ("--objective", "accuracy"): "val_NAME",
         ("--folds", "600"): "--folds",

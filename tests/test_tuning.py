@@ -20,8 +20,8 @@ from apps.mnist_mlp import app as mlp
 from common.errors import UserError
 from tests import tiny_search
 from tests.conftest import APPS, SMALL, assert_user_error, run
-from tuning.search import chief, crew, oracle, outcome, space, worker
-from tuning.search.options import Algorithm, Search, Work, direction
+from tuning.search import chief, oracle, results, space, worker, workers
+from tuning.search.options import Algorithm, ExecutionOptions, SearchOptions, direction
 
 SPACES = [module.name for module in pkgutil.iter_modules(tuning.__path__) if module.name != "search"]
 
@@ -33,12 +33,10 @@ def test_every_app_has_a_space_and_its_settings_are_the_apps() -> None:
 @pytest.mark.parametrize("name", SPACES)
 def test_whatever_is_drawn_from_a_space_are_settings_that_the_app_can_have(name: str) -> None:
     module = importlib.import_module(f"tuning.{name}")
-    settings = space.Settings(module.space, [], name)
+    configs = space.ConfigBuilder(module.space, [], name)
     known = space.explore(module.space)
-    for seed in range(30):
-        drawn = keras_tuner.HyperParameters()
-        drawn.values = space.sample(known, seed)
-        assert isinstance(settings(drawn), module.app.settings)
+    for drawn in space.draw(known, 30):
+        assert isinstance(configs(drawn), module.app.settings)
     names = [parameter.name for parameter in known.space]
     assert len(set(names)) == len(names) >= 1
     assert space.size(known) > 1
@@ -52,7 +50,7 @@ def conditional(hp: Any) -> MnistMlp:
     return MnistMlp(optimizer=optimizer, momentum=momentum or 0.9, learning_rate=rate, epochs=hp.Int("epochs", 2, 4))
 
 
-def test_a_space_is_found_whole_and_put_in_words() -> None:
+def test_a_space_is_explored_and_described() -> None:
     found = space.explore(conditional)
     assert sorted(space.describe(found)) == [
         ("epochs", "2 to 4, in steps of 1", ""),
@@ -64,7 +62,7 @@ def test_a_space_is_found_whole_and_put_in_words() -> None:
     assert space.size(space.explore(tiny_search.space)) == 12
 
 
-def test_the_size_of_a_space_counts_a_setting_only_where_it_is_asked_for() -> None:
+def test_the_size_of_a_space_counts_a_setting_only_where_it_is_proposer_for() -> None:
     hp = keras_tuner.HyperParameters()
     hp.Choice("optimizer", ["adam", "momentum", "nesterov"])
     with hp.conditional_scope("optimizer", ["momentum", "nesterov"]):
@@ -81,74 +79,99 @@ def test_flags_give_back_the_settings() -> None:
 
 
 def test_flags_hold_in_every_trial() -> None:
-    settings = space.Settings(tiny_search.space, ["--hidden", "5", "6", "--optimizer", "sgd"], "tiny")
-    found = settings(keras_tuner.HyperParameters())
+    configs = space.ConfigBuilder(tiny_search.space, ["--hidden", "5", "6", "--optimizer", "sgd"], "tiny")
+    found = configs(keras_tuner.HyperParameters())
     assert (found.hidden, found.optimizer, found.dropout) == ((5, 6), "sgd", 0.2)  # type: ignore[attr-defined]
 
 
-def test_hyperband_is_told_the_epochs_and_does_not_search_them() -> None:
-    assert space.epochs(space.Settings(tiny_search.space, [], "tiny"), "hyperband") == 3
-    with pytest.raises(UserError, match="`epochs`"):
-        space.epochs(space.Settings(conditional, [], "tiny"), "hyperband")
-    assert space.epochs(space.Settings(conditional, ["--epochs", "9"], "tiny"), "hyperband") == 9
+def test_hyperband_needs_a_fixed_number_of_epochs() -> None:
+    assert space.epochs(space.ConfigBuilder(tiny_search.space, [], "tiny")) == 3
+    with pytest.raises(UserError, match="--epochs"):
+        space.epochs(space.ConfigBuilder(conditional, [], "tiny"))
+    assert space.epochs(space.ConfigBuilder(conditional, ["--epochs", "9"], "tiny")) == 9
 
 
 @pytest.mark.parametrize("algorithm", ["random", "grid", "bayesian", "hyperband"])
 def test_an_oracle_read_again_after_any_change_proposes_the_same(algorithm: Algorithm, tmp_path: Path) -> None:
     """One oracle is read anew after every call that changes it, the other never is."""
-    settings = space.Settings(tiny_search.space, [], "tiny")
+    configs = space.ConfigBuilder(tiny_search.space, [], "tiny")
     objective = keras_tuner.Objective("val_accuracy", "max")
     file = tmp_path / "oracle"
 
-    given = [MnistMlp()] if algorithm != "grid" else []
+    first = [MnistMlp()] if algorithm != "grid" else []
 
     def proposed(again: bool) -> list[dict[str, Any]]:
-        asked = oracle.begin(Search(algorithm, seed=5), settings, objective, file, given)
-        asked._set_project_dir(str(tmp_path), algorithm)
-        asked.max_trials = 12
+        proposer = oracle.create(SearchOptions(algorithm, seed=5), configs, objective, file, first)
+        proposer.max_trials = 12
         values = []
-        while (trial := asked.create_trial("worker-0")).status == "RUNNING":
+        while (trial := proposer.create_trial("worker-0")).status == "RUNNING":
             if again:
-                asked = oracle.read(file)
-                same = asked.create_trial("worker-0")  # it comes back, and is given its trial again
+                proposer = oracle.load(file)
+                same = proposer.create_trial("worker-0")  # it comes back, and is given its trial again
                 assert same.trial_id == trial.trial_id
                 trial = same
             values.append(dict(trial.hyperparameters.values))
-            asked.update_trial(trial.trial_id, {"val_accuracy": math.sin(len(values))})
+            proposer.update_trial(trial.trial_id, {"val_accuracy": math.sin(len(values))})
             trial.status = "COMPLETED"
-            asked.end_trial(trial)
+            proposer.end_trial(trial)
             if again:
-                asked = oracle.read(file)
-        assert [trial.score for trial in asked.finished()] == [math.sin(1 + number) for number in range(len(values))]
+                proposer = oracle.load(file)
+        assert [trial.score for trial in proposer.finished()] == [math.sin(1 + number) for number in range(len(values))]
         return values
 
-    first = proposed(again=False)
-    assert (space.GIVEN in first[0]) == bool(given)
-    assert len(first) >= 7
-    assert proposed(again=True) == first
+    values = proposed(again=False)
+    assert (space.SETTINGS in values[0]) == bool(first)
+    assert len(values) >= 7
+    assert proposed(again=True) == values
 
 
-def test_a_torn_oracle_is_one_line(tmp_path: Path) -> None:
-    tmp_path.joinpath("oracle").write_bytes(b"\x80")
-    with pytest.raises(UserError, match="`fresh`"):
-        oracle.read(tmp_path / "oracle")
+@pytest.mark.usefixtures("store")
+def test_an_oracle_that_cannot_be_read_is_a_user_error_until_it_is_started_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "search"
+    for content in (b"damaged", b"ctuning.search.oracle\nDurable\n."):  # a class of an older version
+        folder.mkdir(exist_ok=True)
+        folder.joinpath("oracle").write_bytes(content)
+        with pytest.raises(UserError, match="--fresh"):
+            oracle.load(folder / "oracle")
+        monkeypatch.setattr("builtins.input", lambda _question: "n")
+        with pytest.raises(UserError, match=r"--fresh: .* kept"):
+            chief.start_over(folder)
+        monkeypatch.setattr("builtins.input", lambda _question: "y")
+        chief.start_over(folder)
+        assert not list(folder.iterdir())
 
 
-def test_trials_of_workers_that_are_gone_are_given_to_others(tmp_path: Path) -> None:
+def test_trials_of_workers_that_are_gone_are_requeued(tmp_path: Path) -> None:
     objective = keras_tuner.Objective("val_accuracy", "max")
-    settings = space.Settings(tiny_search.space, [], "tiny")
-    asked = oracle.begin(Search(), settings, objective, tmp_path / "oracle")
-    asked._set_project_dir(str(tmp_path), "x")
-    first, second = asked.create_trial("worker-0"), asked.create_trial("worker-1")
-    oracle.give_back(asked, ["worker-0"])
-    assert asked.create_trial("worker-0").trial_id == first.trial_id
-    assert asked.create_trial("worker-2").trial_id == second.trial_id
+    configs = space.ConfigBuilder(tiny_search.space, [], "tiny")
+    proposer = oracle.create(SearchOptions(), configs, objective, tmp_path / "oracle")
+    first, second = proposer.create_trial("worker-0"), proposer.create_trial("worker-1")
+    proposer.requeue(["worker-0"])
+    assert proposer.create_trial("worker-0").trial_id == first.trial_id
+    assert proposer.create_trial("worker-2").trial_id == second.trial_id
     for _ in range(2):  # the one that was thought to be gone ends it, and then the other one
-        asked.update_trial(second.trial_id, {"val_accuracy": 0.5})
+        proposer.update_trial(second.trial_id, {"val_accuracy": 0.5})
         second.status = "COMPLETED"
-        asked.end_trial(second)
-    assert [trial.trial_id for trial in asked.finished()] == [second.trial_id]
-    assert list(asked.ongoing_trials) == ["worker-0"]
+        proposer.end_trial(second)
+    assert [trial.trial_id for trial in proposer.finished()] == [second.trial_id]
+    assert list(proposer.ongoing_trials) == ["worker-0"]
+
+
+@pytest.mark.parametrize("algorithm", ["random", "grid", "bayesian", "hyperband"])
+def test_no_worker_waits_for_the_trial_of_another(algorithm: Algorithm, tmp_path: Path) -> None:
+    objective = keras_tuner.Objective("val_accuracy", "max")
+    configs = space.ConfigBuilder(tiny_search.space, [], "tiny")
+    proposer = oracle.create(SearchOptions(algorithm), configs, objective, tmp_path / "oracle")
+    tried = []
+    for number in range(5):
+        trial = proposer.create_trial(f"worker-{number}")
+        assert trial.status == "RUNNING"
+        tried.append((trial.hyperparameters.values["units"], trial.hyperparameters.values["learning_rate"]))
+    assert len(set(tried)) == 5
+    if algorithm == "grid":
+        assert tried == [(8, 0.003), (8, 0.01), (8, 0.03), (16, 0.003), (16, 0.01)]
 
 
 def test_means_of_several_trainings_have_a_standard_error() -> None:
@@ -162,30 +185,32 @@ def test_means_of_several_trainings_have_a_standard_error() -> None:
 
 def test_importance_finds_the_setting_that_decides() -> None:
     trials = [
-        outcome.Outcome(str(number), rate * 10 + 0.01 * (number % 3), MnistMlp(learning_rate=rate, hidden=hidden), {})
+        results.TrialResult(
+            str(number), rate * 10 + 0.01 * (number % 3), MnistMlp(learning_rate=rate, hidden=hidden), {}
+        )
         for number, (rate, hidden) in enumerate(
             (rate, hidden) for rate in (0.01, 0.02, 0.03, 0.04) for hidden in ((8,), (8, 8), (16,))
         )
     ]
-    table = outcome.importance(trials[::-1])
+    table = results.importance(trials[::-1])
     assert list(table["setting"]) == ["learning_rate", "hidden"]
     assert table["importance"].iloc[0] > 10 * abs(table["importance"].iloc[1])
     assert table["in the best trial"].iloc[0] == "0.04"
-    assert outcome.importance(trials[:5]).empty
+    assert results.importance(trials[:5]).empty
 
 
 def test_each_worker_has_its_share_of_the_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(crew, "GPUS", tmp_path)
+    monkeypatch.setattr(workers, "DEVICES", tmp_path)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _process: {0, 1, 2, 3, 4})
-    assert [crew.share(index, 2) for index in range(2)] == [({}, {0, 2, 4}), ({}, {1, 3})]
-    assert crew.share(0, 6) == ({}, set())
+    assert [workers.machine_share(index, 2) for index in range(2)] == [({}, {0, 2, 4}), ({}, {1, 3})]
+    assert workers.machine_share(0, 6) == ({}, set())
     for number in (0, 1):
         (tmp_path / f"nvidia{number}").touch()
     (tmp_path / "nvidia-uvm").touch()
-    assert [crew.share(index, 3)[0]["CUDA_VISIBLE_DEVICES"] for index in range(3)] == ["0", "1", "0"]
+    assert [workers.machine_share(index, 3)[0]["CUDA_VISIBLE_DEVICES"] for index in range(3)] == ["0", "1", "0"]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5,7")
-    assert [crew.share(index, 2)[0]["CUDA_VISIBLE_DEVICES"] for index in range(2)] == ["5", "7"]
+    assert [workers.machine_share(index, 2)[0]["CUDA_VISIBLE_DEVICES"] for index in range(2)] == ["5", "7"]
 
 
 def test_directions_of_objectives() -> None:
@@ -204,23 +229,24 @@ def test_pruning_needs_enough_finished_trials_and_a_worse_value() -> None:
         ([[0.5, 0.9], [0.5], [0.5]], 0.1, False),  # only one of them has come so far
     ):
         tagged.clear()
-        callback = worker.Pruning(mlp, recording, curves)
+        callback = worker.MedianPruning(mlp, recording, curves)
         callback.set_model(model)
         callback.on_epoch_end(1, {"val_accuracy": value})
         assert (tagged == {"pruned": "epoch 2"}) == pruned
 
 
 def test_bad_searches_are_one_line() -> None:
-    assert_user_error(run("-m", "tuning.mnist_mlp", "--trials", "0"), "--trials", "at least 1")
     assert_user_error(run("-m", "tuning.lenet5", "--trails", "3"), "--trails")
     for settings in ({"seed": -1}, {"algorithm": "grid", "warm_start": True}):
         with pytest.raises(UserError):
-            Search(**settings)
+            SearchOptions(**settings)
+    with pytest.raises(UserError, match=r"--trials.*at least 1"):
+        ExecutionOptions(trials=0)
     for address in ("host", ":1", "host:99999", "host:x"):
         with pytest.raises(UserError, match="HOST:PORT"):
-            Work(chief=address)
+            ExecutionOptions(chief=address)
     with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(UserError, match="cannot listen"):
-        chief.listening(Work(chief=f"127.0.0.1:{taken.getsockname()[1]}"))
+        chief.free_address(ExecutionOptions(chief=f"127.0.0.1:{taken.getsockname()[1]}"))
 
 
 @pytest.mark.slow

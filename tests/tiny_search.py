@@ -1,6 +1,7 @@
 """A search on a few real digits, which tests run as a command of its own: `python -m tests.tiny_search --trials 3`.
 
-TINY_FAULT makes one number of units fail in one way, with TINY_UNLUCKY=all every one.
+TINY_FAULT makes trainings fail in one way: those with UNLUCKY units, or TINY_UNLUCKY of them, or "all".
+TINY_HOLD names a folder. Each training waits there after its first epoch: see `hold`.
 """
 
 from __future__ import annotations
@@ -8,6 +9,8 @@ from __future__ import annotations
 import dataclasses
 import os
 import signal
+import time
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -20,6 +23,8 @@ from tests.conftest import few
 from tuning import search
 
 UNLUCKY = 24
+SECONDS = 900
+"""Limit of a wait: far more than a loaded machine takes, for nothing may depend on time."""
 
 
 def space(hp: Any) -> MnistMlp:
@@ -37,7 +42,9 @@ def load_data(_config: MnistMlp) -> Data:
 
 def build_model(config: MnistMlp, data: Data) -> keras.Model:
     model = mnist_mlp.build_model(config, data)
-    if config.hidden[0] == UNLUCKY or os.environ.get("TINY_UNLUCKY") == "all":
+    if folder := os.environ.get("TINY_HOLD"):
+        hold(model, Path(folder), config.seed)
+    if os.environ.get("TINY_UNLUCKY", str(UNLUCKY)) in ("all", str(config.hidden[0])):
         match os.environ.get("TINY_FAULT"):
             case "build":
                 raise ValueError("no such network")
@@ -52,6 +59,28 @@ def build_model(config: MnistMlp, data: Data) -> keras.Model:
                     model.optimizer, loss=lambda _true, predicted: predicted * float("nan"), metrics=["accuracy"]
                 )
     return model
+
+
+def hold(model: keras.Model, folder: Path, seed: int) -> None:
+    """Make the model's training wait after its first epoch, whose state is kept by then.
+
+    It writes a file named by the process, and waits until the test has made the file `go-SEED`.
+    """
+
+    def wait(epoch: int, _logs: object) -> None:
+        if epoch == 0:
+            (folder / str(os.getpid())).touch()
+            deadline = time.monotonic() + SECONDS
+            while not (folder / f"go-{seed}").exists():
+                assert time.monotonic() < deadline
+                time.sleep(0.05)
+
+    fit = model.fit
+
+    def fit_and_wait(*arguments: Any, callbacks: list[keras.callbacks.Callback], **options: Any) -> Any:
+        return fit(*arguments, callbacks=[*callbacks, keras.callbacks.LambdaCallback(on_epoch_end=wait)], **options)
+
+    model.fit = fit_and_wait
 
 
 app = dataclasses.replace(mnist_mlp.app, load_data=load_data, build_model=build_model)

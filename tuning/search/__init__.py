@@ -1,9 +1,9 @@
-"""The search behind every tuning file: KerasTuner proposes settings, the app trains with them, MLflow records it all.
+"""The search engine of every tuning file.
 
     python -m tuning.lenet5 --algorithm bayesian --trials 30
 
-A chief process asks KerasTuner for settings and watches over worker processes, which train. The same command goes on
-where it was cut off.
+KerasTuner proposes settings, the app trains with them, and MLflow records each trial. A chief process asks KerasTuner
+for settings and watches its worker processes, which train. The same command resumes a search that was interrupted.
 """
 
 from tuning.search.command import main

@@ -1,4 +1,4 @@
-"""The process that holds the search: KerasTuner's chief, its workers, what is shown meanwhile, and what comes of it."""
+"""The process that runs a search: KerasTuner's chief, its worker processes, progress and results."""
 
 import hashlib
 import json
@@ -25,91 +25,108 @@ from common.config import Config
 from common.data import Data
 from common.errors import UserError
 from common.preprocessing import arrays, splits
-from tuning.search import crew, oracle, outcome, space
-from tuning.search.options import Search, Work, judged_by
-from tuning.search.space import Settings
+from tuning.search import oracle, results, space, workers
+from tuning.search.options import ExecutionOptions, SearchOptions, with_objective
+from tuning.search.oracle import PersistentOracle
+from tuning.search.space import ConfigBuilder
+from tuning.search.workers import WorkerSpec
 
-CHIEF = "chief"
 NAME = "worker"
+"""Prefix of the names of the chief's own workers."""
 
 
-def run(own: App, settings: Settings, search: Search, work: Work, flags: Sequence[str]) -> bool:
-    """Begin the search of an app's settings or go on with it, to its end; whether any trial of it has succeeded."""
-    app = judged_by(own, search.objective)
-    default = settings(keras_tuner.HyperParameters())
-    data = app.load_data(default)
-    if search.objective:
-        check_objective(app, default, data)
-    if search.folds > 1:
-        next(splits.k_folds(data, search.folds, app.task.fold_strategy, search.seed))
-    address = listening(work)
-    folder = home(app, settings, search)
-    with held(folder):
-        if work.fresh:
+def run(
+    app: App, configs: ConfigBuilder, options: SearchOptions, execution: ExecutionOptions, flags: Sequence[str]
+) -> bool:
+    """Start or resume a search and finish it.
+
+    Args:
+        app: The app to tune.
+        configs: The search space, with the settings that are fixed.
+        options: The options that identify the search.
+        execution: The execution options.
+        flags: All command-line flags, which the workers receive too.
+
+    Returns:
+        Whether any trial has succeeded.
+    """
+    searched = with_objective(app, options.objective)
+    data = app.load_data(configs.default)
+    if options.objective:
+        check_objective(searched, configs.default, data)
+    if options.folds > 1:
+        next(splits.k_folds(data, options.folds, app.task.fold_strategy, options.seed))
+    address = free_address(execution)
+    folder = search_folder(app, configs, options)
+    with locked(folder):
+        if execution.fresh:
             start_over(folder)
-        key = tracking.RunKey(None, {"search.home": folder.name, "search.begun": begun(folder)})
-        with tracking.run(app, "search", search, data, key=key) as recorded:
-            asked = begin(app, settings, search, folder, recorded)
-            asked.max_trials = work.trials
-            oracle.give_back(asked, crew.names(work.workers, NAME))
-            with serving(asked, address), outcome.Progress(asked, work.trials) as progress:
+        key = tracking.RunKey(None, {"search.home": folder.name, "search.begun": start_time(folder)})
+        with tracking.run(searched, "search", options, data, key=key) as run:
+            proposer = load_or_create(searched, configs, options, folder, run)
+            proposer.max_trials = execution.trials
+            proposer.requeue(workers.names(execution.workers, NAME))
+            with serve(proposer, address), results.Progress(proposer, execution.trials) as progress:
 
-                def look() -> bool:
-                    if progress.look() and search.algorithm != "hyperband":  # whose trials may go on
-                        outcome.forget(folder, asked)
-                    return not asked.ongoing_trials  # of workers on other machines
+                def poll() -> bool:
+                    if progress.update() and options.algorithm != "hyperband":  # which continues earlier trials
+                        results.delete_checkpoints(folder, proposer)
+                    return not proposer.ongoing_trials  # of workers on other machines
 
                 try:
-                    crew.work(work.workers, crew.Assignment(NAME, recorded.id, folder), address, flags, look)
+                    workers.run(execution.workers, WorkerSpec(NAME, run.id, folder), address, flags, poll)
                 except (KeyboardInterrupt, SystemExit):
-                    print(f"{len(asked.finished())} trials have finished; the same command goes on with the search")
+                    print(f"{len(proposer.finished())} trials have finished; the same command resumes the search")
                     raise
-            succeeded = outcome.conclude(app, own, settings, asked, recorded, folder)
+            succeeded = results.conclude(searched, app, configs, proposer, run, folder)
         if not succeeded:
-            recorded.client.set_terminated(recorded.id, "FAILED")
+            run.client.set_terminated(run.id, "FAILED")
         return succeeded
 
 
-def join(app: App, settings: Settings, search: Search, work: Work, flags: Sequence[str]) -> None:
-    """Work for a search that a chief on another machine holds, until it is done.
+def join(
+    app: App, configs: ConfigBuilder, options: SearchOptions, execution: ExecutionOptions, flags: Sequence[str]
+) -> None:
+    """Run workers for the search of a chief on another machine until it is finished; arguments as for `run`.
 
     Raises:
-        UserError: where the search is not found in the store.
+        UserError: If the store has no such search, or the chief does not answer.
     """
-    folder = home(app, settings, search)
+    folder = search_folder(app, configs, options)
     folder.mkdir(parents=True, exist_ok=True)
     searches = tracking.find({"kind": "search", "search.home": folder.name})
     if not searches:
         raise UserError(
-            "--join: the store has no such search; begin it by the same command without --join, and let "
-            "MLFLOW_TRACKING_URI name the same store here"
+            "--join: the store has no such search; start it with the same command without --join, and set "
+            "MLFLOW_TRACKING_URI to the same store here"
         )
-    host, port = work.address()
-    name = f"{socket.gethostname()}-{os.getpid()}"
-    print(f"{work.workers} workers for the search of {host}:{port}")
-    lost = Lost(host, port)
-    first = crew.Assignment(name, searches[0].info.run_id, folder)
-    crew.work(work.workers, first, (host, port), flags, lost.look)
+    host, port = execution.address()
+    spec = WorkerSpec(f"{socket.gethostname()}-{os.getpid()}", searches[0].info.run_id, folder)
+    print(f"{execution.workers} workers for the search of {host}:{port}")
+    workers.run(execution.workers, spec, (host, port), flags, ChiefWatch(host, port).poll)
 
 
-class Lost:
-    """Notices that a chief does not answer any more, for its workers would wait for it for an hour."""
+class ChiefWatch:
+    """Checks that a chief on another machine answers: its workers would wait an hour for it."""
 
+    INTERVAL = 5
+    """Seconds between two checks."""
     PATIENCE = 60
     """Seconds without an answer."""
 
     def __init__(self, host: str, port: int) -> None:
-        self.host, self.port, self.answered, self.asked = host, port, time.monotonic(), 0.0
+        self.host, self.port = host, port
+        self.answered, self.checked = time.monotonic(), 0.0
 
-    def look(self) -> bool:
-        """Ask again, every few seconds.
+    def poll(self) -> bool:
+        """Connect to the chief if the last check is old enough; always returns True.
 
         Raises:
-            UserError: where it has been silent for too long.
+            UserError: If the chief has not answered for `PATIENCE` seconds.
         """
         now = time.monotonic()
-        if now - self.asked > 5:
-            self.asked = now
+        if now - self.checked > self.INTERVAL:
+            self.checked = now
             try:
                 socket.create_connection((self.host, self.port), timeout=2).close()
                 self.answered = time.monotonic()
@@ -119,20 +136,19 @@ class Lost:
         return True
 
 
-def home(app: App, settings: Settings, search: Search) -> Path:
-    """The folder of this search: of another space, other options or other flags there is another one."""
-    parameters = space.explore(settings.space)
-    makes = [vars(search), parameters.get_config(), vars(settings(keras_tuner.HyperParameters()))]
-    digest = hashlib.sha256(json.dumps(makes, sort_keys=True, default=str).encode()).hexdigest()[:8]
+def search_folder(app: App, configs: ConfigBuilder, options: SearchOptions) -> Path:
+    """Return the folder of the search that this space, these options and the fixed settings identify."""
+    identity = [vars(options), space.explore(configs.space).get_config(), vars(configs.default)]
+    digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:8]
     return tracking.local_folder() / "searches" / f"{app.name}-{digest}"
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep the folder from another command while this one works in it.
+def locked(folder: Path) -> Iterator[None]:
+    """Create the folder and lock it against other commands.
 
     Raises:
-        UserError: where another does already.
+        UserError: If another command has locked it.
     """
     folder.mkdir(parents=True, exist_ok=True)
     try:
@@ -143,58 +159,65 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def start_over(folder: Path) -> None:
-    """Forget what the folder holds; asks first if trials have finished.
+    """Delete the search in the folder, after confirmation if trials have finished.
 
     Raises:
-        UserError: where the answer is not yes.
+        UserError: If the answer is not yes.
     """
     file = folder / "oracle"
-    finished = len(oracle.read(file).finished()) if file.exists() else 0
-    if finished:
+    try:
+        count = len(oracle.load(file).finished()) if file.exists() else 0
+        found = f"{count} finished trials" if count else ""
+    except UserError:
+        found = "a search that cannot be resumed"
+    if found:
         try:
-            answer = input(f"--fresh forgets {finished} finished trials; their runs stay. Go on? [y/N] ")
+            answer = input(f"--fresh deletes {found}; the runs stay. Continue? [y/N] ")
         except EOFError:
             answer = ""
         if answer.strip().lower() not in ("y", "yes"):
-            raise UserError(f"--fresh: {finished} finished trials are kept; leave --fresh out to go on with them")
+            raise UserError(f"--fresh: {found} kept; confirm with y, or leave out --fresh")
     tracking.end_stale({"search.home": folder.name})
     shutil.rmtree(folder)
     folder.mkdir()
 
 
-def begun(folder: Path) -> str:
-    """When the search of this folder was begun, which tells it from those that were started over."""
+def start_time(folder: Path) -> str:
+    """Return the time at which the search in the folder was started; it identifies it after a fresh start."""
     file = folder / "begun"
     if not file.exists():
         file.write_text(str(time.time_ns()))
     return file.read_text()
 
 
-def begin(app: App, settings: Settings, search: Search, folder: Path, run: tracking.ActiveRun) -> oracle.Durable:
-    """The oracle of this search, a new one where there is none yet."""
+def load_or_create(
+    app: App, configs: ConfigBuilder, options: SearchOptions, folder: Path, run: tracking.ActiveRun
+) -> PersistentOracle:
+    """Return the oracle in the folder, or a new one."""
     file = folder / "oracle"
     if file.exists():
-        asked = oracle.read(file)
-        print(f"{app.name}: goes on with {len(asked.finished())} finished trials")
-        return asked
-    given = [settings.hold(config) for config in first_tries(app)] if search.warm_start else []
-    objective = keras_tuner.Objective(app.task.monitor, app.task.mode)
-    asked = oracle.begin(search, settings, objective, file, given)
-    run.log_table(outcome.space_table(asked.hyperparameters), "space")
-    return asked
+        proposer = oracle.load(file)
+        print(f"{app.name}: resumes the search with {len(proposer.finished())} finished trials")
+        return proposer
+    first: list[Config] = []
+    if options.warm_start:
+        tries = [app.settings(), *(app.settings.from_dict(settings) for settings in tracking.champions(app.name))]
+        first = [configs.with_flags(config) for config in dict.fromkeys(tries)]
+    proposer = oracle.create(options, configs, objective(app), file, first)
+    run.log_table(results.space_table(proposer.hyperparameters), "space")
+    return proposer
 
 
-def first_tries(app: App) -> list[Config]:
-    """The app's own settings, and those of its champions."""
-    tries = [app.settings(), *(app.settings.from_dict(told) for told in tracking.champions(app.name))]
-    return list(dict.fromkeys(tries))
+def objective(app: App) -> keras_tuner.Objective:
+    """Return KerasTuner's objective of the app's task."""
+    return keras_tuner.Objective(app.task.monitor, app.task.mode)
 
 
 def check_objective(app: App, config: Config, data: Data) -> None:
-    """See that there is such a figure, by a look at the network's own.
+    """Evaluate the untrained network on one batch and check that the objective is among its metrics.
 
     Raises:
-        UserError: where there is not, naming those there are.
+        UserError: If it is not; names the metrics.
     """
     model = app.build_model(config, data)
     inputs, targets = arrays.first(data.validation)
@@ -203,48 +226,46 @@ def check_objective(app: App, config: Config, data: Data) -> None:
         raise UserError(f"--objective {app.task.monitor}: {app.name} has {', '.join(names)}")
 
 
-def listening(work: Work) -> tuple[str, int]:
-    """The address of the chief, at a free port if none is asked for.
+def free_address(execution: ExecutionOptions) -> tuple[str, int]:
+    """Return the host and port at which the chief will listen.
 
     Raises:
-        UserError: where it cannot be had.
+        UserError: If it cannot listen there.
     """
-    host, port = work.address()
+    host, port = execution.address()
     try:
-        with socket.create_server((host, port)) as free:
-            return host, int(free.getsockname()[1])
+        with socket.create_server((host, port)) as server:
+            return host, int(server.getsockname()[1])
     except OSError as error:
         raise UserError(f"--chief {host}:{port}: cannot listen there ({error.strerror})") from error
 
 
 @contextmanager
-def serving(asked: oracle.Durable, address: tuple[str, int]) -> Iterator[None]:
-    """Let workers ask the oracle at this address. KerasTuner's own chief, in a thread, for it cannot be told to end."""
+def serve(proposer: PersistentOracle, address: tuple[str, int]) -> Iterator[None]:
+    """Serve the oracle to workers at this address: KerasTuner's chief, in a thread because it cannot be stopped."""
     host, port = address
-    told = {"KERASTUNER_TUNER_ID": CHIEF, "KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": str(port)}
-    os.environ |= told
+    environment = {"KERASTUNER_TUNER_ID": "chief", "KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": str(port)}
+    os.environ |= environment
     try:
         with tempfile.TemporaryDirectory() as folder:
-            tuner: Any = base_tuner.BaseTuner(asked, directory=folder)
+            tuner: Any = base_tuner.BaseTuner(proposer, directory=folder)
             threading.Thread(target=tuner.search, daemon=True).start()
             yield
     finally:
-        for name in told:
+        for name in environment:
             os.environ.pop(name)
 
 
-def dry_run(app: App, settings: Settings, search: Search) -> None:
-    """Show the space, its size, and the first settings that would be tried; the objective does not matter yet."""
+def dry_run(app: App, configs: ConfigBuilder, options: SearchOptions) -> None:
+    """Print the space, its size, and the first proposals; arguments as for `run`."""
     with tempfile.TemporaryDirectory() as folder:
-        objective = keras_tuner.Objective(app.task.monitor, app.task.mode)
-        asked = oracle.begin(search, settings, objective, Path(folder) / "oracle")
-        asked._set_project_dir(folder, "search")
-        asked.max_trials = outcome.SHOWN
-        size = space.size(asked.hyperparameters)
-        Console().print(terminal.table(outcome.space_table(asked.hyperparameters), f"space of {app.name}"))
-        print(f"size: {'endless' if size == float('inf') else f'{size:,.0f} settings'}")
-        for number in range(outcome.SHOWN):
-            trial = asked.create_trial(f"{number}")
+        proposer = oracle.create(options, configs, objective(app), Path(folder) / "oracle")
+        proposer.max_trials = results.SHOWN
+        size = space.size(proposer.hyperparameters)
+        Console().print(terminal.table(results.space_table(proposer.hyperparameters), f"space of {app.name}"))
+        print(f"size: {'infinite' if size == float('inf') else f'{size:,.0f} settings'}")
+        for number in range(results.SHOWN):
+            trial = proposer.create_trial(f"{number}")
             if trial.status != "RUNNING":
                 break
-            print(f"{number + 1}: {space.flags(settings(trial.hyperparameters), app.settings())}")
+            print(f"{number + 1}: {space.flags(configs(trial.hyperparameters), app.settings())}")

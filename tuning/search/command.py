@@ -2,62 +2,63 @@
 
 import os
 import sys
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import tyro
 from tyro.conf import OmitArgPrefixes
 
+from common import legacy
 from common.app import App
 from common.cli.parsing import plain_errors
-from common.config import Config
-from tuning.search.options import Search, Work, judged_by
+from tuning.search.options import ExecutionOptions, SearchOptions, Space, with_objective
 
-# Whoever trains takes of a GPU what it needs and no more: the chief stands beside its workers.
+# Each process allocates only the GPU memory that it needs: the chief and its workers share the GPUs.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
 
-Space = Callable[[Any], Config]
-"""What a tuning file defines: KerasTuner's hyperparameters to settings of the app."""
-
-
 @dataclass(frozen=True)
 class Command:
-    """What is searched, and how."""
+    """All options of the command."""
 
-    search: Search
-    work: Work
+    search: SearchOptions
+    execution: ExecutionOptions
 
 
 def main(app: App, space: Space, description: str | None = None) -> None:
-    """Run the command line: `python -m tuning.NAME --trials 20`, with any flag of the app beside, which all trials get.
+    """Run the command line of a tuning file and exit.
 
-    Ends with status 1 where every trial has failed.
+    The exit status is 0 if a trial succeeded, 1 if every trial failed, 2 after a user's error.
+
+    Args:
+        app: The app to tune.
+        space: The search space.
+        description: The text of `--help`.
     """
     name = f"python -m tuning.{app.name}"
-    told = f"{description or ''}\n\nAny flag of python -m apps.{app.name} train holds that setting fast in all trials."
+    text = f"{description or ''}\n\nAny flag of python -m apps.{app.name} train fixes that setting in all trials."
     with plain_errors():
         command, flags = tyro.cli(
-            Command, prog=name, description=told, return_unknown_args=True, config=(OmitArgPrefixes,)
+            Command, prog=name, description=text, return_unknown_args=True, config=(OmitArgPrefixes,)
         )
         sys.exit(0 if _run(app, space, command, flags, name) else 1)
 
 
-def _run(app: App, of_trial: Space, command: Command, flags: list[str], name: str) -> bool:
+def _run(app: App, space: Space, command: Command, flags: list[str], name: str) -> bool:
     from common import lazy
 
     with lazy.quiet_native_log():
-        from tuning.search import chief, crew, space, worker
-    settings = space.Settings(of_trial, flags, name)
-    assignment = crew.Assignment.given()
-    if assignment:
-        worker.work(judged_by(app, command.search.objective), settings, command.search, assignment)
-    elif command.work.dry_run:
-        chief.dry_run(app, settings, command.search)
-    elif command.work.join:
-        chief.join(app, settings, command.search, command.work, sys.argv[1:])
+        from tuning.search import chief, worker
+        from tuning.search.space import ConfigBuilder
+        from tuning.search.workers import WorkerSpec
+    options, execution = command.search, command.execution
+    configs = ConfigBuilder(space, legacy.flags(flags), name)
+    if spec := WorkerSpec.from_environment():
+        worker.run(with_objective(app, options.objective), configs, options, spec)
+    elif execution.dry_run:
+        chief.dry_run(app, configs, options)
+    elif execution.join:
+        chief.join(app, configs, options, execution, sys.argv[1:])
     else:
-        return chief.run(app, settings, command.search, command.work, sys.argv[1:])
+        return chief.run(app, configs, options, execution, sys.argv[1:])
     return True

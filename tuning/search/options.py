@@ -1,78 +1,80 @@
-"""What a search is told on the command line."""
+"""The search space and the command-line options of a search."""
 
 import dataclasses
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from annotated_types import Ge
 
 from common.app import App
-from common.config import Count, Mode, check_bounds
+from common.config import Config, Count, Mode, check_bounds
 from common.errors import UserError
 
 Algorithm = Literal["random", "grid", "bayesian", "hyperband"]
 
+Space = Callable[[Any], Config]
+"""The function that a tuning file defines: from KerasTuner's hyperparameters to settings of the app."""
+
 
 @dataclass(frozen=True)
-class Search:
-    """What makes a search the one it is: with another of these it is another search."""
+class SearchOptions:
+    """Options that identify the search. Other values start another search."""
 
     algorithm: Algorithm = "random"
-    """How settings are chosen: at random; all in turn; where a Gaussian process expects the best; or many for few
-    epochs, of which the best go on."""
+    """How settings are proposed: at random; all of a grid; by Bayesian optimisation with a Gaussian process; or by
+    Hyperband, which trains many for a few epochs and continues the best."""
     objective: str | None = None
-    """Validation figure that is sought, such as val_accuracy or val_loss; by default the app's own."""
+    """Validation metric to optimise, such as val_accuracy or val_loss; by default the app's own."""
     folds: Count = 1
-    """Parts that training and validation set together are dealt to, each in turn for validation; 1 keeps the split."""
+    """Folds of the cross-validation on the training and validation sets; 1 keeps the app's own split."""
     executions: Count = 1
-    """Trainings of each setting, with one seed after another; the objective is the mean of all."""
+    """Trainings of each setting, with consecutive seeds; the objective is their mean."""
     prune: Literal["none", "median"] = "none"
-    """Whether a trial ends early whose figure is worse than the median of the finished trials' at the same epoch."""
+    """Whether to stop a trial that is worse than the median of the finished trials at the same epoch."""
     warm_start: bool = False
-    """Try the app's own settings first, and those of the champion."""
+    """Try the app's own settings and the champion's first."""
     seed: Annotated[int, Ge(0)] = 0
-    """Draws the settings, and deals the folds."""
+    """Seed of the proposals and of the folds."""
 
     def __post_init__(self) -> None:
-        """Hold the fields to their bounds, and to one another.
+        """Check the bounds of the fields and their combinations.
 
         Raises:
-            UserError: naming the flags that cannot be together.
+            UserError: If a value is out of bounds or flags exclude each other.
         """
         check_bounds(self)
         if self.algorithm == "grid" and self.warm_start:
-            raise UserError("--warm-start: a grid has an order of its own; leave one of the two out")
+            raise UserError("--warm-start: a grid has its own order; leave out --warm-start or --algorithm grid")
         if self.algorithm == "hyperband" and self.prune != "none":
-            raise UserError("--prune: hyperband ends the worse trials itself; leave one of the two out")
+            raise UserError("--prune: hyperband stops the worse trials itself; leave out one of the two")
         if self.algorithm == "hyperband" and self.folds * self.executions > 1:
-            raise UserError(
-                "--folds, --executions: hyperband goes on with one training of each setting; leave them out"
-            )
+            raise UserError("--folds, --executions: hyperband continues one training of each setting; leave them out")
 
 
 @dataclass(frozen=True)
-class Work:
-    """How the search is done; it finds the same whatever these are."""
+class ExecutionOptions:
+    """Execution options. They do not affect which trials are run, only how many and where."""
 
     trials: Count = 20
-    """Settings that are tried, at most; a finished search goes on with a larger number."""
+    """Maximum number of trials. A larger number continues a finished search."""
     workers: Count = 1
-    """Processes that train at once, with one GPU or a share of the cores each."""
+    """Processes that train in parallel. Each has one GPU or a share of the CPU cores."""
     chief: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
-    """Address at which workers of other machines can ask for trials; by default none can."""
+    """Address where workers on other machines can join the search; by default they cannot."""
     join: bool = False
-    """Work for the search of the --chief on another machine, which was begun by the same command."""
+    """Train for the search of the --chief on another machine, which the same command started."""
     fresh: bool = False
-    """Start over, where trials of this search are finished already; asks first."""
+    """Delete the finished trials of this search, after confirmation, and start over."""
     dry_run: bool = False
-    """Only show the space, its size, and the first settings that would be tried."""
+    """Only show the space, its size, and the first proposals."""
 
     def __post_init__(self) -> None:
-        """Hold the fields to their bounds.
+        """Check the bounds of the fields and the form of the address.
 
         Raises:
-            UserError: naming the flag.
+            UserError: If a value is out of bounds, or --join has no --chief.
         """
         check_bounds(self)
         if self.join and not self.chief:
@@ -81,23 +83,27 @@ class Work:
             self.address()
 
     def address(self) -> tuple[str, int]:
-        """Host and port of the chief; without --chief this machine alone, at a port that the system picks."""
+        """Return host and port of the chief; without --chief the local host and port 0, for any free one."""
         host, colon, port = (self.chief or "127.0.0.1:0").rpartition(":")
         if not colon or not host or not port.isdigit() or int(port) > 65535:
             raise UserError(f"--chief {self.chief}: must be HOST:PORT")
         return host, int(port)
 
 
-def judged_by(app: App, objective: str | None) -> App:
-    """The app with another objective than its own."""
+def with_objective(app: App, objective: str | None) -> App:
+    """Return the app with another objective; None keeps its own.
+
+    Raises:
+        UserError: If the objective is not a validation metric.
+    """
     if objective in (None, app.task.monitor):
         return app
     if not objective.startswith("val_"):
-        raise UserError(f"--objective {objective}: must be a validation figure, val_NAME")
+        raise UserError(f"--objective {objective}: must be a validation metric, val_NAME")
     return dataclasses.replace(app, task=dataclasses.replace(app.task, monitor=objective, mode=direction(objective)))
 
 
 def direction(objective: str) -> Mode:
-    """Which values of an objective are better: high ones of what counts successes, low ones of all others."""
+    """Return "max" for a metric that counts successes, and "min" for all others."""
     gains = ("accuracy", "auc", "precision", "recall", "f1", "r2", "similarity")
     return "max" if any(gain in objective.lower() for gain in gains) else "min"

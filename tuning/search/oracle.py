@@ -1,147 +1,169 @@
-"""KerasTuner's oracles, made to survive: what one knows is written after every change, whole or not at all."""
+"""KerasTuner's oracles, saved after every change."""
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import cloudpickle
 import keras_tuner
-from keras_tuner.engine.trial import TrialStatus
 
 from common.config import Config
 from common.errors import UserError
 from tuning.search import space
-from tuning.search.options import Search
-from tuning.search.space import Settings
+from tuning.search.options import SearchOptions
+from tuning.search.space import ConfigBuilder
 
 NEVER = 10**9
-"""Failed trials in a row after which KerasTuner would end a search: failures are told at its end."""
+"""A limit that no search reaches."""
+
+logging.getLogger("grpc").setLevel(logging.ERROR)  # KerasTuner's chief logs every call
 
 
-class Durable(keras_tuner.Oracle):
-    """An oracle whose file `path` always holds all it knows.
+class PersistentOracle(keras_tuner.Oracle):
+    """An oracle whose file `path` always holds its whole state.
 
-    KerasTuner's own files are written one by one and in place, so a kill leaves them torn, and the order of a grid is
-    in none of them. A worker that comes back, by its name, is given the trial that it was given before.
-    `given` settings are tried before those of the algorithm, which does not see them.
+    KerasTuner writes several files in place, which an interruption corrupts, and none of them has the order of a grid.
+    A replaced worker asks under its old name and receives its old trial. The `first_settings`, as JSON, are tried
+    before the algorithm's proposals; the algorithm does not see them.
+
+    `_retry_queue` and `_save_trial` are private to KerasTuner.
     """
 
     path: Path
     trials: dict[str, Any]
     ongoing_trials: dict[str, Any]
-    given: Sequence[str] = ()
+    first_settings: Sequence[str] = ()
 
     @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Any:
         trial = super().create_trial(tuner_id)
-        if trial.status == TrialStatus.RUNNING:
-            self.write()
+        if trial.status == "RUNNING":
+            self._write()
         return trial
 
     @keras_tuner.synchronized
     def end_trial(self, trial: Any) -> None:
         number = trial.trial_id
-        if number in self._retry_queue:  # its worker was thought to be gone
+        if number in self._retry_queue:  # its worker was presumed dead
             self._retry_queue.remove(number)
         if number not in self.end_order:
             super().end_trial(trial)
         self.ongoing_trials = {name: one for name, one in self.ongoing_trials.items() if one.trial_id != number}
-        self.write()
+        self._write()
+
+    @keras_tuner.synchronized
+    def requeue(self, workers: Collection[str]) -> None:
+        """Requeue the running trials of all workers but these, which will not ask again."""
+        for name in self.ongoing_trials.keys() - set(workers):
+            self._retry_queue.append(self.ongoing_trials.pop(name).trial_id)
+        self.tuner_ids &= set(workers)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
-        tried = len(self.trials)
-        if tried < len(self.given):
-            # KerasTuner would fill in what is missing, unseeded.
-            defaults = {parameter.name: parameter.default for parameter in self.hyperparameters.space}
-            return {"status": TrialStatus.RUNNING, "values": {**defaults, space.GIVEN: self.given[tried]}}
-        every = self.trials
-        self.trials = {key: trial for key, trial in every.items() if space.GIVEN not in trial.hyperparameters.values}
+        trials = self.trials
+        if len(trials) < len(self.first_settings):
+            # KerasTuner would draw the missing values without the seed.
+            values = {parameter.name: parameter.default for parameter in self.hyperparameters.space}
+            return {"status": "RUNNING", "values": {**values, space.SETTINGS: self.first_settings[len(trials)]}}
+        self.trials = {key: one for key, one in trials.items() if space.SETTINGS not in one.hyperparameters.values}
         try:
-            proposed: dict[str, Any] = super().populate_space(trial_id)
-            return proposed
+            proposal: dict[str, Any] = super().populate_space(trial_id)
+            return proposal
         finally:
-            self.trials = every
+            self.trials = trials
 
-    def write(self) -> None:
-        """Write all that the oracle knows."""
+    @keras_tuner.synchronized
+    def finished(self) -> list[Any]:
+        """Return the finished trials in the order in which they ended."""
+        return [self.trials[key] for key in self.end_order]
+
+    def _write(self) -> None:
         temporary = self.path.with_suffix(".partial")
         temporary.write_bytes(cloudpickle.dumps(self))
         temporary.replace(self.path)
 
     def save(self) -> None:
-        """Nothing: KerasTuner's files are not read again."""
+        """Do nothing: KerasTuner's own files are not used."""
 
-    @keras_tuner.synchronized
-    def finished(self) -> list[Any]:
-        """The trials that have ended, in that order."""
-        return [self.trials[key] for key in self.end_order]
+    def _save_trial(self, trial: Any) -> None:
+        """Do nothing, as `save`."""
 
 
-class Random(Durable, keras_tuner.oracles.RandomSearchOracle):
+class RandomOracle(PersistentOracle, keras_tuner.oracles.RandomSearchOracle):
     """Random search."""
 
 
-class Grid(Durable, keras_tuner.oracles.GridSearchOracle):
-    """Grid search."""
+class GridOracle(PersistentOracle, keras_tuner.oracles.GridSearchOracle):
+    """Grid search with parallel trials.
+
+    KerasTuner's oracle proposes a trial only when the previous one has ended, because that one may extend the space.
+    Here the space is explored beforehand, so the next proposal need not wait.
+    """
+
+    def populate_space(self, trial_id: str) -> dict[str, Any]:
+        proposal = super().populate_space(trial_id)
+        if proposal["status"] == "RUNNING":
+            self._populate_next.append(trial_id)  # private to KerasTuner: trials whose successor is to be proposed
+        return proposal
 
 
-class Bayesian(Durable, keras_tuner.oracles.BayesianOptimizationOracle):
+class BayesianOracle(PersistentOracle, keras_tuner.oracles.BayesianOptimizationOracle):
     """Bayesian optimisation with a Gaussian process."""
 
 
-class Hyperband(Durable, keras_tuner.oracles.HyperbandOracle):
+class HyperbandOracle(PersistentOracle, keras_tuner.oracles.HyperbandOracle):
     """Hyperband (Li et al. 2018)."""
 
 
-def begin(
-    search: Search, settings: Settings, objective: keras_tuner.Objective, path: Path, given: Sequence[Config] = ()
-) -> Durable:
-    """A new oracle, which is written to `path` from its first trial on."""
-    options: dict[str, Any] = {
+ORACLES: dict[str, type[PersistentOracle]] = {
+    "random": RandomOracle,
+    "grid": GridOracle,
+    "bayesian": BayesianOracle,
+    "hyperband": HyperbandOracle,
+}
+
+
+def create(
+    options: SearchOptions,
+    configs: ConfigBuilder,
+    objective: keras_tuner.Objective,
+    path: Path,
+    first: Sequence[Config] = (),
+) -> PersistentOracle:
+    """Return a new oracle, which writes its state to `path` from its first trial on.
+
+    Args:
+        options: The algorithm and its seed.
+        configs: The search space, with the settings that are fixed.
+        objective: The metric to optimise.
+        path: The file of its state.
+        first: Settings to try before those that the algorithm proposes.
+    """
+    arguments: dict[str, Any] = {
         "objective": objective,
-        "hyperparameters": space.explore(settings.space),
-        "seed": search.seed + 1,  # KerasTuner takes 0 for none
-        "max_consecutive_failed_trials": NEVER,
+        "hyperparameters": space.explore(configs.space),
+        "seed": options.seed + 1,  # KerasTuner ignores seed 0
+        "max_consecutive_failed_trials": NEVER,  # failures are reported at the end of the search
     }
-    oracle: Durable
-    match search.algorithm:
-        case "random":
-            oracle = Random(**options)
-        case "grid":
-            oracle = Grid(**options)
-        case "bayesian":
-            oracle = Bayesian(**options)
-        case "hyperband":
-            epochs = space.epochs(settings, search.algorithm)
-            oracle = Hyperband(**options, max_epochs=epochs, hyperband_iterations=NEVER)
+    if options.algorithm == "hyperband":
+        arguments |= {"max_epochs": space.epochs(configs), "hyperband_iterations": NEVER}
+    oracle = ORACLES[options.algorithm](**arguments)
     oracle.path = path
-    oracle.given = [json.dumps(vars(config)) for config in given]
+    oracle.first_settings = [json.dumps(vars(config)) for config in first]
     oracle.verbose = 0
     return oracle
 
 
-def read(path: Path) -> Durable:
-    """The oracle that `path` holds.
+def load(path: Path) -> PersistentOracle:
+    """Return the oracle whose state is in the file `path`.
 
     Raises:
-        UserError: where it cannot be read by these versions of the libraries.
+        UserError: If the file is damaged or of other versions of this code or its libraries.
     """
     try:
-        oracle: Durable = cloudpickle.loads(path.read_bytes())
-    except Exception as error:  # whatever a change of a library's classes makes of it
-        raise UserError(f"{path}: this search cannot be gone on with ({error}); --fresh starts it over") from error
+        oracle: PersistentOracle = cloudpickle.loads(path.read_bytes())
+    except Exception as error:  # unpickling can raise anything
+        raise UserError(f"{path}: cannot resume this search ({error}); add --fresh to start it over") from error
     oracle.path = path
     return oracle
-
-
-def give_back(oracle: Durable, workers: Sequence[str]) -> None:
-    """Let the running trials of all but these `workers` be given to any: theirs will not come back."""
-    for name in set(oracle.ongoing_trials) - set(workers):
-        oracle._retry_queue.append(oracle.ongoing_trials.pop(name).trial_id)
-    oracle.tuner_ids &= set(workers)
-
-
-# What KerasTuner's chief says of every call.
-logging.getLogger("grpc").setLevel(logging.ERROR)

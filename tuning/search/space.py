@@ -1,9 +1,9 @@
-"""The settings that a search may try: from KerasTuner's hyperparameters to an app's settings, and in words."""
+"""The search space: from KerasTuner's hyperparameters to an app's settings, and its description."""
 
 import dataclasses
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras_tuner
@@ -11,59 +11,62 @@ import tyro
 
 from common.config import Config
 from common.errors import UserError
-from tuning.search.command import Space
+from tuning.search.options import Space
 
-GIVEN = "tuner/settings"
-"""In the values of a trial that KerasTuner did not propose: all its settings, as JSON."""
-EXPLORED = 200
-"""Random settings by which a space is looked through for hyperparameters that depend on others."""
+SETTINGS = "tuner/settings"
+"""The hyperparameter that holds all settings, as JSON, of a trial that no algorithm proposed."""
+DRAWS = 200
+"""Random draws by which `explore` finds hyperparameters that depend on others."""
 
 
-class Settings:
-    """From what KerasTuner proposes to the settings that are trained with: the space's, but for `flags`.
+class ConfigBuilder:
+    """Builds an app's settings from KerasTuner's hyperparameters.
 
-    `flags` are those of the app on the command line, which hold for all trials.
+    Args:
+        space: The search space.
+        flags: Command-line flags of the app, which fix settings in all trials.
+        prog: The name of the command, for error messages.
     """
 
     def __init__(self, space: Space, flags: Sequence[str], prog: str) -> None:
         self.space, self.flags, self.prog = space, list(flags), prog
-        self(keras_tuner.HyperParameters())  # whatever is wrong with the flags is said now
+        self.default = self(keras_tuner.HyperParameters())  # reports wrong flags before the search starts
 
     def __call__(self, hyperparameters: Any) -> Config:
-        """The settings of a trial."""
         config = self.space(hyperparameters)
-        if given := hyperparameters.values.get(GIVEN):
-            config = config.from_dict(json.loads(given))
-        return self.hold(config)
+        if settings := hyperparameters.values.get(SETTINGS):
+            config = config.from_dict(json.loads(settings))
+        return self.with_flags(config)
 
-    def hold(self, config: Config) -> Config:
-        """Settings with those of the command line in place of theirs."""
+    def with_flags(self, config: Config) -> Config:
+        """Return the settings with those of the command line in place of theirs."""
         if not self.flags:
             return config
-        held: Config = tyro.cli(type(config), prog=self.prog, args=self.flags, default=config)
-        return held
+        fixed: Config = tyro.cli(type(config), prog=self.prog, args=self.flags, default=config)
+        return fixed
 
 
 def explore(space: Space) -> Any:
-    """All hyperparameters of `space`, those included that it asks for only where others have certain values."""
+    """Return all hyperparameters of the space, including those that depend on the values of others."""
     found = keras_tuner.HyperParameters()
     space(found)
-    for seed in range(EXPLORED):
-        drawn = keras_tuner.HyperParameters()
-        drawn.values = sample(found, seed)
+    for drawn in draw(found, DRAWS):
         space(drawn)
         known = [parameter.get_config() for parameter in found.space]
         found.merge([parameter for parameter in drawn.space if parameter.get_config() not in known])
     return found
 
 
-def sample(hyperparameters: Any, seed: int) -> dict[str, Any]:
-    """A random value of each hyperparameter."""
-    return {parameter.name: parameter.random_sample(seed) for parameter in hyperparameters.space}
+def draw(hyperparameters: Any, count: int) -> Iterator[Any]:
+    """Yield `count` hyperparameters with random values of those known at the time of each draw."""
+    for seed in range(count):
+        drawn = keras_tuner.HyperParameters()
+        drawn.values = {parameter.name: parameter.random_sample(seed) for parameter in hyperparameters.space}
+        yield drawn
 
 
 def describe(hyperparameters: Any) -> Iterator[tuple[str, str, str]]:
-    """The name, the values, and the condition of each hyperparameter, in words."""
+    """Yield the name, the values, and the condition of each hyperparameter as text."""
     for parameter in hyperparameters.space:
         condition = " and ".join(f"{parent.name} in {list(parent.values)}" for parent in parameter.conditions)
         yield parameter.name, _values(parameter), condition
@@ -84,9 +87,10 @@ def _values(parameter: Any) -> str:
 
 
 def size(hyperparameters: Any) -> float:
-    """How many settings there are; infinite where a number may be any in a range.
+    """Count the settings in the space; infinity if one is continuous.
 
-    What the space asks for by a plain `if`, not in a `conditional_scope`, KerasTuner draws everywhere: so it counts.
+    A hyperparameter counts only under its `conditional_scope`. One under a plain `if` counts everywhere, for KerasTuner
+    draws it everywhere.
     """
     parameters = hyperparameters.space
 
@@ -103,10 +107,12 @@ def size(hyperparameters: Any) -> float:
 
 
 def flags(config: Config, default: Config) -> str:
-    """The flags that make `config` of the `default`."""
-    words = []
-    for name, value in changed(config, default).items():
+    """Return the command-line flags that turn the settings `default` into `config`."""
+    words, defaults = [], dataclasses.asdict(default)
+    for name, value in dataclasses.asdict(config).items():
         flag = name.replace("_", "-")
+        if value == defaults[name]:
+            continue
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
         else:
@@ -115,29 +121,19 @@ def flags(config: Config, default: Config) -> str:
     return " ".join(words)
 
 
-def changed(config: Config, default: Config) -> Mapping[str, Any]:
-    """The settings that differ from the `default`."""
-    usual = dataclasses.asdict(default)
-    return {name: value for name, value in dataclasses.asdict(config).items() if value != usual[name]}
-
-
 def varied(configs: Sequence[Config]) -> list[str]:
-    """The names of the settings that are not the same in all."""
-    every = [dataclasses.asdict(config) for config in configs]
-    return [name for name in every[0] if len({repr(settings[name]) for settings in every}) > 1]
+    """Return the names of the settings that are not equal in all of `configs`."""
+    settings = [dataclasses.asdict(config) for config in configs]
+    return [name for name in settings[0] if len({repr(values[name]) for values in settings}) > 1]
 
 
-def epochs(settings: Settings, algorithm: str) -> int:
-    """The epochs of all trials, between which Hyperband shares its own out.
+def epochs(configs: ConfigBuilder) -> int:
+    """Return the number of epochs, which Hyperband divides among its rounds.
 
     Raises:
-        UserError: where they are searched for.
+        UserError: If the space searches for it.
     """
-    counts, known = set(), explore(settings.space)
-    for seed in range(EXPLORED):
-        drawn = keras_tuner.HyperParameters()
-        drawn.values = sample(known, seed)
-        counts.add(settings(drawn).epochs)
+    counts = {configs(drawn).epochs for drawn in draw(explore(configs.space), DRAWS)}
     if len(counts) > 1:
-        raise UserError(f"--algorithm {algorithm}: shares out the epochs itself; hold them fast with --epochs N")
+        raise UserError("--algorithm hyperband: chooses the number of epochs itself; fix it with --epochs N")
     return counts.pop()

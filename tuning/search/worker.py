@@ -1,4 +1,4 @@
-"""A process that asks the chief for trials and trains them, one after another."""
+"""A process that requests trials from the chief and trains them one by one."""
 
 import math
 import os
@@ -24,22 +24,23 @@ from common.config import Config
 from common.data import Data
 from common.preprocessing import splits
 from common.training.checkpoint import Checkpoint
-from tuning.search import crew, oracle
-from tuning.search.options import Search
-from tuning.search.space import Settings
+from tuning.search import oracle
+from tuning.search.options import SearchOptions
+from tuning.search.space import ConfigBuilder
+from tuning.search.workers import RESTART, WorkerSpec
 
-GROWTH = 150
-"""MiB by which a process may grow after its first trial, before another takes its place: each trial leaves some behind,
-in Keras and TensorFlow, that cannot be freed."""
-POLL = 0.2
-"""Seconds before each request for a trial, so that one who has to wait does not storm the chief."""
-STANDARD = 3
-"""Finished trials from which on one is measured by their median."""
+MAX_GROWTH = 150
+"""MiB of memory growth since the first trial after which a new process takes over: Keras and TensorFlow do not free
+all memory of a trial."""
+INTERVAL = 0.2
+"""Seconds before each request for a trial: a worker that has to wait repeats it."""
+MIN_CURVES = 3
+"""Finished trials that median pruning needs."""
 
 
 @dataclass(frozen=True)
 class Part:
-    """One training of a trial: with a seed, and on a fold."""
+    """One training of a trial: one seed on one fold."""
 
     number: int
     config: Config
@@ -47,142 +48,144 @@ class Part:
 
 
 class Worker(base_tuner.BaseTuner):
-    """Trains trials as the app does, and records each as a run below the search's."""
+    """A KerasTuner tuner that trains trials as the app does, each recorded as a child run of the search."""
 
     def __init__(
-        self, app: App, settings: Settings, search: Search, assignment: crew.Assignment, **options: Any
+        self, app: App, configs: ConfigBuilder, options: SearchOptions, spec: WorkerSpec, **arguments: Any
     ) -> None:
-        super().__init__(**options)
-        self.app, self.settings, self.options, self.assignment = app, settings, search, assignment
-        self.key = tracking.RunKey(assignment.search, {"search": assignment.search})
-        self.peak = 0.0
+        super().__init__(**arguments)
+        self.app, self.configs, self.options, self.spec = app, configs, options, spec
+        self.key = tracking.RunKey(spec.search, {"search": spec.search})
+        self.first_peak = 0.0
 
     def pre_create_trial(self) -> None:
-        time.sleep(POLL)
+        time.sleep(INTERVAL)
 
     def on_trial_end(self, trial: Any) -> None:
         super().on_trial_end(trial)
-        self.peak = self.peak or peak_memory()
-        if peak_memory() > self.peak + GROWTH:
-            sys.exit(crew.MORE)
+        self.first_peak = self.first_peak or peak_memory()
+        if peak_memory() > self.first_peak + MAX_GROWTH:
+            sys.exit(RESTART)
 
     def run_trial(self, trial: Any, *_arguments: Any, **_options: Any) -> dict[str, float]:
-        """Train the trial, or go on with it; gives the objective.
+        """Train the trial, or resume it.
+
+        Returns:
+            The objective by its name.
 
         Raises:
-            FailedTrialError: where the objective is no number, or the trial killed the process before.
+            FailedTrialError: If the loss or the objective is not finite, or the trial killed its process before.
         """
-        with self.assignment.at(trial.trial_id) as deadly:
-            values, config = trial.hyperparameters.values, self.settings(trial.hyperparameters)
-            key = replace(self.key, tags={**self.key.tags, "trial": trial.trial_id})
-            done = tracking.finished("trial", key)
-            if not done:
-                done = self._train(config, key, values, deadly)
-            return {self.app.task.monitor: done[f"best_{self.app.task.monitor}"]}
+        key = replace(self.key, tags={**self.key.tags, "trial": trial.trial_id})
+        with self.spec.current_trial(trial.trial_id):
+            metrics = tracking.finished("trial", key)
+            if not metrics:
+                metrics = self._train(self.configs(trial.hyperparameters), key, trial.hyperparameters.values)
+        return {self.app.task.monitor: metrics[f"best_{self.app.task.monitor}"]}
 
-    def _train(
-        self, config: Config, key: tracking.RunKey, values: Mapping[str, Any], deadly: str | None
-    ) -> Mapping[str, float]:
-        data, number = self.app.load_data(config), key.tags["trial"]
-        with tracking.run(self.app, "trial", config, data, f"trial {number}", key) as run:
-            if deadly:
-                raise FailedTrialError(deadly)
-            parts = list(divided(self.app, self.options, config, data))
+    def _train(self, config: Config, key: tracking.RunKey, values: Mapping[str, Any]) -> Mapping[str, float]:
+        data, trial = self.app.load_data(config), key.tags["trial"]
+        with tracking.run(self.app, "trial", config, data, f"trial {trial}", key) as run:
+            if error := self.spec.fatal_trials.get(trial):
+                raise FailedTrialError(error)
+            parts = list(split(self.app, self.options, config, data))
             if len(parts) == 1:
-                measured = self._fit(parts[0], run, number, values)
+                metrics = self._fit(parts[0], run, trial, values)
             else:
-                every = [self._fit_part(part, run, key) for part in parts]
-                measured = means([one for one in every if one])
-                run.log_metrics(measured)
+                fitted = [self._fit_part(part, run, key) for part in parts]
+                metrics = means([one for one in fitted if one])
+                run.log_metrics(metrics)
             for name in ("loss", self.app.task.monitor):
-                if not math.isfinite(value := measured[f"best_{name}"]):
+                if not math.isfinite(value := metrics[f"best_{name}"]):
                     raise FailedTrialError(f"{name} is {value}")
-        return measured
+        return metrics
 
-    def _fit_part(self, part: Part, above: tracking.ActiveRun, key: tracking.RunKey) -> Mapping[str, float] | None:
-        """Train one of several parts as a run of its own below the trial's; None where the trial is pruned already."""
-        if above.tags().get("pruned"):
+    def _fit_part(self, part: Part, trial_run: tracking.ActiveRun, key: tracking.RunKey) -> Mapping[str, float] | None:
+        """Train one of several parts in a child run of the trial; None if the trial has been pruned."""
+        if trial_run.tags().get("pruned"):
             return None
-        key = key.below(above, part=str(part.number))
-        measured = tracking.finished("fold", key)
-        if not measured:
+        key = key.below(trial_run, part=str(part.number))
+        metrics = tracking.finished("fold", key)
+        if not metrics:
             label = f"trial {key.tags['trial']} part {part.number}"
             with tracking.run(self.app, "fold", part.config, part.data, label, key) as run:
-                measured = self._fit(part, run, key.tags["trial"], {})
+                metrics = self._fit(part, run, key.tags["trial"], {})
         (recorded,) = tracking.find({"kind": "fold", **key.tags})
         if pruned := recorded.data.tags.get("pruned"):
-            above.tag("pruned", pruned)
-        return measured
+            trial_run.tag("pruned", pruned)
+        return metrics
 
     def _fit(self, part: Part, run: tracking.ActiveRun, trial: str, values: Mapping[str, Any]) -> dict[str, float]:
-        """Train a part to where it is to go, from where it is."""
-        file = state_file(self.assignment.folder, trial, part.number)
-        earlier = values.get("tuner/trial_id")
-        before = state_file(self.assignment.folder, earlier, part.number) if earlier else None
-        callbacks: list[keras.callbacks.Callback] = [Finite()]
+        """Train a part from its checkpoint, or from that of the trial that Hyperband continues."""
+        previous = values.get("tuner/trial_id")
+        checkpoint = Checkpoint(
+            state_file(self.spec.folder, trial, part.number),
+            state_file(self.spec.folder, previous, part.number) if previous else None,
+        )
+        callbacks: list[keras.callbacks.Callback] = [StopOnNaN()]
         if self.options.prune == "median":
-            callbacks.append(Pruning(self.app, run, finished_curves(self.app, self.key, part.number, run)))
-        options = training.FitOptions(values.get("tuner/epochs"), Checkpoint(file, before), callbacks)
+            callbacks.append(MedianPruning(self.app, run, finished_curves(self.app, self.key, part.number, run)))
+        options = training.FitOptions(values.get("tuner/epochs"), checkpoint, callbacks)
         try:
             return training.trial(self.app, part.config, part.data, run, options)
         finally:
             keras.backend.clear_session()
 
 
-def work(app: App, settings: Settings, search: Search, assignment: crew.Assignment) -> None:
-    """Train trials until the chief has no more, or until the process is to be replaced by a new one."""
-    threading.Thread(target=_end_with_parent, args=(assignment.parent,), daemon=True).start()
+def run(app: App, configs: ConfigBuilder, options: SearchOptions, spec: WorkerSpec) -> None:
+    """Train trials until the chief has no more, or until the process asks to be replaced."""
+    threading.Thread(target=_end_with_parent, args=(spec.parent,), daemon=True).start()
     objective = keras_tuner.Objective(app.task.monitor, app.task.mode)
     with tempfile.TemporaryDirectory() as folder:
-        # KerasTuner asks the chief, whose oracle this one is not; it wants one to begin with.
-        mine = oracle.begin(search, settings, objective, Path(folder) / "oracle")
-        Worker(app, settings, search, assignment, oracle=mine, directory=folder).search()
+        # KerasTuner requires an oracle here and then replaces it with a client of the chief's.
+        placeholder = oracle.create(options, configs, objective, Path(folder) / "oracle")
+        Worker(app, configs, options, spec, oracle=placeholder, directory=folder).search()
 
 
 def peak_memory() -> float:
-    """MiB of memory that this process has occupied at most."""
+    """Return the peak memory of this process in MiB."""
     unit = 2**20 if sys.platform == "darwin" else 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _end_with_parent(parent: int) -> None:
-    """End the process when the one that watches over it is gone, for the search may be begun again at once."""
+    """End this process once its parent is gone: the search may be resumed at once."""
     while os.getppid() == parent:
         time.sleep(0.5)
     os._exit(1)
 
 
 def state_file(folder: Path, trial: str, part: int) -> Path:
-    """Where the state of a training is kept."""
+    """Return the file of a part's checkpoint."""
     return folder / f"trial_{trial}" / f"{part}.state"
 
 
-def divided(app: App, search: Search, config: Config, data: Data) -> Iterator[Part]:
-    """The trainings of a trial: each fold with each seed."""
-    dealt = (
-        [data] if search.folds == 1 else list(splits.k_folds(data, search.folds, app.task.fold_strategy, search.seed))
-    )
-    for fold, one in enumerate(dealt):
-        for execution in range(search.executions):
+def split(app: App, options: SearchOptions, config: Config, data: Data) -> Iterator[Part]:
+    """Yield the trainings of a trial: every seed on every fold, counted from 1."""
+    parts = [data]
+    if options.folds > 1:
+        parts = list(splits.k_folds(data, options.folds, app.task.fold_strategy, options.seed))
+    for fold, part in enumerate(parts):
+        for execution in range(options.executions):
             seed = config.seed + execution
-            yield Part(1 + fold * search.executions + execution, replace(config, seed=seed), one)
+            yield Part(1 + fold * options.executions + execution, replace(config, seed=seed), part)
 
 
-def means(every: Sequence[Mapping[str, float]]) -> dict[str, float]:
-    """The mean of each figure over several trainings, and the standard error of those of the best epoch."""
-    measured = {}
-    for name in every[0]:
-        values = [figures[name] for figures in every]
-        measured[name] = statistics.fmean(values)
+def means(trainings: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    """Average each metric over several trainings, and add the standard error of those of the best epoch."""
+    averaged = {}
+    for name in trainings[0]:
+        values = [metrics[name] for metrics in trainings]
+        averaged[name] = statistics.fmean(values)
         if name.startswith("best_") and len(values) > 1:
-            measured[f"{name}_se"] = statistics.stdev(values) / math.sqrt(len(values))
-    return measured
+            averaged[f"{name}_se"] = statistics.stdev(values) / math.sqrt(len(values))
+    return averaged
 
 
 def finished_curves(app: App, key: tracking.RunKey, part: int, run: tracking.ActiveRun) -> list[list[float]]:
-    """The curves of the objective that the finished trials' trainings of this number left.
+    """Return the objective's curves of this part in all finished trials but that of `run`.
 
-    Those of pruned trials count as far as they go: without them the median would be that of the best alone.
+    The shorter curves of pruned trials are included: without them the median would be that of the best trials alone.
     """
     parts = tracking.find({**key.tags, "kind": "fold", "part": str(part)})
     others = parts or tracking.find({**key.tags, "kind": "trial"})
@@ -193,16 +196,19 @@ def finished_curves(app: App, key: tracking.RunKey, part: int, run: tracking.Act
     ]
 
 
-class Finite(keras.callbacks.Callback):
-    """Ends a training whose loss is no number any more."""
+class StopOnNaN(keras.callbacks.Callback):
+    """Stops a training after an epoch whose loss is not finite.
+
+    `keras.callbacks.TerminateOnNaN` reads the loss of every batch, which slows the training.
+    """
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         if not math.isfinite((logs or {}).get("loss", 0.0)):
             self.model.stop_training = True
 
 
-class Pruning(keras.callbacks.Callback):
-    """Ends a training whose objective is worse than the median of other curves at the same epoch, and marks its run."""
+class MedianPruning(keras.callbacks.Callback):
+    """Stops a training whose objective is worse than the median of `curves` at the same epoch, and tags its run."""
 
     def __init__(self, app: App, run: tracking.ActiveRun, curves: Sequence[Sequence[float]]) -> None:
         super().__init__()
@@ -210,11 +216,9 @@ class Pruning(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         values = [curve[epoch] for curve in self.curves if len(curve) > epoch]
-        value = (logs or {})[self.task.monitor]
-        if len(values) >= STANDARD and self.worse(value, statistics.median(values)):
+        if len(values) < MIN_CURVES:
+            return
+        value, median = (logs or {})[self.task.monitor], statistics.median(values)
+        if value < median if self.task.mode == "max" else value > median:
             self.model.stop_training = True
             self.run.tag("pruned", f"epoch {epoch + 1}")
-
-    def worse(self, value: float, median: float) -> bool:
-        """Whether a value of the objective is worse than the median."""
-        return value < median if self.task.mode == "max" else value > median
