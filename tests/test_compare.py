@@ -107,7 +107,7 @@ def test_the_leaderboard_as_csv_and_in_markdown(data: Data, tmp_path: Path, caps
     assert [cell.strip() for cell in names.split("|")] == ["", "run", "kind", "val_accuracy", "test_accuracy", ""]
     assert set(rule) == {"|", "-"}
     assert [[cell.strip() for cell in row.split("|")][3] for row in rows] == ["0.66667", "0.33333"]
-    with pytest.raises(UserError, match=r"`csv` .*cannot write"):
+    with pytest.raises(UserError, match=r"--csv .*cannot write"):
         compare.main("mnist", csv=tmp_path / "missing" / "runs.csv")
     assert {entry.name for entry in tmp_path.iterdir()} == {"mlruns", "runs.csv"}
 

@@ -69,12 +69,15 @@ def test_copies_of_all_apps_are_apps_with_a_space_of_their_own(begun: Path) -> N
     assert checked(begun, "-c", script, *APPS) == "all\n"
 
 
-def test_only_modules_of_the_app_are_renamed_and_long_comments_come_nearer(tmp_path: Path) -> None:
-    file, comment = tmp_path / "net.py", "c" * 50
-    rest = '"""\nfrom apps.net import net  # apps.netlike\n'
-    file.write_text(f'"""Net.\n\n    python -m apps.net train{" " * 30}# {comment}\n{rest}')
-    expected = f'"""Net.\n\n    python -m apps.my_own_net train  # {comment}\n{rest}'
-    assert new_app.copy(file, "my_own_net") == expected.replace("from apps.net ", "from apps.my_own_net ")
+def test_only_modules_of_the_app_are_renamed_and_long_comments_move_above(tmp_path: Path) -> None:
+    file, comment = tmp_path / "net.py", "c" * 85
+    file.write_text(
+        f'"""Net.\n\n    python -m apps.net train  # {comment}\n"""\nfrom apps.net import net  # apps.netlike\n'
+    )
+    assert new_app.copy(file, "my_own_net") == (
+        f'"""Net.\n\n    # {comment}\n    python -m apps.my_own_net train\n"""\n'
+        "from apps.my_own_net import net  # apps.netlike\n"
+    )
 
 
 @pytest.mark.parametrize(

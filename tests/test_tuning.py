@@ -240,7 +240,7 @@ def test_bad_searches_are_one_line() -> None:
     for settings in ({"seed": -1}, {"algorithm": "grid", "warm_start": True}):
         with pytest.raises(UserError):
             SearchOptions(**settings)
-    with pytest.raises(UserError, match=r"--trials.*at least 1"):
+    with pytest.raises(UserError, match=r"`trials`.*at least 1"):
         ExecutionOptions(trials=0)
     for address in ("host", ":1", "host:99999", "host:x"):
         with pytest.raises(UserError, match="HOST:PORT"):

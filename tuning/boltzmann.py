@@ -1,4 +1,4 @@
-"""The settings of the Settings machine that a search tries.
+"""The settings of the Boltzmann machine that a search tries.
 
 python -m tuning.boltzmann --trials 20
 """

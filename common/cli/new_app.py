@@ -14,7 +14,7 @@ from common.errors import UserError
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 120
 """Characters per line."""
-TEST = '''"""Train {name} on a few examples, and load it again. tests/test_apps.py checks it as it does every app."""
+TEST = '''"""Train {name} on a few examples, and load it again."""
 
 import pytest
 
@@ -71,8 +71,8 @@ def write(root: Path, name: str, source: str) -> list[Path]:
                 written.append(path)
                 file.write(text)
     except OSError as error:
-        for path in written:
-            path.unlink()
+        for done in written:
+            done.unlink()
         if isinstance(error, FileExistsError):
             raise UserError(f"{name}: {path.relative_to(root)} is taken; choose another name") from error
         raise UserError(f"{path}: cannot be written ({error.strerror})") from error
@@ -82,9 +82,8 @@ def write(root: Path, name: str, source: str) -> list[Path]:
 def copy(file: Path, name: str) -> str:
     """Return the text of an app's file, or of its search's, with the modules of `name` in place of its own."""
     text = re.sub(rf"\b(apps|tuning)\.{file.stem}\b", rf"\1.{name}", file.read_text())
-    # A longer name may push a command's comment over the edge: bring it nearer.
-    lines = [re.sub(" {3,}# ", "  # ", line) if len(line) > WIDTH else line for line in text.splitlines()]
-    return "\n".join(lines) + "\n"
+    # A longer name may push the comment of a command over the edge: it then stands above the command.
+    return re.sub(rf"^(?=.{{{WIDTH + 1}}})( +)(\S.*?) +(# .*)$", r"\1\3\n\1\2", text, flags=re.MULTILINE)
 
 
 if __name__ == "__main__":

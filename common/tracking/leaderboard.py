@@ -49,7 +49,7 @@ def leaderboards(data: str, kinds: Sequence[Kind]) -> list[Leaderboard]:
         tags = legacy.tags(run.data.tags)
         groups.setdefault((digest(run), tags["metric"], tags["metric_mode"]), []).append(run)
     if not groups:
-        raise UserError(f"no finished run on {data} is a {' or '.join(kinds)}; choose others with --kind")
+        raise UserError(f"no finished run on {data} is a {' or '.join(kinds)}; choose others with `kind`")
     return [
         Leaderboard(fingerprint, metric, metric_mode, _table(runs, metric, metric_mode, models))
         for (fingerprint, metric, metric_mode), runs in groups.items()
