@@ -1,7 +1,7 @@
 """Recommendations by a restricted Boltzmann machine (Salakhutdinov, Mnih and Hinton 2007).
 
     python -m apps.rbm_recommender train                              # generated ratings: RMSE 0.711, 27 CPU s
-    python -m apps.rbm_recommender train --ratings ml-20m/ratings.csv # MovieLens: ratings.csv, ratings.dat or u.data
+    python -m apps.rbm_recommender train --ratings ml-20m/ratings.csv # MovieLens, also ratings.dat or u.data
     python -m apps.rbm_recommender predict --user 42 --top 10         # the best items that user 42 has not rated
     python -m apps.rbm_recommender predict rows.npy                   # the expected rating of every item
 
