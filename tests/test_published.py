@@ -5,7 +5,7 @@ import re
 import pytest
 
 from benchmarks import published
-from benchmarks.published import README, ROWS, TABLE, Row
+from benchmarks.published import RESULTS, ROWS, TABLE, Row
 from tests.conftest import assert_user_error, run
 
 
@@ -25,8 +25,8 @@ def test_a_plain_recurrent_network_does_not_learn_to_add() -> None:
     assert min(figures["test_wrong"] for figures in published.runs("lstm_memory train --cell rnn")) > 1000
 
 
-def test_the_readmes_table_has_rows_of_published_results_alone_and_in_their_order() -> None:
-    table = TABLE.search(README.read_text())
+def test_the_table_has_rows_of_published_results_alone_and_in_their_order() -> None:
+    table = TABLE.search(RESULTS.read_text())
     assert table
     commands = re.findall(r"^\| `(.*?)`", table[0], re.MULTILINE)
     assert commands
@@ -34,7 +34,7 @@ def test_the_readmes_table_has_rows_of_published_results_alone_and_in_their_orde
 
 
 def test_a_row_is_written_in_its_place_and_the_others_stay() -> None:
-    text = README.read_text()
+    text = RESULTS.read_text()
     command = "lenet5 train"
     line = f"| `{command}` | 1 | 2 | 3 |"
     changed = published.rewrite(text, {command: line})

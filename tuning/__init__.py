@@ -1,1 +1,1 @@
-"""The searches: one short file an app, which names the space; each run as `python -m tuning.NAME`."""
+"""The searches: one short file per app that defines the search space, run as `python -m tuning.NAME`."""

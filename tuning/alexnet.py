@@ -1,4 +1,4 @@
-"""The settings of AlexNet that a search tries.
+"""Search the settings of AlexNet.
 
 python -m tuning.alexnet --trials 20
 """

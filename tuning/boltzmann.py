@@ -1,4 +1,4 @@
-"""The settings of the Boltzmann machine that a search tries.
+"""Search the settings of the Boltzmann machine.
 
 python -m tuning.boltzmann --trials 20
 """

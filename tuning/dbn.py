@@ -1,4 +1,4 @@
-"""The settings of the deep belief network that a search tries.
+"""Search the settings of the deep belief network.
 
 python -m tuning.dbn --trials 20
 """

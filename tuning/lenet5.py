@@ -1,4 +1,4 @@
-"""The settings of LeNet-5 that a search tries.
+"""Search the settings of LeNet-5.
 
 python -m tuning.lenet5 --trials 20 --prune median
 """

@@ -1,4 +1,4 @@
-"""The penalties of linear regression that a search tries.
+"""Search the penalties of linear regression.
 
 python -m tuning.linear_regression --trials 20
 """

@@ -1,4 +1,4 @@
-"""The penalties of logistic regression that a search tries.
+"""Search the penalties of logistic regression.
 
 python -m tuning.logistic_regression --trials 20
 """

@@ -1,4 +1,4 @@
-"""The settings of the forecast that a search tries.
+"""Search the settings of the forecast.
 
 python -m tuning.lstm_forecast --trials 20
 """

@@ -1,4 +1,4 @@
-"""The settings of the adding problem's network that a search tries.
+"""Search the settings of the network for the adding problem.
 
 python -m tuning.lstm_memory --trials 20
 """

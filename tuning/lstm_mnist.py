@@ -1,4 +1,4 @@
-"""The settings of the network that reads digits row by row which a search tries.
+"""Search the settings of the network that reads digits row by row.
 
 python -m tuning.lstm_mnist --trials 20
 """

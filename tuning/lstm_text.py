@@ -1,4 +1,4 @@
-"""The settings of the bidirectional LSTM on sentences that a search tries.
+"""Search the settings of the bidirectional LSTM on sentences.
 
 python -m tuning.lstm_text --trials 20
 """

@@ -1,4 +1,4 @@
-"""The settings of the multilayer perceptron that a search tries.
+"""Search the settings of the multilayer perceptron.
 
 python -m tuning.mnist_mlp --trials 20 --prune median
 """

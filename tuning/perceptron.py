@@ -1,4 +1,4 @@
-"""How many hidden units the perceptron needs to learn XOR.
+"""Search the number of hidden units that the perceptron needs to learn XOR.
 
 python -m tuning.perceptron --trials 8
 """

@@ -1,4 +1,4 @@
-"""The settings of the restricted Boltzmann machine that a search tries.
+"""Search the settings of the restricted Boltzmann machine.
 
 python -m tuning.rbm --trials 20
 """

@@ -1,4 +1,4 @@
-"""The settings of the recommender's machine that a search tries.
+"""Search the settings of the recommender.
 
 python -m tuning.rbm_recommender --trials 20
 """
