@@ -70,7 +70,7 @@ class Settings(Config):
     hidden: Annotated[int, Ge(1), Lt(11)] = 6
     """Hidden units; few, because all states are counted."""
     restricted: bool = False
-    """Connect visible units with hidden ones only: a restricted Settings machine."""
+    """Connect visible units with hidden ones only: a restricted Boltzmann machine."""
     chains: Count = 100
     """Free-running chains, which go on from step to step."""
     sweeps: Count = 5

@@ -3,9 +3,13 @@
 Rooms below it: preprocessing, nn, metrics and plots for apps; training, tracking, explain, serving and cli behind them.
 """
 
+import warnings
+
 from common import lazy
 
 lazy.defer("keras")
+# The inputs of a table's network are called column_NAME, so that no column's name is a layer's.
+warnings.filterwarnings("ignore", "When providing `inputs` as a dict", UserWarning)
 
 from common.app import App, PredictOptions  # noqa: E402 - Keras is deferred before anything imports it
 from common.config import Config, Count, Fraction, NotNegative, Optimizer, Positive, Schedule, Share  # noqa: E402

@@ -119,7 +119,7 @@ class Reader:
                 self.module(command, module, arguments, whole)
             case [program, "-", *_] if program == PYTHON and "<<" in command.text:
                 self.shell(command.text)
-            case ["git", "apply", "-", *_]:
+            case ["git", "apply", "-", *_] | ["cat"] if "<<" in command.text:
                 self.shell(command.text)
             case ["export", setting]:
                 assert re.match(r"[A-Z_]+=", setting), command

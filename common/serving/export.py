@@ -1,6 +1,4 @@
-"""The names that a user may choose from, apart from the modules that build what they name: those import Keras.
-
-A saved model in another format, seen to answer as Keras does: what `python -m apps.NAME export` does.
+"""Export a saved model to another format, and check that it answers as Keras does.
 
 Keras writes TensorFlow's SavedModel, ONNX and LiteRT on its TensorFlow backend alone.
 """

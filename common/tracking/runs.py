@@ -1,7 +1,4 @@
-"""The names that a user may choose from, apart from the modules that build what they name: those import Keras.
-
-Runs: what one records while it goes, and how it is found again.
-"""
+"""Record runs, and find them again."""
 
 import contextlib
 import dataclasses
