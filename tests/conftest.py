@@ -2,15 +2,17 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import importlib
+import importlib.metadata
 import io
 import json
 import os
 import pkgutil
+import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,9 +22,9 @@ from xdist.remote import Producer
 from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 import apps
-from common import cli
+from common import cli, tracking
 from common.app import App
-from common.data import Data, RawData
+from common.data import Data, RawData, fingerprint
 from common.preprocessing import datasets
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -109,11 +111,40 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     return OneProcessAnApp(config, log)
 
 
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of all the processes that test."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def new_store(folder: Path) -> Path:
+    """Make `folder` an empty MLflow store, and return it.
+
+    MLflow needs more than a second to make its tables: they are made once per version of it, and copied.
+    """
+    name = f"suite-store-{os.getuid()}-mlflow-{importlib.metadata.version('mlflow')}"
+    template = Path(tempfile.gettempdir(), name)
+    with FileLock(f"{template}.lock"), pytest.MonkeyPatch.context() as patch:
+        if not (template / "mlflow.db").exists():
+            patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{template}/mlflow.db")
+            tracking.connect()
+    folder.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(template / "mlflow.db", folder / "mlflow.db")
+    return folder
+
+
 @pytest.fixture
-def store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty MLflow store for one test, in this process and in those it starts."""
+def no_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The place of a store for one test, in this process and in those it starts; nothing is there yet."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlruns/mlflow.db")
     return tmp_path / "mlruns"
+
+
+@pytest.fixture
+def store(no_store: Path) -> Path:
+    """An empty MLflow store for one test, in this process and in those it starts."""
+    return new_store(no_store)
 
 
 @dataclass(frozen=True)
@@ -137,13 +168,6 @@ class Trained:
     def model(self) -> Path:
         """The folder of the model that it saved."""
         return next(self.store.glob("artifacts/*/models/*/artifacts"))
-
-
-@pytest.fixture(scope="session")
-def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder of all the processes that test."""
-    own = tmp_path_factory.getbasetemp()
-    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
 
 
 @pytest.fixture(scope="session", params=APPS)
@@ -177,12 +201,13 @@ def trained_reviewer(shared: Path) -> Trained:
 
 
 def train_once(app: str, folder: Path, *settings: str) -> Trained:
-    """An app, trained for one epoch with these settings: once for all tests that share the folder."""
-    digest = hashlib.sha256(" ".join(settings).encode()).hexdigest()[:8]
+    """Train an app for one epoch with these settings: once for all tests that share the folder."""
+    digest = fingerprint(" ".join(settings))[:8]
     trained = Trained(app, folder / f"{app}-{digest}" / "mlruns", "", "")
     said = folder / f"{app}-{digest}.json"
     with FileLock(said.with_suffix(".lock")):
         if not said.exists():
+            new_store(trained.store)
             result = trained("train", "--epochs", "1", *settings)
             assert result.returncode == 0, result.stderr
             said.write_text(json.dumps({"output": result.stdout, "errors": result.stderr}))

@@ -13,7 +13,7 @@ import pytest
 
 from common import tracking
 from tests import tiny_search
-from tests.conftest import ROOT
+from tests.conftest import ROOT, new_store
 from tuning.search import workers
 
 Runs = dict[str, mlflow.entities.Run]
@@ -24,6 +24,9 @@ class Store:
     """A store of its own for the searches of a test."""
 
     folder: Path
+
+    def __post_init__(self) -> None:
+        new_store(self.folder)
 
     @property
     def uri(self) -> str:

@@ -14,7 +14,7 @@ from common.cli import ui
 from common.cli.ui import ADDRESS
 from common.data import RawData
 from tests.browser import PATIENCE, browsing, show
-from tests.conftest import few, free_port, load_app
+from tests.conftest import few, free_port, load_app, new_store
 
 expect.set_options(timeout=PATIENCE)
 
@@ -35,7 +35,7 @@ class Site:
 def site(mnist: RawData, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """Two networks and a baseline, on a few digits."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path_factory.mktemp('site')}/mlflow.db")
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{new_store(tmp_path_factory.mktemp('site'))}/mlflow.db")
         mlp, regression = (
             dataclasses.replace(load_app(name), load_data=lambda _config: few(mnist, 512, 256, 256))
             for name in ("mnist_mlp", "logistic_regression")

@@ -137,7 +137,7 @@ def test_a_text_file_named_png_is_named_and_no_output_is_begun(trained_mlp: Trai
     assert [path.name for path in tmp_path.iterdir()] == ["letter.png"]
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("no_store")
 def test_without_any_network_the_error_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
     nowhere = "http://127.0.0.1:9"
     command = ["-m", "apps.mnist_mlp", "train"]
@@ -156,27 +156,27 @@ def sealed(*command: str) -> list[str]:
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="setpriv is Linux's")
-def test_a_read_only_mlruns_is_named_before_training_begins(store: Path) -> None:
-    store.mkdir()
-    store.chmod(0o555)
+def test_a_read_only_mlruns_is_named_before_training_begins(no_store: Path) -> None:
+    no_store.mkdir()
+    no_store.chmod(0o555)
     result = subprocess.run(
         sealed("-m", "apps.mnist_mlp", "train", "--epochs", "1"), cwd=ROOT, capture_output=True, text=True, timeout=120
     )
-    assert_user_error(result, str(store), "writable")
-    assert list(store.iterdir()) == []
+    assert_user_error(result, str(no_store), "writable")
+    assert list(no_store.iterdir()) == []
     assert "Epoch" not in result.stdout
 
 
 @pytest.mark.skipif(not shutil.which("unshare"), reason="a private mount needs Linux's unshare")
 @pytest.mark.parametrize(("size", "when"), [("1m", "before"), ("104m", "while")])
-def test_a_full_disk_is_named_and_leaves_nothing_half_written(size: str, when: str, store: Path) -> None:
+def test_a_full_disk_is_named_and_leaves_nothing_half_written(size: str, when: str, no_store: Path) -> None:
     """A store on a small file system, too small from the start, or filled to the last byte once training runs."""
-    store.mkdir()
-    fill = f"(while ! ls {store}/artifacts; do sleep 0.1; done; cat /dev/zero > {store}/filler) >/dev/null 2>&1 &"
+    no_store.mkdir()
+    fill = f"(while ! ls {no_store}/artifacts; do sleep 0.1; done; cat /dev/zero > {no_store}/filler) >/dev/null 2>&1 &"
     script = (
-        f"mount -t tmpfs -o size={size} tmpfs {store} && {fill if when == 'while' else ''}\n"
+        f"mount -t tmpfs -o size={size} tmpfs {no_store} && {fill if when == 'while' else ''}\n"
         f"{sys.executable} -m apps.mnist_mlp train --epochs 3 --hidden 512 512; status=$?\n"
-        f"ls -R {store} | grep -c 'model.keras\\|MLmodel' >&3; exit $status"
+        f"ls -R {no_store} | grep -c 'model.keras\\|MLmodel' >&3; exit $status"
     )
     read, write = os.pipe()
     result = subprocess.run(
@@ -190,7 +190,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(size: str, when: s
     os.close(write)
     with os.fdopen(read) as models:
         assert models.read().strip() == "0"
-    assert_user_error(result, str(store))
+    assert_user_error(result, str(no_store))
 
 
 def test_settings_made_in_python_are_held_to_the_same_bounds() -> None:

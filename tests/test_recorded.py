@@ -14,13 +14,13 @@ from common.app import App
 from common.config import Config
 from common.data import RawData
 from common.errors import UserError
-from tests.conftest import APPS, few, load_app
+from tests.conftest import APPS, few, load_app, new_store
 
 
 @pytest.fixture(scope="module", autouse=True)
 def store(tmp_path_factory: pytest.TempPathFactory) -> typing.Iterator[Path]:
     """One store for all tests here."""
-    folder = tmp_path_factory.mktemp("recorded")
+    folder = new_store(tmp_path_factory.mktemp("recorded"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder}/mlflow.db")
         yield folder

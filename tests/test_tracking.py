@@ -182,7 +182,7 @@ def test_ctrl_c_and_sigterm_leave_the_run_killed(number: signal.Signals, status:
     assert only.info.status == "KILLED"
 
 
-@pytest.mark.usefixtures("store")
+@pytest.mark.usefixtures("no_store")
 def test_two_first_runs_at_once_share_a_new_store() -> None:
     command = [sys.executable, "-m", "apps.mnist_mlp", "train", "--epochs", "1", "--limit", "1000"]
     both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
@@ -196,11 +196,10 @@ def test_two_first_runs_at_once_share_a_new_store() -> None:
     assert {int(version.version) for version in versions} == {1, 2}
 
 
-def test_a_store_whose_first_use_was_cut_off_is_made_anew(store: Path) -> None:
-    store.mkdir()
-    (store / "mlflow.new").write_bytes(b"half a database")
+def test_a_store_whose_first_use_was_interrupted_is_made_anew(no_store: Path) -> None:
+    no_store.mkdir()
+    (no_store / ".mlflow.db.1.partial").write_bytes(b"half a database")
     assert tracking.connect().search_experiments()
-    assert not (store / "mlflow.new").exists()
 
 
 def test_the_default_store_is_beside_the_project_whatever_the_working_directory(tmp_path: Path) -> None:
