@@ -1,6 +1,5 @@
 """The process that runs a search: KerasTuner's chief, its worker processes, progress and results."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -22,7 +21,7 @@ from common import tracking
 from common.app import App
 from common.cli import terminal
 from common.config import Config
-from common.data import Data
+from common.data import Data, fingerprint
 from common.errors import UserError
 from common.preprocessing import arrays, splits
 from tuning.search import oracle, results, space, workers
@@ -139,7 +138,7 @@ class ChiefWatch:
 def search_folder(app: App, configs: ConfigBuilder, options: SearchOptions) -> Path:
     """Return the folder of the search that this space, these options and the fixed settings identify."""
     identity = [vars(options), space.explore(configs.space).get_config(), vars(configs.default)]
-    digest = hashlib.sha256(json.dumps(identity, sort_keys=True, default=str).encode()).hexdigest()[:8]
+    digest = fingerprint(json.dumps(identity, sort_keys=True, default=str))[:8]
     return tracking.local_folder() / "searches" / f"{app.name}-{digest}"
 
 

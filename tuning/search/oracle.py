@@ -9,6 +9,7 @@ from typing import Any
 import cloudpickle
 import keras_tuner
 
+from common import files
 from common.config import Config
 from common.errors import UserError
 from tuning.search import space
@@ -79,9 +80,7 @@ class PersistentOracle(keras_tuner.Oracle):
         return [self.trials[key] for key in self.end_order]
 
     def _write(self) -> None:
-        temporary = self.path.with_suffix(".partial")
-        temporary.write_bytes(cloudpickle.dumps(self))
-        temporary.replace(self.path)
+        files.write(self.path, cloudpickle.dumps(self))
 
     def save(self) -> None:
         """Do nothing: KerasTuner's own files are not used."""
