@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from common import tracking, training
+from common.app import App
 from common.errors import UserError
 from common.serving import export
 from common.serving.export import COMPARED, NAMES, TOLERANCE, WRITERS, Format
@@ -117,7 +118,7 @@ def test_what_a_format_cannot_hold_is_said_before_any_work(
     trained_reviewer: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Sentences in ONNX and LiteRT; and an operation that ONNX lacks."""
-    monkeypatch.setattr(training, "data_of", None)
+    monkeypatch.setattr(App, "data_of", None)
     for kind in ("onnx", "litert"):
         result = trained_reviewer("export", "--format", kind, "--output", str(tmp_path / "made"))
         assert_user_error(result, f"--format {kind}", "text", "keras or saved_model")

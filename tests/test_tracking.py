@@ -15,6 +15,7 @@ from common import tracking, training
 from common.app import App
 from common.errors import UserError
 from common.preprocessing.datasets import DATASETS
+from common.training import loop
 from tests.conftest import ROOT, Trained, run
 
 
@@ -149,7 +150,7 @@ def test_an_exception_leaves_the_run_failed_and_nothing_registered(tiny_app: App
 
     config = tiny_app.settings(hidden=(16,), epochs=1)  # type: ignore[call-arg]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training, "fit", broken)
+        patch.setattr(loop, "fit", broken)
         with pytest.raises(BrokenError):
             training.train(tiny_app, config)
     (only,) = mlflow.search_runs(experiment_names=["mnist"], output_format="list")
