@@ -90,7 +90,7 @@ def test_the_weights_are_symmetric_with_a_zero_diagonal_and_the_energy_is_the_su
 
 
 @pytest.mark.parametrize("pairs", [boltzmann.all_pairs(UNITS), RESTRICTED])
-def test_the_probabilities_of_the_units_multiply_to_that_of_the_pattern(pairs: list[tuple[int, int]]) -> None:
+def test_conditional_probabilities_multiply_to_that_of_the_pattern(pairs: list[tuple[int, int]]) -> None:
     made = machine(pairs)
     patterns = boltzmann.all_states(VISIBLE)
     given = array(network(made)(patterns))
@@ -102,7 +102,7 @@ def test_the_probabilities_of_the_units_multiply_to_that_of_the_pattern(pairs: l
     assert np.mean(loss) == pytest.approx(-log_likelihood(*parameters(made)), rel=1e-5)
 
 
-def test_what_is_not_known_is_summed_over() -> None:
+def test_missing_units_are_marginalised() -> None:
     made = machine()
     joint = probabilities(*parameters(made)).reshape(2, 2, 2, -1).sum(axis=-1)
     first, second, third = array(made(np.array([[1, np.nan, np.nan]], "float32")))[0]
@@ -111,7 +111,7 @@ def test_what_is_not_known_is_summed_over() -> None:
     assert third == pytest.approx(joint[1, :, 1].sum() / joint[1].sum(), rel=1e-5)
 
 
-def test_a_training_steps_gradient_is_that_of_the_likelihood() -> None:
+def test_training_gradient_matches_finite_differences_of_the_likelihood() -> None:
     """The two-phase rule with 30,000 samples a phase, against finite differences of the counted likelihood."""
     made = machine(chains=30_000, sweeps=30)
     model, many = network(made), np.tile(PATTERNS, (10_000, 1))
@@ -135,7 +135,7 @@ def test_a_training_steps_gradient_is_that_of_the_likelihood() -> None:
 
 
 @pytest.mark.parametrize("pairs", [boltzmann.all_pairs(UNITS), RESTRICTED])
-def test_gibbs_sampling_converges_to_the_counted_distribution(pairs: list[tuple[int, int]]) -> None:
+def test_gibbs_sampling_converges_to_the_exact_distribution(pairs: list[tuple[int, int]]) -> None:
     made = machine(pairs)
     exact = probabilities(*parameters(made))
     noise = np.random.default_rng(0).random((60, 20_000, UNITS), dtype="float32")
@@ -145,7 +145,7 @@ def test_gibbs_sampling_converges_to_the_counted_distribution(pairs: list[tuple[
     assert stats.chisquare(counts(drawn), 20_000 * exact).pvalue > 1e-3
 
 
-def test_with_the_visible_units_clamped_the_hidden_ones_are_drawn_given_them() -> None:
+def test_clamped_gibbs_samples_hidden_units_given_the_visible() -> None:
     made = machine()
     clamped = np.tile(np.array([1, 0, 1, 0, 0], "float32"), (20_000, 1))
     noise = np.random.default_rng(0).random((40, 20_000, UNITS), dtype="float32")
@@ -156,7 +156,7 @@ def test_with_the_visible_units_clamped_the_hidden_ones_are_drawn_given_them() -
     assert stats.chisquare(found, 20_000 * given / given.sum()).pvalue > 1e-3
 
 
-def test_units_that_nothing_connects_are_drawn_at_once_which_changes_no_sample() -> None:
+def test_block_sampling_equals_sampling_unit_by_unit() -> None:
     """Against a loop over the units one by one, with the same noise."""
     general, restricted = machine(), machine(RESTRICTED)
     assert general.blocks() == [(0, 1, UNITS)]
@@ -171,7 +171,7 @@ def test_units_that_nothing_connects_are_drawn_at_once_which_changes_no_sample()
         np.testing.assert_array_equal(made.gibbs(np.zeros((50, UNITS), "float32"), noise), states)
 
 
-def test_the_restricted_machine_is_the_suites_rbm() -> None:
+def test_the_restricted_machine_equals_the_rbm() -> None:
     made, rbm = machine(RESTRICTED), RBM(HIDDEN)
     rbm.build((None, VISIBLE))
     matrix, bias = map(array, made.parameters())
@@ -181,7 +181,7 @@ def test_the_restricted_machine_is_the_suites_rbm() -> None:
     np.testing.assert_allclose(made.log_weights(), -array(rbm.free_energy(boltzmann.all_states(VISIBLE))), atol=1e-5)
 
 
-def test_the_free_chains_go_on_in_training_alone_and_are_saved(tmp_path: Path) -> None:
+def test_free_chains_advance_only_in_training_and_are_saved(tmp_path: Path) -> None:
     made = machine(chains=50)
     model = network(made)
     model.evaluate(PATTERNS, PATTERNS, verbose=0)
@@ -209,7 +209,7 @@ def test_the_autocorrelation_time_of_a_coin_that_is_seldom_turned() -> None:
     assert np.isnan(autocorrelation_time(rho[:20]))
 
 
-def test_the_measured_autocorrelation_times_are_those_of_the_transition_matrix() -> None:
+def test_autocorrelation_times_match_the_transition_matrix() -> None:
     made = machine()
     matrix, bias = parameters(made)
     states, exact = boltzmann.all_states(UNITS), probabilities(matrix, bias)
@@ -247,10 +247,10 @@ def test_chains_that_are_too_short_for_a_slow_machine_go_on_longer() -> None:
 
 def test_the_patterns_are_those_of_the_papers() -> None:
     bars, encoder = (app.load_data(Boltzmann(data=data)) for data in ("bars", "encoder"))
-    pictures = bars.test[0].reshape(-1, 4, 4)
-    assert len(np.unique(bars.test[0], axis=0)) == len(pictures) == 30
-    for picture in pictures:
-        assert (picture == picture[:, :1]).all() or (picture == picture[:1]).all()
+    images = bars.test[0].reshape(-1, 4, 4)
+    assert len(np.unique(bars.test[0], axis=0)) == len(images) == 30
+    for image in images:
+        assert (image == image[:, :1]).all() or (image == image[:1]).all()
     np.testing.assert_array_equal(encoder.test[0][:, :4], encoder.test[0][:, 4:])
     assert (encoder.test[0].sum(axis=1) == 2).all()
     assert len(encoder.test[0]) == 4
@@ -258,7 +258,7 @@ def test_the_patterns_are_those_of_the_papers() -> None:
     assert set(shown) == {50}
 
 
-def test_independent_units_are_measured_by_their_closed_form() -> None:
+def test_baseline_likelihood_matches_the_closed_form() -> None:
     """Every pixel of bars and stripes is on in half of them: 16 bits, of which log2 30 would do."""
     data = app.load_data(Boltzmann())
     assert app.baseline
@@ -269,7 +269,7 @@ def test_independent_units_are_measured_by_their_closed_form() -> None:
     assert figures["divergence"] == pytest.approx(16 * np.log(2) - np.log(30))
 
 
-def test_what_training_is_told_of_patterns_is_what_every_state_counted_says() -> None:
+def test_along_matches_exact_enumeration() -> None:
     config = Boltzmann(data="encoder", hidden=3)
     machine = app.build_model(config, app.load_data(config)).get_layer("machine")
     rng = np.random.default_rng(0)
@@ -284,25 +284,25 @@ def test_what_training_is_told_of_patterns_is_what_every_state_counted_says() ->
 
 
 def test_the_encoder_finds_four_codes_for_its_two_hidden_units() -> None:
-    """From one of a few seeds: the likelihood has local optima, in which two patterns share a code."""
-    for seed in range(5):
-        config = Boltzmann(data="encoder", hidden=2, seed=seed)
-        data = app.load_data(config)
-        keras.utils.set_random_seed(config.seed)
-        model = app.build_model(config, data)
-        training.fit(model, data, config, app.task)
-        made = model.get_layer("machine")
-        table = app_file.codes(made, data.test[0])
-        if table["hidden"].nunique() == 4:
-            break
+    """With seed 0: by the exact likelihood it ends 0.06 nat from the data's entropy, and seed 1, too.
+
+    The likelihood has local optima, in which patterns share a code: seed 2 ends in one, at 0.89 nat.
+    """
+    config = Boltzmann(data="encoder", hidden=2, seed=0)
+    data = app.load_data(config)
+    keras.utils.set_random_seed(config.seed)
+    model = app.build_model(config, data)
+    training.fit(model, data, config, app.task)
+    made = model.get_layer("machine")
+    table = app_file.codes(made, data.test[0])
     matrix = array(made.parameters()[0])
     np.testing.assert_array_equal(matrix, matrix.T)
     assert not np.diag(matrix).any()
     assert not matrix[:4, 4:8].any()  # the groups know of each other through the hidden units alone
     assert sorted(table["hidden"]) == ["00", "01", "10", "11"]
-    assert table["probability"].min() > 0.8
+    assert table["probability"].min() > 0.99
     figures = app.task.score(data.test[1], training.predict(model, data.test[0]))
-    assert figures["divergence"] < np.log(2) / 2
+    assert figures["divergence"] < 0.15
     half = data.test[0].copy()
     half[:, 4:] = np.nan
     completed = training.predict(model, half)[:, 4:]

@@ -161,6 +161,14 @@ def test_users_without_a_ranking_do_not_count() -> None:
     assert root_mean_square(targets, np.array([4.0, 2.0, 3.0])) == pytest.approx(6**0.5)
 
 
+def test_a_user_whose_ratings_are_all_zero_does_not_count_in_the_ranking_gain() -> None:
+    frame = pd.DataFrame({"user": [1, 1, 2, 2, 2], "item": [1, 2, 1, 2, 3], "rating": [0.0, 0.0, 0.0, 3.0, 5.0]})
+    targets, predictions = ratings.collect(frame, {}), np.array([1.0, 2.0, 2.0, 1.0, 3.0])
+    assert targets.size == 5  # the zeros are ratings
+    assert ranking_gain(targets, predictions) == pytest.approx(ndcg_score([[0, 3, 5]], [[2, 1, 3]]))
+    assert np.isnan(ranking_gain(ratings.collect(frame, {}).part(targets.user_of == 0), predictions[:2]))
+
+
 def test_what_is_judged_is_the_same_however_many_users_fit_into_memory(
     few: Ratings, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,5 +1,6 @@
 """What a fresh clone stands on: pinned requirements and a Makefile that does its work once."""
 
+import os
 import re
 import shutil
 import subprocess
@@ -26,10 +27,29 @@ def test_the_tests_run_with_the_versions_that_users_get() -> None:
     assert pins[0] <= pins[1]
 
 
-def test_train_installs_nothing_the_second_time() -> None:
-    command = ["make", "--no-print-directory", "--dry-run", "train"]
-    plan = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
-    assert plan.strip() == ".venv/bin/python -m apps.mnist_mlp train"
+def test_train_installs_the_requirements_once_and_again_when_they_change(tmp_path: Path) -> None:
+    """In a copy with a Python that only records how it is called."""
+    for name in ("Makefile", "requirements.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    requirements, calls, python = (tmp_path / name for name in ("requirements.txt", "calls", ".venv/bin/python"))
+    python.parent.mkdir(parents=True)
+    python.write_text(f"#!/bin/sh\necho \"$*\" >> '{calls}'\n")
+    python.chmod(0o755)
+    os.utime(requirements, (1, 1))
+
+    def train() -> list[str]:
+        """What `make train` calls Python with."""
+        calls.write_text("")
+        subprocess.run(["make", "train"], cwd=tmp_path, check=True, capture_output=True)
+        return calls.read_text().splitlines()
+
+    install, run = train()
+    assert install.startswith("-m pip install ")
+    assert install.endswith(" --require-hashes -r requirements.txt")
+    assert run == "-m apps.mnist_mlp train"
+    assert train() == [run]
+    os.utime(tmp_path / ".venv/installed", (0, 0))  # older than the requirements
+    assert train() == [install, run]
 
 
 def test_a_machine_without_a_browser_is_told_what_to_install(tmp_path: Path) -> None:

@@ -40,13 +40,15 @@ def ranking_gain(targets: Ratings, predictions: Array) -> float:
 
     DCG sums rating / log2(place + 1) over the first ten places, the normalised one divides by that of the best ranking
     (Järvelin and Kekäläinen 2002). Equal predictions share their places' discounts (McSherry and Najork 2008), as in
-    scikit-learn's `ndcg_score`. Users with fewer than two ratings in `targets` have no ranking, and do not count; NaN
-    where all have fewer.
+    scikit-learn's `ndcg_score`. Two kinds of users do not count, because all rankings of their items are equally good:
+    those with fewer than two ratings in `targets`, and those whose ratings are all 0, to whom `ndcg_score` gives 0.
+    NaN where no user counts.
     """
     ratings, rows = targets.matrix.data, targets.user_of
-    gain = _discounted(rows, ratings, predictions, targets) / _discounted(rows, ratings, ratings, targets)
-    ranked = np.diff(targets.matrix.indptr) >= 2
-    return float(gain[ranked].mean()) if ranked.any() else float("nan")
+    best = _discounted(rows, ratings, ratings, targets)
+    ranked = (np.diff(targets.matrix.indptr) >= 2) & (best > 0)
+    gain = _discounted(rows, ratings, predictions, targets)[ranked] / best[ranked]
+    return float(gain.mean()) if len(gain) else float("nan")
 
 
 def _discounted(rows: Array, ratings: Array, scores: Array, targets: Ratings) -> Array:
@@ -57,5 +59,4 @@ def _discounted(rows: Array, ratings: Array, scores: Array, targets: Ratings) ->
     ordered = scores[order]
     tie = np.concatenate([[0], np.cumsum((np.diff(ordered) != 0) | (np.diff(rows) != 0))])
     shared = (np.bincount(tie, ratings[order]) / np.bincount(tie))[tie]
-    with np.errstate(invalid="ignore"):
-        return np.bincount(rows, shared * discount, minlength=len(targets))
+    return np.bincount(rows, shared * discount, minlength=len(targets))

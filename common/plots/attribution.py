@@ -43,7 +43,7 @@ def images(
     `squares`, integrated gradients by square, and `occluded` are (n, rows, columns) and share a scale; `maps` of
     Grad-CAM (n, rows, columns) are laid over the picture.
     """
-    names = ["picture", "absolute gradient", "integrated gradients", "the same, by square", "occlusion, by square"]
+    names = ["image", "absolute gradient", "integrated gradients", "the same, by square", "occlusion, by square"]
     names += [] if maps is None else ["Grad-CAM"]
     figure = Figure(figsize=(2.0 * len(names) + 0.6, 2.25 * len(inputs) + 0.6), layout="constrained")
     for index, row in enumerate(figure.subplots(len(inputs), len(names), squeeze=False)):

@@ -26,7 +26,8 @@ def learning_curves(history: Mapping[str, Sequence[float]], best_epoch: int) -> 
         epochs = np.arange(1, len(history[metric]) + 1)
         axes.plot(epochs, history[metric], marker=".", label="training")
         validation = history.get(f"val_{metric}", [])
-        axes.plot(epochs[: len(validation)], validation, marker=".", label="validation")
+        if validation:
+            axes.plot(epochs[: len(validation)], validation, marker=".", label="validation")
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch, {best_epoch}")
         axes.set(xlabel="epoch", ylabel=metric, title=metric)
         if metric == "loss" and min([*history[metric], *validation]) > 0:
@@ -204,12 +205,13 @@ def error_by_known(known: Array, targets: Array, predictions: Array) -> Figure:
     """Draw the root mean square error of predicted ratings over the number of known ratings of their user.
 
     Args:
-        known: Number of known ratings of the user of each predicted rating, (ratings,). Ten groups are drawn.
+        known: Number of known ratings of the user of each predicted rating, (ratings,). At most ten groups are drawn.
         targets: True ratings (ratings,).
         predictions: Predicted ratings (ratings,).
     """
-    edges = np.unique(np.quantile(known, np.linspace(0, 1, 11)))
-    group = np.searchsorted(edges[1:-1], known, side="right")
+    # Each group begins at a number that occurs, so that no group is empty.
+    lowest = np.unique(np.quantile(known, np.arange(10) / 10, method="higher"))
+    group = np.searchsorted(lowest, known, side="right") - 1
     squares = np.square(predictions - targets)
     counts = np.bincount(group)
     figure = Figure(figsize=(7, 4), layout="constrained")
