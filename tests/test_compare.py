@@ -85,7 +85,7 @@ def test_runs_on_other_data_or_judged_otherwise_stand_apart(data: Data, capsys: 
     }
     compare.main("mnist")
     shown = capsys.readouterr().out
-    assert "do not compare" in shown
+    assert "are not comparable" in shown
     assert shown.count("by val_accuracy") == 2
 
 

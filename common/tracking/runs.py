@@ -114,9 +114,7 @@ def get(run_id: str) -> Run:
     try:
         return store.connect().get_run(run_id)
     except MlflowException as error:
-        raise UserError(
-            f"run {run_id}: there is none in {store.folder()}; use an id that train printed"
-        ) from error
+        raise UserError(f"run {run_id}: there is none in {store.folder()}; use an id that train printed") from error
 
 
 def end_stale(tags: Mapping[str, str]) -> None:
