@@ -1,4 +1,4 @@
-"""One epoch of each network with and without XLA on this machine's device: what `training.compile_with_xla` stands on.
+"""Time one epoch of each network with and without XLA on this device; `training.benefits_from_xla` rests on this.
 
 python -m benchmarks.compilation
 """
@@ -17,13 +17,14 @@ from benchmarks import measure
 from common import training
 from common.app import App
 from common.config import Config
+from common.training import loop
 
 
 def main(rounds: int = 3) -> None:
-    """Measure both in turn.
+    """Measure both alternately.
 
     Args:
-        rounds: Runs of each; medians are printed.
+        rounds: Runs of each. The medians are printed.
     """
     networks: dict[str, tuple[App, Config]] = {
         "mnist_mlp": (mnist_mlp.app, mnist_mlp.Settings()),
@@ -41,7 +42,7 @@ def main(rounds: int = 3) -> None:
 
 
 def trainer(app: App, config: Config, xla: bool) -> Callable[[], None]:
-    """A function that trains the network for one epoch, already compiled."""
+    """Return a function that trains the network for one epoch; it is compiled already."""
     config = replace(config, epochs=1)
     data = app.load_data(config)
     model: keras.Model = app.build_model(config, data)
@@ -49,7 +50,7 @@ def trainer(app: App, config: Config, xla: bool) -> Callable[[], None]:
     def train() -> None:
         with (
             contextlib.redirect_stdout(io.StringIO()),
-            mock.patch.object(training, "compile_with_xla", return_value=xla),
+            mock.patch.object(loop, "benefits_from_xla", return_value=xla),
         ):
             training.fit(model, data, config, app.task)
 

@@ -1,10 +1,10 @@
-"""Digits sorted into ten groups that nobody named: k-means on pixels, and on features learned without labels.
+"""Cluster digits into ten groups with k-means, on pixels and on features that are learned without labels.
 
     python -m benchmarks.grouping
 
-The features are those of the first machine of the deep belief network, a restricted Boltzmann machine, and of its last.
-Labels only judge: the adjusted Rand index and the normalised mutual information of groups and labels are 1 where they
-agree and near 0 where groups are dealt at random.
+The features are the outputs of the first and of the last machine of the deep belief network. Labels only score the
+groups: the adjusted Rand index and the normalised mutual information of groups and labels are 1 if both agree and near
+0 if the groups are random.
 """
 
 import statistics
@@ -24,21 +24,21 @@ SEEDS = (0, 1, 2)
 
 
 def main(pretraining: int = 20) -> None:
-    """Learn the features from the training part, and group the 10,000 test pictures.
+    """Learn the features from the training set and cluster the 10,000 test images.
 
     Args:
         pretraining: Passes over the training set for each machine.
     """
-    # With one label known, none takes part.
+    # `labelled` is at least 1; no label is used here.
     config = dbn.Settings(pretraining=pretraining, labelled=1)
     data = dbn.load_data(config)
     model = dbn.build_model(config, data)
     list(dbn.pretrain(model, config, data))
-    pictures, labels = datasets.load("mnist").test
-    shown = {"pixels": visible_units(model, "hidden_1", pictures)}
+    images, labels = datasets.load("mnist").test
+    shown = {"pixels": visible_units(model, "hidden_1", images)}
     for name, depth in (("restricted Boltzmann machine", 1), ("deep belief network", len(config.hidden))):
         features = keras.Model(model.inputs, model.get_layer(f"hidden_{depth}").output)
-        shown[name] = features.predict(pictures, verbose=0)
+        shown[name] = features.predict(images, verbose=0)
     table = Table("k-means on", "adjusted Rand index", "mutual information", title=f"means of {len(SEEDS)} seeds")
     for name, features in shown.items():
         groups = [KMeans(10, n_init=10, random_state=seed).fit_predict(features) for seed in SEEDS]

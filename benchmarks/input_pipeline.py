@@ -1,9 +1,9 @@
-"""Ways from arrays to batches, an epoch of mnist_mlp each: what `batches.Batches` stands on.
+"""Time one epoch of mnist_mlp for several ways from arrays to batches; `batches.Batches` rests on this.
 
     python -m benchmarks.input_pipeline
 
 All but plain `fit` keep the suite's order of examples, a function of (seed, epoch). `gathered in the graph` gathers
-inside the training step, where XLA compiles it too.
+the examples inside the training step, so that XLA compiles this too.
 """
 
 from collections.abc import Callable
@@ -20,18 +20,18 @@ from common.training.batches import Batches, GatheredBatches
 
 
 class GatheringModel(keras.Sequential):
-    """A network whose training step takes indices and gathers the examples itself."""
+    """A network whose training step takes indices and gathers the examples."""
 
     def train_step(self, data: Array) -> dict[str, Array]:
-        """Gather the batch of these indices, then step."""
+        """Gather the batch at these indices, then train on it."""
         return super().train_step((tf.gather(self.inputs_kept, data), tf.gather(self.targets_kept, data)))
 
 
 def main(rounds: int = 5) -> None:
-    """Measure all in turn.
+    """Measure all alternately.
 
     Args:
-        rounds: Epochs of each; medians are printed.
+        rounds: Epochs of each. The medians are printed.
     """
     config = mnist_mlp.Settings()
     data = mnist_mlp.load_data(config)
@@ -45,21 +45,21 @@ def main(rounds: int = 5) -> None:
             gathering.inputs_kept, gathering.targets_kept = tf.constant(x), tf.constant(y)
             gathering.build(x.shape)
             model = gathering
-        model.jit_compile = training.compile_with_xla(model)
+        model.jit_compile = training.benefits_from_xla(model)
         model.steps_per_execution = steps_per_execution
-        feeding = Batches(data.train, config.batch_size, config.seed)
+        batches = Batches(data.train, config.batch_size, config.seed)
 
         def epoch() -> None:
-            feeding.on_epoch_begin(feeding.epoch + 1)
+            batches.on_epoch_begin(batches.epoch + 1)
             match feed:
                 case "arrays":
                     model.fit(x, y, batch_size=config.batch_size, verbose=0)
                 case "tf.data":
-                    model.fit(feeding.dataset(), shuffle=False, verbose=0)
+                    model.fit(batches.dataset(), shuffle=False, verbose=0)
                 case "PyDataset":
-                    model.fit(GatheredBatches(feeding), shuffle=False, verbose=0)
+                    model.fit(GatheredBatches(batches), shuffle=False, verbose=0)
                 case "graph":
-                    model.fit(tf.data.Dataset.from_tensor_slices(feeding.order()), shuffle=False, verbose=0)
+                    model.fit(tf.data.Dataset.from_tensor_slices(batches.order()), shuffle=False, verbose=0)
 
         epoch()
         return epoch

@@ -1,9 +1,9 @@
-"""As many ratings as MovieLens 20M has, generated, then read, split, trained on and measured: the memory it takes.
+"""Measure time and memory to read, split and train on generated ratings, as many as MovieLens 20M has.
 
     python -m benchmarks.large_ratings
     python -m benchmarks.large_ratings --hidden 100    # the app's width: hours on a CPU
 
-A pass over a thousand users, then all are validated and tested. Nothing of it is kept.
+One epoch on a thousand users, then validation and test on all. Nothing is kept.
 """
 
 import os
@@ -23,11 +23,11 @@ USERS, ITEMS, EACH = 138_000, 27_000, 146
 
 
 def main(users: int = USERS, hidden: int = 5) -> None:
-    """Measure, and print.
+    """Generate the ratings, measure and print.
 
     Args:
-        users: Users of the set; each rates 146 of 27,000 items on average.
-        hidden: Hidden units.
+        users: Number of users. Each rates 146 of 27,000 items on average.
+        hidden: Number of hidden units.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "ratings.csv"
@@ -38,7 +38,7 @@ def main(users: int = USERS, hidden: int = 5) -> None:
         measured(
             "read and split",
             "-c",
-            f"from apps import rbm_recommender as app;app.load_data(app.RbmRecommender(ratings={str(path)!r}))",
+            f"from apps import rbm_recommender as app;app.load_data(app.Settings(ratings={str(path)!r}))",
             store=folder,
         )
         settings = ["--limit", "1000", "--epochs", "1", "--hidden", str(hidden)]
@@ -49,15 +49,15 @@ def main(users: int = USERS, hidden: int = 5) -> None:
         )
 
 
-def measured(what: str, *command: str, store: str) -> None:
-    """Run Python with `command` and print its seconds and its largest memory."""
+def measured(title: str, *command: str, store: str) -> None:
+    """Run Python with `command` and print its seconds and its peak memory."""
     start = time.perf_counter()
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db"}
     process = subprocess.Popen([sys.executable, *command], env=environment)
     _, status, usage = os.wait4(process.pid, 0)
     wall, cpu = time.perf_counter() - start, usage.ru_utime + usage.ru_stime
-    unit = 1 if sys.platform == "darwin" else 1024  # what ru_maxrss counts in, in bytes
-    print(f"{what}: {wall:.0f} s ({cpu:.0f} CPU s), at most {usage.ru_maxrss * unit / 2**30:.2f} GiB", flush=True)
+    unit = 1 if sys.platform == "darwin" else 1024  # bytes per unit of ru_maxrss
+    print(f"{title}: {wall:.0f} s ({cpu:.0f} CPU s), at most {usage.ru_maxrss * unit / 2**30:.2f} GiB", flush=True)
     if status:
         raise SystemExit(1)
 

@@ -1,23 +1,23 @@
-"""How everything here is measured: contestants in turn, several rounds, medians of processor and wall seconds."""
+"""Measure contestants alternately over several rounds; report medians of processor and wall seconds."""
 
 import statistics
-import time
 from collections.abc import Callable, Mapping
 
 from rich.console import Console
 from rich.table import Table
 
-from common.training.checkpoint import cpu_seconds
+from common.training.checkpoint import Stopwatch
 
 
 def compare(title: str, contestants: Mapping[str, Callable[[], None]], rounds: int) -> None:
-    """Run every contestant once a round, in turn, and print medians and their ratio to the first contestant's."""
+    """Run every contestant once per round and print the medians and their ratios to the first contestant's."""
     spent: dict[str, list[tuple[float, float]]] = {name: [] for name in contestants}
     for _ in range(rounds):
         for name, contestant in contestants.items():
-            cpu, wall = cpu_seconds(), time.perf_counter()
+            stopwatch = Stopwatch()
             contestant()
-            spent[name].append((cpu_seconds() - cpu, time.perf_counter() - wall))
+            wall, cpu = stopwatch.seconds()
+            spent[name].append((cpu, wall))
     medians = {
         name: [statistics.median(seconds) for seconds in zip(*runs, strict=True)] for name, runs in spent.items()
     }

@@ -1,9 +1,9 @@
-"""What an independent sample of a Boltzmann machine costs, general and restricted, by its chains' autocorrelation.
+"""Measure the cost of an independent sample of a Boltzmann machine, general and restricted, by autocorrelation.
 
     python -m benchmarks.mixing
 
-N states that a chain goes through are worth N / tau independent ones, where tau = 1 + 2 sum_t rho(t) is the integrated
-autocorrelation time of what is averaged over them, and rho(t) its autocorrelation over t steps.
+N successive states of a chain count as N / tau independent ones. tau = 1 + 2 sum_t rho(t) is the integrated
+autocorrelation time of the averaged quantity, and rho(t) is its autocorrelation at lag t.
 """
 
 import time
@@ -24,9 +24,9 @@ from common.nn import boltzmann
 
 
 class Walk(keras.layers.Layer):
-    """Chains of a machine that go on from call to call, begun at `states` (chains, units).
+    """Chains of a machine that continue from call to call, from `states` (chains, units).
 
-    Takes noise (sweeps, chains, units), uniform in [0, 1); gives the states after every sweep, of the same shape.
+    Maps noise (sweeps, chains, units), uniform in [0, 1), to the states after every sweep, of the same shape.
     """
 
     def __init__(self, machine: boltzmann.BoltzmannMachine, states: Array) -> None:
@@ -46,42 +46,50 @@ class Walk(keras.layers.Layer):
 
 
 CHAINS = 100
-"""Chains that run side by side where their cost is measured."""
+"""Number of chains that run side by side."""
 SWEEPS = (4_000, 16_000, 64_000)
-"""Sweeps that each of them takes: the next number where one is too few for the slowest autocorrelation."""
+"""Sweeps of each chain; the next number is tried if one is too small for the slowest autocorrelation."""
 TIMED = 50
 """Sweeps that are timed together."""
 WINDOW = 5
-"""Autocorrelations are summed up to a lag of so many autocorrelation times: beyond, they are noise (Sokal 1997)."""
+"""Autocorrelations are summed up to a lag of this many autocorrelation times; beyond, they are noise (Sokal 1997)."""
 
 
 def autocorrelation(series: Array, mean: float, variance: float) -> Array:
-    """rho(t) for t = 0, 1, …, (times,), of `series` (times, chains), which begins in equilibrium.
+    """Return the autocorrelation rho(t) for t = 0, 1, …, (times,), averaged over all chains and pairs of times.
 
-    The average over all chains and pairs of times; with the exact `mean` and `variance` it has no bias.
+    Args:
+        series: Values (times, chains) of chains that start in equilibrium.
+        mean: Exact mean; with the exact variance the estimate has no bias.
+        variance: Exact variance.
     """
     times, chains = series.shape
     centred = (series - mean).astype("float32")
-    # The transform of a series' products with itself; zeros as long again keep its end from meeting its beginning.
+    # The power spectrum; zero padding to twice the length avoids circular correlation.
     power = np.square(np.abs(fft.rfft(centred, 2 * times, axis=0))).sum(axis=1)
     rho: Array = fft.irfft(power)[:times] / (np.arange(times, 0, -1) * chains * variance)
     return rho
 
 
 def autocorrelation_time(rho: Array) -> float:
-    """Steps tau from `rho` (times,), summed up to `WINDOW` times tau; NaN where the series is too short for that."""
+    """Return tau in steps from `rho` (times,), summed up to `WINDOW` times tau; NaN if the series is too short."""
     tau = 2 * np.cumsum(rho) - rho[0]
     enough = np.flatnonzero(np.arange(len(rho)) >= WINDOW * tau)
     return float(tau[enough[0]]) if len(enough) else float("nan")
 
 
 def cost(machine: boltzmann.BoltzmannMachine, lengths: Sequence[int] = SWEEPS) -> dict[str, float]:
-    """How many sweeps of a chain are worth one independent sample, and so what that costs.
+    """Measure the cost of one independent sample, in sweeps, in microseconds and in turns.
 
-    That is in microseconds here, where one processor works for all chains; and in turns, the draws that have to wait
-    for one another, which is what counts where there are processors for all units. Of what the two-phase rule averages,
-    v_i v_j over visible units, the slowest counts; NaN where that is too slow to be seen. The chains begin in
-    equilibrium and are of the first of `lengths`, in sweeps, in which it is seen.
+    Microseconds are those of one processor that serves all chains. Turns are draws that must wait for one another: the
+    cost if every unit had a processor. The slowest of the averages v_i v_j over visible units counts.
+
+    Args:
+        machine: The machine; its chains start in equilibrium.
+        lengths: Numbers of sweeps to try, until the slowest autocorrelation time can be measured.
+
+    Returns:
+        The numbers of a row of the table, by column; NaN if no length is enough.
     """
     states = machine.sample(CHAINS, np.random.default_rng(0))
     for length in lengths:
@@ -100,25 +108,26 @@ def cost(machine: boltzmann.BoltzmannMachine, lengths: Sequence[int] = SWEEPS) -
 
 
 def run_chains(machine: boltzmann.BoltzmannMachine, states: Array, sweeps: int) -> tuple[Array, float]:
-    """The visible units of chains after each of `sweeps`, (sweeps, chains, visible); microseconds a sweep of a chain.
+    """Run chains from `states` (chains, units) and time them.
 
-    They begin at `states` (chains, units). The time is the shortest one measured: what else the computer does only adds
-    to it. Drawing random numbers, of which every machine needs as many, is not in it.
+    Returns:
+        The visible units after each of `sweeps`, (sweeps, chains, visible), and the microseconds per sweep of a chain:
+        the shortest time measured, because other processes only add to it, without the drawing of random numbers.
     """
     rng, visited, seconds = np.random.default_rng(1), list[Array](), list[float]()
     walk = keras.Sequential([keras.Input(states.shape), Walk(machine, states)])
     walk.compile(jit_compile=True)
     for _ in range(sweeps // TIMED):
         noise = rng.random((TIMED, *states.shape), dtype="float32")
-        begun = time.perf_counter()
+        start = time.perf_counter()
         after = walk.predict_on_batch(noise)
-        seconds.append(time.perf_counter() - begun)
+        seconds.append(time.perf_counter() - start)
         visited.append(after[:, :, : machine.visible] > 0.5)
     return np.concatenate(visited), 1e6 * min(seconds) / TIMED / len(states)
 
 
 def correlation_times(machine: boltzmann.BoltzmannMachine, visited: Array) -> Iterator[float]:
-    """The autocorrelation time of v_i v_j, in sweeps, for every i <= j, of chains' states (sweeps, chains, visible)."""
+    """Yield the autocorrelation time of v_i v_j in sweeps, for every i <= j, of `visited` (sweeps, chains, visible)."""
     probabilities, states = machine.probabilities(), machine.visible_states
     for first in range(machine.visible):
         for second in range(first, machine.visible):
@@ -128,7 +137,7 @@ def correlation_times(machine: boltzmann.BoltzmannMachine, visited: Array) -> It
 
 
 def main() -> None:
-    """Train the machine on bars and stripes, general and restricted, and compare what a sample of each costs."""
+    """Train a general and a restricted machine on bars and stripes, and compare the costs of a sample."""
     names = ("sweeps a sample", "µs a sweep", "µs a sample", "turns a sweep", "turns a sample")
     table = Table("machine", "divergence", *names)
     for restricted in (False, True):

@@ -1,9 +1,9 @@
-"""The suite's whole `train` against the same compiled model under a bare `model.fit`, both on all of MNIST.
+"""Compare the suite's whole `train` with a bare `model.fit` of the same compiled model, both on all of MNIST.
 
     python -m benchmarks.overhead
 
-`train` counts everything: settings, data, recording, test set, pictures, the saved and registered model. `fit` counts
-the training alone. Both run the same epochs with the same compilation.
+`train` includes settings, data, recording, test set, figures, and the saved and registered model. `fit` includes the
+training alone. Both run the same epochs with the same compilation.
 """
 
 import contextlib
@@ -21,11 +21,11 @@ from common.preprocessing.arrays import PREDICTION_BATCH
 
 
 def main(epochs: int = 20, rounds: int = 3) -> None:
-    """Measure both in turn.
+    """Measure both alternately.
 
     Args:
-        epochs: Epochs a run.
-        rounds: Runs of each; medians are printed.
+        epochs: Epochs per run.
+        rounds: Runs of each. The medians are printed.
     """
     config = mnist_mlp.Settings(epochs=epochs, patience=epochs)
     data = mnist_mlp.load_data(config)
@@ -33,7 +33,7 @@ def main(epochs: int = 20, rounds: int = 3) -> None:
     def bare_fit() -> None:
         keras.utils.set_random_seed(config.seed)
         model = mnist_mlp.build_model(config, data)
-        model.jit_compile = training.compile_with_xla(model)
+        model.jit_compile = training.benefits_from_xla(model)
         options = {"epochs": epochs, "batch_size": config.batch_size, "validation_data": data.validation}
         model.fit(*data.train, **options, validation_batch_size=PREDICTION_BATCH, verbose=0)
 

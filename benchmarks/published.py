@@ -30,33 +30,33 @@ TABLE = re.compile(r"(?<=<!-- make results -->\n).*?(?=<!-- end -->)", re.DOTALL
 
 
 @dataclass(frozen=True)
-class Figure:
-    """What is compared: a metric of each run, and what is made of those of three seeds; lower is better."""
+class Measure:
+    """A metric of each run and its summary over three seeds; lower is better."""
 
     metric: str
     combine: Callable[[Iterable[float]], float]
     words: str
-    """A format for it."""
+    """Format of the summary."""
 
 
-ERROR = Figure("test_error", statistics.fmean, "{:.2%} error")
-RMSE = Figure("test_rmse", statistics.fmean, "{:.2f} root mean square error")
-STARS = Figure("test_rmse", statistics.fmean, "{:.3f} root mean square error, of 1 to 5")
-NATS = Figure("test_log_likelihood", lambda values: -statistics.fmean(values), "-{:.2f} nats per test image")
-WRONG = Figure("test_wrong", max, "{:,.0f} of 2,560 wrong at worst")
+ERROR = Measure("test_error", statistics.fmean, "{:.2%} error")
+RMSE = Measure("test_rmse", statistics.fmean, "{:.2f} root mean square error")
+STARS = Measure("test_rmse", statistics.fmean, "{:.3f} root mean square error, of 1 to 5")
+NATS = Measure("test_log_likelihood", lambda values: -statistics.fmean(values), "-{:.2f} nats per test image")
+WRONG = Measure("test_wrong", max, "{:,.0f} of 2,560 wrong at worst")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One network: its command after `python -m apps.`, what is measured, and what it is held against."""
+    """One row of the table: the command after `python -m apps.`, its measure and the results it is compared with."""
 
     command: str
-    figure: Figure
+    measure: Measure
     published: str
     baseline: str | None
-    """The command of the suite's own baseline, if it has one; of several results the best counts."""
+    """Command of the suite's own baseline, if it has one; the best of several results counts."""
     bar: float | None = None
-    """What the figure may be at most; by default the baseline's."""
+    """Largest value that the tests allow; by default the baseline's."""
 
 
 PIXELS = "--restore best --optimizer adam --batch-size 256 --epochs 30 --learning-rate 0.001 --l2 0"
@@ -118,9 +118,9 @@ ROWS = (
 
 
 def runs(command: str, seeds: Sequence[int] = SEEDS) -> list[dict[str, float]]:
-    """The figures of `command`, `APP train …` or `APP baseline …`: a network's of each seed, or each baseline's.
+    """Run `command`, `APP train …` for each seed or `APP baseline …`, and return the metrics of each run or baseline.
 
-    Each run has a process of its own, as by the command.
+    Each run has its own process, as on the command line.
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), max_tasks_per_child=1) as pool:
         if command.split()[1] == "baseline":
@@ -148,14 +148,14 @@ def _settings(command: str) -> tuple[App, Config]:
 
 
 def measure(row: Row) -> tuple[float, float | None]:
-    """Our figure and the baseline's."""
-    metric = row.figure.metric
-    ours = row.figure.combine(figures[metric] for figures in runs(row.command))
-    return ours, min(figures[metric] for figures in runs(row.baseline)) if row.baseline else None
+    """Return the suite's result and its baseline's."""
+    metric = row.measure.metric
+    ours = row.measure.combine(metrics[metric] for metrics in runs(row.command))
+    return ours, min(metrics[metric] for metrics in runs(row.baseline)) if row.baseline else None
 
 
 def rewrite(text: str, lines: dict[str, str]) -> str:
-    """The page's `text` with these lines of its table, by command, in the order of `ROWS`; others stay."""
+    """Return the page's `text` with these `lines` of its table, by command, in the order of `ROWS`; others stay."""
     header, rule, *rows = TABLE.search(text)[0].splitlines()  # type: ignore[index]
     known = {row.split("`")[1]: row for row in rows} | lines
     table = [header, rule, *(known[row.command] for row in ROWS if row.command in known)]
@@ -163,17 +163,17 @@ def rewrite(text: str, lines: dict[str, str]) -> str:
 
 
 def main(apps: tyro.conf.Positional[tuple[str, ...]] = ()) -> None:
-    """Measure and write down.
+    """Measure and write the rows.
 
     Args:
-        apps: Whose rows; by default all.
+        apps: Apps whose rows are measured; by default all.
     """
     chosen = [row for row in ROWS if not apps or row.command.split()[0] in apps]
     if not chosen:
         raise UserError(f"{' '.join(apps)}: no app with a published result")
     for row in chosen:
         ours, baseline = (
-            "" if value is None else row.figure.words.format(value).replace("%", " %") for value in measure(row)
+            "" if value is None else row.measure.words.format(value).replace("%", " %") for value in measure(row)
         )
         line = f"| `{row.command}` | {ours} | {row.published} | {baseline} |"
         RESULTS.write_text(rewrite(RESULTS.read_text(), {row.command: line}))

@@ -1,10 +1,10 @@
-"""The suite's restricted Boltzmann machine against scikit-learn's, side by side: time, reconstructions and features.
+"""Compare the suite's restricted Boltzmann machine with scikit-learn's: time, reconstructions and features.
 
     python -m benchmarks.rbm
 
-MNIST: batches of 100 at the same rate, more epochs for scikit-learn's, which needs them to see as well; processor time,
-and the mean squared error of test pictures seen again through the hidden units. Digits: scikit-learn's own example of
-features for a logistic regression, with its settings, and ours.
+MNIST: processor time and mean squared error of reconstructed test images, in batches of 100 at the same learning rate;
+scikit-learn's needs more epochs to reconstruct as well. Digits: scikit-learn's own example of features for a logistic
+regression, with its settings and with ours.
 """
 
 import contextlib
@@ -28,13 +28,13 @@ from common.preprocessing import datasets
 
 
 def main(hidden: int = 256, epochs: int = 3, theirs: int = 10, rounds: int = 3, rate: float = 0.05) -> None:
-    """Measure both in turn.
+    """Measure both alternately.
 
     Args:
-        hidden: Hidden units on MNIST.
-        epochs: Epochs a run on MNIST, of ours.
-        theirs: Epochs a run on MNIST, of scikit-learn's.
-        rounds: Runs of each; medians are printed.
+        hidden: Number of hidden units on MNIST.
+        epochs: Epochs per run of ours on MNIST.
+        theirs: Epochs per run of scikit-learn's on MNIST.
+        rounds: Runs of each. The medians are printed.
         rate: Learning rate on MNIST.
     """
     raw = datasets.load("mnist")
@@ -43,7 +43,7 @@ def main(hidden: int = 256, epochs: int = 3, theirs: int = 10, rounds: int = 3, 
 
     def scikit_learn() -> None:
         machine = BernoulliRBM(hidden, batch_size=100, learning_rate=rate, n_iter=theirs, random_state=0)
-        machines["scikit-learn"] = transplanted(machine.fit(shown))
+        machines["scikit-learn"] = from_scikit_learn(machine.fit(shown))
 
     def suite() -> None:
         config = dbn.Settings(pretraining=epochs, pretraining_rate=rate)
@@ -58,8 +58,8 @@ def main(hidden: int = 256, epochs: int = 3, theirs: int = 10, rounds: int = 3, 
     digits()
 
 
-def transplanted(theirs: BernoulliRBM) -> RBM:
-    """A machine of ours with the weights of scikit-learn's."""
+def from_scikit_learn(theirs: BernoulliRBM) -> RBM:
+    """Return a machine of ours with the weights of scikit-learn's."""
     machine = RBM(len(theirs.components_))
     machine.build((None, theirs.components_.shape[1]))
     machine.components.assign(theirs.components_.T)
@@ -69,11 +69,11 @@ def transplanted(theirs: BernoulliRBM) -> RBM:
 
 
 def digits() -> None:
-    """Test accuracy of logistic regression on pixels and on features, as in scikit-learn's example and ours."""
+    """Print the test accuracy of logistic regression on pixels and on the features of both machines."""
     raw = datasets.load("digits")
 
-    def pixels(pictures: Array) -> Array:
-        return minmax_scale(pictures.reshape(len(pictures), -1).astype("float64"))
+    def pixels(images: Array) -> Array:
+        return minmax_scale(images.reshape(len(images), -1).astype("float64"))
 
     x_train, x_test = pixels(raw.train[0]), pixels(raw.test[0])
     features = BernoulliRBM(100, learning_rate=0.06, n_iter=10, random_state=0)

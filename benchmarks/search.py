@@ -1,10 +1,10 @@
-"""What a search costs beside the trainings that it consists of: processor time, two workers against one, and memory.
+"""Measure the cost of a search beside its trainings: processor time, two workers against one, and memory.
 
     python -m benchmarks.search overhead     # the same trials in a plain loop, and as a search
     python -m benchmarks.search workers      # trials an hour of two workers with a core each, and of one with one core
-    python -m benchmarks.search memory       # resident memory of the worker over 50 trials
+    python -m benchmarks.search memory       # resident memory of its processes over 50 trials
 
-Each search is the command that a user types, in a store of its own. Linux only.
+Each search is the command that a user types, with its own store. Linux only.
 """
 
 import os
@@ -23,8 +23,8 @@ PLAIN = """
 import sys
 from importlib import import_module
 import keras
-from common import folds, training
-from common.training import Course
+from common import training
+from common.preprocessing import splits
 import dataclasses
 import tyro
 app = import_module("apps.lenet5").app
@@ -40,20 +40,21 @@ for flags in sys.stdin.read().splitlines():
         best = score, config, history["val_accuracy"].index(score) + 1
 _, config, until = best
 data = app.load_data(config)
-whole = dataclasses.replace(data, train=folds.pooled(data))
+whole = dataclasses.replace(data, train=splits.join_pairs(data.train, data.validation))
 model = app.build_model(config, whole)
-training.fit(model, whole, dataclasses.replace(config, restore="last"), app.task, Course(until, validate=False))
+options = training.FitOptions(until, validate=False)
+training.fit(model, whole, dataclasses.replace(config, restore="last"), app.task, options)
 model.evaluate(*data.test, verbose=0)
 """
 
 
 def overhead(trials: int = 6, epochs: int = 4, rounds: int = 1) -> None:
-    """The processor time of a search of lenet5, over that of the same trainings one after another in one process.
+    """Compare the processor time of a search of lenet5 with that of the same trainings in one process.
 
     Args:
-        trials: Trials of the search; the best is then trained once more, here as there.
-        epochs: Epochs a trial.
-        rounds: How often each is run, in turn.
+        trials: Trials of the search. Both then train the best settings once more.
+        epochs: Epochs per trial.
+        rounds: Runs of each, alternately.
     """
     flags = ["--trials", str(trials), "--epochs", str(epochs)]
     shown = subprocess.run(
@@ -68,11 +69,11 @@ def overhead(trials: int = 6, epochs: int = 4, rounds: int = 1) -> None:
 
 
 def workers(trials: int = 8, epochs: int = 2) -> None:
-    """Trials an hour of two workers, each with a core, over those of one with a core.
+    """Compare the trials per hour of two workers on two cores with those of one worker on one core.
 
     Args:
         trials: Trials of each search.
-        epochs: Epochs a trial.
+        epochs: Epochs per trial.
     """
     cores = sorted(os.sched_getaffinity(0))[:2]
     rates = []
@@ -89,10 +90,10 @@ def workers(trials: int = 8, epochs: int = 2) -> None:
 
 
 def memory(trials: int = 50) -> None:
-    """How much the resident memory of the search's processes together grows over the trials.
+    """Measure how much the resident memory of all processes of a search grows over its trials.
 
     Args:
-        trials: Trials of the search, each of one epoch on 2,000 examples.
+        trials: Trials of the search: one epoch on 2,000 examples each.
     """
     with store() as folder:
         flags = ["--trials", str(trials), "--epochs", "1", "--limit", "2000"]
@@ -112,18 +113,18 @@ def memory(trials: int = 50) -> None:
 
 @contextmanager
 def store() -> Iterator[Path]:
-    """A folder for a store of its own."""
+    """Yield a temporary folder for a store."""
     with tempfile.TemporaryDirectory() as folder:
         yield Path(folder)
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """The environment with a store in this folder."""
+    """Return the environment with a store in this folder."""
     return os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db"}
 
 
 def spent(arguments: Sequence[str], folder: Path, given: str = "") -> float:
-    """Processor seconds of a Python command and its own children."""
+    """Return the processor seconds of a Python command and its child processes."""
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     command = [sys.executable, *arguments]
     subprocess.run(command, env=environment(folder), input=given, text=True, check=True, stdout=subprocess.DEVNULL)
@@ -132,7 +133,7 @@ def spent(arguments: Sequence[str], folder: Path, given: str = "") -> float:
 
 
 def trial_times(folder: Path) -> list[tuple[float, float]]:
-    """When each trial began and ended, in seconds since 1970."""
+    """Return the start and end of each trial, in seconds since 1970."""
     import mlflow
 
     mlflow.set_tracking_uri(f"sqlite:///{folder}/mlflow.db")
@@ -141,7 +142,7 @@ def trial_times(folder: Path) -> list[tuple[float, float]]:
 
 
 def children(process: int) -> list[int]:
-    """The processes that a process has started."""
+    """Return the ids of the child processes of a process."""
     found = []
     for thread in Path(f"/proc/{process}/task").glob("*/children"):
         found += [int(number) for number in thread.read_text().split()]
@@ -149,7 +150,7 @@ def children(process: int) -> list[int]:
 
 
 def resident(process: int) -> float:
-    """MiB of memory that a process occupies."""
+    """Return the resident memory of a process in MiB."""
     try:
         return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
     except (OSError, IndexError):

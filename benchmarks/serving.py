@@ -1,8 +1,8 @@
-"""A served model under load: requests of one example each, many at once, and what becomes of them.
+"""Measure a served model under load: many simultaneous requests of one example each.
 
     python -m benchmarks.serving --app lenet5 --requests 1000 --at-once 20
 
-Starts `python -m apps.NAME serve`, which serves the champion; the app has to be trained before.
+Starts `python -m apps.NAME serve`, which serves the champion. Train the app first.
 """
 
 import collections
@@ -30,13 +30,13 @@ from common.serving.http import Port
 
 
 def main(app: str = "lenet5", requests: int = 1000, at_once: int = 20, port: Port = 5002) -> None:
-    """Print how many requests were answered, and how fast.
+    """Print the number of answered requests and their times.
 
     Args:
         app: The app whose champion is served.
-        requests: Requests in all.
-        at_once: Requests that wait at any time.
-        port: Where to serve.
+        requests: Number of requests.
+        at_once: Number of simultaneous requests.
+        port: Port of this machine.
     """
     served = tracking.served(app, None)
     example = json.loads((served.folder / "serving_input_example.json").read_text())["inputs"]
@@ -44,7 +44,7 @@ def main(app: str = "lenet5", requests: int = 1000, at_once: int = 20, port: Por
     body = json.dumps({"inputs": one}).encode()
     with serving(app, port) as (_, said), ThreadPoolExecutor(at_once) as pool:
         if not (address := re.search(r"http://\S+/invocations", said)):
-            raise UserError(f"--app {app}: it is not served; see python -m apps.{app} serve")
+            raise UserError(f"--app {app}: not served; see python -m apps.{app} serve")
         began = time.perf_counter()
         answers = list(pool.map(lambda _: ask(address[0], body), range(requests)))
         seconds = time.perf_counter() - began
@@ -59,7 +59,7 @@ def main(app: str = "lenet5", requests: int = 1000, at_once: int = 20, port: Por
 
 @contextlib.contextmanager
 def serving(app: str, port: int, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
-    """`serve` of an app, and what it says up to where it answers, or all of it where it does not come to that."""
+    """Serve an app's model; yields the process and its output until it serves, or all of it if it fails."""
     command = [sys.executable, "-u", "-m", f"apps.{app}", "serve", "--port", str(port)]
     root, variables = Path(__file__).resolve().parent.parent, os.environ | environment
     with subprocess.Popen(command, cwd=root, env=variables, stdout=subprocess.PIPE, text=True) as process:
@@ -76,7 +76,7 @@ def serving(app: str, port: int, **environment: str) -> Iterator[tuple["subproce
 
 
 def ask(address: str, body: bytes) -> tuple[int, float]:
-    """The status of the answer, and the seconds that it took."""
+    """Send a request and return the status of the answer and its seconds."""
     began = time.perf_counter()
     request = urllib.request.Request(address, body, {"Content-Type": "application/json"})
     try:
@@ -86,7 +86,7 @@ def ask(address: str, body: bytes) -> tuple[int, float]:
     except urllib.error.HTTPError as error:
         status = error.code
     except OSError:
-        status = 0  # lost
+        status = 0  # no answer
     return status, time.perf_counter() - began
 
 

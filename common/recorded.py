@@ -1,14 +1,13 @@
-"""What a run was made with and what came of it, by the run's id; for notebooks.
+"""Load the settings, the data, the model and the curves of a run by its id, as in a notebook.
 
     from common import recorded
 
-    config = recorded.config(run_id)    # the settings, of the app's own class
-    data = recorded.data(run_id)        # as the app loads them with these settings
+    config = recorded.config(run_id)    # an instance of the app's settings
+    data = recorded.data(run_id)        # loaded with these settings
     model = recorded.model(run_id)      # a Keras model
-    curves = recorded.curves(run_id)    # a pandas frame, a row an epoch
+    curves = recorded.curves(run_id)    # a pandas DataFrame, one row per epoch
 
-A run says by its tag which app it is of. The app is looked up by that name, as it is when its command is typed: no file
-of common imports an app.
+A tag of the run names its app, which is imported by that name: no file of common has an import of an app.
 """
 
 import ast
@@ -28,14 +27,14 @@ if TYPE_CHECKING:
 
 
 TRAININGS = ("train", "trial", "fold", "baseline")
-"""Kinds of runs whose parameters are an app's settings."""
+"""Kinds of runs that record an app's settings."""
 
 
 def app(run_id: str) -> App:
-    """The app that the run is of.
+    """Return the app of the run.
 
     Raises:
-        UserError: where there is no such run, or the suite has no such app.
+        UserError: if there is no such run, or no such app any more.
     """
     return _app(tracking.get(run_id))
 
@@ -43,7 +42,7 @@ def app(run_id: str) -> App:
 def _app(run: tracking.Run) -> App:
     run_id, tags = run.info.run_id, run.data.tags
     if tags.get("kind") not in TRAININGS:
-        raise UserError(f"run {run_id}: a {tags.get('kind', 'run of another origin')}; choose a run of one training")
+        raise UserError(f"run {run_id}: a {tags.get('kind', 'run of another origin')}; choose the run of a training")
     try:
         found: App = importlib.import_module(f"apps.{tags['app']}").app
     except ModuleNotFoundError as error:
@@ -52,10 +51,10 @@ def _app(run: tracking.Run) -> App:
 
 
 def config(run_id: str) -> Any:
-    """The settings that the run was recorded with, of its app's own class; what it did not know has its default.
+    """Return the settings of the run as an instance of its app's class; settings that are newer have their defaults.
 
     Raises:
-        UserError: where there is no such run, or the app has no such settings any more.
+        UserError: if there is no such run, or the app no longer has one of its settings.
     """
     return _config(tracking.get(run_id))
 
@@ -64,12 +63,12 @@ def _config(run: tracking.Run) -> Any:
     settings, recorded = _app(run).settings, legacy.settings(run.data.params)
     hints = typing.get_type_hints(settings)
     if gone := sorted(set(recorded) - {field.name for field in fields(settings)}):
-        raise UserError(f"run {run.info.run_id}: recorded with {', '.join(gone)}, which the app does not have any more")
+        raise UserError(f"run {run.info.run_id}: recorded with {', '.join(gone)}, which the app no longer has")
     return settings.from_dict({name: _value(text, hints[name]) for name, text in recorded.items()})
 
 
 def _value(text: str, hint: Any) -> Any:
-    """The value of a setting of type `hint` that MLflow keeps as `text`."""
+    """Return the value of a setting of type `hint` that MLflow recorded as `text`."""
     kind, choices = typing.get_origin(hint), typing.get_args(hint)
     words = hint is str or (kind is Literal and isinstance(choices[0], str)) or (kind is not tuple and str in choices)
     if words and not (text == "None" and type(None) in choices):
@@ -78,31 +77,37 @@ def _value(text: str, hint: Any) -> Any:
 
 
 def data(run_id: str) -> Data:
-    """The data of the run, loaded again, split as it was.
+    """Load the data of the run again, with the same split.
 
     Raises:
-        UserError: where they cannot be had or have changed.
+        UserError: if the data cannot be loaded or has changed.
     """
     run = tracking.get(run_id)
     loaded = _app(run).load_data(_config(run))
     if (known := tracking.digest(run)) and loaded.digest != known:
-        raise UserError(f"{loaded.name} has changed since run {run_id}: its parts are others now")
+        raise UserError(f"{loaded.name} has changed since run {run_id}: its split is a different one now")
     return loaded
 
 
 def model(run_id: str) -> "keras.Model":
-    """The network that the run saved, with the weights that it was measured with.
+    """Load the network that the run saved.
 
     Raises:
-        UserError: where it saved none, as a trial does, or it cannot be read.
+        UserError: if the run saved none, as a trial, or it cannot be read.
     """
     return tracking.load(app(run_id).name, run_id, "run").model
 
 
 def curves(run_id: str) -> "pd.DataFrame":
-    """The figures of every epoch, counted from 1, a column a figure.
+    """Return the metrics of every epoch: one row per epoch, from 1, and one column per metric.
 
     Raises:
-        UserError: where there is no such run.
+        UserError: if there is no such run.
     """
-    return tracking.curves(run_id)
+    import pandas as pd
+
+    metrics, client = tracking.get(run_id).data.metrics, tracking.connect()
+    # Metrics of the whole run have no value at the best epoch.
+    names = [name for name in metrics if f"best_{name}" in metrics or "best_epoch" not in metrics]
+    frame = pd.DataFrame({name: pd.Series(tracking.curve(client, run_id, name)) for name in names})
+    return frame.set_axis(pd.RangeIndex(1, len(frame) + 1, name="epoch"))

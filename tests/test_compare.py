@@ -89,7 +89,7 @@ def test_other_data_or_another_metric_gets_its_own_leaderboard(data: Data, capsy
     }
     compare.main("mnist")
     shown = capsys.readouterr().out
-    assert "do not compare" in shown
+    assert "are not comparable" in shown
     assert shown.count("by val_accuracy") == 2
 
 

@@ -33,7 +33,7 @@ def test_a_fresh_process_of_each_runtime_answers_as_keras_does(
     assert result.returncode == 0, result.stderr
     assert result.stderr == ""
     said = " ".join(result.stdout.split())
-    found = re.search(r"from Keras's answers (\S+) at most, 200 test examples", said)
+    found = re.search(r"difference from Keras (\S+) at most, 200 test examples", said)
     assert found, said
     assert float(found[1]) <= 1e-5
     assert f"{trained.app}-mnist version 1" in said

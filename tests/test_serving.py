@@ -252,7 +252,7 @@ def test_a_taken_port_is_one_line(served: Served) -> None:
     began = time.monotonic()
     with socket.create_server(("127.0.0.1", 0)) as taken:
         result = served.trained("serve", "--port", str(taken.getsockname()[1]))
-    assert_user_error(result, "--port", "name another")
+    assert_user_error(result, "--port", "choose another")
     assert time.monotonic() - began < 5
 
 

@@ -146,7 +146,7 @@ def test_on_a_cpu_dense_and_recurrent_networks_are_compiled_with_xla() -> None:
     convolution = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)])
     dropped = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5), keras.layers.Dense(2)])
     table = keras.Sequential([keras.Input((4, 4, 1)), layers.TableConv2D([[0]], 3)])
-    assert [training.compile_with_xla(model) for model in (dense, recurrent, dropped, convolution, table)] == [
+    assert [training.benefits_from_xla(model) for model in (dense, recurrent, dropped, convolution, table)] == [
         True,
         True,
         False,

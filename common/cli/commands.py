@@ -28,7 +28,12 @@ Model = Annotated[
 
 
 def main(app: App, description: str | None = None) -> None:
-    """Run the command that the command line names."""
+    """Run the command that the command line names.
+
+    Args:
+        app: The app.
+        description: Description of the app for --help.
+    """
 
     def train(settings: app.settings) -> None:  # type: ignore[name-defined]
         """Train, evaluate once on the test set, record and register the model."""
@@ -59,10 +64,10 @@ def main(app: App, description: str | None = None) -> None:
         """Predict for new examples.
 
         Args:
-            files: The examples, as the app's description says: files, folders, or words.
+            files: The examples in the form that the app's description gives: files, folders, or words.
             options: The app's own options.
             model: Model to use.
-            output: Write the whole answer to this .csv or .json file instead of the terminal.
+            output: Write all predictions to this .csv or .json file instead of the terminal.
         """
         _predict(app, files, options, model, output)
 
@@ -72,22 +77,22 @@ def main(app: App, description: str | None = None) -> None:
         quantize: bool = False,
         model: Model = None,
     ) -> None:
-        """Write a saved model in another format, and see that it answers as Keras does.
+        """Write a saved model in another format, and check that its outputs are those of Keras.
 
         Args:
             form: Keras's own file, TensorFlow's SavedModel, ONNX, or LiteRT.
-            output: The folder to make.
-            quantize: Compute with int8 numbers in LiteRT, and measure what that costs on the test set.
+            output: The folder to create.
+            quantize: Use int8 numbers in LiteRT, and compare the test metrics.
             model: Model to use.
         """
         _export(app, form, output, quantize, model)
 
     def serve(model: Model = None, port: Port = 5001) -> None:
-        """Answer over HTTP on 127.0.0.1 until Ctrl-C.
+        """Serve a saved model over HTTP on 127.0.0.1 until Ctrl-C.
 
         Args:
             model: Model to use.
-            port: Where on 127.0.0.1.
+            port: Port of this machine.
         """
         from common.serving import http
 
@@ -98,7 +103,7 @@ def main(app: App, description: str | None = None) -> None:
         options: app.predict_options,  # type: ignore[name-defined]
         model: Model = None,
     ) -> None:
-        """Print the JSON by which a served model is asked for new examples.
+        """Print the JSON of a request to a served model for predictions of new examples.
 
         Args:
             files: The examples, as for predict.
@@ -117,13 +122,13 @@ def main(app: App, description: str | None = None) -> None:
         model: Model = None,
         output: Path | None = None,
     ) -> None:
-        """Show which parts of an example its answer is due to; of a table's model, without files, which columns count.
+        """Show how much each part of an example contributes to its prediction; without files, each column of a table.
 
         Args:
-            files: The examples, as predict takes them.
-            target: Class or quantity to explain; by default the answered class, or the first quantity.
+            files: The examples, as for predict.
+            target: Class or quantity to explain; by default the predicted class, or the first quantity.
             model: Model to use.
-            output: Folder to write the pictures and tables to, beside the model's run.
+            output: Folder for the figures and tables, in addition to the model's run.
         """
         _explain(app, files, target, model, output)
 
@@ -151,7 +156,7 @@ def _predict(app: App, files: tuple[str, ...], options: PredictOptions, which: s
     options.check(app, files)
     if output and output.suffix not in (".csv", ".json"):
         raise UserError(f"--output {output}: the name must end in .csv or .json")
-    terminal._check_place(output)
+    terminal.check_output(output)
     from common import tracking, training
 
     saved = tracking.load(app.name, which)
@@ -168,26 +173,26 @@ def _predict(app: App, files: tuple[str, ...], options: PredictOptions, which: s
 
 
 def _export(app: App, form: Format, output: Path, quantize: bool, which: str | None) -> None:
-    terminal._check_place(output)
+    terminal.check_output(output)
     from common.serving import export
     from common.serving.export import LOADING
 
-    print(f"writing {form} and asking it, which takes a while …", flush=True)
+    print(f"writing {form} and checking it; this takes a while …", flush=True)
     made = export.export(app, which, form, output, quantize)
     size = f"{made.size:,} bytes" + (f", {made.float_size:,} with float32" if quantize else "")
-    if made.figures is not None:
-        Console().print(terminal.table(made.figures, "what int8 costs"))
+    if made.metrics is not None:
+        Console().print(terminal.table(made.metrics, "effect of int8"))
     rows = {
         "model": made.label,
         form: f"{made.file}, {size}",
-        "from Keras's answers": f"{made.difference:.1e} at most, {made.compared} test examples",
+        "difference from Keras": f"{made.difference:.1e} at most, {made.compared} test examples",
         "next": LOADING[form].format(str(made.file)),
     }
     Console().print(terminal.key_values(rows))
 
 
 def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | None, output: Path | None) -> None:
-    terminal._check_place(output)
+    terminal.check_output(output)
     if output and output.exists() and not output.is_dir():
         raise UserError(f"--output {output}: a file; name a folder")
     from common import explain, tracking
@@ -208,11 +213,5 @@ def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | 
         Console().print(note, highlight=False)
     places = [str(output)] if output else []
     places += [f"run {explained.run_id}, artifacts, explain/; see make ui"] if recorded else []
-    Console().print(
-        terminal.key_values(
-            {
-                "pictures and tables": "\n".join(places)
-                or "nowhere: the model's run is not in this store; add --output FOLDER"
-            }
-        )
-    )
+    places = places or ["nowhere: the model's run is not in this store; add --output FOLDER"]
+    Console().print(terminal.key_values({"figures and tables": "\n".join(places)}))

@@ -1,4 +1,4 @@
-"""Runs on a data set as a leaderboard in the terminal: `python -m common.cli.compare mnist`."""
+"""Print the runs on a data set as a leaderboard: `python -m common.cli.compare mnist`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 WIDE = 10_000
-"""Columns of a terminal that breaks no line."""
+"""Columns of a terminal without line breaks."""
 
 
 def main(
@@ -29,13 +29,12 @@ def main(
     csv: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     markdown: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
-    """List the finished runs on a data set, the best on its validation set first, the test figure beside it.
+    """List the finished runs on a data set, the best on its validation set first, with their test metric.
 
-    Runs on other data of the same name, or judged by another figure, do not compare: they stand in a table of their
-    own.
+    Runs on other data of the same name, or with another metric, are not comparable: they are in separate tables.
 
     Args:
-        data: Name of the data set, which is also that of its MLflow experiment.
+        data: Name of the data set and of its MLflow experiment.
         kind: Kinds of runs to list.
         csv: Write all tables, with each run's id, to this file instead of the terminal.
         markdown: Print tables in Markdown.
@@ -44,7 +43,7 @@ def main(
         raise UserError("--csv and --markdown: choose one of them")
     if csv and csv.suffix != ".csv":
         raise UserError(f"--csv {csv}: the name must end in .csv")
-    with Console(stderr=True).status("reading the recorded runs …"):
+    with Console(stderr=True).status("reading the runs …"):
         from common import tracking
 
         boards = tracking.leaderboards(data, kind)
@@ -56,14 +55,11 @@ def main(
         print(f"{len(every)} runs on {data} in {csv}")
         return
     for board in boards:
-        title = f"{data} {board.digest[:8]}, by val_{board.metric}, the {_best(board)} first"
+        best = "highest" if board.metric_mode == "max" else "lowest"
+        title = f"{data} {board.digest[:8]}, by val_{board.metric}, the {best} first"
         _print(board, title, markdown)
     if len(boards) > 1 and not markdown:
-        print("Runs in different tables do not compare: their data or what they are judged by differ.")
-
-
-def _best(board: "tracking.Leaderboard") -> str:
-    return "highest" if board.metric_mode == "max" else "lowest"
+        print("Runs in different tables are not comparable: their data or their metrics differ.")
 
 
 def _print(board: "tracking.Leaderboard", title: str, markdown: bool) -> None:
@@ -81,15 +77,15 @@ def _print(board: "tracking.Leaderboard", title: str, markdown: bool) -> None:
     if console.measure(table, options=console.options.update(max_width=WIDE)).maximum > console.width:
         table = terminal.table(_narrow(shown), title)
     for row, kind in zip(table.rows, board.runs["kind"], strict=True):
-        row.style = "bold" if kind == "baseline" else None  # what the others have to beat
+        row.style = "bold" if kind == "baseline" else None
     console.print(table)
 
 
 def _narrow(shown: "pd.DataFrame") -> "pd.DataFrame":
-    """The numbers, and behind them what is said of a run in words, a line each; its name tells its kind, too."""
+    """Return the table with the columns of words in one last column, one line each; a run's name includes its kind."""
     words = shown.columns.intersection(["run", "model", "settings that differ"])
-    said = ["\n".join(filter(None, cells)) for cells in shown[words].itertuples(index=False)]
-    return shown.drop(columns=[*words, "kind"]).assign(run=said)
+    lines = ["\n".join(filter(None, cells)) for cells in shown[words].itertuples(index=False)]
+    return shown.drop(columns=[*words, "kind"]).assign(run=lines)
 
 
 if __name__ == "__main__":

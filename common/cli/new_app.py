@@ -1,4 +1,4 @@
-"""Write an app of your own as a copy of another, with its search and a test: `make app NAME=my_digits FROM=lenet5`."""
+"""Copy an app with its search, and write a test: `make app NAME=my_digits FROM=lenet5`."""
 
 import keyword
 import re
@@ -13,7 +13,7 @@ from common.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 120
-"""Characters per line."""
+"""Longest line, in characters."""
 TEST = '''"""Train {name} on a few examples, and load it again."""
 
 import pytest
@@ -34,7 +34,7 @@ def test_{name}_is_trained_recorded_and_loaded_again() -> None:
 
 
 def main(name: Positional[str], source: Annotated[str, tyro.conf.arg(name="from")]) -> None:
-    """Write apps/NAME.py, tuning/NAME.py and tests/test_NAME.py after those of another app.
+    """Write apps/NAME.py, tuning/NAME.py and tests/test_NAME.py as copies of another app's.
 
     Args:
         name: The new app: lower-case letters, digits and _.
@@ -42,7 +42,7 @@ def main(name: Positional[str], source: Annotated[str, tyro.conf.arg(name="from"
     """
     for path in write(ROOT, name, source):
         print(f"wrote {path.relative_to(ROOT)}")
-    print(f"The settings, the data, the network and the results in the docstring are still those of {source}.")
+    print(f"The settings, the data, the network and the results in the docstring are those of {source}.")
     python = terminal.this_python()
     print(f"next  {python} -m pytest tests/test_{name}.py")
     print(f"      {python} -m apps.{name} train --help")
@@ -80,9 +80,9 @@ def write(root: Path, name: str, source: str) -> list[Path]:
 
 
 def copy(file: Path, name: str) -> str:
-    """Return the text of an app's file, or of its search's, with the modules of `name` in place of its own."""
+    """Return the text of an app's or a search's file, with its modules renamed to `name`."""
     text = re.sub(rf"\b(apps|tuning)\.{file.stem}\b", rf"\1.{name}", file.read_text())
-    # A longer name may push the comment of a command over the edge: it then stands above the command.
+    # If a longer name makes a command with a comment too long, move the comment above the command.
     return re.sub(rf"^(?=.{{{WIDTH + 1}}})( +)(\S.*?) +(# .*)$", r"\1\3\n\1\2", text, flags=re.MULTILINE)
 
 

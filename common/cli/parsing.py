@@ -1,4 +1,4 @@
-"""End a command in one line and an exit status, never a traceback for a user's mistake."""
+"""Report users' errors in one line with an exit status, without a traceback."""
 
 import contextlib
 import itertools
@@ -9,8 +9,8 @@ from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import NoReturn
 
-# tyro has no public way to say its errors in other words. This module is private and may change in any release:
-# pyproject.toml pins tyro's version, and tests/test_cli.py holds the parts that are used here.
+# tyro has no public way to change the words of its errors. This module is private and may change in any release:
+# pyproject.toml pins tyro's version, and tests/test_cli.py tests the parts that are used here.
 from tyro import _errors as parsing
 
 from common.errors import UserError
@@ -18,9 +18,9 @@ from common.errors import UserError
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """Around a whole command: end it in one line on stderr and an exit status, never a traceback for what a user did.
+    """Run a whole command in this block: a `UserError` ends it with one line on stderr, without a traceback.
 
-    Status 2: a mistake that the user can mend; 130 and 143: stopped by Ctrl-C and SIGTERM, after unwinding.
+    The exit status is 2 for an error that the user can fix, 130 after Ctrl-C, and 143 after SIGTERM.
     """
     signal.signal(signal.SIGTERM, _terminated)
     try:
@@ -35,9 +35,10 @@ def plain_errors() -> Iterator[None]:
 
 
 def as_flags(message: str, arguments: Sequence[str]) -> str:
-    """Return an error's message in the words of the command line.
+    """Return an error's message with flags in place of settings.
 
-    A setting in backticks becomes its flag. A message that begins with the value of a flag, as a file, gets the flag.
+    A setting in backticks becomes its flag. If the message starts with the value of a flag, such as a file, the flag is
+    put before it.
     """
     pairs = [argument.split("=", 1) for argument in arguments if argument.startswith("--") and "=" in argument]
     pairs += [list(pair) for pair in itertools.pairwise(arguments) if pair[0].startswith("--") and "=" not in pair[0]]
@@ -49,26 +50,26 @@ def as_flags(message: str, arguments: Sequence[str]) -> str:
 
 
 def _terminated(signum: int, _frame: FrameType | None) -> NoReturn:
-    """Unwind, so that the run is marked, where a bare SIGTERM would just end the process."""
+    """Raise SystemExit, so that the run is marked as killed."""
     sys.exit(128 + signum)
 
 
 def _reword(event: parsing.ParseErrorEvent) -> None:
-    """Say what is wrong with the command line in one line."""
+    """Raise an error of the command line as a `UserError` in one line."""
     match event:
         case parsing.UnrecognizedArgs():
-            what = f"unknown option {' '.join(event.tokens)}"
+            problem = f"unknown option {' '.join(event.tokens)}"
         case parsing.MissingArgs():
-            what = f"missing {', '.join(argument.arg.display_name() for argument in event.missing_arguments)}"
+            problem = f"missing {', '.join(argument.arg.display_name() for argument in event.missing_arguments)}"
         case parsing.MissingSubcommand():
-            what = f"no command {event.found_token!r}" if event.found_token else "no command given"
+            problem = f"no command {event.found_token!r}" if event.found_token else "no command given"
         case parsing.InvalidChoice():
-            what = f"{event.argument.display_name()} must be one of {', '.join(event.choices)}, not {event.value}"
+            problem = f"{event.argument.display_name()} must be one of {', '.join(event.choices)}, not {event.value}"
         case parsing.BadValue():
-            what = f"{event.argument.display_name()} needs a value"
+            problem = f"{event.argument.display_name()} needs a value"
         case parsing.InstantiationFailure():
-            message = event.message.splitlines()[0]  # where a type is one of several, the rest says why it is none
-            what = f"{event.argument.display_name()}: {message}" if event.argument else message
+            message = event.message.splitlines()[0]  # for a union of types, the other lines give each type's error
+            problem = f"{event.argument.display_name()}: {message}" if event.argument else message
         case _:
             return
-    raise UserError(f"{what}; see {event.prog} --help")
+    raise UserError(f"{problem}; see {event.prog} --help")

@@ -1,4 +1,4 @@
-"""How commands show results on the terminal and write tables."""
+"""Show results on the terminal, and write tables."""
 
 import sys
 from pathlib import Path
@@ -19,13 +19,19 @@ if TYPE_CHECKING:
 
 
 UNBROKEN = 13
-"""Letters of a word that stay together in a table on a narrow terminal."""
+"""Longest word, in letters, that is not broken in a table on a narrow terminal."""
 SHOWN = 15
-"""Rows of a table that are shown on the terminal."""
+"""Largest number of rows of a table on the terminal."""
 
 
-def summarise(app: App, result: "training.Result", what: str | None = None) -> None:
-    """Say what a finished run measured, where it is, and what to type next."""
+def summarise(app: App, result: "training.Result", name: str | None = None) -> None:
+    """Print the metrics of a finished run, its place and the next commands.
+
+    Args:
+        app: The app.
+        result: Result of the run.
+        name: Name of the trained model; by default the app's.
+    """
     from common import tracking
 
     metrics = result.metrics
@@ -34,52 +40,55 @@ def summarise(app: App, result: "training.Result", what: str | None = None) -> N
         speed = f"{metrics['examples_per_second']:,.0f} examples/s"
         training += f", {speed}, best epoch {metrics['best_epoch']:.0f}"
     summary = app.task.summary(metrics, result.test_examples)
-    rows = {f"{what or app.name} on {result.data}": "", **summary, "training": training}
+    rows = {f"{name or app.name} on {result.data}": "", **summary, "training": training}
     if result.findings:
         rows["diagnosis"] = "\n".join(result.findings)
     following = ["make ui"]
     if version := result.version:
-        standing = "the champion" if version.champion is None else f"champion stays version {version.champion}"
-        rows["model"] = f"{version.name} version {version.number}, {standing}"
+        rank = "the champion" if version.champion is None else f"champion stays version {version.champion}"
+        rows["model"] = f"{version.name} version {version.number}, {rank}"
         python = this_python()
         following += [f"{python} -m apps.{app.name} predict FILE...", f"{python} -m tuning.{app.name}"]
     rows |= {"run": str(result.run_id), "recorded in": tracking.folder(), "next": "\n".join(following)}
-    for name, frame in result.tables.items():
-        # As many rows as fit on a screen; all of them are in the run's artifacts.
-        Console().print(table(frame.head(SHOWN), f"{name}, {min(SHOWN, len(frame))} of {len(frame):,}"))
+    for title, frame in result.tables.items():  # the run's artifacts contain all rows
+        Console().print(table(frame.head(SHOWN), f"{title}, {min(SHOWN, len(frame))} of {len(frame):,}"))
     Console().print(key_values(rows))
 
 
-def _check_place(output: Path | None) -> None:
-    """See that what `--output` names can be made."""
-    if output and not output.absolute().parent.is_dir():
-        raise UserError(f"--output {output}: there is no folder {output.parent}")
-
-
-def write(flag: str, output: Path, answers: "pd.DataFrame") -> None:
-    """Write a table into the file that `flag` names, .csv or else a list of objects; all of it or nothing.
+def check_output(output: Path | None) -> None:
+    """Check that the folder of `--output` exists.
 
     Raises:
-        UserError: where it cannot be written.
+        UserError: if it does not exist.
+    """
+    if output and not output.absolute().parent.is_dir():
+        raise UserError(f"--output {output}: there is no folder {output.parent}; create it first")
+
+
+def write(flag: str, output: Path, frame: "pd.DataFrame") -> None:
+    """Write a table to the file that `flag` names, as CSV or else as a JSON list of objects, all or nothing.
+
+    Raises:
+        UserError: if it cannot be written.
     """
     try:
         with files.replacing(output) as temporary:
             if output.suffix == ".csv":
-                answers.to_csv(temporary, index=False)
+                frame.to_csv(temporary, index=False)
             else:
-                answers.to_json(temporary, orient="records", indent=2, double_precision=15)
+                frame.to_json(temporary, orient="records", indent=2, double_precision=15)
     except OSError as error:
         raise UserError(f"{flag} {output}: cannot write ({error.strerror})") from error
 
 
 def this_python() -> str:
-    """This Python as one types it here."""
+    """Return the path of this Python, relative to the current folder if it is below it."""
     executable = Path(sys.executable)
     return str(executable.relative_to(Path.cwd()) if executable.is_relative_to(Path.cwd()) else executable)
 
 
 def key_values(rows: dict[str, str]) -> Table:
-    """Names and what they stand for, a row each."""
+    """Return a table of two columns: names and values."""
     table = Table.grid(padding=(0, 2))
     for name, value in rows.items():
         table.add_row(name, value, style=None)
@@ -87,7 +96,7 @@ def key_values(rows: dict[str, str]) -> Table:
 
 
 def table(frame: "pd.DataFrame", title: str) -> Table:
-    """A table for the terminal."""
+    """Return a table for the terminal."""
     table = Table(title=title, title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
     rows = [
         [f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row]
@@ -95,7 +104,7 @@ def table(frame: "pd.DataFrame", title: str) -> Table:
     ]
     for name, *cells in zip(frame.columns, *rows, strict=True):
         longest = max(len(word) for text in (name, *cells) for word in text.split() or [""])
-        # A name that is cut off says nothing, nor does a number in two parts; a path may be.
+        # Words and numbers stay whole; only longer ones, such as paths, are broken.
         table.add_column(name, overflow="fold", min_width=min(longest, UNBROKEN))
     for row in rows:
         table.add_row(*row)

@@ -1,4 +1,4 @@
-"""`make ui`: serves the store in the MLflow UI on this machine alone, opened where trained models are compared."""
+"""Serve the store in the MLflow UI on this machine, and open the table of runs: `make ui`."""
 
 import contextlib
 import os
@@ -24,18 +24,18 @@ if TYPE_CHECKING:
 
 
 ADDRESS = f"http://{HOST}:{{}}"
-"""Of the server, but for its port."""
+"""Address of the server; the port is filled in."""
 START_SECONDS = 120
-"""How long the server may take to answer."""
+"""Longest time that the server may take to start."""
 
 
 def main(port: Port = 5000) -> None:
     """Serve the recorded runs in the MLflow UI until Ctrl-C.
 
     Args:
-        port: Where on 127.0.0.1 to serve.
+        port: Port of this machine.
     """
-    http.listen(port, "name another: make ui PORT=5001").close()
+    http.listen(port, "choose another: make ui PORT=5001").close()
     print("starting the MLflow UI …", flush=True)
     with served(port) as (pages, server):
         for data, addresses in pages.items():
@@ -46,7 +46,7 @@ def main(port: Port = 5000) -> None:
             print("no runs yet; first: make train")
         print(f"models     {ADDRESS.format(port)}/#/models")
         print("Ctrl-C stops it", flush=True)
-        # Where there is no desktop, webbrowser would start a text browser in this terminal.
+        # Without a desktop, webbrowser would start a text browser in this terminal.
         if sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
             webbrowser.open(next(iter(pages.values()), {}).get("table", ADDRESS.format(port)))
         server.wait()
@@ -54,10 +54,10 @@ def main(port: Port = 5000) -> None:
 
 @contextlib.contextmanager
 def served(port: int) -> "Iterator[tuple[tracking.Pages, subprocess.Popen[bytes]]]":
-    """Serve the store on `port` of this machine meanwhile; gives the pages to look at, and the server.
+    """Serve the store on `port` of this machine during the block; yields the pages of the UI and the server.
 
     Raises:
-        UserError: where the server does not start; with what it said.
+        UserError: if the server does not start; it includes the server's output.
     """
     from common import tracking
 
@@ -76,13 +76,13 @@ def served(port: int) -> "Iterator[tuple[tracking.Pages, subprocess.Popen[bytes]
 
 
 def _environment() -> dict[str, str]:
-    """One process instead of fifteen, and the server's own programs found beside this Python."""
+    """Return an environment in which the server runs as one process and finds its programs beside this Python."""
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     return os.environ | {"PATH": path, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def _answers(server: subprocess.Popen[bytes], address: str) -> bool:
-    """Whether the server answers before its time is up."""
+    """Wait until the server answers; return False if it ends or takes longer than `START_SECONDS`."""
     deadline = time.monotonic() + START_SECONDS
     while time.monotonic() < deadline and server.poll() is None:
         try:

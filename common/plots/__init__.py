@@ -1,4 +1,4 @@
-"""Figures from arrays, and which of them each task's run gets."""
+"""Draw figures from arrays, and choose those of each task's run."""
 
 from common import lazy
 

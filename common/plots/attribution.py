@@ -1,6 +1,6 @@
-"""Pictures of attributions. As in `plots`: arrays in, a matplotlib Figure out.
+"""Draw attributions from arrays.
 
-Red speaks for the answer, blue against it, white is zero: every scale of signed numbers is centred there.
+Red parts raise the score, blue parts lower it, white is zero: every scale of signed numbers is centred at zero.
 """
 
 from collections.abc import Sequence
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 SIGNED = "RdBu_r"
 METHODS = ("integrated gradients", "occlusion")
 LARGEST = 12
-"""Columns of a table that are drawn."""
+"""Largest number of columns of a table in a panel."""
 LINE = 105
-"""Characters of a line of words."""
+"""Characters per line of words."""
 CHARACTER = 6.02 / 72
-"""Inches that a character of ten points takes in a type of fixed width."""
+"""Width of a ten-point monospace character, in inches."""
 
 
 def images(
@@ -37,11 +37,16 @@ def images(
     occluded: Array,
     maps: Array | None,
 ) -> Figure:
-    """A row a picture: itself, and its attributions.
+    """Draw images and their attributions: one row per image.
 
-    `inputs`, `gradients` and `integrated` are (n, height, width) or (n, height, width, colours).
-    `squares`, integrated gradients by square, and `occluded` are (n, rows, columns) and share a scale; `maps` of
-    Grad-CAM (n, rows, columns) are laid over the picture.
+    Args:
+        inputs: Images (n, height, width) or (n, height, width, colours).
+        titles: A title for each image.
+        gradients: Absolute gradients, of the inputs' shape.
+        integrated: Integrated gradients, of the inputs' shape.
+        squares: Integrated gradients by square, (n, rows, columns).
+        occluded: Occlusion by square, (n, rows, columns), drawn with the colour scale of `squares`.
+        maps: Grad-CAM (n, rows, columns), drawn over the image; None without.
     """
     names = ["image", "absolute gradient", "integrated gradients", "the same, by square", "occlusion, by square"]
     names += [] if maps is None else ["Grad-CAM"]
@@ -70,12 +75,19 @@ def images(
         row[0].set_ylabel(_short(titles[index]), fontsize=8, parse_math=False)
         figure.colorbar(shown[2], ax=row[2], shrink=0.8).ax.tick_params(labelsize=6)
         figure.colorbar(shown[4], ax=row[4], shrink=0.8).ax.tick_params(labelsize=6)
-    figure.suptitle("red speaks for the class, blue against it, in log-odds", fontsize=10)
+    figure.suptitle("red raises the log-odds of the class, blue lowers them", fontsize=10)
     return figure
 
 
 def columns(parts: Sequence[Sequence[str]], titles: Sequence[str], integrated: Array, occluded: Array) -> Figure:
-    """A panel a row of a table: what its columns add to the score, by both methods (n, columns), the largest first."""
+    """Draw the attributions of a table's columns, the largest first: one panel per row of the table.
+
+    Args:
+        parts: Names of the columns, for each row.
+        titles: A title for each row.
+        integrated: Integrated gradients (n, columns).
+        occluded: Occlusion (n, columns).
+    """
     shown = min(LARGEST, integrated.shape[1])
     figure = Figure(figsize=(11, (0.32 * shown + 1.1) * -(-len(titles) // 2)), layout="constrained")
     panels = figure.subplots(-(-len(titles) // 2), min(2, len(titles)), squeeze=False).ravel()
@@ -86,23 +98,23 @@ def columns(parts: Sequence[Sequence[str]], titles: Sequence[str], integrated: A
         place = np.arange(shown)
         axes.barh(place - 0.2, both[0][largest], 0.4, color=_colours(both[0][largest]), label=METHODS[0])
         axes.barh(place + 0.2, both[1][largest], 0.4, color=_colours(both[1][largest]), alpha=0.45, label=METHODS[1])
-        axes.set_yticks(place, [_short(names[index], 34) for index in largest], fontsize=8, parse_math=False)
-        axes.invert_yaxis()
-        axes.axvline(0, color="grey", linewidth=0.8)
+        _name_bars(axes, [_short(names[index], 34) for index in largest])
         axes.set_title(_short(title, 60), fontsize=9, parse_math=False)
-        axes.grid(axis="x", alpha=0.3)
-    figure.suptitle(
-        "what a column adds to the answer: integrated gradients, and below it, paler, occlusion", fontsize=10
-    )
+    figure.suptitle("contribution of a column: integrated gradients; below, paler: occlusion", fontsize=10)
     return figure
 
 
 def steps(
     sequences: Array, times: Sequence[Array], titles: Sequence[str], integrated: Array, occluded: Array
 ) -> Figure:
-    """Two panels a sequence: its steps, and what each adds, by both methods (n, steps).
+    """Draw sequences and, below each, the attributions of its steps.
 
-    `sequences` are (n, steps, features); `times` are the numbers of each one's steps, and what is beyond is not drawn.
+    Args:
+        sequences: Sequences (n, steps, features).
+        times: Numbers of the steps of each sequence; steps beyond them are padding and are not drawn.
+        titles: A title for each sequence.
+        integrated: Integrated gradients (n, steps).
+        occluded: Occlusion (n, steps).
     """
     figure = Figure(figsize=(11, 3.4 * len(titles)), layout="constrained")
     panels = figure.subplots(2 * len(titles), squeeze=False, height_ratios=[1.2, 1] * len(titles)).ravel()
@@ -118,7 +130,7 @@ def steps(
         below.bar(time - 0.2, integrated[index, :length], 0.4, color="C3", label=METHODS[0])
         below.bar(time + 0.2, occluded[index, :length], 0.4, color="grey", label=METHODS[1])
         below.axhline(0, color="black", linewidth=0.8)
-        below.set(xlabel="step", ylabel="added to the answer", xlim=above.get_xlim())
+        below.set(xlabel="step", ylabel="contribution", xlim=above.get_xlim())
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
         below.grid(alpha=0.3)
         below.legend(fontsize=7)
@@ -127,7 +139,14 @@ def steps(
 
 
 def words(parts: Sequence[Sequence[str]], titles: Sequence[str], integrated: Array, occluded: Array) -> Figure:
-    """Sentences twice, each word on the colour of what it adds, by both methods (n, words); "" is no word."""
+    """Draw each sentence twice, its words coloured by their attributions.
+
+    Args:
+        parts: Words of each sentence; "" is padding.
+        titles: A title for each sentence.
+        integrated: Integrated gradients (n, words).
+        occluded: Occlusion (n, words).
+    """
     drawn: list[tuple[float, float, str, Any]] = []
     line = 2.4
     for names, title, *both in zip(parts, titles, integrated, occluded, strict=True):
@@ -156,40 +175,42 @@ def words(parts: Sequence[Sequence[str]], titles: Sequence[str], integrated: Arr
             dark = np.dot(colour[:3], (0.3, 0.6, 0.1)) < 0.5
             box = {"facecolor": colour, "edgecolor": "none", "pad": 1.5}
             axes.text(x, y, name, color="white" if dark else "black", bbox=box, **style)
-    axes.text(0, 0.9, "red speaks for the class, blue against it", fontsize=9, va="center")
+    axes.text(0, 0.9, "red raises the score of the class, blue lowers it", fontsize=9, va="center")
     return figure
 
 
 def importance(frame: "pd.DataFrame", effect: str) -> Figure:
-    """How much each `column` counts, in `effect`, with the `standard deviation` over permutations."""
+    """Draw the `effect` of permuting each `column`, with its `standard deviation` over permutations."""
     names = frame["column"]
     figure = Figure(figsize=(8, 0.26 * len(names) + 1.2), layout="constrained")
     axes = figure.subplots()
     axes.barh(
         range(len(names)), frame[effect], xerr=frame["standard deviation"], color="C0", error_kw={"linewidth": 0.8}
     )
-    axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
-    axes.invert_yaxis()
-    axes.axvline(0, color="grey", linewidth=0.8)
+    _name_bars(axes, names)
     axes.set(xlabel=f"{effect} when the column is permuted", title="importance on the validation set")
-    axes.grid(axis="x", alpha=0.3)
     return figure
 
 
 def coefficients(frame: "pd.DataFrame") -> Figure:
-    """The coefficients of standardised features, `per_deviation`, a panel an `output`, the largest first."""
+    """Draw the coefficients of standardised features, `per_deviation`, the largest first: one panel per `output`."""
     outputs = list(dict.fromkeys(frame["output"]))
     rows = len(frame) // len(outputs)
     figure = Figure(figsize=(7 * len(outputs), 0.26 * rows + 1.2), layout="constrained")
     for axes, output in zip(figure.subplots(1, len(outputs), squeeze=False)[0], outputs, strict=True):
         own = frame[frame["output"] == output].sort_values("per_deviation", key=abs, ascending=False, kind="stable")
         axes.barh(range(rows), own["per_deviation"], color=_colours(own["per_deviation"].to_numpy()))
-        axes.set_yticks(range(rows), own["feature"], fontsize=8, parse_math=False)
-        axes.invert_yaxis()
-        axes.axvline(0, color="grey", linewidth=0.8)
-        axes.set(xlabel="added by a standard deviation of the feature", title=f"coefficients: {output}")
-        axes.grid(axis="x", alpha=0.3)
+        _name_bars(axes, [*own["feature"]])
+        axes.set(xlabel="change per standard deviation of the feature", title=f"coefficients: {output}")
     return figure
+
+
+def _name_bars(axes: Any, names: Sequence[str]) -> None:
+    """Name horizontal bars from top to bottom, and mark zero."""
+    axes.set_yticks(range(len(names)), names, fontsize=8, parse_math=False)
+    axes.invert_yaxis()
+    axes.axvline(0, color="grey", linewidth=0.8)
+    axes.grid(axis="x", alpha=0.3)
 
 
 def _centred(values: Array) -> CenteredNorm:
@@ -201,15 +222,15 @@ def _colours(values: Array) -> list[str]:
 
 
 def _over_colours(values: Array, together: Any) -> Array:
-    """(height, width) of (height, width) or (height, width, colours)."""
+    """Reduce (height, width, colours) to (height, width) with `together`; (height, width) stays."""
     return values if values.ndim == 2 else together(values, axis=-1)
 
 
-def _grey(picture: Array) -> Array:
-    """(height, width) in [0, 1]."""
-    return _over_colours(picture, np.mean) / max(1, picture.max())
+def _grey(image: Array) -> Array:
+    """Return the image as grey values (height, width) in [0, 1]."""
+    return _over_colours(image, np.mean) / max(1, image.max())
 
 
 def _short(text: str, most: int = 30) -> str:
-    """The end of a text that is too long, where a path has its name and an answer stands."""
+    """Cut a long text at its start: a path ends with the file's name, a title with the prediction."""
     return text if len(text) <= most else f"…{text[1 - most :]}"

@@ -1,4 +1,4 @@
-"""Figures of results, from arrays, and which of them each task's run gets. Nothing is shown or saved here."""
+"""Draw figures of results from arrays, and choose those of each task's run."""
 
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,7 +7,6 @@ from typing import Any, Literal
 import keras
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
 from sklearn import metrics
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, precision_score, recall_score
@@ -15,51 +14,66 @@ from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, precision_s
 from common.data import Array, Trained
 
 
-def learning_curves(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
-    """Training and validation curves over epochs (from 1), a panel a metric, the best epoch marked.
+def _panels(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Array]:
+    """Return a figure and its panels (rows, columns), each `width` by `height` inches."""
+    figure = Figure(figsize=(width * columns, height * rows), layout="constrained")
+    return figure, figure.subplots(rows, columns, squeeze=False, **options)
 
-    Where nothing was kept apart for validation, the training curves alone.
+
+def _finish(axes: Any, integers: bool = False, **labels: Any) -> None:
+    """Add labels, a grid, a legend of the labelled curves, and ticks at integers of x."""
+    axes.set(**labels)
+    if integers:
+        axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.grid(alpha=0.3)
+    if axes.get_legend_handles_labels()[0]:
+        axes.legend()
+
+
+def learning_curves(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
+    """Draw training and validation curves over epochs, from 1: one panel per metric, with the best epoch marked.
+
+    Without validation metrics, the training curves alone are drawn.
     """
     metrics = [name for name in history if f"val_{name}" in history] or [*history]
-    figure = Figure(figsize=(5.5 * len(metrics), 4), layout="constrained")
-    for axes, metric in zip(figure.subplots(1, len(metrics), squeeze=False)[0], metrics, strict=True):
+    figure, panels = _panels(1, len(metrics), 5.5, 4)
+    for axes, metric in zip(panels[0], metrics, strict=True):
         epochs = np.arange(1, len(history[metric]) + 1)
         axes.plot(epochs, history[metric], marker=".", label="training")
         validation = history.get(f"val_{metric}", [])
         if validation:
             axes.plot(epochs[: len(validation)], validation, marker=".", label="validation")
         axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch, {best_epoch}")
-        axes.set(xlabel="epoch", ylabel=metric, title=metric)
         if metric == "loss" and min([*history[metric], *validation]) > 0:
             axes.set_yscale("log")
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend()
+        _finish(axes, integers=True, xlabel="epoch", ylabel=metric, title=metric)
     return figure
 
 
-def best_so_far(scores: Sequence[float | None], objective: str, direction: Literal["min", "max"]) -> Figure:
-    """The trials of a search in the order in which they ended, None where one failed, and the best up to each."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
+def best_so_far(scores: Sequence[float | None], monitor: str, mode: Literal["min", "max"]) -> Figure:
+    """Draw the scores of a search's trials and the best score so far.
+
+    Args:
+        scores: Score of each trial in the order in which they ended; None if the trial failed.
+        monitor: Name of the score.
+        mode: Whether the lowest or the highest score is best.
+    """
+    figure, [[axes]] = _panels(1, 1, 8, 4.5)
     values = np.array([np.nan if score is None else score for score in scores])
     numbers = np.arange(1, len(values) + 1)
-    best = (np.fmax if direction == "max" else np.fmin).accumulate(values)
+    best = (np.fmax if mode == "max" else np.fmin).accumulate(values)
     axes.plot(numbers, values, "o", label="trial")
     axes.step(numbers, best, where="post", label="best so far")
-    axes.set(xlabel="trial", ylabel=objective, title=f"best of {len(values)} trials")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    axes.grid(alpha=0.3)
-    axes.legend()
+    _finish(axes, integers=True, xlabel="trial", ylabel=monitor, title=f"best of {len(values)} trials")
     return figure
 
 
 def confusion_matrix(counts: Array, classes: Sequence[str]) -> Figure:
-    """`counts` (true, predicted) with the numbers written in; colour is the share of the true class."""
+    """Draw `counts` (true classes, predicted classes) as numbers, coloured by the share of the true class."""
     figure = Figure(figsize=(2.5 + 0.55 * len(classes),) * 2, layout="constrained")
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    # Mistakes are rare, so colour on a square-root scale, or they would all look white.
+    # Mistakes are rare: on a linear colour scale they would all look white.
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         if count:
@@ -73,9 +87,15 @@ def confusion_matrix(counts: Array, classes: Sequence[str]) -> Figure:
 
 
 def decision(labels: Array, probabilities: Array, threshold: float, positive: str) -> Figure:
-    """ROC, precision-recall and calibration of the class `positive`, 1 in `labels`, with its decision threshold."""
-    figure = Figure(figsize=(15, 4.5), layout="constrained")
-    roc, precision_recall, calibration = figure.subplots(1, 3)
+    """Draw ROC, precision-recall and calibration curves with the decision threshold.
+
+    Args:
+        labels: True labels (examples,), 0 or 1.
+        probabilities: Predicted probabilities (examples,) of label 1.
+        threshold: Probability from which on label 1 is predicted.
+        positive: Name of label 1.
+    """
+    figure, [[roc, precision_recall, calibration]] = _panels(1, 3, 5, 4.5)
     RocCurveDisplay.from_predictions(labels, probabilities, ax=roc, plot_chance_level=True)
     PrecisionRecallDisplay.from_predictions(labels, probabilities, ax=precision_recall, plot_chance_level=True)
     CalibrationDisplay.from_predictions(labels, probabilities, n_bins=10, strategy="quantile", ax=calibration)
@@ -92,24 +112,31 @@ def decision(labels: Array, probabilities: Array, threshold: float, positive: st
     return figure
 
 
-def image_grid(pictures: Array, titles: Sequence[str], columns: int, cmap: str = "gray_r") -> Figure:
-    """`pictures` (n, height, width), each under its title, `columns` to a row; every picture has its own grey scale."""
-    height, width = pictures.shape[1:3]
-    # Twenty letters are as wide as a picture: what is longer would run into the next title.
+def image_grid(images: Array, titles: Sequence[str], columns: int, cmap: str = "gray_r") -> Figure:
+    """Draw images below their titles.
+
+    Args:
+        images: Images (n, height, width); each has its own colour scale.
+        titles: A title for each image.
+        columns: Images per row.
+        cmap: Matplotlib's name of a colour map.
+    """
+    height, width = images.shape[1:3]
+    # Twenty letters are as wide as an image; a longer line would run into the next title.
     titles = ["\n".join(textwrap.fill(line, 20) for line in title.splitlines()) for title in titles]
     lines = max((len(title.splitlines()) for title in titles), default=0)
     across, down = 1.1 * width, 1.1 * height + 0.13 * width * lines
-    right, bottom = columns * across, -(-len(pictures) // columns) * down
+    right, bottom = columns * across, -(-len(images) // columns) * down
     figure = Figure(figsize=(1.35 * columns, 1.35 * columns * bottom / right))
-    # All in one pair of axes: to draw a pair for each takes many times as long.
+    # One pair of axes for all images: a pair for each takes many times as long.
     axes = figure.add_axes((0, 0, 1, 1))
-    for index, (picture, title) in enumerate(zip(pictures, titles, strict=True)):
-        # Zero is the middle of a signed picture's scale, so that white means the same in all of them.
-        limits = {"vmin": -abs(picture).max(), "vmax": abs(picture).max()} if picture.min() < 0 else {}
-        if picture.min() == picture.max() >= 0:  # all of one grey: no scale of its own tells 0 from 1
+    for index, (image, title) in enumerate(zip(images, titles, strict=True)):
+        # Zero is the middle of a signed image's scale, so that white means the same in all of them.
+        limits = {"vmin": -abs(image).max(), "vmax": abs(image).max()} if image.min() < 0 else {}
+        if image.min() == image.max() >= 0:  # a constant image: its own scale would not distinguish 0 from 1
             limits = {"vmin": 0, "vmax": 1}
         left, base = index % columns * across + 0.05 * width, (index // columns + 1) * down - 0.05 * height
-        axes.imshow(picture, cmap=cmap, extent=(left, left + width, base, base - height), **limits)
+        axes.imshow(image, cmap=cmap, extent=(left, left + width, base, base - height), **limits)
         axes.text(left + width / 2, base - height - 0.03 * width, title, fontsize=8, ha="center", va="bottom")
     axes.axis("off")
     axes.set(xlim=(0, right), ylim=(bottom, 0), aspect="equal")
@@ -117,9 +144,8 @@ def image_grid(pictures: Array, titles: Sequence[str], columns: int, cmap: str =
 
 
 def sentences(texts: Sequence[str], titles: Sequence[str]) -> Figure:
-    """A list of sentences, each below its title; what is long is cut off."""
-    figure = Figure(figsize=(11, 0.6 + 0.42 * len(texts)), layout="constrained")
-    axes = figure.subplots()
+    """Draw sentences below their titles; long ones are shortened."""
+    figure, [[axes]] = _panels(1, 1, 11, 0.6 + 0.42 * len(texts))
     axes.axis("off")
     axes.set(ylim=(len(texts), 0))
     for row, (text, title) in enumerate(zip(texts, titles, strict=True)):
@@ -130,32 +156,42 @@ def sentences(texts: Sequence[str], titles: Sequence[str]) -> Figure:
 
 
 def residuals(targets: Array, predictions: Array, quantities: Sequence[str]) -> Figure:
-    """What is left, target - prediction, over the prediction: a row a quantity, with a histogram beside it."""
-    figure = Figure(figsize=(10, 3.6 * len(quantities)), layout="constrained")
-    rows = figure.subplots(len(quantities), 2, squeeze=False, width_ratios=(2, 1), sharey="row")
+    """Draw residuals, target - prediction, over predictions, with a histogram: one row per quantity.
+
+    Args:
+        targets: True values (examples, quantities).
+        predictions: Predicted values (examples, quantities).
+        quantities: Names of the quantities.
+    """
+    figure, rows = _panels(len(quantities), 2, 5, 3.6, width_ratios=(2, 1), sharey="row")
     for axes, quantity, target, prediction in zip(rows, quantities, targets.T, predictions.T, strict=True):
-        left = target - prediction
-        axes[0].scatter(prediction, left, s=12, alpha=0.6)
+        axes[0].scatter(prediction, target - prediction, s=12, alpha=0.6)
         axes[0].axhline(0, color="grey", linestyle=":")
-        axes[0].set(xlabel=f"predicted {quantity}", ylabel="residual", title=f"{quantity}: residuals of the test set")
-        axes[0].grid(alpha=0.3)
-        axes[1].hist(left, bins="auto", orientation="horizontal")
+        title = f"{quantity}: residuals of the test set"
+        _finish(axes[0], xlabel=f"predicted {quantity}", ylabel="residual", title=title)
+        axes[1].hist(target - prediction, bins="auto", orientation="horizontal")
         axes[1].set(xlabel="examples")
     return figure
 
 
 def forecast(targets: Array, predictions: Array, low: Array, high: Array, quantities: Sequence[str]) -> Figure:
-    """The true options and the forecasts with their interval: a row a quantity, over the steps of the part.
+    """Draw forecasts with their intervals and the true values over the steps of the test part: one row per quantity.
 
-    All are (windows, steps, quantities), each window one step after the one before. So many are drawn that they follow
-    one another without overlap.
+    All arrays are (windows, steps, quantities). Each window starts one step after the one before; the drawn windows do
+    not overlap.
+
+    Args:
+        targets: True values.
+        predictions: Forecasts.
+        low: Lower ends of the intervals.
+        high: Upper ends of the intervals.
+        quantities: Names of the quantities.
     """
     steps = targets.shape[1]
     truth = np.concatenate([targets[:, 0], targets[-1, 1:]])
     inside = ((targets >= low) & (targets <= high)).mean(axis=(0, 1))
-    figure = Figure(figsize=(11, 3.6 * len(quantities)), layout="constrained")
-    rows = figure.subplots(len(quantities), squeeze=False)[:, 0]
-    for index, (axes, quantity) in enumerate(zip(rows, quantities, strict=True)):
+    figure, rows = _panels(len(quantities), 1, 11, 3.6)
+    for index, (axes, quantity) in enumerate(zip(rows[:, 0], quantities, strict=True)):
         axes.plot(truth[:, index], color="black", marker=".", label="true")
         for window in range(0, len(targets), steps):
             ahead = np.arange(window, window + steps)
@@ -164,40 +200,36 @@ def forecast(targets: Array, predictions: Array, low: Array, high: Array, quanti
             interval = (low[window, :, index], high[window, :, index])
             axes.fill_between(ahead, *interval, color="C0", alpha=0.2, label="95 % interval" if first else None)
             axes.axvline(window, color="grey", linewidth=0.5)
-        title = (
-            f"{quantity}, {steps} steps ahead from each line; {100 * inside[index]:.0f} % of the truth in the interval"
-        )
-        axes.set(xlabel="step of the test part", ylabel=quantity, title=title)
-        axes.grid(alpha=0.3)
-        axes.legend()
+        title = f"{quantity}, {steps} steps ahead from each line; {100 * inside[index]:.0f} % inside the interval"
+        _finish(axes, xlabel="step of the test part", ylabel=quantity, title=title)
     return figure
 
 
 def error_by_step(targets: Array, forecasts: Mapping[str, Array], quantities: Sequence[str]) -> Figure:
-    """Root mean square error over the steps ahead, a line a forecast, a panel a quantity; all (windows, steps, …)."""
-    figure = Figure(figsize=(5.5 * len(quantities), 4), layout="constrained")
-    panels = figure.subplots(1, len(quantities), squeeze=False)[0]
-    for index, (axes, quantity) in enumerate(zip(panels, quantities, strict=True)):
+    """Draw the root mean square error of each forecast over the steps ahead: one panel per quantity.
+
+    Args:
+        targets: True values (windows, steps, quantities).
+        forecasts: Forecasts by name, of the same shape or one that broadcasts to it.
+        quantities: Names of the quantities.
+    """
+    figure, panels = _panels(1, len(quantities), 5.5, 4)
+    for index, (axes, quantity) in enumerate(zip(panels[0], quantities, strict=True)):
         for name, predictions in forecasts.items():
             errors = np.sqrt(np.square(targets - predictions)[:, :, index].mean(axis=0))
             axes.plot(np.arange(1, len(errors) + 1), errors, marker=".", label=name)
-        axes.set(xlabel="steps ahead", ylabel=f"root mean square error, {quantity}", title=quantity, ylim=(0, None))
-        axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(alpha=0.3)
-        axes.legend()
+        label = f"root mean square error, {quantity}"
+        _finish(axes, integers=True, xlabel="steps ahead", ylabel=label, title=quantity, ylim=(0, None))
     return figure
 
 
 def gradient_norms(curves: Mapping[str, Array]) -> Figure:
-    """For each label the length of a gradient before every step, back from the last one, on a logarithmic scale."""
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
+    """Draw for each label the norm of a gradient before every step, (steps,), on a logarithmic scale."""
+    figure, [[axes]] = _panels(1, 1, 8, 4.5)
     for label, norms in curves.items():
         axes.plot(np.arange(-len(norms), 0), norms, label=label)
     axes.set_yscale("log")
-    axes.set(xlabel="step, counted from the end", ylabel="gradient of the answer by the state")
-    axes.grid(alpha=0.3)
-    axes.legend()
+    _finish(axes, xlabel="step, counted from the end", ylabel="gradient of the output by the state")
     return figure
 
 
@@ -214,25 +246,29 @@ def error_by_known(known: Array, targets: Array, predictions: Array) -> Figure:
     group = np.searchsorted(lowest, known, side="right") - 1
     squares = np.square(predictions - targets)
     counts = np.bincount(group)
-    figure = Figure(figsize=(7, 4), layout="constrained")
-    axes = figure.subplots()
+    figure, [[axes]] = _panels(1, 1, 7, 4)
     axes.plot(np.bincount(group, known) / counts, np.sqrt(np.bincount(group, squares) / counts), marker="o")
-    axes.set(xlabel="known ratings of the user", ylabel="root mean square error", title="test set", ylim=(0, None))
-    axes.grid(alpha=0.3)
+    label = "root mean square error"
+    _finish(axes, xlabel="known ratings of the user", ylabel=label, title="test set", ylim=(0, None))
     return figure
 
 
 WORST = 24
-"""Mistakes that are shown."""
+"""Largest number of mistakes in a figure."""
 LARGEST_FILTERS = 64
-"""First-layer filters that are shown, at most."""
+"""Largest number of first-layer filters in a figure."""
 
 
 def classification_figures(trained: Trained, decided: Array, threshold: float | None) -> Iterator[tuple[str, Figure]]:
-    """Learning curves, the confusion matrix of the labels `decided` on, and what else the classes and inputs allow.
+    """Yield the names and figures of a classification.
 
-    With a decision threshold between two classes their ROC, precision-recall and calibration curves; for pictures and
-    sentences the worst mistakes; for pictures the first layer's filters.
+    All have learning curves and a confusion matrix. Two classes with a decision threshold have ROC, precision-recall
+    and calibration curves, images and sentences have the worst mistakes, and images have the first layer's filters.
+
+    Args:
+        trained: The trained network.
+        decided: Predicted labels of the test set (examples,).
+        threshold: Decision threshold for class 1, if it was chosen.
     """
     data, probabilities = trained.data, trained.predictions
     yield "learning_curves", learning_curves(trained.history, trained.best_epoch)
@@ -245,32 +281,26 @@ def classification_figures(trained: Trained, decided: Array, threshold: float | 
         return
     worst = worst_mistakes(labels, probabilities)
     titles = [_mistake(data.outputs, labels[index], probabilities[index]) for index in worst]
-    if data.kind == "text":
-        if titles:
-            yield "worst_mistakes", sentences(inputs[worst], [title.replace("\n", " ") for title in titles])
-    else:
-        if titles:
-            yield "worst_mistakes", image_grid(inputs[worst], titles, columns=8)
-        yield from _filters(trained.model, data.input_shape)
-
-
-def _filters(model: keras.Model, input_shape: Sequence[int]) -> Iterator[tuple[str, Figure]]:
-    filters = first_layer_filters(model, input_shape)
-    if len(filters):
-        titles = [""] * len(filters)
-        yield "first_layer_filters", image_grid(filters, titles, min(8, len(filters)), cmap="RdBu")
+    if titles and data.kind == "text":
+        yield "worst_mistakes", sentences(inputs[worst], [title.replace("\n", " ") for title in titles])
+    elif titles:
+        yield "worst_mistakes", image_grid(inputs[worst], titles, columns=8)
+    if data.kind == "image":
+        filters = first_layer_filters(trained.model, data.input_shape)
+        if len(filters):
+            yield "first_layer_filters", image_grid(filters, [""] * len(filters), min(8, len(filters)), cmap="RdBu")
 
 
 def regression_figures(trained: Trained) -> Iterator[tuple[str, Figure]]:
-    """Learning curves, and residuals over predictions."""
+    """Yield the names and figures of a regression: learning curves, and residuals over predictions."""
     yield "learning_curves", learning_curves(trained.history, trained.best_epoch)
     yield "residuals", residuals(trained.data.test[1], trained.predictions, trained.data.outputs)
 
 
 def forecast_figures(trained: Trained) -> Iterator[tuple[str, Figure]]:
-    """Learning curves, residuals, the forecasts over the test set with their interval, and the error of every step.
+    """Yield the names and figures of a forecast: learning curves, residuals, forecasts, and the error of each step.
 
-    The interval is that of the validation set's residuals, step by step: 95 % of them lie inside.
+    The interval of a forecast contains 95 % of the validation set's residuals of its step.
     """
     data, predictions = trained.data, trained.predictions
     targets, quantities = data.test[1], data.outputs
@@ -286,7 +316,15 @@ def forecast_figures(trained: Trained) -> Iterator[tuple[str, Figure]]:
 
 
 def worst_mistakes(labels: Array, probabilities: Array) -> Array:
-    """Indices of the wrong predictions, the one least ready to believe the truth first; at most `WORST`."""
+    """Return the wrong predictions with the lowest probabilities of the true class.
+
+    Args:
+        labels: True labels (examples,).
+        probabilities: Predicted probabilities (examples, classes).
+
+    Returns:
+        At most `WORST` indices of examples, the lowest probability first.
+    """
     wrong = np.flatnonzero(probabilities.argmax(axis=1) != labels)
     return wrong[np.argsort(probabilities[wrong, labels[wrong]], kind="stable")][:WORST]
 
@@ -297,7 +335,10 @@ def _mistake(classes: Sequence[str], label: int, probabilities: Array) -> str:
 
 
 def first_layer_filters(model: keras.Model, input_shape: Sequence[int]) -> Array:
-    """The weights of the first layer that has some, as pictures (filters, height, width), the strongest first."""
+    """Return the weights of the first layer with weights as images (filters, height, width), the largest norm first.
+
+    A convolution's filters keep their order. Other layers have none unless their inputs are the pixels of an image.
+    """
     kernels: list[Any] = [layer.kernel for layer in model.layers if hasattr(layer, "kernel")]
     if not kernels:
         return np.empty(0)

@@ -1,1 +1,1 @@
-"""Saved models in other formats and over HTTP."""
+"""Export saved models to other formats, and serve them over HTTP."""

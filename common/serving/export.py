@@ -1,6 +1,6 @@
-"""Export a saved model to another format, and check that it answers as Keras does.
+"""Export a saved model to another format, and check that its outputs are those of Keras.
 
-Keras writes TensorFlow's SavedModel, ONNX and LiteRT on its TensorFlow backend alone.
+Keras writes TensorFlow's SavedModel, ONNX and LiteRT only on its TensorFlow backend.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ NAMES: dict[Format, str] = {
     "onnx": "model.onnx",
     "litert": "model.tflite",
 }
-"""What is made in the folder."""
+"""The file or folder of each format."""
 
 LOADING: dict[Format, str] = {
     "keras": "import common; common.register_layers(); model = keras.saving.load_model({!r})",
@@ -47,44 +47,51 @@ LOADING: dict[Format, str] = {
     "onnx": "session = onnxruntime.InferenceSession({!r})",
     "litert": "interpreter = tensorflow.lite.Interpreter({!r})",
 }
-"""How Python loads it."""
+"""Python code that loads it."""
 COMPARED = 200
-"""Test examples, at most, whose answers are compared with Keras's."""
+"""Largest number of test examples for the comparison with Keras."""
 CALIBRATING = 200
-"""Training examples, at most, by which the ranges of int8 numbers are chosen."""
+"""Largest number of training examples that determine the ranges of int8 numbers."""
 TOLERANCE = 1e-5
-"""Largest difference from Keras's answers, and for those beyond ±1 share of them, that is the same answer."""
+"""Largest `difference` from Keras's outputs that is accepted."""
 BATCH = 1000
-"""Examples that a runtime is sent at once."""
+"""Examples per call of a runtime."""
 
 
 @dataclass(frozen=True)
 class Exported:
-    """A model that was written."""
+    """An exported model."""
 
     label: str
-    """The saved model it was made of."""
+    """Label of the saved model."""
     file: Path
     size: int
     """Bytes."""
     difference: float
-    """Largest one from Keras's answers to `compared` test examples, as `difference` measures it."""
+    """Largest difference from Keras's outputs, as `difference` measures it."""
     compared: int
+    """Number of test examples that were compared."""
     float_size: int = 0
-    """Bytes that a quantized model has with float32 numbers."""
-    figures: pd.DataFrame | None = None
-    """The test figures of Keras and of a quantized model."""
+    """Bytes of a quantized model before quantization."""
+    metrics: pd.DataFrame | None = None
+    """Test metrics of Keras and of a quantized model."""
 
 
 def export(app: App, which: str | None, kind: Format, folder: Path, quantize: bool = False) -> Exported:
-    """Write the saved model that `which` names, as `tracking.load` reads it, into the new `folder`, or nothing.
+    """Export a saved model into a new folder, all or nothing.
 
-    A fresh process loads what was written by the format's own runtime and answers the first test examples. With
-    `quantize` LiteRT computes with int8 numbers where it can; their ranges come from training examples.
+    The format's own runtime loads the model in a new process, and its outputs for test examples are compared.
+
+    Args:
+        app: The app of the model.
+        which: The model, as for `tracking.load`.
+        kind: The format.
+        folder: The folder to create.
+        quantize: Use int8 numbers in LiteRT where possible. Training examples determine their ranges.
 
     Raises:
-        UserError: where the folder is there already or cannot be made, there is no such model, its data cannot be had,
-            the format cannot hold it, or the answers are not Keras's.
+        UserError: if the folder exists or cannot be created, there is no such model, its data cannot be loaded, the
+            format cannot represent it, or the outputs differ from Keras's.
     """
     _check(kind, folder, quantize)
     from common import tracking, training
@@ -103,22 +110,22 @@ def export(app: App, which: str | None, kind: Format, folder: Path, quantize: bo
             if quantize:
                 float_size = _size(file)
                 _write_litert(saved.model, file, _first(saved.model, data.train[0], CALIBRATING))
-        with runtimes.fresh(kind, file) as run:
-            apart = difference(run(inputs), expected)
-            figures = _figures(app, saved, data, run) if quantize else None
-        if not quantize and not apart <= TOLERANCE:
+        with runtimes.in_new_process(kind, file) as run:
+            largest = difference(run(inputs), expected)
+            metrics = _metrics(app, saved, data, run) if quantize else None
+        if not quantize and not largest <= TOLERANCE:
             raise UserError(
-                f"`format` {kind}: answers differ from Keras's by {apart:.1e}, more than {TOLERANCE:.0e}; "
+                f"`format` {kind}: the outputs differ from Keras's by {largest:.1e}, more than {TOLERANCE:.0e}; "
                 "choose another format"
             )
         size = _size(file)
-    return Exported(saved.label, folder / NAMES[kind], size, apart, len(expected), float_size, figures)
+    return Exported(saved.label, folder / NAMES[kind], size, largest, len(expected), float_size, metrics)
 
 
 def _check(kind: Format, folder: Path, quantize: bool) -> None:
-    """See that the command can be done, before anything is loaded."""
+    """Check the settings before anything is loaded."""
     if folder.exists():
-        raise UserError(f"`output` {folder}: is there already; name a new folder")
+        raise UserError(f"`output` {folder}: exists already; name a new folder")
     if quantize and kind != "litert":
         raise UserError(f"`quantize` needs `format` litert, not {kind}")
     if kind != "keras" and keras.backend.backend() != "tensorflow":
@@ -127,7 +134,7 @@ def _check(kind: Format, folder: Path, quantize: bool) -> None:
 
 @contextlib.contextmanager
 def _all_or_nothing(folder: Path) -> Iterator[Path]:
-    """A folder beside `folder`, which it becomes where all goes well."""
+    """Yield a temporary folder beside `folder`, and rename it to `folder` if the block ends without an error."""
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
@@ -142,7 +149,7 @@ def _all_or_nothing(folder: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _converting(kind: Format, label: str) -> Iterator[None]:
-    """Around a conversion: without what the converters say of their work, their errors as one line."""
+    """Silence the converters in the block, and turn their errors into one line."""
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     logging.getLogger("tf2onnx").setLevel(logging.CRITICAL)
     try:
@@ -155,16 +162,12 @@ def _converting(kind: Format, label: str) -> Iterator[None]:
             yield
     except OSError:
         raise
-    except Exception as error:  # whatever a converter raises: the format is the user's choice
+    except Exception as error:  # any error of a converter: the user chose the format
         lines = str(error).splitlines() or [type(error).__name__]
-        # LiteRT names the operations that it lacks, which are TensorFlow's, far below.
+        # A later line of LiteRT's error names the TensorFlow operations that it lacks.
         reason = next((line for line in lines if line.startswith("TF Select ops: ")), lines[0])
         reason = reason.replace("TF Select ops: ", "it lacks ")
         raise UserError(f"`format` {kind}: cannot hold {label} ({reason}); choose another format") from error
-
-
-def _write_keras(model: keras.Model, file: Path) -> None:
-    model.save(file)
 
 
 def _write_saved_model(model: keras.Model, folder: Path) -> None:
@@ -176,14 +179,14 @@ def _write_onnx(model: keras.Model, file: Path) -> None:
 
     for layer in model.layers:
         if isinstance(layer, keras.layers.Normalization):
-            # As tensors they would become inputs of the network.
+            # Tensors would become inputs of the exported network.
             layer.mean, layer.variance = map(keras.ops.convert_to_numpy, (layer.mean, layer.variance))
     model.export(file, format="onnx", verbose=False)
-    onnx.checker.check_model(file)  # operations that ONNX lacks are written as they are
+    onnx.checker.check_model(file)  # Keras also writes operations that ONNX lacks
 
 
 def _write_litert(model: keras.Model, file: Path, calibration: Inputs | None = None) -> None:
-    """For one example at a time, of LiteRT's own operations alone; int8 where there are examples for calibration."""
+    """Write a model for one example per call, with LiteRT's own operations; int8 if calibration examples are given."""
     import tensorflow as tf
 
     options: dict[str, Any] = {"target_spec": {"supported_ops": [tf.lite.OpsSet.TFLITE_BUILTINS]}}
@@ -194,7 +197,7 @@ def _write_litert(model: keras.Model, file: Path, calibration: Inputs | None = N
 
 
 def _signature(model: keras.Model, examples: int | None = None) -> Any:
-    """What the network takes, of so many `examples`, under names that TensorFlow allows."""
+    """Return the network's inputs, for a number of `examples` or any, with names that TensorFlow allows."""
     inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
     def spec(tensor: keras.KerasTensor) -> keras.InputSpec:
@@ -204,7 +207,7 @@ def _signature(model: keras.Model, examples: int | None = None) -> Any:
 
 
 WRITERS: dict[Format, Callable[[keras.Model, Path], None]] = {
-    "keras": _write_keras,
+    "keras": lambda model, file: model.save(file),
     "saved_model": _write_saved_model,
     "onnx": _write_onnx,
     "litert": _write_litert,
@@ -212,26 +215,26 @@ WRITERS: dict[Format, Callable[[keras.Model, Path], None]] = {
 
 
 def _one_by_one(inputs: Inputs) -> Iterator[Any]:
-    """Each example as LiteRT's converter takes it."""
+    """Yield each example in the form of LiteRT's converter."""
     for index in range(len(keras.tree.flatten(inputs)[0])):
         example = keras.tree.map_structure(lambda part, row=index: part[row : row + 1], inputs)
         yield example if isinstance(example, dict) else [example]
 
 
 def _first(model: keras.Model, inputs: Inputs, count: int) -> runtimes.Inputs:
-    """The first examples; the columns of a table, (rows,), as the network takes them, (rows, 1)."""
+    """Return the first examples; the columns of a table, (rows,), become inputs (rows, 1)."""
     if not isinstance(inputs, dict):
         return np.asarray(inputs[:count])
     return {name: inputs[name][:count].reshape(-1, *tensor.shape[1:]) for name, tensor in model.input.items()}
 
 
-def difference(answers: Array, expected: Array) -> float:
-    """The largest |answer - expected| / max(1, |expected|)."""
-    return float(np.max(np.abs(answers - expected) / np.maximum(1, np.abs(expected))))
+def difference(outputs: Array, expected: Array) -> float:
+    """Return the largest |output - expected| / max(1, |expected|) of two arrays of the same shape."""
+    return float(np.max(np.abs(outputs - expected) / np.maximum(1, np.abs(expected))))
 
 
-def _figures(app: App, saved: SavedModel, data: Data, run: Network) -> pd.DataFrame:
-    """The test figures of Keras and of `run`, a row a figure."""
+def _metrics(app: App, saved: SavedModel, data: Data, run: Network) -> pd.DataFrame:
+    """Return the test metrics of Keras and of `run`, one row per metric."""
     import pandas as pd
 
     from common import training
@@ -250,6 +253,6 @@ def _figures(app: App, saved: SavedModel, data: Data, run: Network) -> pd.DataFr
 
 
 def _size(file: Path) -> int:
-    """Bytes of a file, or of all files in a folder."""
+    """Return the bytes of a file, or of all files in a folder."""
     files = [file] if file.is_file() else file.rglob("*")
     return sum(one.stat().st_size for one in files if one.is_file())

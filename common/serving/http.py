@@ -1,4 +1,4 @@
-"""A saved model over HTTP on this machine: the commands `serve` and `request`."""
+"""Serve a saved model over HTTP on this machine: the commands `serve` and `request`."""
 
 import json
 import shlex
@@ -15,37 +15,35 @@ from common.data import Array, Inputs
 from common.errors import UserError
 
 HOST = "127.0.0.1"
+SHOWN = 300
+"""Longest example in characters that is printed; of a longer one, the file is named."""
 Port = Annotated[int, Ge(1), Lt(2**16)]
 
 
-def listen(port: int, mend: str) -> socket.socket:
-    """A socket that listens at `port` of this machine.
+def listen(port: int, fix: str) -> socket.socket:
+    """Return a socket that listens at `port` of this machine.
 
     Raises:
-        UserError: where it cannot be used; it ends with `mend`.
+        UserError: if the port cannot be used; it ends with `fix`.
     """
     try:
         return socket.create_server((HOST, port))
     except (OSError, OverflowError) as error:
-        raise UserError(f"`port` {port} cannot be used ({error}); {mend}") from error
-
-
-SHOWN = 300
-"""Characters of an example that are shown; a longer one is named by its file."""
+        raise UserError(f"`port` {port} cannot be used ({error}); {fix}") from error
 
 
 def serve(app: App, which: str | None, port: int) -> None:
     """Serve a saved model on 127.0.0.1 until Ctrl-C.
 
     Args:
-        app: The app that the model is of.
-        which: The model, as `tracking.load` reads it; None for the champion.
+        app: The app of the model.
+        which: The model, as for `tracking.load`; None for the champion.
         port: Port of this machine.
 
     Raises:
-        UserError: where the port cannot be used, or there is no such model.
+        UserError: if the port cannot be used, or there is no such model.
     """
-    with listen(port, "name another") as listening:  # a client that connects before the model is loaded waits
+    with listen(port, "choose another") as listening:  # clients wait while the model is loaded
         import uvicorn
 
         from common import tracking
@@ -62,7 +60,7 @@ def serve(app: App, which: str | None, port: int) -> None:
 
 
 def curl(folder: Path, port: int) -> str:
-    """A command that asks the model in `folder` for the example that was saved with it."""
+    """Return a shell command that requests predictions for the example in the model's `folder`."""
     file = folder / "serving_input_example.json"
     example = json.dumps(json.loads(file.read_text()))
     data = example if len(example) <= SHOWN else f"@{file}"
@@ -71,13 +69,10 @@ def curl(folder: Path, port: int) -> str:
 
 
 def request(inputs: Inputs) -> str:
-    """Write the JSON body of a request for predictions of `inputs`.
+    """Return the JSON body of a request for predictions, in one line; a missing number (NaN) is null.
 
     Args:
-        inputs: Examples, as the network takes them.
-
-    Returns:
-        One line of JSON; a missing number (NaN) is null.
+        inputs: The network's inputs, (examples, …).
     """
 
     def listed(part: Array) -> Any:

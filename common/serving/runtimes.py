@@ -1,7 +1,7 @@
-"""Exported models run by their formats' own runtimes, in a fresh process that has only the file.
+"""Run exported models in their formats' own runtimes, in a new process that has only the file.
 
-Each runtime gives a function from the model's inputs, an array or one a named input, to its outputs. What takes long
-to import is imported in that process alone.
+Each runtime returns a function from the model's inputs, an array or one per named input, to its outputs. Only that
+process imports the runtime.
 """
 
 import contextlib
@@ -24,8 +24,8 @@ Network = Callable[[Inputs], Array]
 
 
 @contextlib.contextmanager
-def fresh(name: str, file: Path) -> Iterator[Network]:
-    """The model in `file`, run by the runtime called `name` in a process of its own."""
+def in_new_process(name: str, file: Path) -> Iterator[Network]:
+    """Yield the model in `file`; the runtime called `name` runs it in a new process."""
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
         yield lambda inputs: process.submit(_run, name, file, inputs).result()
 
@@ -41,7 +41,7 @@ def _load(name: str, file: Path) -> Network:
 
 
 def _keras(file: Path) -> Network:
-    """Keras, which finds the suite's own layers in `common`."""
+    """Load a Keras model, with the suite's own layers."""
     import keras
 
     lazy.register_layers()
@@ -50,7 +50,7 @@ def _keras(file: Path) -> Network:
 
 
 def _saved_model(folder: Path) -> Network:
-    """TensorFlow, without Keras."""
+    """Load a SavedModel into TensorFlow, without Keras."""
     import tensorflow as tf
 
     model = tf.saved_model.load(str(folder))
@@ -58,34 +58,32 @@ def _saved_model(folder: Path) -> Network:
 
 
 def _onnx(file: Path) -> Network:
-    """ONNX Runtime, without TensorFlow."""
+    """Load an ONNX model into ONNX Runtime, without TensorFlow."""
     import onnxruntime  # type: ignore[import-untyped]
 
     session = onnxruntime.InferenceSession(file)
-
     name = session.get_inputs()[0].name
     return lambda inputs: session.run(None, _named(inputs, name))[0]
 
 
 def _litert(file: Path) -> Network:
-    """The LiteRT interpreter that TensorFlow brings, an example at a time."""
+    """Load a LiteRT model into TensorFlow's interpreter, which runs one example at a time."""
     import tensorflow as tf
 
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # that it moves to a package of its own
+        warnings.simplefilter("ignore")  # a deprecation: it moves to another package
         interpreter = tf.lite.Interpreter(str(file))
     interpreter.allocate_tensors()
     run = interpreter.get_signature_runner()
-
     names = list(run.get_input_details())
 
-    def every(inputs: Inputs) -> Array:
+    def run_each(inputs: Inputs) -> Array:
         parts = {plain(name): part for name, part in _named(inputs, names[0]).items()}
         examples = len(parts[names[0]])
         rows = ({name: part[index : index + 1] for name, part in parts.items()} for index in range(examples))
         return np.concatenate([next(iter(run(**row).values())) for row in rows])
 
-    return every
+    return run_each
 
 
 def _named(inputs: Inputs, name: str) -> dict[str, Array]:
@@ -93,7 +91,7 @@ def _named(inputs: Inputs, name: str) -> dict[str, Array]:
 
 
 def plain(name: str) -> str:
-    """An input's name in the characters that TensorFlow takes."""
+    """Replace the characters in an input's name that TensorFlow does not allow."""
     return re.sub(r"\W", "_", name)
 
 

@@ -1,10 +1,10 @@
-"""Where runs, models and pictures are recorded. The only package that imports mlflow.
+"""Record runs, models and figures in MLflow, and read them again. The only package that imports mlflow.
 
-The store is `mlruns/mlflow.db` beside `common`, or what MLFLOW_TRACKING_URI names.
+The store is `mlruns/mlflow.db` beside `common`, or the one that MLFLOW_TRACKING_URI names.
 """
 
 from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages
-from common.tracking.models import InputSpec, ServedModel, Version, champions, load, save, served
+from common.tracking.models import InputSpec, Version, champions, load, save, served
 from common.tracking.runs import (
     ActiveRun,
     EpochLogger,
@@ -12,7 +12,6 @@ from common.tracking.runs import (
     RunKey,
     attach,
     curve,
-    curves,
     digest,
     end_stale,
     find,
@@ -31,13 +30,11 @@ __all__ = [
     "Pages",
     "Run",
     "RunKey",
-    "ServedModel",
     "Version",
     "attach",
     "champions",
     "connect",
     "curve",
-    "curves",
     "digest",
     "end_stale",
     "find",

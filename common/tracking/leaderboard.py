@@ -1,10 +1,9 @@
-"""Finished runs in the order of their validation metrics, and the pages of MLflow's UI that show them."""
+"""Rank finished runs by their validation metrics, and set up the pages of MLflow's UI that show them."""
 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import groupby
 from typing import Any
 from urllib.parse import quote
 
@@ -20,22 +19,29 @@ from common.tracking.runs import Kind, Run, digest, find
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """Runs that compare: on the same data, judged by the same metric."""
+    """Comparable runs: on the same data, with the same metric."""
 
     digest: str
     """Fingerprint of the data before the split."""
     metric: str
     metric_mode: str
-    """Whether the highest (`max`) or the lowest (`min`) values of the metric are better."""
+    """Whether the highest (`max`) or the lowest (`min`) value of the metric is best."""
     runs: pd.DataFrame
-    """A row a run, the best on validation first; last those that were not measured on it."""
+    """One row per run, the best on validation first. Runs without this validation metric come last."""
 
 
 def leaderboards(data: str, kinds: Sequence[Kind]) -> list[Leaderboard]:
-    """The finished runs of these `kinds` on the data set called `data`; the leaderboard with the newest run first.
+    """Rank the finished runs on a data set.
+
+    Args:
+        data: Name of the data set.
+        kinds: Kinds of runs to rank.
+
+    Returns:
+        One leaderboard per version of the data and metric, the one with the newest run first.
 
     Raises:
-        UserError: where there is no such data set, or no such run on it.
+        UserError: if there is no such data set, or no such run on it.
     """
     client = store.connect()
     names = {one.name: one.experiment_id for one in client.search_experiments() if one.name != "Default"}
@@ -57,26 +63,22 @@ def leaderboards(data: str, kinds: Sequence[Kind]) -> list[Leaderboard]:
 
 
 def finished_runs(experiment: str, kinds: Sequence[Kind]) -> list[Run]:
-    """The runs of these `kinds` in an experiment, by its id, that have finished, the newest first."""
+    """Return the finished runs of these `kinds` in an experiment, given by its id, the newest first."""
     runs = [run for kind in kinds for run in find({"kind": kind}, experiment)]
-    # Runs of before 2026-11-22 do not say what they are judged by.
+    # Runs before 2026-11-22 have no tag that names their metric.
     finished = [run for run in runs if run.info.status == "FINISHED" and "metric" in legacy.tags(run.data.tags)]
     return sorted(finished, key=lambda run: run.info.start_time, reverse=True)
 
 
 def _models(client: mlflow.MlflowClient) -> dict[str, str]:
-    """What `--model` takes for the registered model of each run, by the run's id."""
-    champions = {
-        (model.name, str(model.aliases[CHAMPION]))
+    """Return the name of each run's registered model, as `load` takes it, by the run's id."""
+    names = {str(one.run_id): f"{one.name}/{one.version}" for one in client.search_model_versions()}
+    aliases = {
+        f"{model.name}/{model.aliases[CHAMPION]}": f"{model.name}@{CHAMPION}"
         for model in client.search_registered_models()
         if CHAMPION in model.aliases
     }
-    return {
-        str(one.run_id): f"{one.name}@{CHAMPION}"
-        if (one.name, str(one.version)) in champions
-        else f"{one.name}/{one.version}"
-        for one in client.search_model_versions()
-    }
+    return {run_id: aliases.get(name, name) for run_id, name in names.items()}
 
 
 def _table(runs: Sequence[Run], metric: str, metric_mode: str, models: dict[str, str]) -> pd.DataFrame:
@@ -101,14 +103,10 @@ def _table(runs: Sequence[Run], metric: str, metric_mode: str, models: dict[str,
 
 
 def _differing(runs: Sequence[Run]) -> dict[str, str]:
-    """For each run, by its id, the settings in which the runs of its app differ."""
+    """Return for each run, by its id, its values of the settings that differ between the runs of its app."""
     words = {}
-
-    def app(run: Run) -> str:
-        return run.data.tags["app"]
-
-    for _, several in groupby(sorted(runs, key=app), app):
-        own = list(several)
+    for app in {run.data.tags["app"] for run in runs}:
+        own = [run for run in runs if run.data.tags["app"] == app]
         names = [name for name in own[0].data.params if len({run.data.params.get(name) for run in own}) > 1]
         for run in own:
             words[run.info.run_id] = ", ".join(f"{name} {run.data.params.get(name)}" for name in names)
@@ -116,20 +114,20 @@ def _differing(runs: Sequence[Run]) -> dict[str, str]:
 
 
 VIEW = "leaderboard"
-"""Name of the view in the UI's menu of views, and its key in addresses."""
+"""Name of the view in the UI's menu, and its key in addresses."""
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
-"""The tag of an experiment that the UI reads the view from; its layout is that of MLflow 3.17's own saved views."""
+"""Tag of an experiment from which the UI reads the view, in the format of MLflow 3.17's own saved views."""
 MODEL_TRAINING = "workflowType=machine_learning"
-"""Without it the UI opens where traces of language models are looked at."""
+"""Without this, the UI opens the page of language-model traces."""
 Pages = Mapping[str, Mapping[str, str]]
-"""For each data set, the one with the newest run first: what a page shows, and its address."""
+"""For each data set, the one with the newest run first: the content of each page, and its address."""
 
 
 def pages(server: str) -> Pages:
-    """The pages of every data set that has a finished run, in the UI that `server` serves.
+    """Return the pages of every data set that has a finished run, in the UI at the address `server`.
 
-    They open with columns and charts of the data set's own figures: the view is written into the store, over the last
-    one of its name.
+    The pages open with columns and charts of the data set's own metrics: this view is written into the store, where it
+    replaces the last one.
     """
     client, found = store.connect(), []
     for experiment in client.search_experiments():
@@ -139,7 +137,7 @@ def pages(server: str) -> Pages:
         _write_view(client, experiment, runs[0])
         table = f"{server}/#/experiments/{experiment.experiment_id}/runs?{MODEL_TRAINING}&viewStateShareKey={VIEW}"
         addresses = {"table": table, "charts": f"{table}&compareRunsMode=CHART"}
-        # The newest run of each app comes last, and so stays.
+        # Oldest first, so that the newest run of each app stays.
         latest = {run.data.tags["app"]: run.info.run_id for run in runs[::-1] if run.data.tags["kind"] == "train"}
         if len(latest) > 1:
             chosen, of = (quote(json.dumps(ids)) for ids in (list(latest.values()), [experiment.experiment_id]))
@@ -149,7 +147,7 @@ def pages(server: str) -> Pages:
 
 
 def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experiment, run: Run) -> None:
-    """Save the view of the experiment's runs that suits what `run` is judged by."""
+    """Save the view of the experiment's runs for the metrics of `run`."""
     tags = legacy.tags(run.data.tags)
     metric, monitor = tags["metric"], tags["monitor"]
     validation, test = f"metrics.`best_val_{metric}`", f"test_{metric}"
@@ -180,8 +178,8 @@ def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experim
     client.set_experiment_tag(experiment.experiment_id, VIEW_TAG, json.dumps(view))
 
 
-def _chart(name: str, kind: str, **what: Any) -> dict[str, Any]:
-    """A chart of up to 100 runs; MLflow's own charts of the other figures follow below."""
+def _chart(name: str, kind: str, **content: Any) -> dict[str, Any]:
+    """Return a chart of up to 100 runs. MLflow shows its own charts of the other metrics below."""
     return {
         "uuid": name,
         "type": kind,
@@ -194,5 +192,5 @@ def _chart(name: str, kind: str, **what: Any) -> dict[str, Any]:
         "xAxisScaleType": "linear",
         "lineSmoothness": 0,
         "range": {},
-        **what,
+        **content,
     }

@@ -1,4 +1,4 @@
-"""Models: saved with a run, registered, and loaded again."""
+"""Save models with their run, register them, and load them again."""
 
 import contextlib
 import dataclasses
@@ -30,16 +30,17 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 KERAS_FILE = "data/model.keras"
-"""The network in the folder of a model. (MLflow's own loader also unpickles classes by the modules of their time.)"""
+"""File of the network in the folder of a model. (MLflow's own loader also unpickles classes of old modules.)"""
 
 
 @dataclass(frozen=True)
 class Version:
-    """A registered model: its name, its version, and the version that stays champion in its place, if one does."""
+    """A newly registered version of a model."""
 
     name: str
     number: int
     champion: int | None
+    """The version that remains champion; None if this one is the new champion."""
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class InputSpec:
     """One input in a saved model's signature."""
 
     name: str | None
-    """None where the model has one input, which has no name."""
+    """None if the model has one input, which has no name."""
     dtype: np.dtype[Any]
     """Type of the values; `object` for text."""
     shape: tuple[int | None, ...]
@@ -59,9 +60,9 @@ class ServedModel:
     """A saved model that can be served."""
 
     label: str
-    """What a person calls it."""
+    """The registered name and version, the run's id, or the path."""
     folder: Path
-    """Holds the model, and in `serving_input_example.json` a request that it answers."""
+    """Contains the model and, in `serving_input_example.json`, a valid request."""
     inputs: tuple[InputSpec, ...]
 
     def load(self) -> keras.Model:
@@ -71,15 +72,24 @@ class ServedModel:
             The network, which is not compiled.
 
         Raises:
-            UserError: where it cannot be read.
+            UserError: if it cannot be read.
         """
         return _load(str(self.folder), self.label, "model")
 
 
 def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task: "tasks.Task") -> Version:
-    """Save and register the model of `run`; it becomes champion where its task's objective is the best on this data.
+    """Save and register the model of `run`; it becomes champion if its task's `monitor` is the best on this data.
 
-    The saved model carries its input's signature, an example, this package's code, and what `load` asks for.
+    The saved model includes its signature, an example, the code of `common`, and the facts that `load` returns.
+
+    Args:
+        run: The run that trained the model.
+        model: The network.
+        metrics: Metrics of the run, by name, with the task's `monitor` as `best_…`.
+        task: The app's task, with the values that were chosen on the validation set.
+
+    Returns:
+        The registered version.
     """
     example = keras.tree.map_structure(lambda part: part[:2], run.data.validation[0])
     metadata = {
@@ -92,7 +102,7 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
         "settings": dataclasses.asdict(run.config),
         "task": dataclasses.asdict(task),
     }
-    keras.utils.disable_interactive_logging()  # MLflow tries the example out, with a progress bar
+    keras.utils.disable_interactive_logging()  # MLflow predicts for the example, with a progress bar
     info = mlflow.tensorflow.log_model(
         model,
         name="model",
@@ -109,32 +119,37 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
 def _register(run: ActiveRun, info: "ModelInfo", value: float) -> Version:
     name = f"{run.app.name}-{run.data.name}"
     tags = {"app": run.app.name, "digest": run.data.digest, run.app.task.monitor: repr(value)}
-    with store.lock():  # two runs that end at once must not both find the champion's place free
-        with contextlib.suppress(MlflowException):  # which says that the name is there already
+    with store.lock():  # two runs that end at once must not both become champion
+        with contextlib.suppress(MlflowException):  # the name is already registered
             run.client.create_registered_model(name, tags={"app": run.app.name, "data": run.data.name})
         version = run.client.create_model_version(name, info.model_uri, run.id, tags, model_id=info.model_id)
         champion = run.client.get_registered_model(name).aliases.get(CHAMPION)
-        if champion is None or _beats(run, name, champion, value):
+        if champion is None or _is_better(run, name, champion, value):
             run.client.set_registered_model_alias(name, CHAMPION, version.version)
             champion = None
     return Version(name, int(version.version), champion and int(champion))
 
 
-def _beats(run: ActiveRun, name: str, champion: str, value: float) -> bool:
-    """Whether `value` of the objective is better than the champion's, measured on the same data."""
-    reigning = run.client.get_model_version(name, champion).tags
-    other = float(reigning.get(run.app.task.monitor, "nan"))
+def _is_better(run: ActiveRun, name: str, champion: str, value: float) -> bool:
+    """Return whether `value` of the task's `monitor` is better than the champion's, and on the same data."""
+    tags = run.client.get_model_version(name, champion).tags
+    other = float(tags.get(run.app.task.monitor, "nan"))
     better = value > other if run.app.task.mode == "max" else value < other
-    return reigning.get("digest") == run.data.digest and better
+    return tags.get("digest") == run.data.digest and better
 
 
 def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
-    """The newest registered model of `app`; or `which`: a run's id, `NAME@ALIAS`, `NAME/VERSION`, or a path.
+    """Load a saved model of an app.
+
+    Args:
+        app: Name of the app.
+        which: A run's id, `NAME@ALIAS`, `NAME/VERSION`, or a path; None for the newest registered model.
+        setting: Field that the user set, for the error.
 
     Raises:
-        UserError: if there is no such model, it cannot be read, or it is another app's; it names the `setting`.
+        UserError: if there is no such model, it cannot be read, or it belongs to another app.
     """
-    uri, label, description = _own(app, which, setting)
+    uri, label, description = _describe(app, which, setting)
     model = _load(uri, label, setting)
     metadata = description.metadata or {}
     kind = metadata.get("kind") or legacy.kind(model, app)
@@ -157,9 +172,7 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
 
 
 def served(app: str, which: str | None) -> ServedModel:
-    """Find the model that is served: the one that `which` names, as `load` reads it.
-
-    A model in the store of another machine is copied to this one.
+    """Find the model to serve. A model in the store of another machine is copied to this one.
 
     Args:
         app: Name of the app.
@@ -171,7 +184,7 @@ def served(app: str, which: str | None) -> ServedModel:
     Raises:
         UserError: as `load`.
     """
-    uri, label, description = _own(app, which or f"{_newest(store.connect(), app).name}@{CHAMPION}", "model")
+    uri, label, description = _describe(app, which or f"{_newest(store.connect(), app).name}@{CHAMPION}", "model")
     inputs = tuple(
         InputSpec(spec.name, spec.type, tuple(None if size == -1 else size for size in spec.shape))
         for spec in description.get_input_schema().inputs
@@ -180,7 +193,7 @@ def served(app: str, which: str | None) -> ServedModel:
 
 
 def champions(app: str) -> Iterator[Mapping[str, Any]]:
-    """The settings of the app's champion on each data set that it has one for."""
+    """Yield the settings of the app's champion on each data set that has one."""
     client = store.connect()
     for model in client.search_registered_models():
         if model.tags.get("app") == app and CHAMPION in model.aliases:
@@ -198,11 +211,11 @@ def _load(uri: str, label: str, setting: str) -> keras.Model:
         raise UserError(f"`{setting}` {label}: this model cannot be read ({first_line(error)})") from error
 
 
-def _own(app: str, which: str | None, setting: str) -> tuple[str, str, mlflow.models.Model]:
-    """The address and the label of the model of `app` that `which` names, and what was noted with it."""
+def _describe(app: str, which: str | None, setting: str) -> tuple[str, str, mlflow.models.Model]:
+    """Return the address, the label and MLflow's description of the model of `app` that `which` names."""
     uri, label = (which, which) if which and Path(which).exists() else _find(store.connect(), app, which, setting)
     try:
-        description = mlflow.models.Model.load(uri)  # unlike get_model_info, also from another store
+        description = mlflow.models.Model.load(uri)  # unlike get_model_info, this reads other stores too
     except MlflowException as error:
         raise UserError(f"`{setting}` {label}: no saved model here ({first_line(error)})") from error
     origin = (description.metadata or {}).get("app", "another origin")
@@ -212,7 +225,7 @@ def _own(app: str, which: str | None, setting: str) -> tuple[str, str, mlflow.mo
 
 
 def _find(client: mlflow.MlflowClient, app: str, which: str | None, setting: str) -> tuple[str, str]:
-    """The address and the label of the registered model, or the run's, that `which` names."""
+    """Return the address and the label of the registered or recorded model that `which` names."""
     if which is None:
         newest = _newest(client, app)
         return f"models:/{newest.name}/{newest.version}", f"{newest.name} version {newest.version}"
@@ -228,7 +241,7 @@ def _find(client: mlflow.MlflowClient, app: str, which: str | None, setting: str
 
 
 def _newest(client: mlflow.MlflowClient, app: str) -> "ModelVersion":
-    """The newest registered model of `app`."""
+    """Return the newest registered model of `app`."""
     versions = [version for version in client.search_model_versions() if version.tags.get("app") == app]
     if not versions:
         raise UserError(f"no model of {app} is registered yet; first: python -m apps.{app} train")

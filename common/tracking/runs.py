@@ -33,31 +33,31 @@ if TYPE_CHECKING:
 Kind = Literal["train", "search", "trial", "fold", "baseline"]
 """What a recorded run was for."""
 BATCH = 1000
-"""Numbers that MLflow takes at once."""
+"""Largest number of metrics that MLflow takes in one request."""
 ERROR_LENGTH = 500
-"""Characters of an error that are kept as a tag; its traceback is an artifact."""
+"""Characters of an error that a tag records; the traceback is an artifact."""
 PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
-"""Those that decide what a run computes; also what a served model is told to install."""
+"""Packages that decide the results of a run; also the requirements of a saved model."""
 Run = mlflow.entities.Run
-"""A run as the store gives it back."""
+"""A recorded run."""
 
 
 class Artifacts:
-    """Where pictures, words and tables of a run are kept."""
+    """The figures, texts and tables of a run."""
 
     def __init__(self, client: mlflow.MlflowClient, run_id: str) -> None:
         self.client, self.id = client, run_id
 
     def log_figure(self, figure: "Figure", name: str) -> None:
-        """Record a picture, as `name`.png among the run's artifacts."""
+        """Record a figure as the artifact `name`.png."""
         self.client.log_figure(self.id, figure, f"{name}.png")
 
     def log_text(self, text: str, name: str) -> None:
-        """Record words, as `name`.txt among the run's artifacts."""
+        """Record a text as the artifact `name`.txt."""
         self.client.log_text(self.id, text, f"{name}.txt")
 
     def log_table(self, table: "pd.DataFrame", name: str) -> None:
-        """Record a table, as `name`.csv among the run's artifacts."""
+        """Record a table as the artifact `name`.csv."""
         self.client.log_text(self.id, table.to_csv(index=False), f"{name}.csv")
 
 
@@ -71,36 +71,34 @@ class ActiveRun(Artifacts):
         self.app, self.config, self.data = app, config, data
 
     def tag(self, name: str, value: str) -> None:
-        """Say something of the run that can be filtered by."""
+        """Set a tag of the run; runs can be filtered by their tags."""
         self.client.set_tag(self.id, name, value)
 
     def tags(self) -> dict[str, str]:
-        """What is said of the run."""
+        """Return the tags of the run."""
         return dict(self.client.get_run(self.id).data.tags)
 
-    def curve(self, metric: str) -> list[float]:
-        """The values of a metric that are recorded, by epoch."""
-        return curve(self.client, self.id, metric)
-
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Record numbers, at an epoch."""
+        """Record metrics at an epoch."""
         mlflow.log_metrics({name: float(value) for name, value in metrics.items()}, step=step, run_id=self.id)
 
 
 @dataclass(frozen=True)
 class RunKey:
-    """Where a run stands among others: below which one, and the tags that tell it from all others there."""
+    """The identity of a run that may be resumed."""
 
     parent: str | None
+    """Id of the parent run."""
     tags: Mapping[str, str]
+    """Tags that together identify the run."""
 
     def below(self, run: ActiveRun, **tags: str) -> "RunKey":
-        """The place of a run below `run`, which stands here."""
+        """Return the key of a child of `run`, whose own key this is, with more `tags`."""
         return RunKey(run.id, {**self.tags, **tags})
 
 
 def find(tags: Mapping[str, str], experiment: str | None = None) -> list[Run]:
-    """The runs that have all of `tags`, the newest first; of one experiment, by its id, or of all."""
+    """Return the runs with all of `tags`, the newest first, in one experiment, given by its id, or in all."""
     store.connect()
     words = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
     within = [experiment] if experiment else None
@@ -108,19 +106,19 @@ def find(tags: Mapping[str, str], experiment: str | None = None) -> list[Run]:
 
 
 def get(run_id: str) -> Run:
-    """The run of this id.
+    """Return the run with this id.
 
     Raises:
-        UserError: where there is none.
+        UserError: if there is none.
     """
     try:
         return store.connect().get_run(run_id)
     except MlflowException as error:
-        raise UserError(f"run {run_id}: there is none in {store.folder()}; take an id that `train` has said") from error
+        raise UserError(f"run {run_id}: there is none in {store.folder()}; use an id that train printed") from error
 
 
 def end_stale(tags: Mapping[str, str]) -> None:
-    """Mark the runs that have `tags`, and those below them, as killed where they still count as running."""
+    """Mark the runs with `tags`, and their children, as killed if they are still marked as running."""
     client = store.connect()
     for run in find(tags):
         for one in [run, *find({MLFLOW_PARENT_RUN_ID: run.info.run_id})]:
@@ -129,7 +127,7 @@ def end_stale(tags: Mapping[str, str]) -> None:
 
 
 def finished(kind: Kind, key: RunKey) -> Mapping[str, float] | None:
-    """What the run of this kind at `place` measured, its curves left out, if it has finished."""
+    """Return the final metrics of the run of this kind with this key, or None if it has not finished."""
     for run in find({"kind": kind, **key.tags}):
         if run.info.status == "FINISHED":
             metrics = run.data.metrics
@@ -140,10 +138,13 @@ def finished(kind: Kind, key: RunKey) -> Mapping[str, float] | None:
 def attach(
     run_id: str | None, folder: str, figures: Mapping[str, "Figure"], tables: Mapping[str, "pd.DataFrame"]
 ) -> bool:
-    """Put pictures and tables into a folder of the artifacts of a run that is over; False where it is in no store here.
+    """Record figures and tables in a folder of the artifacts of a finished run.
+
+    Returns:
+        Whether the run is in this store.
 
     Raises:
-        UserError: where the store cannot be written.
+        UserError: if the store cannot be written.
     """
     client = store.connect()
     try:
@@ -161,23 +162,8 @@ def attach(
 
 
 def curve(client: mlflow.MlflowClient, run_id: str, metric: str) -> list[float]:
-    """The values of a metric that a run has recorded, by epoch."""
+    """Return the recorded values of a metric of a run, by epoch."""
     return [point.value for point in sorted(client.get_metric_history(run_id, metric), key=lambda point: point.step)]
-
-
-def curves(run_id: str) -> "pd.DataFrame":
-    """The figures of every epoch that a run has recorded: a row an epoch, counted from 1, and a column a figure.
-
-    Raises:
-        UserError: where there is no such run.
-    """
-    import pandas as pd
-
-    metrics, client = get(run_id).data.metrics, store.connect()
-    # What is measured at the end has no best epoch.
-    names = [name for name in metrics if f"best_{name}" in metrics or "best_epoch" not in metrics]
-    frame = pd.DataFrame({name: pd.Series(curve(client, run_id, name)) for name in names})
-    return frame.set_axis(pd.RangeIndex(1, len(frame) + 1, name="epoch"))
 
 
 @contextlib.contextmanager
@@ -189,19 +175,24 @@ def run(
     label: str | None = None,
     key: RunKey | None = None,
 ) -> Iterator[ActiveRun]:
-    """Record what happens inside: settings, tags and data set first; FINISHED, FAILED or KILLED last.
+    """Record the block as a run: settings, tags and data set at the start; FINISHED, FAILED or KILLED at the end.
 
-    The run is called after the app, and after `label`, by default its kind. Where one stands in its `place` already,
-    which was cut off, that one goes on.
+    Args:
+        app: The app; the run is named after it.
+        kind: Kind of the run.
+        config: The settings.
+        data: The data.
+        label: Second part of the run's name; by default the kind.
+        key: If a run of this kind with this key exists, that run is resumed.
 
     Raises:
-        UserError: where the store cannot be opened or written, before or during the run.
+        UserError: if the store cannot be opened or written, before or during the run.
     """
     client = store.connect()
     name = app.name if kind == "train" and not label else f"{app.name} {label or kind}"
-    begun = find({"kind": kind} | dict(key.tags)) if key else []
+    interrupted = find({"kind": kind} | dict(key.tags)) if key else []
     started = mlflow.start_run(
-        run_id=begun[0].info.run_id if begun else None,
+        run_id=interrupted[0].info.run_id if interrupted else None,
         experiment_id=_experiment(client, data.name),
         run_name=name,
         nested=True,
@@ -212,7 +203,7 @@ def run(
     status = "FAILED"
     try:
         mlflow.log_params(dataclasses.asdict(config))
-        if not begun:
+        if not interrupted:
             _log_data(data)
         yield recorded
         status = "FINISHED"
@@ -226,7 +217,7 @@ def run(
         recorded.log_text(traceback.format_exc(), "error")
         raise
     finally:
-        with contextlib.suppress(MlflowException):  # a store that is full or gone cannot be told
+        with contextlib.suppress(MlflowException):  # if the store is full or gone, the status is lost
             mlflow.end_run(status)
 
 
@@ -234,23 +225,23 @@ def _log_data(data: Data) -> None:
     """Record the parts of the data as inputs of the run."""
     parts = {"training": data.train, "validation": data.validation, "testing": data.test}
     for context, (inputs, targets) in parts.items():
-        # MLflow keeps one input a digest, so each part of each size has its own.
+        # MLflow keeps one input per digest, so each part of each size has its own digest.
         digest = f"{data.digest}-{context}-{len(targets)}"
         part = mlflow.data.numpy_dataset.from_numpy(inputs, targets=targets, name=data.name, digest=digest)
-        with store.lock():  # MLflow fails where two runs record the same new data set at once
+        with store.lock():  # MLflow fails if two runs record the same new data set at once
             mlflow.log_input(part, context=context)
 
 
 def digest(run: Run) -> str:
-    """The fingerprint of the data that a run was recorded with; empty where it has none."""
+    """Return the fingerprint of the data of a run; empty if the run has none."""
     parts = run.inputs.dataset_inputs if run.inputs else []
     return str(parts[0].dataset.digest).rsplit("-", 2)[0] if parts else ""
 
 
 def _experiment(client: mlflow.MlflowClient, name: str) -> str:
-    """The id of the experiment called `name`, which is made where there is none, even by two processes at once."""
+    """Return the id of the experiment `name`; create it if it does not exist. Two processes may do so at once."""
     database = store.database_of(mlflow.get_tracking_uri())
-    # Beside its database; a server knows its own place.
+    # The artifacts are beside the database; a server has its own folder.
     artifacts = (database.parent / "artifacts" / name).as_uri() if database else None
     try:
         return client.create_experiment(name, artifacts)
@@ -274,12 +265,12 @@ def _tags(app: App, kind: Kind) -> dict[str, str]:
 
 
 def versions() -> dict[str, str]:
-    """The installed version of each package that decides what a run computes."""
+    """Return the installed version of each of `PACKAGES`."""
     return {package: importlib.metadata.version(package) for package in PACKAGES}
 
 
 def _git() -> dict[str, str]:
-    """The commit that runs, and whether files differ from it; nothing outside a git checkout."""
+    """Return the current commit and whether files differ from it; nothing outside a git checkout."""
 
     def git(*arguments: str) -> str:
         return subprocess.run(["git", "-C", str(ROOT), *arguments], check=True, capture_output=True, text=True).stdout
@@ -292,29 +283,30 @@ def _git() -> dict[str, str]:
 
 
 class EpochLogger(keras.callbacks.Callback):
-    """Records every epoch's numbers while a model trains; of epochs that take less than a second, several at once.
+    """A callback that records every epoch's metrics in the store, at most once per second, because a write is slow.
 
-    A write takes the store longer than such an epoch takes. `begun` is what a training that was cut off came to; an
-    epoch that the run has already is not recorded twice.
+    Args:
+        run: The run.
+        history: Metrics of the epochs before an interruption. Epochs that the run has are not recorded again.
     """
 
-    def __init__(self, run: ActiveRun, begun: Mapping[str, Sequence[float]] = MappingProxyType({})) -> None:
+    def __init__(self, run: ActiveRun, history: Mapping[str, Sequence[float]] = MappingProxyType({})) -> None:
         super().__init__()
         self.run, self.pending, self.written = run, list[Metric](), time.monotonic()
-        self.recorded = len(run.curve("loss"))
-        for epoch, values in enumerate(zip(*begun.values(), strict=True)):
-            self._note(epoch, dict(zip(begun, values, strict=True)))
+        self.recorded = len(curve(run.client, run.id, "loss"))
+        for epoch, values in enumerate(zip(*history.values(), strict=True)):
+            self._add(epoch, dict(zip(history, values, strict=True)))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._note(epoch, logs or {})
+        self._add(epoch, logs or {})
         if time.monotonic() - self.written >= 1 or len(self.pending) >= BATCH:
             self._write()
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
         self._write()
 
-    def _note(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Keep an epoch's numbers to be written."""
+    def _add(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Add an epoch's metrics to those that are not written yet."""
         if epoch >= self.recorded:
             now = int(1000 * time.time())
             self.pending += [Metric(name, float(value), now, epoch + 1) for name, value in logs.items()]

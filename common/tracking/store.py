@@ -22,21 +22,17 @@ os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 ROOT = Path(__file__).resolve().parents[2]
 STORE = ROOT / "mlruns"
 NEEDED_MEGABYTES = 100
-"""Free space below which no run is begun: a model, its pictures and the database's journal."""
+"""Free disk space that a run needs: for a model, its figures and the database's journal."""
 
-
-# What MLflow logs as an error it also raises.
-logging.getLogger("mlflow").setLevel(logging.CRITICAL)
-
-
+logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # MLflow also raises the errors that it logs
 logging.getLogger("alembic").setLevel(logging.ERROR)
 
 
 def connect() -> mlflow.MlflowClient:
-    """A client of the store, which is made first where it is a database file that is not there yet.
+    """Return a client of the store. A database file is created if it does not exist.
 
     Raises:
-        UserError: where the store cannot be opened or written.
+        UserError: if the store cannot be opened or written.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE / 'mlflow.db'}"
     database = database_of(uri)
@@ -46,21 +42,21 @@ def connect() -> mlflow.MlflowClient:
         mlflow.set_tracking_uri(uri)
         client = mlflow.MlflowClient()
         client.search_experiments(max_results=1)
-    except Exception as error:  # whatever the store's driver raises: the address is the user's
+    except Exception as error:  # any error of the store's driver: the user chose the address
         raise UserError(f"MLFLOW_TRACKING_URI {uri}: cannot open this store ({first_line(error)})") from error
     return client
 
 
 def database_of(uri: str) -> Path | None:
-    """The file of a store that is a SQLite database; None for a server or another database."""
+    """Return the file of a store that is a SQLite database; None for a server or another database."""
     return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
 
 
 def _make(database: Path) -> None:
-    """Create the database where there is none, and see that it can be written.
+    """Create the database if it does not exist, and check that it can be written.
 
-    A process that dies while MLflow creates its tables, or two that create them at once, leave a database that never
-    opens: the tables are made in a temporary file, under a lock, which then takes its place in one step.
+    If a process dies while MLflow creates the tables, or two processes create them at once, the database never opens.
+    Therefore the tables are created under a lock in a temporary file, which is then renamed.
     """
     folder = database.parent
     try:
@@ -80,27 +76,27 @@ def _make(database: Path) -> None:
 
 
 def folder() -> str:
-    """Where the store is: the folder of a database file, or the address of a server."""
+    """Return the folder of the store's database file, or the address of its server."""
     uri = mlflow.get_tracking_uri()
     database = database_of(uri)
     return str(database.parent) if database else uri
 
 
 def local_folder() -> Path:
-    """A folder of this machine beside the store: that of its database, or the suite's own where it is a server."""
+    """Return a local folder for files beside the store: that of its database, or `STORE` if it is a server."""
     connect()
     database = database_of(mlflow.get_tracking_uri())
     return database.parent if database else STORE
 
 
 def lock() -> contextlib.AbstractContextManager[Any]:
-    """One process at a time in this store; a server is left to itself."""
+    """Return a lock that one process at a time holds in this store; a server does its own locking."""
     database = database_of(mlflow.get_tracking_uri())
     return FileLock(database.parent / ".lock") if database else contextlib.nullcontext()
 
 
 def server_command(host: str, port: int) -> list[str]:
-    """The command that serves the store, with MLflow's UI, at `host` and `port`."""
+    """Return the command that serves the store with MLflow's UI at `host` and `port`."""
     connect()
     address = ["--host", host, "--port", str(port), "--workers", "1"]
     return [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", mlflow.get_tracking_uri(), *address]

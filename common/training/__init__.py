@@ -1,13 +1,11 @@
-"""The one path from settings to a trained, evaluated, recorded model."""
+"""Train and evaluate an app's model, and record the run."""
 
 from common.training.loop import (
-    STEPS_PER_EXECUTION,
     FitOptions,
     Result,
     baseline,
+    benefits_from_xla,
     best_epoch,
-    build,
-    compile_with_xla,
     evaluate,
     fit,
     predict,
@@ -18,13 +16,11 @@ from common.training.loop import (
 )
 
 __all__ = [
-    "STEPS_PER_EXECUTION",
     "FitOptions",
     "Result",
     "baseline",
+    "benefits_from_xla",
     "best_epoch",
-    "build",
-    "compile_with_xla",
     "evaluate",
     "fit",
     "predict",

@@ -1,4 +1,4 @@
-"""Feed `fit` with the training set in an order that depends on the seed and the epoch alone."""
+"""Batches of the training set, in an order that depends on the seed and the epoch alone."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +11,16 @@ from common.preprocessing import arrays
 
 
 def epoch_order(seed: int, epoch: int, examples: int, batch_size: int) -> Array:
-    """The order of examples in an epoch, a function of its arguments alone: (steps, batch) indices, whole batches only.
+    """Draw the order of the examples in an epoch; the arguments alone decide it.
 
-    What does not fill a batch is left out, other examples in every epoch. A batch is at most all examples.
+    Args:
+        seed: Seed of the run.
+        epoch: Number of the epoch, from 0.
+        examples: Number of training examples.
+        batch_size: Examples per batch; at most all.
+
+    Returns:
+        Indices (steps, batch). Examples that do not fill a batch are left out, different ones in every epoch.
     """
     batch = min(batch_size, examples)
     steps = examples // batch
@@ -21,9 +28,15 @@ def epoch_order(seed: int, epoch: int, examples: int, batch_size: int) -> Array:
 
 
 class Batches(keras.callbacks.Callback):
-    """Feeds `fit` with the training set in `epoch_order`; as a callback it learns which epoch begins.
+    """The training set in `epoch_order`; as a callback of `fit`, it learns which epoch runs.
 
-    `fresh`, as in `Data`, makes every epoch's examples anew.
+    Args:
+        pair: Training examples.
+        batch_size: Examples per batch.
+        seed: Seed of the run.
+        examples: Number of training examples to use; by default all.
+        generate_epoch: As in `Data`.
+        epoch: First epoch, from 0. Keras reads its first batches before it calls `on_epoch_begin`.
     """
 
     def __init__(
@@ -33,16 +46,13 @@ class Batches(keras.callbacks.Callback):
         seed: int,
         examples: int | None = None,
         generate_epoch: Callable[[int], Pair] | None = None,
+        epoch: int = 0,
     ) -> None:
         super().__init__()
-        self.pair, self.batch_size, self.seed, self.generate_epoch, self.epoch = (
-            pair,
-            batch_size,
-            seed,
-            generate_epoch,
-            0,
-        )
-        self.examples = examples or len(pair[1])
+        self.pair, self.generate_epoch = pair, generate_epoch
+        self.batch_size, self.seed, self.examples, self.epoch = batch_size, seed, examples or len(pair[1]), epoch
+        if epoch:
+            self.on_epoch_begin(epoch)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch = epoch
@@ -50,17 +60,17 @@ class Batches(keras.callbacks.Callback):
             self.pair = self.generate_epoch(epoch)
 
     def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        # TensorFlow keeps what the data set calls as long as the process lives: not the examples with it.
+        # TensorFlow keeps the data set's functions until the process ends; the examples need not stay with them.
         self.pair, self.generate_epoch = (None, None), None
 
     def order(self) -> Array:
-        """The order of the epoch that runs."""
+        """Return the order of the current epoch, (steps, batch)."""
         return epoch_order(self.seed, self.epoch, self.examples, self.batch_size)
 
     def dataset(self) -> Any:
-        """What `fit` iterates once an epoch: a `tf.data.Dataset` on TensorFlow, a `PyDataset` elsewhere.
+        """Return the data that `fit` reads once per epoch: a `tf.data.Dataset` on TensorFlow, else a `PyDataset`.
 
-        TensorFlow's is the fastest way in that keeps the order (benchmarks/input_pipeline.py).
+        The fastest input on TensorFlow that keeps the order (benchmarks/input_pipeline.py).
         """
         if keras.backend.backend() != "tensorflow":
             return GatheredBatches(self)
@@ -87,7 +97,7 @@ class Batches(keras.callbacks.Callback):
 
 
 class GatheredBatches(keras.utils.PyDataset):
-    """The same batches for the backends without tf.data."""
+    """The same batches for backends without tf.data."""
 
     def __init__(self, batches: Batches) -> None:
         super().__init__()
@@ -107,7 +117,12 @@ class GatheredBatches(keras.utils.PyDataset):
 
 
 class InOrder(keras.utils.PyDataset):
-    """Batches of `Stored` examples as they stand, the last one smaller: for what takes arrays by itself."""
+    """Batches of examples in their given order, the last one smaller; `LazyArray` examples are read batch by batch.
+
+    Args:
+        parts: Arrays, or structures of arrays, (examples, …).
+        size: Examples per batch.
+    """
 
     def __init__(self, parts: tuple[Any, ...], size: int) -> None:
         super().__init__()
@@ -117,13 +132,13 @@ class InOrder(keras.utils.PyDataset):
         return -(-len(keras.tree.flatten(self.parts)[0]) // self.size)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        place = slice(index * self.size, (index + 1) * self.size)
-        batch: tuple[Any, ...] = keras.tree.map_structure(lambda part: part[place], self.parts)
+        rows = slice(index * self.size, (index + 1) * self.size)
+        batch: tuple[Any, ...] = keras.tree.map_structure(lambda part: part[rows], self.parts)
         return batch
 
 
 def in_order(pair: Pair) -> Any:
-    """Batches of `pair` as they stand, the last one smaller."""
+    """Return batches of `pair` in its given order, the last one smaller."""
     size = arrays.prediction_batch(pair[0])
     if keras.backend.backend() != "tensorflow" or not arrays.in_memory(pair[0]):
         return InOrder(pair, size)

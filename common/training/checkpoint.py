@@ -1,7 +1,6 @@
-"""A training that was cut off is taken up after its last whole epoch, and ends as if it had not been."""
+"""Checkpoints: an interrupted training resumes after its last saved epoch and ends in the same weights."""
 
 import pickle
-import resource
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -15,57 +14,68 @@ from common import files
 from common.data import Array
 
 SHARE = 0.02
-"""Of the time of training, what writing may take: after very short epochs not every one is written."""
+"""Largest share of the training time that writing may take. If epochs are very short, not every epoch is written."""
 COUNTED = ("wait", "best", "best_epoch", "best_weights", "cooldown_counter")
-"""What Keras's callbacks keep from epoch to epoch, and forget when training begins."""
+"""Attributes of Keras's callbacks that count across epochs. Keras resets them when training begins."""
+
+
+class Stopwatch:
+    """Elapsed wall and processor seconds, the latter over all threads of this process.
+
+    Args:
+        wall: Wall seconds that are already spent, as before an interruption.
+        cpu: Processor seconds that are already spent.
+    """
+
+    def __init__(self, wall: float = 0.0, cpu: float = 0.0) -> None:
+        self._wall, self._cpu = time.perf_counter() - wall, time.process_time() - cpu
+
+    def seconds(self) -> tuple[float, float]:
+        """Return the wall and the processor seconds so far."""
+        return time.perf_counter() - self._wall, time.process_time() - self._cpu
 
 
 @dataclass(frozen=True)
 class State:
-    """All that a training has come to after an epoch."""
+    """The state of a training after an epoch."""
 
     variables: Sequence[Array] = ()
-    """The network's, the states of its random generators among them."""
+    """Variables of the network, including the states of its random generators."""
     optimizer: Sequence[Array] = ()
     callbacks: Sequence[dict[str, Any]] = ()
-    """Of each callback that counts, the values of `COUNTED` that it has."""
+    """For each counting callback, the values of those `COUNTED` attributes that it has."""
     history: dict[str, list[float]] = field(default_factory=dict)
-    """Every epoch's figures, by name."""
+    """Metrics of every epoch, by name."""
     stopped: bool = False
     """Whether a callback ended the training."""
     wall: float = 0.0
     cpu: float = 0.0
-    """Seconds that it took."""
+    """Seconds of training so far."""
 
     @property
     def epochs(self) -> int:
-        """Epochs that are done."""
+        """Number of finished epochs."""
         return len(next(iter(self.history.values()), []))
 
 
 class Checkpoint(keras.callbacks.Callback):
-    """Keeps the state of a training in the file `path`, and brings a training of the same network to it.
+    """A callback that saves the state of a training and restores it into the same network.
 
-    `state` is what the file holds when this is made; where there is none, what the file `earlier` holds, which another
-    training of the same settings left. `counting` are the callbacks whose counts are kept: they come before this one
-    in `fit`.
+    The callbacks in `counting` come before this one in `fit`; their counts are saved too.
+
+    Args:
+        path: File of the state. If it exists, training resumes from it.
+        earlier: File that another training with the same settings left. It is read if `path` does not exist.
     """
 
     def __init__(self, path: Path, earlier: Path | None = None) -> None:
         super().__init__()
         self.path, self.counting = path, list[keras.callbacks.Callback]()
-        begun = next((file for file in (path, earlier) if file and file.exists()), None)
-        self.state: State = pickle.loads(begun.read_bytes()) if begun else State()
+        found = next((file for file in (path, earlier) if file and file.exists()), None)
+        self.state: State = pickle.loads(found.read_bytes()) if found else State()
         self.history = {name: list(values) for name, values in self.state.history.items()}
-        self.begun, self.begun_cpu = time.perf_counter(), cpu_seconds()
+        self.stopwatch = Stopwatch(self.state.wall, self.state.cpu)
         self.written, self.cost = 0.0, 0.0
-
-    def spent(self) -> tuple[float, float]:
-        """Wall and processor seconds of the training so far, those before it was cut off included."""
-        return (
-            self.state.wall + time.perf_counter() - self.begun,
-            self.state.cpu + cpu_seconds() - self.begun_cpu,
-        )
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
         if not self.state.epochs:
@@ -84,7 +94,7 @@ class Checkpoint(keras.callbacks.Callback):
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
         now = time.perf_counter()
-        # The last epoch is what a longer training of the same settings begins with.
+        # A longer training with the same settings starts from the last epoch.
         last = self.model.stop_training or epoch + 1 == self.params["epochs"]
         if last or self.cost <= SHARE * (now - self.written):
             self._write()
@@ -92,7 +102,7 @@ class Checkpoint(keras.callbacks.Callback):
             self.cost = self.written - now
 
     def _write(self) -> None:
-        """Write the state; a kill leaves the file as it was before."""
+        """Write the state; if the process is killed meanwhile, the file stays as it was."""
         counts = [
             {name: vars(callback)[name] for name in COUNTED if name in vars(callback)} for callback in self.counting
         ]
@@ -102,13 +112,7 @@ class Checkpoint(keras.callbacks.Callback):
             counts,
             self.history,
             self.model.stop_training,
-            *self.spent(),
+            *self.stopwatch.seconds(),
         )
         self.path.parent.mkdir(parents=True, exist_ok=True)
         files.write(self.path, pickle.dumps(state))
-
-
-def cpu_seconds() -> float:
-    """Processor time that this process has used, over all its threads."""
-    usage = resource.getrusage(resource.RUSAGE_SELF)
-    return usage.ru_utime + usage.ru_stime

@@ -1,4 +1,4 @@
-"""What is wrong with a training run, in plain words, with the numbers that it is judged by."""
+"""Diagnose a training run: findings in words, with the numbers that support them."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
@@ -12,60 +12,69 @@ from common.nn import gradients
 HEALTHY = "nothing found wrong"
 
 
-# Where a symptom begins. Rules of thumb, each far from what the suite's own networks show when they are well.
+# Thresholds of the symptoms: rules of thumb, far from the values of the suite's networks when training goes well.
 OVERFITTING = 1.1
 """Last validation loss over the best one, and over the training loss."""
 UNDERFITTING = 0.8
-"""Loss over what it would be if the answers were dealt to the examples at random; 1 where nothing is learned."""
+"""Loss over the loss with the outputs permuted at random among the examples; 1 if nothing is learned."""
 DIVERGED = 1.5
 """An epoch's training loss over the loss before training."""
 JUMP = 0.05
 """Rise of the training loss in an epoch, as a share of the loss before training."""
 DEAD = 0.2
-"""Share of a layer's ReLU units that are 0 for every example."""
+"""Share of a layer's ReLU units whose output is 0 for every example."""
 VANISHING = 1e-4
-"""Relative gradient of a layer, its length over the weights' length, as a share of the largest layer's."""
+"""Relative gradient of a layer (its norm over the norm of the weights) over that of the layer with the largest."""
 EXPLODING = 10.0
 """Relative gradient of a layer."""
 
 
 class Diagnosis:
-    """Looks at a network before training, when it is made, and after it, when it is asked for its findings."""
+    """Measurements of a network before training (when this is created) and after it (by `findings`).
+
+    Args:
+        model: The compiled network, not trained yet.
+        inputs: Some training examples.
+        targets: Their targets.
+    """
 
     def __init__(self, model: keras.Model, inputs: Inputs, targets: Array) -> None:
-        """Look at `model` and at what it makes of some training examples."""
         self.model, self.inputs, self.targets = model, inputs, targets
         self.relus = [layer for layer in model.layers if is_relu(layer)]
-        # Beside the model, which keeps the functions that it is trained and asked with.
-        self.answering = keras.Model(model.inputs, [*model.outputs, *(layer.output for layer in self.relus)])
-        self.initial_loss = self._loss(self._answers()[0])
+        # A model of its own, because a model keeps its compiled training and prediction functions.
+        self.probe = keras.Model(model.inputs, [*model.outputs, *(layer.output for layer in self.relus)])
+        self.initial_loss = self._loss(self._outputs()[0])
         self.early = gradient(self._relative_gradients(), "before training")
 
     def findings(self, history: Mapping[str, Sequence[float]]) -> list[str]:
-        """What is wrong, a line a symptom with the numbers it is judged by; or one line that nothing is."""
+        """Return one line per symptom, or `HEALTHY` alone.
+
+        Args:
+            history: Metrics of every epoch, by name.
+        """
         found = [*learning_rate(history["loss"], self.initial_loss)]
         if "val_loss" in history:
             found += overfitting(history)
-        answers, *activities = self._answers()
-        loss = self._loss(answers)
+        outputs, *activities = self._outputs()
+        loss = self._loss(outputs)
         if np.isfinite(loss):
-            found += underfitting(loss, self._loss(np.random.default_rng(0).permutation(answers)))
+            found += underfitting(loss, self._loss(np.random.default_rng(0).permutation(outputs)))
             for layer, activity in zip(self.relus, activities, strict=True):
                 found += dead_units(layer.name, activity)
-            found += gradient(self._relative_gradients(), "after it")
+            found += gradient(self._relative_gradients(), "after training")
         return [*found, *self.early] or [HEALTHY]
 
-    def _answers(self) -> list[Array]:
-        """The outputs for the sample, and those of each layer of ReLU units."""
-        # Called, not predicted with: a call also drops what layers added to the loss in the last step of training.
+    def _outputs(self) -> list[Array]:
+        """Return the outputs for the examples, then the outputs of each layer of ReLU units."""
+        # A call, unlike `predict`, also drops the losses that layers added in the last training step.
         inputs = [ops.convert_to_tensor(part) for part in keras.tree.flatten(self.inputs)]
-        return [ops.convert_to_numpy(answer) for answer in keras.tree.flatten(self.answering(inputs, training=False))]
+        return [ops.convert_to_numpy(output) for output in keras.tree.flatten(self.probe(inputs, training=False))]
 
-    def _loss(self, answers: Array) -> float:
-        return float(self.model.compute_loss(self.inputs, self.targets, answers))
+    def _loss(self, outputs: Array) -> float:
+        return float(self.model.compute_loss(self.inputs, self.targets, outputs))
 
     def _relative_gradients(self) -> dict[str, float]:
-        """For each layer the length of its gradient over that of its weights; biases, zero at first, are left out."""
+        """Return for each layer the norm of its gradient over that of its weights, without biases, which start at 0."""
         found = gradients.by_weight(self.model, self.inputs, self.targets, self.model.loss)
         relative = {}
         for layer in self.model.layers:
@@ -77,12 +86,12 @@ class Diagnosis:
 
 
 def length(arrays: Sequence[Array]) -> float:
-    """The Euclidean length of all numbers in `arrays` seen as one vector."""
+    """Return the Euclidean norm of all numbers in `arrays` as one vector."""
     return sum(float(np.sum(np.square(array, dtype="float64"))) for array in arrays) ** 0.5
 
 
 def overfitting(history: Mapping[str, Sequence[float]]) -> Iterator[str]:
-    """Whether validation grew worse after its best epoch, and than training, which went on to grow better."""
+    """Find that the validation loss rose above its best value and the training loss, which kept falling."""
     training, validation = history["loss"], history["val_loss"]
     best = int(np.argmin(validation))
     if validation[-1] > OVERFITTING * max(validation[best], training[-1]) and training[-1] < training[best]:
@@ -93,21 +102,29 @@ def overfitting(history: Mapping[str, Sequence[float]]) -> Iterator[str]:
         )
 
 
-def underfitting(loss: float, dealt: float) -> Iterator[str]:
-    """Whether the answers fit the training examples they are given for hardly better than any others."""
-    if loss > UNDERFITTING * dealt:
+def underfitting(loss: float, permuted: float) -> Iterator[str]:
+    """Find that the outputs fit their training examples hardly better than other examples.
+
+    Args:
+        loss: Loss on training examples.
+        permuted: Loss with the same outputs permuted at random among the examples.
+    """
+    if loss > UNDERFITTING * permuted:
         yield (
-            f"underfitting: the loss on training examples is {loss:.3g}, and with the same answers dealt out at random "
-            f"it would be no more than {dealt:.3g}"
+            f"underfitting: the loss on training examples is {loss:.3g}, and with the same outputs in random order "
+            f"it would be no more than {permuted:.3g}"
         )
 
 
 def learning_rate(losses: Sequence[float], initial: float) -> Iterator[str]:
-    """Whether the training loss of the epochs, `initial` before them, blows up or jumps; or sinks as slowly as ever.
+    """Find that the training loss diverges, jumps, or still falls as fast as at the start.
 
-    Steady progress takes less and less off the loss. A rate is too small where the second half of the epochs took two
-    fifths or more of what came off since the first, and no epoch three times their mean, as one does that leaves a
-    plateau.
+    The loss normally falls more and more slowly. The rate is too small if the second half of the epochs has more than
+    two fifths of the whole fall, and no epoch three times the mean fall, as an epoch that leaves a plateau has.
+
+    Args:
+        losses: Training loss of every epoch.
+        initial: Training loss before the first epoch.
     """
     curve = np.array([initial, *losses])
     falls = -np.diff(losses)
@@ -132,9 +149,11 @@ def learning_rate(losses: Sequence[float], initial: float) -> Iterator[str]:
 
 
 def dead_units(layer: str, activity: Array) -> Iterator[str]:
-    """Whether a layer has many ReLU units, or maps, that are 0 for every example, and so learn nothing any more.
+    """Find that many ReLU units, or maps, of a layer are 0 for every example, so that they stop learning.
 
-    `activity` (examples, …, units) is what the layer puts out.
+    Args:
+        layer: Name of the layer.
+        activity: Its outputs (examples, …, units).
     """
     dead = (activity.reshape(-1, activity.shape[-1]) <= 0).all(axis=0)
     if dead.mean() > DEAD:
@@ -142,12 +161,17 @@ def dead_units(layer: str, activity: Array) -> Iterator[str]:
 
 
 def is_relu(layer: keras.layers.Layer) -> bool:
-    """Whether `layer` puts out rectified sums."""
+    """Return whether the outputs of `layer` are rectified."""
     return isinstance(layer, keras.layers.ReLU) or getattr(layer, "activation", None) is keras.activations.relu
 
 
 def gradient(relative: Mapping[str, float], when: str) -> list[str]:
-    """Which of several layers have a gradient that is lost beside another's, or larger than the weights themselves."""
+    """Find layers with a gradient far smaller than another layer's, or far larger than their weights.
+
+    Args:
+        relative: Relative gradient of each layer, by name.
+        when: Words for the time of the measurement.
+    """
     largest = max(relative.values(), default=0.0)
     found = []
     for layer, value in relative.items():

@@ -1,9 +1,8 @@
-"""The one path from settings to a trained, evaluated, recorded model."""
+"""From settings to a trained, evaluated and recorded model."""
 
 import dataclasses
 import functools
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
@@ -19,49 +18,50 @@ from common.config import Config, FineTuneConfig
 from common.data import Array, Data, Inputs, Pair, Trained
 from common.preprocessing import arrays, splits
 from common.training.batches import Batches, InOrder, in_order
-from common.training.checkpoint import Checkpoint, State, cpu_seconds
+from common.training.checkpoint import Checkpoint, State, Stopwatch
 from common.training.diagnosis import Diagnosis
 
 STEPS_PER_EXECUTION = 32
-"""Batches that run in one call from Python."""
+"""Batches per call from Python into the compiled graph."""
 
 
 @dataclass(frozen=True)
 class Result:
-    """A finished run: what was measured on how many test examples, and the version if a model was registered."""
+    """The results of a finished run."""
 
     data: str
+    """Name of the data set."""
     metrics: dict[str, float]
     test_examples: int
     run_id: str | None = None
     version: tracking.Version | None = None
+    """The registered model, if there is one."""
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     findings: Sequence[str] = ()
-    """What is wrong with a training run, in words."""
+    """The diagnosis of the training, one line per finding."""
 
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How a training goes where it is part of a search; by default as it goes alone."""
+    """Options that a search sets for a training."""
 
     until: int | None = None
-    """Epoch after which it ends, before all those of the settings, by which the learning rate's schedule goes."""
+    """Last epoch, at most `epochs` of the settings, which the learning rate's schedule still refers to."""
     checkpoint: Checkpoint | None = None
-    """Takes it up where it was cut off."""
+    """Resumes an interrupted training."""
     callbacks: Sequence[keras.callbacks.Callback] = ()
-    """What else looks on."""
     validate: bool = True
-    """Whether the validation set takes part: not where it is trained on."""
+    """Whether to measure on the validation set; False if it is part of the training set."""
 
 
-ALONE = FitOptions()
+DEFAULTS = FitOptions()
 
 
 def train(app: App, config: Config) -> Result:
-    """Train the app's network, evaluate it once on the test set, record it, draw it and register it.
+    """Train the app's network, evaluate it once on the test set, record the run and register the model.
 
     Raises:
-        UserError: where the data cannot be had or the store cannot be written.
+        UserError: if the data cannot be loaded or the store cannot be written.
     """
     data = app.load_data(config)
     with tracking.run(app, "train", config, data) as run:
@@ -71,10 +71,16 @@ def train(app: App, config: Config) -> Result:
 def retrain(
     app: App, config: Config, chosen: Mapping[str, float], key: tracking.RunKey, checkpoint: Checkpoint
 ) -> Result:
-    """Train as `train` does, with settings that a search has chosen, on training and validation set together.
+    """Train as `train` does, with the settings that a search chose, on the training and validation sets together.
 
-    `chosen` is what the search measured with them, by `best_*` names: there is nothing left to measure it on. Training
-    ends with the epoch that was the best one then. Where the two sets are not of one kind, it goes as it did then.
+    Training ends with the epoch that was best in the search. If the two sets cannot be joined, it trains as a trial.
+
+    Args:
+        app: The app.
+        config: The chosen settings.
+        chosen: Metrics that the search measured with them, by `best_*` names. No data is left to measure them again.
+        key: Key of the run.
+        checkpoint: Checkpoint to resume from.
 
     Raises:
         UserError: as `train`.
@@ -94,7 +100,7 @@ def _train(
     config: Config,
     data: Data,
     run: tracking.ActiveRun,
-    options: FitOptions = ALONE,
+    options: FitOptions = DEFAULTS,
     chosen: Mapping[str, float] = MappingProxyType({}),
 ) -> Result:
     model, history, measured, findings = _fit_and_measure(app, config, data, run, options)
@@ -114,7 +120,7 @@ def _train(
 
 
 def build(app: App, config: Config, data: Data) -> keras.Model:
-    """Build the app's network, or the one that goes on from the trained model that `config.init_from` names.
+    """Build the app's network, or fine-tune the trained model that `config.init_from` names.
 
     Raises:
         UserError: if there is no such model, or its network differs.
@@ -125,9 +131,10 @@ def build(app: App, config: Config, data: Data) -> keras.Model:
 
 
 def trial(app: App, config: Config, data: Data, run: tracking.ActiveRun, options: FitOptions) -> dict[str, float]:
-    """Train the app's network as a trial of a search, or one of its folds: neither tested, drawn nor registered.
+    """Train the app's network as a trial of a search or one of its folds, without test set, figures and registration.
 
-    Gives what was measured, and records it in `run`; a search goes by the best epoch's value of the task's objective.
+    Returns:
+        Metrics by name, which are also recorded in `run`. A search compares the task's `monitor` at the best epoch.
     """
     _, history, measured, _ = _fit_and_measure(app, config, data, run, options)
     run.log_metrics(measured, step=len(history["loss"]))
@@ -137,21 +144,25 @@ def trial(app: App, config: Config, data: Data, run: tracking.ActiveRun, options
 def _fit_and_measure(
     app: App, config: Config, data: Data, run: tracking.ActiveRun, options: FitOptions
 ) -> tuple[keras.Model, dict[str, list[float]], dict[str, float], list[str]]:
-    """Build, train and diagnose the network; give it with its best epoch's weights, curves, figures and findings."""
+    """Build, train and diagnose the network.
+
+    Returns:
+        The network with its final weights, the metrics of every epoch, the metrics of the run, and the findings.
+    """
     keras.utils.set_random_seed(config.seed)
     model = build(app, config, data)
     diagnosis = Diagnosis(model, *arrays.first(data.train))
-    begun = options.checkpoint.state if options.checkpoint else State()
-    wall, cpu = time.perf_counter() - begun.wall, cpu_seconds() - begun.cpu
-    if not begun.epochs:
+    resumed = options.checkpoint.state if options.checkpoint else State()
+    training = Stopwatch(resumed.wall, resumed.cpu)
+    if not resumed.epochs:
         for name, figure in app.pretrain(model, config, data):
             run.log_figure(figure, name)
-    pretrained = time.perf_counter() - begun.wall
-    logger = tracking.EpochLogger(run, begun.history)
+    fitting = Stopwatch(resumed.wall)
+    logger = tracking.EpochLogger(run, resumed.history)
     options = dataclasses.replace(options, callbacks=[logger, *options.callbacks])
     history = fit(model, data, config, app.task, options).history
-    seconds = time.perf_counter() - pretrained
-    wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
+    fit_seconds, _ = fitting.seconds()
+    wall, cpu = training.seconds()
     best = best_epoch(history, app.task) if config.restore == "best" else len(history["loss"]) - 1
     examples = len(history["loss"]) * data.steps(config) * min(config.batch_size, data.examples(config))
     measured = {
@@ -159,20 +170,23 @@ def _fit_and_measure(
         **{f"best_{name}": values[best] for name, values in history.items()},
         "train_seconds": wall,
         "train_cpu_seconds": cpu,
-        "examples_per_second": examples / seconds,
+        "examples_per_second": examples / fit_seconds,
         "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
     }
-    # The task's metric may be one that the network is not compiled with.
+    # The network may not be compiled with the task's metric.
     if options.validate and f"best_val_{app.task.metric}" not in measured:
-        judging = predictions_for(app.task, model, data.validation)
-        measured |= _prefixed("best_val", app.task.score(data.validation[1], judging))
+        predictions = predictions_for(app.task, model, data.validation)
+        measured |= _prefixed("best_val", app.task.score(data.validation[1], predictions))
     findings = diagnosis.findings(history)
     run.log_text("\n".join(findings), "diagnosis")
     return model, history, measured, findings
 
 
 def baseline(app: App, config: Config) -> dict[str, Result]:
-    """Fit the app's classical baselines on the same split and record each in the same experiment; by their names.
+    """Fit the app's classical baselines on the same split and record each in the same experiment.
+
+    Returns:
+        The result of each baseline, by its name.
 
     Raises:
         UserError: as `train`.
@@ -186,9 +200,9 @@ def baseline(app: App, config: Config) -> dict[str, Result]:
 
 def _fit_baseline(app: App, config: Config, data: Data, name: str, estimator: Any) -> Result:
     with tracking.run(app, "baseline", config, data, name) as run:
-        wall, cpu = time.perf_counter(), cpu_seconds()
+        stopwatch = Stopwatch()
         estimator.fit(*data.train)
-        wall, cpu = time.perf_counter() - wall, cpu_seconds() - cpu
+        wall, cpu = stopwatch.seconds()
         answer = functools.partial(app.task.predict, estimator)
         validation, test = (app.task.predictions_for(answer, pair) for pair in (data.validation, data.test))
         task = app.task.choose_threshold(data.validation[1], lambda: validation)
@@ -203,19 +217,26 @@ def _fit_baseline(app: App, config: Config, data: Data, name: str, estimator: An
 
 
 def _test(task: tasks.Task, model: keras.Model, config: Config, data: Data, predictions: Array) -> dict[str, float]:
-    """The test figures of the network and of its `predictions` for the test set."""
+    """Return the test metrics of the network and of its `predictions` for the test set."""
     return _prefixed("test", task.score(data.test[1], predictions) | task.model_metrics(model, config, data))
 
 
-def _prefixed(prefix: str, figures: Mapping[str, float]) -> dict[str, float]:
-    return {f"{prefix}_{name}": value for name, value in figures.items()}
+def _prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    return {f"{prefix}_{name}": value for name, value in metrics.items()}
 
 
 def evaluate(app: App, which: str | None) -> tuple[str, Result]:
-    """Measure the saved model that `which` names, as `tracking.load` reads it, on the test set; gives its label too.
+    """Evaluate a saved model on the test set.
+
+    Args:
+        app: The app of the model.
+        which: The model, as for `tracking.load`.
+
+    Returns:
+        The model's label and the result.
 
     Raises:
-        UserError: where there is no such model, or its data cannot be had or has changed.
+        UserError: if there is no such model, or its data cannot be loaded or has changed.
     """
     saved = tracking.load(app.name, which)
     config, data, task = app.settings_of(saved), app.data_of(saved), app.task_of(saved)
@@ -224,27 +245,34 @@ def evaluate(app: App, which: str | None) -> tuple[str, Result]:
 
 
 def predictions_for(task: tasks.Task, model: keras.Model, pair: Pair) -> Array:
-    """The network's outputs that `task` measures on this part of the data."""
+    """Return the network's outputs for `pair` that `task` scores."""
     return task.predictions_for(functools.partial(predict, model), pair)
 
 
 def predict(model: keras.Model, inputs: Inputs) -> Array:
-    """The network's outputs for `inputs`, (examples, …)."""
+    """Return the network's outputs for `inputs`, (examples, …)."""
     size = arrays.prediction_batch(inputs)
-    model.steps_per_execution = 1  # Keras would trace the network once for each of several steps
+    model.steps_per_execution = 1  # with several, Keras would trace the network for each
     if arrays.in_memory(inputs):
         return model.predict(inputs, batch_size=size, verbose=0)
     return model.predict(InOrder((inputs,), size), verbose=0)
 
 
 def fit(
-    model: keras.Model, data: Data, config: Config, task: tasks.Task, options: FitOptions = ALONE
+    model: keras.Model, data: Data, config: Config, task: tasks.Task, options: FitOptions = DEFAULTS
 ) -> keras.callbacks.History:
-    """Train `model` in place and leave it with the weights of the epoch that `config.restore` names."""
+    """Train `model` in place; it ends with the weights of the epoch that `config.restore` names.
+
+    Returns:
+        Keras's history, including the epochs before an interruption.
+    """
     if keras.backend.backend() == "tensorflow":
-        model.jit_compile = compile_with_xla(model)
+        model.jit_compile = benefits_from_xla(model)
     model.steps_per_execution = STEPS_PER_EXECUTION
-    feed = Batches(data.train, config.batch_size, config.seed, data.examples(config), data.generate_epoch)
+    resumed = options.checkpoint.state if options.checkpoint else State()
+    batches = Batches(
+        data.train, config.batch_size, config.seed, data.examples(config), data.generate_epoch, resumed.epochs
+    )
     best = config.restore == "best"
     stopping = keras.callbacks.EarlyStopping(
         task.monitor if best else "loss",
@@ -259,51 +287,48 @@ def fit(
         mode=task.mode if options.validate else "min",
     )
     counting = [*([slowing] if config.schedule == "plateau" else []), stopping]
-    callbacks = [feed, *options.callbacks, *counting]
-    epochs = options.until or config.epochs
-    begun = State()
+    callbacks = [batches, *options.callbacks, *counting]
     if options.checkpoint:
         options.checkpoint.counting = counting
         callbacks.append(options.checkpoint)
-        begun = options.checkpoint.state
-    if begun.epochs:
-        feed.on_epoch_begin(begun.epochs)  # Keras begins to read before it says so
+    epochs = options.until or config.epochs
     history = model.fit(
-        feed.dataset(),
-        initial_epoch=epochs if begun.stopped else begun.epochs,
+        batches.dataset(),
+        initial_epoch=epochs if resumed.stopped else resumed.epochs,
         epochs=epochs,
-        # Known already; said again, because Keras otherwise makes every epoch's iterator twice.
+        # The data set has this cardinality, but without it Keras makes every epoch's iterator twice.
         steps_per_epoch=data.steps(config),
         shuffle=False,
         validation_data=in_order(data.validation) if options.validate else None,
         callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 2,  # a bar that moves, or in a log file a line an epoch
+        verbose=1 if sys.stdout.isatty() else 2,  # a progress bar, or one line per epoch in a log file
     )
     history.history = {
-        name: [*begun.history.get(name, []), *history.history.get(name, [])] for name in begun.history | history.history
+        name: [*resumed.history.get(name, []), *history.history.get(name, [])]
+        for name in resumed.history | history.history
     }
     return history
 
 
 def best_epoch(history: Mapping[str, Sequence[float]], task: tasks.Task) -> int:
-    """Position, from 0, of the first epoch with the best value of the task's objective: the one that `fit` keeps."""
+    """Return the number, from 0, of the first epoch with the best value of the task's `monitor`; `fit` restores it."""
     values = history[task.monitor]
     return int(np.argmax(values) if task.mode == "max" else np.argmin(values))
 
 
-def compile_with_xla(model: keras.Model) -> bool:
-    """Whether XLA makes this network faster on this device: on a CPU, dense and recurrent networks.
+def benefits_from_xla(model: keras.Model) -> bool:
+    """Return whether XLA makes this network faster on this device (benchmarks/compilation.py).
 
-    There its convolutions are slow, and where inputs are drawn, or some dropped, it draws them anew for every unit that
-    reads them.
-    Measured by benchmarks/compilation.py, which on a GPU remains to be run: until then it is on there, Keras's choice.
+    On a GPU, every network whose layers support it, as Keras chooses. On a CPU, dense and recurrent networks:
+    XLA's convolutions are slow there, and so is its random noise before the first layer with weights, which it draws
+    again for every unit that reads it.
     """
     import tensorflow as tf
 
     if any(tensor.dtype == "string" for tensor in model.inputs):
-        return False  # XLA knows numbers only
+        return False  # XLA has no strings
     if tf.config.list_physical_devices("GPU"):
-        return all(layer.supports_jit for layer in model.layers)  # LSTM and GRU do not where cuDNN has them
+        return all(layer.supports_jit for layer in model.layers)  # LSTM and GRU do not: cuDNN runs them
     if any("conv" in type(layer).__name__.lower() for layer in model.layers):
         return False
     first = next((layer for layer in model.layers if layer.trainable_weights or hasattr(layer, "seed_generator")), None)
