@@ -14,7 +14,7 @@ help: ## list these commands
 train: .venv/installed ## train the MNIST app on all of MNIST
 	@$(BIN)/python -m apps.mnist_mlp train
 
-app: .venv/installed-dev ## begin your own: make app NAME=my_digits FROM=lenet5
+app: .venv/installed-dev ## copy an app: make app NAME=my_digits FROM=lenet5
 	@$(BIN)/python -m common.cli.new_app $(NAME) --from $(or $(FROM),lenet5)
 
 test: .venv/installed-dev browser ## run the fast tests
@@ -23,7 +23,7 @@ test: .venv/installed-dev browser ## run the fast tests
 test-slow: .venv/installed-dev ## reproduce the published results (hours)
 	@$(BIN)/python -m pytest -m slow
 
-results: .venv/installed ## measure the README's table anew (hours)
+results: .venv/installed ## measure the table of docs/results.md again (hours)
 	@$(BIN)/python -m benchmarks.published
 
 lint: .venv/installed-dev ## check style and types
@@ -32,24 +32,24 @@ lint: .venv/installed-dev ## check style and types
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
 
-format: .venv/installed-dev ## mend what ruff can mend
+format: .venv/installed-dev ## fix style automatically
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
 ui: .venv/installed ## compare runs in the MLflow UI
 	@$(BIN)/python -m common.cli.ui --port $(PORT)
 
-screenshots: .venv/installed-dev browser ## picture the UI with real runs, for docs/ (minutes)
+screenshots: .venv/installed-dev browser ## take screenshots of the UI for docs/ (minutes)
 	@mkdir -p docs
 	@$(BIN)/python -m tests.screenshots
 
-browser: # what the tests look at the UI with; Debian's where there is none
+browser: # the tests of the UI need it; installs Debian's if there is none
 	@for program in chromium chromium-browser google-chrome; do command -v $$program >/dev/null && exit; done; \
 	echo "installing chromium …"; \
 	{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install --yes --no-install-recommends chromium; } >/dev/null 2>&1 || \
 	{ echo "error: no Chromium found; install the package chromium, or Google Chrome" >&2; exit 2; }
 
-lock: .venv/installed-dev ## compile the pinned requirements anew from pyproject.toml
+lock: .venv/installed-dev ## compile the pinned requirements from pyproject.toml
 	@$(call compile,requirements.txt,)
 	@$(call compile,requirements-dev.txt,--extra dev -c requirements.txt)
 	@$(call compile,requirements-gpu.txt,--extra gpu -c requirements.txt)
@@ -62,7 +62,7 @@ compile = $(BIN)/uv pip compile pyproject.toml $(2) --universal --python-version
 	--custom-compile-command "make lock" --output-file $(1)
 
 .venv/bin/python:
-	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 is needed; name yours with make PYTHON=..." >&2; exit 2; }
+	@test -n "$(PYTHON)" || { echo "error: Python 3.11, 3.12 or 3.13 is needed; give its path with make PYTHON=..." >&2; exit 2; }
 	@echo "making .venv with $$($(PYTHON) --version) …"
 	@$(PYTHON) -m venv .venv
 

@@ -76,7 +76,7 @@ def test_pictures(lenet: Trained, digits: str, tmp_path: Path, monkeypatch: pyte
         "explanation_1.png",
         "explanation_2.png",  # of the third
     }
-    assert "black picture" in output
+    assert "black image" in output
 
 
 def test_the_class_to_explain_can_be_chosen(churn: tuple[Trained, Path], tmp_path: Path) -> None:

@@ -1,1 +1,1 @@
-"""The searches: one short file per app that defines the search space, run as `python -m tuning.NAME`."""
+"""Search spaces, one file per app. Run one as `python -m tuning.NAME`."""

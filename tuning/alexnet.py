@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Dropout, decay and rate of one trial on Fashion-MNIST; one patch a picture is enough to compare them."""
+    """Draw dropout, decay and learning rate of a trial on Fashion-MNIST; one patch per image suffices here."""
     return Settings(
         dropout=hp.Float("dropout", 0.2, 0.6, step=0.1),
         weight_decay=hp.Float("weight_decay", 5e-5, 5e-3, sampling="log"),

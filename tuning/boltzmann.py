@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Samples and step length of one trial."""
+    """Draw samples and learning rate of a trial."""
     return Settings(
         learning_rate=hp.Float("learning_rate", 0.01, 0.3, sampling="log"),
         chains=hp.Choice("chains", [30, 100, 300]),

@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Pretraining and fine-tuning of one trial."""
+    """Draw pretraining and fine-tuning of a trial."""
     pretraining = hp.Choice("pretraining", [0, 10, 20])
     with hp.conditional_scope("pretraining", [10, 20]):
         pretraining_rate = hp.Choice("pretraining_rate", [0.02, 0.05, 0.1])

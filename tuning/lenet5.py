@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Distortions, pooling, dropout and optimisation of one trial of the modern variant."""
+    """Draw distortions, pooling, dropout and optimisation of a trial of the modern variant."""
     return Settings(
         distortions=hp.Boolean("distortions"),
         pooling=hp.Choice("pooling", ["average", "max"]),

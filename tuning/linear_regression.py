@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """The penalties of one trial, on diabetes."""
+    """Draw the penalties of a trial on diabetes."""
     return Settings(
         data="diabetes",
         l1=hp.Float("l1", 0.01, 30.0, sampling="log"),

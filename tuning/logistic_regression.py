@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """The penalties of one trial, on breast_cancer."""
+    """Draw the penalties of a trial on breast_cancer."""
     return Settings(
         l1=hp.Choice("l1", [0.0, 0.001, 0.003, 0.01]),
         l2=hp.Float("l2", 1e-4, 0.1, sampling="log"),

@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Scale, size, dropout and optimisation of one trial; the window stays, so that all trials see the same targets."""
+    """Draw scale, size, dropout and optimisation of a trial; the window is fixed, so that all have the same targets."""
     units, depth = hp.Choice("units", [8, 16, 32, 64]), hp.Int("layers", 1, 2)
     return Settings(
         transform=hp.Choice("transform", ["none", "sqrt", "log"]),

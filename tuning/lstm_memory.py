@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Width, memory at the start, and optimisation of one trial."""
+    """Draw width, initial biases of the gates, and optimisation of a trial."""
     return Settings(
         units=hp.Choice("units", [8, 16, 32, 64]),
         forget_bias=hp.Float("forget_bias", 1.0, 8.0, step=1.0),

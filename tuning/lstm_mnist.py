@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Cell, width, dropout and optimisation of one trial."""
+    """Draw cell, width, dropout and optimisation of a trial."""
     return Settings(
         cell=hp.Choice("cell", ["LSTM", "GRU"]),
         units=hp.Choice("units", [64, 128, 192]),

@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Size, summary, dropout and optimisation of one trial."""
+    """Draw size, summary, dropout and optimisation of a trial."""
     return Settings(
         embedding=hp.Choice("embedding", [50, 100, 200]),
         units=hp.Choice("units", [16, 32, 64]),

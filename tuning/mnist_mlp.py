@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Width, depth, dropout, activation and optimisation of one trial."""
+    """Draw width, depth, dropout, activation and optimisation of a trial."""
     units, depth = hp.Choice("units", [512, 1024]), hp.Int("layers", 2, 4)
     return Settings(
         hidden=(units,) * depth,

@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """The hidden units of one trial."""
+    """Draw the number of hidden units of a trial."""
     return Settings(data="xor", hidden=hp.Int("hidden", 0, 8))
 
 

@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Size, sampling, sparsity and optimisation of one trial."""
+    """Draw size, sampling, sparsity and optimisation of a trial."""
     sparsity_cost = hp.Choice("sparsity_cost", [0.0, 0.01, 0.1])
     with hp.conditional_scope("sparsity_cost", [0.01, 0.1]):
         sparsity_target = hp.Choice("sparsity_target", [0.05, 0.1, 0.2])

@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Width, penalty, sampling and optimisation of one trial."""
+    """Draw width, penalty, sampling and optimisation of a trial."""
     return Settings(
         hidden=hp.Choice("hidden", [20, 50, 100, 200]),
         gibbs_steps=hp.Choice("gibbs_steps", [1, 3, 5]),

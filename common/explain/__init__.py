@@ -1,7 +1,7 @@
-"""Why a saved model answers what it does: which attributions a kind of input gets, how they agree, and their pictures.
+"""Explain a saved model's predictions: attributions of each kind of input, their agreement, and their figures.
 
-Integrated gradients and occlusion are summed over the same parts of an input: its words, columns, steps, or squares of
-a picture. Where the two rank the parts alike, neither depends on how it is computed.
+Integrated gradients and occlusion are summed over the same parts of an input: words, columns, steps, or squares of an
+image. If both methods rank the parts alike, the ranking does not depend on the method.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -37,27 +37,27 @@ from common.nn.gradients import ByInput
 from common.plots import attribution
 
 PAGE = 8
-"""Examples of a picture; more go into further ones."""
+"""Examples per figure; more examples make more figures."""
 LARGEST = 3
-"""Parts of an example that are named in the table."""
+"""Number of parts of an example in the table."""
 REPEATS = 10
-"""Permutations of each column whose effects are averaged."""
+"""Permutations per column; their effects are averaged."""
 
 
 @dataclass(frozen=True)
 class Explained:
-    """What is known of a model's answers, or of the model as a whole."""
+    """The explanation of a model's predictions, or of the model as a whole."""
 
     label: str
-    """The model's."""
+    """Label of the model."""
     summary: pd.DataFrame
-    """A row an example, or a column of the table."""
+    """One row per example, or per column of the table."""
     tables: Mapping[str, pd.DataFrame]
-    """Everything in numbers, by the name of the file."""
+    """All numbers, by file name."""
     figures: Mapping[str, Figure]
-    """Pictures, by the name of the file."""
+    """Figures, by file name."""
     notes: Sequence[str]
-    """What a reader has to know, a line each."""
+    """Remarks for the reader, one line each."""
     run_id: str | None
 
 
@@ -68,69 +68,76 @@ class Attributions:
     kind: Kind
     inputs: Any
     x: Array
-    """The inputs as the numbers that are attributed to."""
+    """The inputs as numbers, as `ScoreModel.enter` returns them."""
     names: Sequence[str]
+    """Names of the examples."""
     answers: Sequence[str]
-    view: Parts
+    """Predictions in words."""
+    parts: Parts
     integrated: Sequence[Integrated]
     gradients: Array
     """Absolute gradients, of the inputs' shape."""
     by_part: Array
     """Integrated gradients, (examples, parts)."""
     occluded: Array
-    """What the score loses without each part, (examples, parts)."""
+    """Decrease of the score without each part, (examples, parts)."""
     maps: Array | None
     """Grad-CAM, (examples, rows, columns)."""
 
 
 def explain(app: App, files: Sequence[str], which: str | None, target: str | None) -> Explained:
-    """Attribute the answers of the saved model `which` for `files` to their parts; a table's model without files whole.
+    """Explain a model's predictions for `files`. Without files, explain a tabular model globally.
 
-    `target` is the class or quantity that is explained, by default the answered class or the first quantity.
+    Args:
+        app: The app of the model.
+        files: The examples, as for `predict`.
+        which: The model, as for `tracking.load`.
+        target: Class or quantity to explain; by default the predicted class or the first quantity.
 
     Raises:
-        UserError: where the app answers with no class or quantity, there are no files and it takes no table, there is
-            no such target, or what `tracking.load`, the app's `read_inputs` and its `load_data` raise.
+        UserError: if the app predicts no class or quantity, there are no files and the model takes no table, there is
+            no such target, or the model, the files or the data cannot be loaded.
     """
     if not isinstance(app.task, tasks.Classification | tasks.Regression):
         raise UserError(
-            f"{app.name} answers with no class or quantity that parts of an input could explain; "
-            f"nearest: python -m apps.{app.name} predict, and the pictures of its run, make ui"
+            f"{app.name} predicts no class or quantity that could be explained; "
+            f"try python -m apps.{app.name} predict, or the figures of its run in make ui"
         )
     saved = tracking.load(app.name, which)
     if target is not None and target not in saved.outputs:
         raise UserError(f"`target` {target}: {saved.label} has {', '.join(saved.outputs[:20])}")
     if not files:
-        return _whole(app, saved)
+        return _explain_model(app, saved)
     names, inputs = app.read_inputs(files, saved)
-    return _examples(app, saved, names, inputs, target)
+    return _explain_examples(app, saved, names, inputs, target)
 
 
-def _examples(app: App, saved: SavedModel, names: Sequence[str], inputs: Inputs, target: str | None) -> Explained:
-    """What speaks for each example's answer."""
+def _explain_examples(
+    app: App, saved: SavedModel, names: Sequence[str], inputs: Inputs, target: str | None
+) -> Explained:
     classes = isinstance(app.task, tasks.Classification)
     predictions = training.predict(saved.model, inputs)
     chosen, answers = _chosen(app, saved, predictions, target)
     scored = split_model(saved.model, classes)
     if saved.kind == "table" and not scored.front:
         raise UserError(
-            f"{saved.label}: no layer is called {FEATURES}, where a table's columns come together as numbers; "
-            "give the layer this name and train again"
+            f"{saved.label}: no layer is called {FEATURES}; "
+            "give this name to the layer that joins the table's columns as numbers, and train again"
         )
     x, context = scored.enter(inputs)
-    if (ahead := len(names) // len(x)) > 1:  # a forecast of several steps: each has a name
+    if (ahead := len(names) // len(x)) > 1:  # a forecast has a name for each step
         names = [f"{name} and {ahead - 1} more" for name in names[::ahead]]
-    if isinstance(inputs, dict) and np.isnan(x).any():  # where the network does not fill gaps
+    if isinstance(inputs, dict) and np.isnan(x).any():  # the network does not impute NaN
         raise UserError(
-            f"{names[int(np.isnan(x).any(axis=1).argmax())]}: a number is missing, so there is no answer to explain"
+            f"{names[int(np.isnan(x).any(axis=1).argmax())]}: a number is missing, so there is no prediction to explain"
         )
-    view = parts_of(app, saved, scored, inputs, x, context)
+    parts = parts_of(app, saved, scored, inputs, x, context)
     network = scored.network
     slope = gradient(network, x, context)
 
     def integrate(index: int, network: keras.Model, slope: ByInput, **limit: int) -> Integrated:
-        given = [part[index] for part in context]
-        return integrated_gradients(network, slope, x[index], int(chosen[index]), view.baseline[index], given, **limit)
+        own = [part[index] for part in context]
+        return integrated_gradients(network, slope, x[index], int(chosen[index]), parts.baseline[index], own, **limit)
 
     integrated = [integrate(index, network, slope) for index in track(range(len(x)), "explaining", transient=True)]
     values = np.stack([one.values for one in integrated])
@@ -140,28 +147,28 @@ def _examples(app: App, saved: SavedModel, names: Sequence[str], inputs: Inputs,
         x,
         names,
         answers,
-        view,
+        parts,
         integrated,
         saliency(slope, x, chosen, context),
-        grouped(values, view.groups),
-        occlusion(network, x, chosen, view.baseline, view.groups, context),
+        grouped(values, parts.groups),
+        occlusion(network, x, chosen, parts.baseline, parts.groups, context),
         grad_cam(*scored.maps, x, chosen) if scored.maps else None,
     )
     rows = [_row(found, index) for index in range(len(x))]
     other = randomised(network)
     shuffled = integrate(0, other, gradient(other, x, context), most=32)
     alike = agreement(values[0], shuffled.values)
-    what = "the log-odds of the class" if classes else f"the answer, {saved.outputs[int(chosen[0])]}"
+    explained = "the log-odds of the class" if classes else f"the predicted {saved.outputs[int(chosen[0])]}"
     notes = [
-        f"Attributions are parts of {what}, and count from {view.words}.",
-        f"With the network's weights shuffled, the first example's correlate {alike:.2f} with these: the nearer to 0, "
-        "the more they tell of what it has learned.",
+        f"Attributions are parts of {explained}, relative to {parts.words}.",
+        f"The first example's attributions correlate {alike:.2f} with those of a network with shuffled weights: "
+        "the nearer to 0, the more they depend on the learned weights.",
     ]
     if scored.maps and found.maps is None:
-        notes.append("No Grad-CAM: the model sees several crops of a picture, each with maps of its own.")
+        notes.append("No Grad-CAM: the model takes several crops of an image, each with its own maps.")
     if (short := sum(one.error > 0.01 for one in integrated)) > 0:
         notes.append(
-            f"{short} of {len(x)} do not sum to the difference of the scores within 1 %: read their signs only."
+            f"{short} of {len(x)} do not sum to the difference of the scores within 1 %: trust their signs only."
         )
     return Explained(
         saved.label, pd.DataFrame(rows), {"attributions": _long(found)}, dict(_draw(found)), notes, saved.run_id
@@ -169,7 +176,7 @@ def _examples(app: App, saved: SavedModel, names: Sequence[str], inputs: Inputs,
 
 
 def _chosen(app: App, saved: SavedModel, predictions: Array, target: str | None) -> tuple[Array, list[str]]:
-    """The number of the score that is explained of each example, and the answer in words."""
+    """Return the number of the explained score of each example, (examples,), and its prediction in words."""
     outputs, task = saved.outputs, app.task_of(saved)
     if isinstance(task, tasks.Classification):
         chosen = task.decide(predictions) if target is None else np.full(len(predictions), outputs.index(target))
@@ -181,26 +188,26 @@ def _chosen(app: App, saved: SavedModel, predictions: Array, target: str | None)
 
 
 def _row(found: Attributions, index: int) -> dict[str, Any]:
-    """What the table on the terminal says of an example."""
-    parts, values = found.view.parts[index], found.by_part[index]
-    there = [part for part, label in enumerate(parts) if label]
-    largest = sorted(there, key=lambda part: -abs(values[part]))[:LARGEST]
+    """Return the row of an example in the summary."""
+    parts, values = found.parts.names[index], found.by_part[index]
+    present = [part for part, label in enumerate(parts) if label]
+    largest = sorted(present, key=lambda part: -abs(values[part]))[:LARGEST]
     one = found.integrated[index]
     return {
         "input": found.names[index],
         "answer": found.answers[index],
         "largest attributions": "\n".join(f"{parts[part]} {values[part]:+.3g}" for part in largest),
         "completeness error": f"{100 * one.error:.2g} % ({one.steps} steps)",
-        "correlation with occlusion": agreement(values[there], found.occluded[index][there]),
+        "correlation with occlusion": agreement(values[present], found.occluded[index][present]),
     }
 
 
 def _long(found: Attributions) -> pd.DataFrame:
-    """A row a part of an example."""
+    """Return the attributions of all examples, one row per part."""
     rows = [
         {"input": name, "part": part, "integrated_gradients": value, "occlusion": lost}
         for name, parts, values, losses in zip(
-            found.names, found.view.parts, found.by_part, found.occluded, strict=True
+            found.names, found.parts.names, found.by_part, found.occluded, strict=True
         )
         for part, value, lost in zip(parts, values, losses, strict=True)
         if part
@@ -209,13 +216,13 @@ def _long(found: Attributions) -> pd.DataFrame:
 
 
 def _draw(found: Attributions) -> Iterator[tuple[str, Figure]]:
-    """A name and a picture, for each page of examples."""
-    inputs, parts = found.inputs, found.view.parts
-    every = [f"{name}: {answer}" for name, answer in zip(found.names, found.answers, strict=True)]
-    for start in range(0, len(every), PAGE):
+    """Yield the name and the figure of each page of examples."""
+    parts = found.parts.names
+    headings = [f"{name}: {answer}" for name, answer in zip(found.names, found.answers, strict=True)]
+    for start in range(0, len(headings), PAGE):
         page = slice(start, start + PAGE)
-        name = f"explanation_{start // PAGE + 1}" if len(every) > PAGE else "explanation"
-        titles, values, lost = every[page], found.by_part[page], found.occluded[page]
+        name = f"explanation_{start // PAGE + 1}" if len(headings) > PAGE else "explanation"
+        titles, values, lost = headings[page], found.by_part[page], found.occluded[page]
         if found.kind == "table":
             yield name, attribution.columns(parts[page], titles, values, lost)
         elif found.kind == "text":
@@ -224,31 +231,22 @@ def _draw(found: Attributions) -> Iterator[tuple[str, Figure]]:
             times = [np.array([int(part.removeprefix(STEP)) for part in one if part]) for one in parts[page]]
             yield name, attribution.steps(found.x[page], times, titles, values, lost)
         else:
-            squares = (len(titles), SQUARES, SQUARES)
+            squares, occluded = (part.reshape(len(titles), SQUARES, SQUARES) for part in (values, lost))
             integrated = np.stack([one.values for one in found.integrated[page]])
-            yield (
-                name,
-                attribution.images(
-                    inputs[page],
-                    titles,
-                    found.gradients[page],
-                    integrated,
-                    values.reshape(squares),
-                    lost.reshape(squares),
-                    None if found.maps is None else found.maps[page],
-                ),
-            )
+            maps = None if found.maps is None else found.maps[page]
+            images, slopes = found.inputs[page], found.gradients[page]
+            yield name, attribution.images(images, titles, slopes, integrated, squares, occluded, maps)
 
 
-class _Answering(BaseEstimator):
-    """What scikit-learn asks of an estimator; the answers are the network's."""
+class _Fitted(BaseEstimator):
+    """An estimator for scikit-learn, which only checks that it has `fit`; the scoring function calls the network."""
 
     def fit(self, _inputs: Any, _targets: Any) -> Self:
         return self
 
 
-def _whole(app: App, saved: SavedModel) -> Explained:
-    """How much each column of a table counts, on the validation set, and the coefficients of a linear model."""
+def _explain_model(app: App, saved: SavedModel) -> Explained:
+    """Measure the permutation importance of each column on the validation set; add a linear model's coefficients."""
     if saved.kind != "table":
         raise UserError(f"explain needs files, as predict does; see python -m apps.{app.name} explain --help")
     data, task = app.data_of(saved), app.task_of(saved)
@@ -257,10 +255,10 @@ def _whole(app: App, saved: SavedModel) -> Explained:
 
     def score(_estimator: Any, rows: pd.DataFrame, truth: Array) -> float:
         columns = {name: rows[name].to_numpy()[:, None] for name in rows}
-        answers = keras.ops.convert_to_numpy(saved.model(columns, training=False))
-        return sign * task.score(truth, answers)[task.metric]
+        outputs = keras.ops.convert_to_numpy(saved.model(columns, training=False))
+        return sign * task.score(truth, outputs)[task.metric]
 
-    found = permutation_importance(_Answering(), table, targets, scoring=score, n_repeats=REPEATS, random_state=0)
+    found = permutation_importance(_Fitted(), table, targets, scoring=score, n_repeats=REPEATS, random_state=0)
     effect = f"{task.metric} lost" if sign == 1 else f"error ({task.metric}) gained"
     importance = pd.DataFrame(
         {"column": [*table], effect: found.importances_mean, "standard deviation": found.importances_std}
@@ -271,8 +269,8 @@ def _whole(app: App, saved: SavedModel) -> Explained:
         weights = tables["coefficients"].query("feature != 'intercept'")
         figures["coefficients"] = attribution.coefficients(weights)
     notes = [
-        f"What is lost on the validation set, {len(targets):,} rows, when a column's values change places: "
+        f"Effect on the validation set, {len(targets):,} rows, of permuting a column's values: "
         f"the mean of {REPEATS} permutations (Breiman 2001).",
-        "Columns that tell the same stand in for each other: each then seems to count for little.",
+        "Columns with the same information replace each other: the importance of each is then small.",
     ]
     return Explained(saved.label, importance, {"importance": importance, **tables}, figures, notes, saved.run_id)

@@ -1,8 +1,8 @@
-"""What of an input an answer is due to: gradients, integrated gradients, Grad-CAM, and occlusion as their check.
+"""Attribute scores to inputs: gradients, integrated gradients, Grad-CAM, and occlusion as a check.
 
-Pure functions of a network that takes [x, *context] and gives scores (examples, outputs). `x` (examples, …) is what the
-scores are attributed to, `chosen` (examples,) numbers the score of each example that is explained, and `context` is
-what else the network is told, such as the mask of padded steps: it counts as given.
+All functions take a network from [x, *context] to scores (examples, outputs). The scores are attributed to `x`
+(examples, …); `chosen` (examples,) is the number of the explained score of each example. `context` are further inputs,
+such as the mask of padded steps, to which nothing is attributed.
 """
 
 from collections.abc import Sequence
@@ -17,9 +17,9 @@ from common.nn.gradients import ByInput
 from common.preprocessing import arrays
 
 NODES = 8
-"""Points of the Gauss-Legendre rule in each interval of the path."""
+"""Points of the Gauss-Legendre rule per interval of the path."""
 AT_ONCE = 32
-"""Examples whose gradients are computed at a time, at most."""
+"""Largest number of examples whose gradients are computed together."""
 
 
 @dataclass(frozen=True)
@@ -27,39 +27,39 @@ class Integrated:
     """Integrated gradients of one example."""
 
     values: Array
-    """What each number of the input adds to the score, in the score's unit; of the input's shape."""
+    """Contribution of each number of the input, in the score's unit; of the input's shape."""
     difference: float
-    """The score of the input, less that of the baseline: what the values are to sum to."""
+    """Score of the input minus score of the baseline, which the values should sum to."""
     steps: int
-    """Points of the path at which the gradient was taken."""
+    """Number of points on the path."""
 
     @property
     def error(self) -> float:
-        """How far the values' sum is from the difference, as a share of it."""
+        """Deviation of the values' sum from the difference, as a share of the difference."""
         return abs(float(self.values.sum()) - self.difference) / max(abs(self.difference), 1e-30)
 
 
 def scores(network: keras.Model, x: Array, chosen: Array, context: Sequence[Array] = ()) -> Array:
-    """The chosen score of each example, (examples,)."""
-    found: Array = _answers(network, x, context)[np.arange(len(x)), chosen].astype("float64")
+    """Return the chosen score of each example, (examples,)."""
+    found: Array = _outputs(network, x, context)[np.arange(len(x)), chosen].astype("float64")
     return found
 
 
-def _answers(network: keras.Model, x: Array, context: Sequence[Array] = ()) -> Array:
-    """All outputs of the network."""
-    # It is asked a few times only: compiling it, as `predict` does, would take longer.
+def _outputs(network: keras.Model, x: Array, context: Sequence[Array] = ()) -> Array:
+    """Return all outputs of the network, (examples, outputs)."""
+    # A few calls only: compiling the network, as `predict` does, would take longer.
     parts = np.array_split(np.arange(len(x)), -(-len(x) // arrays.prediction_batch(x)))
-    asked = (network([one[part] for one in (x, *context)], training=False) for part in parts)
-    return np.concatenate([keras.ops.convert_to_numpy(answer) for answer in asked])
+    outputs = (network([one[part] for one in (x, *context)], training=False) for part in parts)
+    return np.concatenate([keras.ops.convert_to_numpy(output) for output in outputs])
 
 
 def gradient(network: keras.Model, x: Array, context: Sequence[Array] = ()) -> ByInput:
-    """The gradient by `x`, as many examples at a time as fit into memory; it serves for all inputs of this shape."""
+    """Return a function for the gradient by inputs of the shape of `x`, with as many examples as fit into memory."""
     return ByInput(network, min(AT_ONCE, arrays.prediction_batch(x)), x, context)
 
 
 def saliency(slope: ByInput, x: Array, chosen: Array, context: Sequence[Array] = ()) -> Array:
-    """The absolute derivative of the score by each number of `x`, of its shape (Simonyan et al. 2014, section 3)."""
+    """Return the absolute derivative of the score by `x`, of its shape (Simonyan et al. 2014, section 3)."""
     return np.abs(slope(x, chosen, context))
 
 
@@ -73,11 +73,19 @@ def integrated_gradients(
     tolerance: float = 0.01,
     most: int = 512,
 ) -> Integrated:
-    """(x - baseline) times the mean gradient on the straight line from it (Sundararajan et al. 2017, equation 1).
+    """Return (x - baseline) times the mean gradient on the line between both (Sundararajan et al. 2017, equation 1).
 
-    Of one example: `x`, `baseline` and each of `context` are without the first axis. The mean is a Gauss-Legendre rule
-    of eight points in each of equal intervals. There are twice as many until the values sum to the difference of the
-    scores within `tolerance`, a share of it, or `most` points are taken.
+    The mean is a Gauss-Legendre rule in equal intervals, whose number is doubled until the result is accurate.
+
+    Args:
+        network: The network.
+        slope: Its gradient, from `gradient`.
+        x: One example, without the first axis.
+        chosen: Number of the explained score.
+        baseline: Baseline, of the shape of `x`.
+        context: Further inputs of the example, without the first axis.
+        tolerance: Largest accepted `Integrated.error`.
+        most: Largest number of points.
     """
     ends = np.stack([x, baseline])
     high, low = scores(network, ends, np.full(2, chosen), [np.stack([part, part]) for part in context])
@@ -89,8 +97,8 @@ def integrated_gradients(
         for part in np.array_split(np.arange(len(path)), -(-len(path) // slope.examples)):
             along = path[part].reshape(-1, *[1] * x.ndim)
             rows = (baseline + along * (x - baseline)).astype("float32")
-            given = [np.repeat(one[None], len(part), axis=0) for one in context]
-            slopes = slope(rows, np.full(len(part), chosen), given)
+            repeated = [np.repeat(one[None], len(part), axis=0) for one in context]
+            slopes = slope(rows, np.full(len(part), chosen), repeated)
             mean += np.tensordot(np.tile(weights, intervals)[part] / (2 * intervals), slopes.astype("float64"), 1)
         found = Integrated((x - baseline) * mean, high - low, len(path))
         if found.error <= tolerance or 2 * len(path) > most:
@@ -99,13 +107,18 @@ def integrated_gradients(
 
 
 def grad_cam(maps: keras.Model, head: keras.Model, x: Array, chosen: Array) -> Array | None:
-    """Where a convolution's maps speak for the score (Selvaraju et al. 2017, equations 1 and 2), (examples, rows, …).
+    """Return the positive part of the gradient-weighted sum of feature maps (Selvaraju et al. 2017, equations 1 and 2).
 
-    `maps` gives the feature maps (examples, rows, columns, channels) of x, `head` the scores of those. Each map weighs
-    as much as the mean of the score's gradient by it; of the weighted sum what is above zero counts. None where there
-    are several maps an example, as of crops.
+    Args:
+        maps: Network from x to feature maps (examples, rows, columns, channels).
+        head: Network from the feature maps to scores.
+        x: Images.
+        chosen: Number of the explained score of each example.
+
+    Returns:
+        An array (examples, rows, columns), or None if an example has several sets of maps, as with crops.
     """
-    found = _answers(maps, x)
+    found = _outputs(maps, x)
     if len(found) != len(x):
         return None
     weights = gradient(head, found)(found, chosen).mean(axis=(1, 2), keepdims=True)
@@ -115,10 +128,20 @@ def grad_cam(maps: keras.Model, head: keras.Model, x: Array, chosen: Array) -> A
 def occlusion(
     network: keras.Model, x: Array, chosen: Array, baseline: Array, groups: Array, context: Sequence[Array] = ()
 ) -> Array:
-    """What the score loses when a group of numbers takes the baseline's value, (examples, groups).
+    """Measure the decrease of the score when a group of numbers is replaced by the baseline, without gradients.
 
-    `groups` has the shape of one example and numbers the group of each of its numbers, from 0 (Zeiler and Fergus 2014,
-    section 4.2, with patches that do not overlap). No gradient takes part.
+    Zeiler and Fergus 2014, section 4.2, with patches that do not overlap.
+
+    Args:
+        network: The network.
+        x: Examples.
+        chosen: Number of the explained score of each example.
+        baseline: Baseline, of the shape of `x`.
+        groups: Group of each number of an example, from 0, of the shape of one example.
+        context: Further inputs.
+
+    Returns:
+        An array (examples, groups).
     """
     whole = scores(network, x, chosen, context)
     lost = np.empty((len(x), groups.max() + 1))
@@ -128,21 +151,21 @@ def occlusion(
 
 
 def grouped(values: Array, groups: Array) -> Array:
-    """The sum of `values` (examples, …) over each group, as in `occlusion`, (examples, groups)."""
+    """Return the sum of `values` (examples, …) over each group of `occlusion`, (examples, groups)."""
     return np.stack([np.bincount(groups.ravel(), weights=one.ravel()) for one in values])
 
 
 def agreement(first: Array, second: Array) -> float:
-    """Spearman's rank correlation of two attributions; NaN where one is the same everywhere or there is nothing."""
+    """Return Spearman's rank correlation of two attributions; NaN if one is constant or empty."""
     if not len(first) or np.ptp(first) == 0 or np.ptp(second) == 0:
         return float("nan")
     return float(spearmanr(first.ravel(), second.ravel()).statistic)
 
 
 def randomised(network: keras.Model, seed: int = 0) -> keras.Model:
-    """A copy of `network` in which the numbers of each weight have changed places (Adebayo et al. 2018, section 3).
+    """Copy `network` and permute the numbers of each weight (Adebayo et al. 2018, section 3).
 
-    A map that stays the same for it says nothing of what the network has learned.
+    If attributions do not change, they do not depend on the learned weights.
     """
     rng = np.random.default_rng(seed)
     copy = keras.models.clone_model(network)

@@ -1,8 +1,7 @@
-"""Split a saved model where gradients begin, and an input into the parts that answers are attributed to.
+"""Split a saved model before its first differentiable layer, and split inputs into parts for attribution.
 
-Bytes and words have no gradient. Pictures are taken as real numbers, sentences from their words' embeddings on, tables
-from their columns' features on. A class's score is its log-odds: unlike the probability it still tells differences
-where the network is sure.
+Bytes and words have no gradient: images are converted to real numbers, sentences to embeddings, table columns to
+features. A class's score is its log-odds, which unlike its probability still varies when the network is certain.
 """
 
 from collections.abc import Sequence
@@ -19,22 +18,22 @@ from common.layer_names import FEATURES
 from common.preprocessing import features, text
 
 MAP_SIDE = 4
-"""Rows and columns that a feature map needs to show a place in the picture."""
+"""Smallest number of rows and columns of a feature map that can locate a part of an image."""
 
 
 @dataclass(frozen=True)
 class ScoreModel:
-    """A model taken apart where its numbers have gradients."""
+    """A model split before its first differentiable layer."""
 
     front: keras.Model | None
-    """From what the model takes to what `network` takes; None where it is the same, as real numbers."""
+    """From the model's inputs to the network's; None if these are the inputs as real numbers."""
     network: keras.Model
-    """From [numbers, *context] to scores (examples, outputs); the context is the mask of a sequence that has one."""
+    """From [numbers, *context] to scores (examples, outputs). The context is the mask of a sequence, if it has one."""
     maps: tuple[keras.Model, keras.Model] | None
     """From the numbers to the last convolution's maps, and from those to the scores; None without convolutions."""
 
     def enter(self, inputs: Inputs) -> tuple[Array, list[Array]]:
-        """The numbers that a model's `inputs` are, and their context."""
+        """Convert a model's `inputs` to the network's: the numbers (examples, …) and their context."""
         if self.front is None:
             return inputs[:].astype("float32"), []  # type: ignore[index]
         x, *context = keras.tree.flatten(self.front.predict(inputs, verbose=0))
@@ -42,7 +41,12 @@ class ScoreModel:
 
 
 def split_model(model: keras.Model, classes: bool) -> ScoreModel:
-    """Split `model` before its first layer that has gradients, and let it end in scores."""
+    """Split `model` before its first differentiable layer, and replace its outputs by scores.
+
+    Args:
+        model: The model.
+        classes: Whether it predicts classes, whose scores are log-odds.
+    """
     cut = next((layer for layer in model.layers if _begins(layer)), None)
     unit = _unit(model) if classes else None
     softmax = classes and isinstance(model.layers[-1], keras.layers.Softmax)
@@ -51,7 +55,7 @@ def split_model(model: keras.Model, classes: bool) -> ScoreModel:
         end = outputs[(unit or model.layers[-2]).name]
     front, begin = None, keras.tree.flatten(inputs)
     if cut:
-        # A mask goes through Keras's graph as a tensor of its own, which the later layers take.
+        # In Keras's graph a mask is a separate tensor, an input of the later layers.
         mask = getattr(outputs[cut.name], "_keras_mask", None)
         begin = [outputs[cut.name]] if mask is None else [outputs[cut.name], mask]
         front = keras.Model(inputs, begin)
@@ -63,7 +67,7 @@ def split_model(model: keras.Model, classes: bool) -> ScoreModel:
     elif classes:
         score = LogOdds(bare, name="log_odds")(body.output)
     else:
-        score = ops.mean(body.output, axis=1) if len(body.output.shape) == 3 else body.output  # over the steps ahead
+        score = ops.mean(body.output, axis=1) if len(body.output.shape) == 3 else body.output  # mean over steps
     seen = next((layer.output for layer in reversed(body.layers) if _has_maps(layer)), None)
     network = keras.Model(body.inputs, score)
     maps = None if seen is None else (keras.Model(body.inputs, seen), keras.Model([seen], score))
@@ -71,10 +75,10 @@ def split_model(model: keras.Model, classes: bool) -> ScoreModel:
 
 
 def _graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
-    """The inputs of `model`, with their names where it has several, each layer's output by its name, and the last."""
+    """Return the inputs of `model`, by name if it has several, each layer's output by its name, and the last output."""
     if not isinstance(model, keras.Sequential):
         return model.input, {layer.name: layer.output for layer in model.layers}, model.outputs[0]
-    # Its layers may have been called more than once, as when it was loaded: once more in a row, and it is plain which.
+    # Its layers may have several outputs, as after loading: calling them again in order gives one each.
     inputs = tensor = keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype)
     outputs = {}
     for layer in model.layers:
@@ -83,18 +87,18 @@ def _graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
 
 
 def _begins(layer: keras.layers.Layer) -> bool:
-    """Whether this layer's outputs are what an answer is attributed to."""
+    """Return whether predictions are attributed to this layer's outputs."""
     return layer.name == FEATURES or isinstance(layer, keras.layers.Embedding | keras.layers.Masking)
 
 
 def _unit(model: keras.Model) -> keras.layers.Layer | None:
-    """The one unit whose sign decides between two classes, where the model ends in one."""
+    """Return the last layer if its only unit decides between two classes by its sign."""
     last = next(layer for layer in reversed(model.layers) if layer.weights)
     return last if getattr(last, "units", None) == 1 else None
 
 
 def _real(part: keras.Model, classes: bool) -> tuple[keras.Model, bool]:
-    """A copy of `part` that takes real numbers, of `classes` without its softmax; and whether there was one."""
+    """Copy `part` for real inputs, for `classes` without its softmax; also return whether it had a softmax."""
     removed = []
 
     def copy(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -122,9 +126,11 @@ def _has_maps(layer: keras.layers.Layer) -> bool:
 
 @keras.saving.register_keras_serializable("common")
 class LogOdds(keras.layers.Layer):
-    """log(p / (1 - p)) of each class, of logits z_c - log sum exp of the others' z, or of the probabilities themselves.
+    """The log-odds of each class, log(p / (1 - p)), (batch, classes).
 
-    Takes and gives (batch, classes).
+    Args:
+        logits: Whether the inputs z are logits; the log-odds are then z_c - log sum exp of the others' z. Otherwise the
+            inputs are the probabilities p.
     """
 
     def __init__(self, logits: bool, **kwargs: Any) -> None:
@@ -146,27 +152,36 @@ class LogOdds(keras.layers.Layer):
 
 
 SQUARES = 7
-"""Squares along each side of a picture, one of which is occluded at a time."""
+"""Squares along each side of an image; one square is occluded at a time."""
 STEP = "step "
-"""What the number of a sequence's step comes after."""
+"""Prefix of a step's name."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """How one kind of input is looked at: what its numbers are counted from, and which of them go together."""
+    """The parts of some examples and their baseline."""
 
     baseline: Array
-    """What the numbers are counted from; of the shape of all examples."""
+    """Numbers without information, of the shape of all examples."""
     words: str
     """The baseline's name."""
     groups: Array
-    """The part that each number of an example belongs to, counted from 0."""
-    parts: Sequence[Sequence[str]]
-    """What the parts of each example are called; those that are not there, as after a sentence's end, have no name."""
+    """Part of each number of an example, from 0."""
+    names: Sequence[Sequence[str]]
+    """Names of the parts of each example; absent parts, as after a sentence's end, have the name ""."""
 
 
 def parts_of(app: App, saved: SavedModel, scored: ScoreModel, inputs: Any, x: Array, context: Sequence[Array]) -> Parts:
-    """The view that fits the kind of `inputs`, which as numbers are `x`."""
+    """Split inputs into the parts of their kind.
+
+    Args:
+        app: The app of the model.
+        saved: The model.
+        scored: The same model, split.
+        inputs: The examples.
+        x: The same examples as numbers, from `scored.enter`.
+        context: Their context.
+    """
     match saved.kind:
         case "table":
             return _of_table(app, saved, scored, inputs, x)
@@ -179,7 +194,7 @@ def parts_of(app: App, saved: SavedModel, scored: ScoreModel, inputs: Any, x: Ar
 
 
 def _of_image(x: Array) -> Parts:
-    """Squares, as rows and columns of pixels counted from 0, over a black picture."""
+    """Split images into squares of pixels; the baseline is black."""
     height, width = x.shape[1:3]
     rows, columns = (np.arange(length) * SQUARES // length for length in (height, width))
     squares = rows[:, None] * SQUARES + columns
@@ -189,7 +204,7 @@ def _of_image(x: Array) -> Parts:
         for column in range(SQUARES)
     ]
     groups = squares if x.ndim == 3 else np.repeat(squares[..., None], x.shape[-1], axis=-1)
-    return Parts(np.zeros_like(x), "a black picture", groups, [names] * len(x))
+    return Parts(np.zeros_like(x), "a black image", groups, [names] * len(x))
 
 
 def _span(chosen: Array) -> str:
@@ -198,7 +213,7 @@ def _span(chosen: Array) -> str:
 
 
 def _of_table(app: App, saved: SavedModel, scored: ScoreModel, inputs: dict[str, Array], x: Array) -> Parts:
-    """Columns, all features of one together, over the mean of the training set."""
+    """Split rows into columns, each with all its features; the baseline is the mean of the training set."""
     data = app.data_of(saved)
     origins = [column for column, _ in features.made_of(data)]
     columns = list(dict.fromkeys(origins))
@@ -215,22 +230,21 @@ def _cell(value: Any) -> str:
 
 
 def _of_sequence(x: Array, context: Sequence[Array]) -> Parts:
-    """Steps: of a series over its window's mean; of sequences with a mask, which end, over zeros."""
+    """Split sequences into steps; the baseline is zero with a mask, otherwise the mean of the window."""
     steps = x.shape[1]
     groups = np.repeat(np.arange(steps)[:, None], x.shape[2], axis=1)
     if context:
-        parts = [[f"{STEP}{step}" if there else "" for step, there in enumerate(mask)] for mask in context[0]]
+        parts = [[f"{STEP}{step}" if present else "" for step, present in enumerate(mask)] for mask in context[0]]
         return Parts(np.zeros_like(x), "zeros", groups, parts)
     baseline = np.broadcast_to(x.mean(axis=1, keepdims=True), x.shape)
-    return Parts(
-        baseline, "the window's own mean", groups, [[f"{STEP}{step - steps}" for step in range(steps)]] * len(x)
-    )
+    names = [f"{STEP}{step - steps}" for step in range(steps)]
+    return Parts(baseline, "the window's own mean", groups, [names] * len(x))
 
 
 def _of_text(sentences: Array | LazyArray, x: Array) -> Parts:
-    """Words, as many as the network reads, over embeddings of zero."""
+    """Split sentences into the words that the network reads; the baseline is embeddings of zero."""
     length, numbers = x.shape[1:]
     read = [text.words(sentence)[:length] for sentence in sentences[:]]
     parts = [words + [""] * (length - len(words)) for words in read]
     groups = np.repeat(np.arange(length)[:, None], numbers, axis=1)
-    return Parts(np.zeros_like(x), "embeddings of zero, words that say nothing", groups, parts)
+    return Parts(np.zeros_like(x), "embeddings of zero", groups, parts)

@@ -181,7 +181,7 @@ def words(parts: Sequence[Sequence[str]], titles: Sequence[str], integrated: Arr
 
 def importance(frame: "pd.DataFrame", effect: str) -> Figure:
     """Draw the `effect` of permuting each `column`, with its `standard deviation` over permutations."""
-    names = frame["column"]
+    names = [*frame["column"]]
     figure = Figure(figsize=(8, 0.26 * len(names) + 1.2), layout="constrained")
     axes = figure.subplots()
     axes.barh(
