@@ -129,7 +129,7 @@ def learn(config: Settings, units: int, shown: Array, labels: int) -> rbm.RBM:
     # Dreams need chains that wander far from the data.
     particles = config.batch_size if labels and config.persistent else 0
     machine = rbm.RBM(units, labels=labels, gibbs_steps=config.gibbs_steps, particles=particles, seed=config.seed)
-    model = keras.Sequential([keras.Input(shown.shape[1:]), machine])
+    model = rbm.RBMSequential([keras.Input(shown.shape[1:]), machine])
     machine.intercept_visible.assign(machine.independent(shown.mean(axis=0)))
     steps = -(-len(shown) // config.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(config.pretraining_rate, config.pretraining * steps)

@@ -101,7 +101,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
         seed=config.seed,
         name="rbm",
     )
-    model = keras.Sequential(
+    model = rbm.RBMSequential(
         [
             keras.Input(data.input_shape, dtype="uint8"),
             features.normalization("standard_score" if config.visible == "gaussian" else "min_max", data.train[0]),
@@ -170,7 +170,7 @@ def drawn(grey: Array) -> Array:
 
 def reconstruct(machine: rbm.RBM, visible: Array) -> Array:
     """The expected visible units given the expected hidden ones given `visible`; all (examples, visible)."""
-    return np.asarray(keras.ops.convert_to_numpy(machine.mean(machine.visible_field(machine.transform(visible)))))
+    return np.asarray(keras.ops.convert_to_numpy(machine.reconstruct(visible)))
 
 
 def gibbs_chains(machine: rbm.RBM, visible: Array) -> Iterator[Array]:

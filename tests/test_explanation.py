@@ -10,7 +10,7 @@ import pytest
 
 from common import explain, tracking
 from common.data import RawData
-from common.explain.attribution import agreement, grad_cam, gradient, integrated_gradients, randomised, saliency
+from common.explain.attribution import agreement, grad_cam, integrated_gradients, randomised, saliency
 from common.explain.parts import split_model
 from common.preprocessing import text
 from tests.conftest import Trained, assert_user_error, train_once
@@ -101,14 +101,13 @@ def test_maps_depend_on_what_was_learned(lenet: Trained, mnist: RawData, monkeyp
             model.set_weights(randomised(model).get_weights())
         scored = split_model(model, classes=True)
         x, _ = scored.enter(pictures)
-        slope = gradient(scored.network, x)
         integrated = [
-            integrated_gradients(scored.network, slope, one, number, np.zeros_like(one)).values
+            integrated_gradients(scored.network, one, number, np.zeros_like(one)).values
             for one, number in zip(x, chosen, strict=True)
         ]
         assert scored.maps
         cam = grad_cam(*scored.maps, x, chosen)
-        maps.append([np.stack(integrated), saliency(slope, x, chosen), cam])
+        maps.append([np.stack(integrated), saliency(scored.network, x, chosen), cam])
     for trained, random in zip(*maps, strict=True):
         assert trained is not None
         alike = [agreement(one, other) for one, other in zip(trained, random, strict=True)]

@@ -24,7 +24,6 @@ from common.explain.attribution import (
     Integrated,
     agreement,
     grad_cam,
-    gradient,
     grouped,
     integrated_gradients,
     occlusion,
@@ -33,7 +32,6 @@ from common.explain.attribution import (
 )
 from common.explain.parts import SQUARES, STEP, Parts, parts_of, split_model
 from common.layer_names import FEATURES
-from common.nn.gradients import ByInput
 from common.plots import attribution
 
 PAGE = 8
@@ -133,13 +131,12 @@ def _explain_examples(
         )
     parts = parts_of(app, saved, scored, inputs, x, context)
     network = scored.network
-    slope = gradient(network, x, context)
 
-    def integrate(index: int, network: keras.Model, slope: ByInput, **limit: int) -> Integrated:
+    def integrate(index: int, network: keras.Model, **limit: int) -> Integrated:
         own = [part[index] for part in context]
-        return integrated_gradients(network, slope, x[index], int(chosen[index]), parts.baseline[index], own, **limit)
+        return integrated_gradients(network, x[index], int(chosen[index]), parts.baseline[index], own, **limit)
 
-    integrated = [integrate(index, network, slope) for index in track(range(len(x)), "explaining", transient=True)]
+    integrated = [integrate(index, network) for index in track(range(len(x)), "explaining", transient=True)]
     values = np.stack([one.values for one in integrated])
     found = Attributions(
         saved.kind,
@@ -149,14 +146,13 @@ def _explain_examples(
         answers,
         parts,
         integrated,
-        saliency(slope, x, chosen, context),
+        saliency(network, x, chosen, context),
         grouped(values, parts.groups),
         occlusion(network, x, chosen, parts.baseline, parts.groups, context),
         grad_cam(*scored.maps, x, chosen) if scored.maps else None,
     )
     rows = [_row(found, index) for index in range(len(x))]
-    other = randomised(network)
-    shuffled = integrate(0, other, gradient(other, x, context), most=32)
+    shuffled = integrate(0, randomised(network), most=32)
     alike = agreement(values[0], shuffled.values)
     explained = "the log-odds of the class" if classes else f"the predicted {saved.outputs[int(chosen[0])]}"
     notes = [

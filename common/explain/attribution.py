@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from common.data import Array
-from common.nn.gradients import ByInput
+from common.nn import gradients
 from common.preprocessing import arrays
 
 NODES = 8
@@ -53,19 +53,26 @@ def _outputs(network: keras.Model, x: Array, context: Sequence[Array] = ()) -> A
     return np.concatenate([keras.ops.convert_to_numpy(output) for output in outputs])
 
 
-def gradient(network: keras.Model, x: Array, context: Sequence[Array] = ()) -> ByInput:
-    """Return a function for the gradient by inputs of the shape of `x`, with as many examples as fit into memory."""
-    return ByInput(network, min(AT_ONCE, arrays.prediction_batch(x)), x, context)
+def gradient(network: keras.Model, x: Array, chosen: Array, context: Sequence[Array] = ()) -> Array:
+    """Return the gradient of the chosen score of each example by `x`, of its shape; in batches that fit into memory."""
+    parts = np.array_split(np.arange(len(x)), -(-len(x) // _batch_size(x)))
+    return np.concatenate(
+        [gradients.by_input(network, x[part], chosen[part], [one[part] for one in context]) for part in parts]
+    )
 
 
-def saliency(slope: ByInput, x: Array, chosen: Array, context: Sequence[Array] = ()) -> Array:
+def _batch_size(x: Array) -> int:
+    """Return the number of examples like those of `x` whose gradients are computed at a time."""
+    return min(AT_ONCE, arrays.prediction_batch(x))
+
+
+def saliency(network: keras.Model, x: Array, chosen: Array, context: Sequence[Array] = ()) -> Array:
     """Return the absolute derivative of the score by `x`, of its shape (Simonyan et al. 2014, section 3)."""
-    return np.abs(slope(x, chosen, context))
+    return np.abs(gradient(network, x, chosen, context))
 
 
 def integrated_gradients(
     network: keras.Model,
-    slope: ByInput,
     x: Array,
     chosen: int,
     baseline: Array,
@@ -94,11 +101,11 @@ def integrated_gradients(
     while True:
         path = ((np.arange(intervals)[:, None] + (points + 1) / 2) / intervals).ravel()
         mean = np.zeros(x.shape)
-        for part in np.array_split(np.arange(len(path)), -(-len(path) // slope.examples)):
+        for part in np.array_split(np.arange(len(path)), -(-len(path) // _batch_size(ends))):
             along = path[part].reshape(-1, *[1] * x.ndim)
             rows = (baseline + along * (x - baseline)).astype("float32")
             repeated = [np.repeat(one[None], len(part), axis=0) for one in context]
-            slopes = slope(rows, np.full(len(part), chosen), repeated)
+            slopes = gradients.by_input(network, rows, np.full(len(part), chosen), repeated)
             mean += np.tensordot(np.tile(weights, intervals)[part] / (2 * intervals), slopes.astype("float64"), 1)
         found = Integrated((x - baseline) * mean, high - low, len(path))
         if found.error <= tolerance or 2 * len(path) > most:
@@ -121,7 +128,7 @@ def grad_cam(maps: keras.Model, head: keras.Model, x: Array, chosen: Array) -> A
     found = _outputs(maps, x)
     if len(found) != len(x):
         return None
-    weights = gradient(head, found)(found, chosen).mean(axis=(1, 2), keepdims=True)
+    weights = gradient(head, found, chosen).mean(axis=(1, 2), keepdims=True)
     return np.maximum((weights * found).sum(axis=-1), 0)
 
 

@@ -45,7 +45,11 @@ class AffineDistortion(keras.layers.Layer):
         y_offset = dy + centre_y * (1 - y_scale)
         zero = ops.zeros_like(dx)
         transforms = ops.stack([x_scale, shear, x_offset, zero, y_scale, y_offset, zero, zero], axis=1)
-        return ops.image.affine_transform(inputs, transforms, interpolation="bilinear", data_format="channels_last")
+        moved = ops.image.affine_transform(inputs, transforms, interpolation="bilinear", data_format="channels_last")
+        return ops.cast(moved, inputs.dtype)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
@@ -132,7 +136,7 @@ class CropMean(keras.layers.Layer):
         return inputs if training else ops.mean(ops.reshape(inputs, (self.patches, -1, inputs.shape[-1])), axis=0)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
+        return None, input_shape[-1]
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"patches": self.patches}
@@ -164,6 +168,9 @@ class ColourShift(keras.layers.Layer):
         drawn = keras.random.normal(shape, stddev=self.deviation, dtype=inputs.dtype, seed=self.seed_generator)
         shift = ops.matmul(drawn, ops.convert_to_tensor(self.components, dtype=inputs.dtype))
         return inputs + shift[:, None, None, :]
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

@@ -97,8 +97,8 @@ class BoltzmannMachine(keras.layers.Layer):
 
     def parameters(self) -> tuple[Any, Any]:
         """The weights W, (units, units), and the biases b = a - Wc, (units,)."""
-        matrix = ops.take(ops.append(self.couplings, ops.zeros((1,))), self.places)
-        return matrix, self.centred_bias - ops.matmul(matrix, self.centre)
+        matrix = ops.take(ops.append(self.couplings, ops.zeros((1,), self.compute_dtype)), self.places)
+        return matrix, self.centred_bias - ops.matmul(matrix, ops.cast(self.centre, self.compute_dtype))
 
     def energy(self, states: Any) -> Any:
         """E(s) of `states` (n, units): (n,)."""
@@ -149,7 +149,7 @@ class BoltzmannMachine(keras.layers.Layer):
         By the weights its gradient is the two-phase rule's, with the sign of a loss.
         """
         examples = ops.shape(patterns)[0]
-        clamped = ops.concatenate([patterns, ops.zeros((examples, self.hidden))], axis=1)
+        clamped = ops.concatenate([patterns, ops.zeros((examples, self.hidden), patterns.dtype)], axis=1)
         clamped = self.gibbs(clamped, self._noise(examples), self.visible)
         free = self.gibbs(self.free, self._noise(self.chains))
         self.free.assign(free)
@@ -158,7 +158,8 @@ class BoltzmannMachine(keras.layers.Layer):
         return ops.mean(self.energy(clamped)) - ops.mean(self.energy(free))
 
     def _noise(self, rows: int) -> Any:
-        return keras.random.uniform((self.sweeps, rows, self.units), seed=self.seed_generator)
+        shape = (self.sweeps, rows, self.units)
+        return keras.random.uniform(shape, dtype=self.compute_dtype, seed=self.seed_generator)
 
     def log_weights(self) -> Any:
         """The log of sum_h exp(-E(v, h)) for every visible state, (2^visible,) in the order of `all_states`.
@@ -227,6 +228,9 @@ class BoltzmannMachine(keras.layers.Layer):
             probabilities.append(ops.sigmoid(on - off))
             begun = 2 * begun + states[:, unit]
         return ops.stack(probabilities, axis=1)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

@@ -1,6 +1,6 @@
-"""Gradients on any backend: Keras computes them in training steps only, so one is made that keeps them."""
+"""Exact gradients of a network outside `fit`, by its weights, its inputs or its states, on every backend of Keras."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -10,132 +10,103 @@ from keras import ops
 from common.data import Array, Inputs
 
 
-class Keep(keras.optimizers.Optimizer):
-    """After one step every weight holds its own gradient."""
-
-    def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:
-        self.assign(variable, ops.cast(gradient, variable.dtype))
-
-
 def by_weight(model: keras.Model, inputs: Inputs, targets: Array, loss: Any) -> dict[str, Array]:
-    """The gradient of `loss` over these examples by each trainable weight of `model`, by the weight's path.
+    """Compute the gradient of a loss by each trainable weight, by the weight's path.
 
-    Dropout and the like act as they do in training. `model` stays as it is.
+    Layers act as in training: dropout drops, and losses that layers add count. Nothing in `model` changes, neither its
+    weights nor the states of its random generators.
+
+    Args:
+        model: A network with one output.
+        inputs: Examples, (examples, …).
+        targets: Their targets, (examples, …).
+        loss: A loss as `compile` takes it; its mean over the examples counts.
+
+    Returns:
+        For each weight's path an array of the weight's shape.
     """
-    before = [ops.copy(variable) for variable in model.variables]
-    # A network of the same layers: the model keeps the optimiser and the functions that it is trained and asked with.
+    # A network of the same layers: `model` keeps the loss that it is compiled with.
     probe = keras.Model(model.inputs, model.outputs[0])
-    try:
-        gradients = _step(probe, keras.tree.flatten(inputs), targets, loss)
-    finally:
-        for variable, value in zip(model.variables, before, strict=True):
-            variable.assign(value)
-    return dict(zip([weight.path for weight in model.trainable_variables], gradients, strict=True))
+    probe.compile(loss=loss)
+    examples = [ops.convert_to_tensor(part) for part in keras.tree.flatten(inputs)]
+    expected = ops.convert_to_tensor(targets)
+    weights = probe.trainable_variables
+
+    def total_loss(values: Sequence[Any]) -> Any:
+        # The scope gives the weights these values, and drops all that the call assigns.
+        with keras.StatelessScope(list(zip(weights, values, strict=True)), collect_losses=True):
+            return probe.compute_loss(examples, expected, probe(examples, training=True))
+
+    gradients = _gradients(total_loss, [weight.value for weight in weights])
+    return dict(zip([weight.path for weight in weights], gradients, strict=True))
+
+
+def by_input(network: keras.Model, inputs: Array, chosen: Array, context: Sequence[Array] = ()) -> Array:
+    """Compute the gradient of one output of each example by the example's first input.
+
+    Args:
+        network: Takes [inputs, *context] and gives (examples, outputs); it acts as in prediction.
+        inputs: Real numbers, (examples, …).
+        chosen: The number of each example's output, (examples,).
+        context: Further inputs, each (examples, …).
+
+    Returns:
+        An array of the shape of `inputs`.
+    """
+    given = [ops.convert_to_tensor(part) for part in context]
+    picked = np.eye(network.output_shape[-1])[chosen]
+
+    def chosen_outputs(values: Sequence[Any]) -> Any:
+        outputs = network([*values, *given], training=False)
+        return ops.sum(outputs * ops.cast(picked, outputs.dtype))
+
+    return _gradients(chosen_outputs, [ops.convert_to_tensor(inputs, "float32")])[0]
 
 
 def by_state(memory: keras.layers.RNN, head: keras.layers.Layer, sequences: Array) -> Array:
-    """The gradient of the output by the states before each step, (examples, steps, states).
+    """Compute the gradient of a recurrent network's output by the states before each step.
 
-    The output is what `head` makes of the last output of the recurrent layer `memory` for `sequences` (examples, steps,
-    features). Both stay as they are.
+    Args:
+        memory: A recurrent layer.
+        head: Makes the output, (examples, 1), of the last output of `memory`.
+        sequences: (examples, steps, features), without padding.
+
+    Returns:
+        (examples, steps, states); where a cell has several states, they stand side by side.
     """
-    examples, _, features = sequences.shape
-    cell, answer = (type(layer).from_config(layer.get_config()) for layer in (memory.cell, head))
-    inputs = keras.Input(batch_shape=sequences.shape)
-    nudges = _Nudges(sum(keras.tree.flatten(cell.state_size)))
-    probe = keras.Model(inputs, answer(keras.layers.RNN(_NudgedCell(cell, features))(nudges(inputs))))
-    for copy, original in ((cell, memory.cell), (answer, head)):
-        copy.set_weights(original.get_weights())
-        copy.trainable = False
-    # Keras takes the mean over the examples; their number makes it a sum, whose gradient is each example's own.
-    (gradient,) = _step(probe, sequences, np.zeros((examples, 1)), lambda _, output: examples * output)
-    return gradient
+    cell, (examples, steps, _) = memory.cell, sequences.shape
+
+    def output(nudges: Sequence[Any]) -> Any:
+        states = cell.get_initial_state(examples)
+        for step in range(steps):
+            nudged = [state + nudge[:, step] for state, nudge in zip(states, nudges, strict=True)]
+            found, states = cell(sequences[:, step], nudged)
+        return ops.sum(head(found))
+
+    # The gradient by what is added to a state is that by the state.
+    zeros = [ops.zeros((examples, steps, width)) for width in keras.tree.flatten(cell.state_size)]
+    return np.concatenate(_gradients(output, zeros), axis=-1)
 
 
-class ByInput:
-    """The gradient of a chosen output of `network` by its first input, always so many examples at a time.
+def _gradients(function: Callable[[Sequence[Any]], Any], values: list[Any]) -> list[Array]:
+    """Compute the gradient of the number that `function` makes of tensors by each of them, zeros where none counts."""
+    match keras.backend.backend():
+        case "tensorflow":
+            import tensorflow as tf
 
-    `network` takes [inputs, *context] and gives (examples, outputs); it acts as in prediction. Its weights are frozen.
-    """
+            with tf.GradientTape(watch_accessed_variables=False) as tape:
+                tape.watch(values)
+                result = function(values)
+            found = tape.gradient(result, values, unconnected_gradients="zero")
+        case "jax":
+            import jax
 
-    def __init__(self, network: keras.Model, examples: int, inputs: Array, context: Sequence[Array] = ()) -> None:
-        """Inputs and context may have any number of examples: what counts is the shape of one."""
-        network.trainable = False
-        self.examples, self.outputs = examples, network.output_shape[-1]
-        self.held = _Held(network, (examples, *inputs.shape[1:]))
-        picked = keras.Input(batch_shape=(examples, self.outputs))
-        given = [keras.Input(batch_shape=(examples, *part.shape[1:]), dtype=str(part.dtype)) for part in context]
-        self.probe = keras.Model([picked, *given], self.held([picked, *given]))
-        # Keras takes the mean over the examples; their number makes it a sum, whose gradient is each example's own.
-        _compile(self.probe, lambda _, output: examples * output)
+            found = jax.grad(function)(values)
+        case "torch":
+            import torch
 
-    def __call__(self, inputs: Array, chosen: Array, context: Sequence[Array] = ()) -> Array:
-        """As `inputs` (examples, …): the gradient of each example's output number `chosen` (examples,) by it."""
-        found = []
-        for start in range(0, len(inputs), self.examples):
-            # What fills up the last batch is an example that is there.
-            rows = np.minimum(np.arange(start, start + self.examples), len(inputs) - 1)
-            self.held.values.assign(inputs[rows])
-            picked = np.eye(self.outputs, dtype="float32")[chosen[rows]]
-            self.probe.train_on_batch([picked, *(part[rows] for part in context)], np.zeros((self.examples, 1)))
-            found.append(np.array(ops.convert_to_numpy(self.held.values)))
-        return np.concatenate(found)[: len(inputs)]
-
-
-def _compile(probe: keras.Model, loss: Any) -> None:
-    """Make a training step of `probe` overwrite its trainable weights with their gradients."""
-    # Few steps: compiling them would take longer, and TensorFlow warns where that is done again and again.
-    probe.compile(Keep(learning_rate=1.0), loss, run_eagerly=True)
-
-
-def _step(probe: keras.Model, inputs: Any, targets: Array, loss: Any) -> list[Array]:
-    """Overwrite the trainable weights of `probe` with their gradients, and give those."""
-    _compile(probe, loss)
-    probe.train_on_batch(inputs, targets)
-    return [ops.convert_to_numpy(weight) for weight in probe.trainable_variables]
-
-
-class _Held(keras.layers.Layer):
-    """Has a network's first input as a weight, and gives the sum of its outputs, each times what is picked of it."""
-
-    def __init__(self, network: keras.Model, shape: Sequence[int]) -> None:
-        super().__init__()
-        self.network, self.shape = network, shape
-
-    def build(self, _input_shape: Any) -> None:
-        self.values = self.add_weight(shape=self.shape, initializer="zeros")
-
-    def call(self, inputs: Any) -> Any:
-        picked, *context = inputs
-        outputs = self.network([self.values, *context], training=False)
-        return ops.sum(outputs * ops.cast(picked, outputs.dtype), axis=-1, keepdims=True)
-
-
-class _Nudges(keras.layers.Layer):
-    """Appends a weight of its own, zero, to every step of every sequence: what will be added to the state there."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.width = width
-
-    def build(self, input_shape: Sequence[int]) -> None:
-        self.nudges = self.add_weight(shape=(*input_shape[:2], self.width), initializer="zeros")
-
-    def call(self, inputs: Any) -> Any:
-        return ops.concatenate([inputs, self.nudges], axis=-1)
-
-
-class _NudgedCell(keras.layers.Layer):
-    """A recurrent cell that first adds the last features of its input to its states."""
-
-    def __init__(self, cell: Any, features: int) -> None:
-        super().__init__()
-        self.cell, self.features, self.state_size = cell, features, cell.state_size
-
-    def build(self, input_shape: Sequence[int]) -> None:
-        self.cell.build((input_shape[0], self.features))
-
-    def call(self, inputs: Any, states: Sequence[Any], training: bool = False) -> Any:
-        sizes = np.cumsum([self.features, *(state.shape[-1] for state in states[:-1])])
-        inputs, *nudges = ops.split(inputs, sizes.tolist(), axis=-1)
-        return self.cell(inputs, [state + nudge for state, nudge in zip(states, nudges, strict=True)])
+            values = [value.detach().clone().requires_grad_() for value in values]
+            found = torch.autograd.grad(function(values), values, allow_unused=True, materialize_grads=True)
+        case backend:
+            raise NotImplementedError(f"gradients on the backend {backend}")
+    return [np.array(ops.convert_to_numpy(gradient)) for gradient in found]

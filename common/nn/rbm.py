@@ -52,9 +52,6 @@ class RBM(keras.layers.Layer):
         self.regularizer = keras.regularizers.get(regularizer)
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
-        # On JAX, `fit` knows no metrics of layers.
-        metric = keras.metrics.Mean("reconstruction_error") if keras.backend.backend() != "jax" else None
-        self.reconstruction_error = metric
 
     def build(self, input_shape: Sequence[int | None]) -> None:
         units = input_shape[-1] or 0
@@ -68,9 +65,6 @@ class RBM(keras.layers.Layer):
 
     def call(self, visible: Any, training: bool = False) -> Any:
         hidden = self.transform(visible)
-        if self.reconstruction_error:
-            difference = visible - self.mean(self.visible_field(hidden))
-            self.reconstruction_error.update_state(ops.mean(ops.square(difference), axis=-1))
         if training:
             loss = self.contrastive_divergence(self.binarize(visible))
             if self.sparsity_cost:
@@ -124,6 +118,10 @@ class RBM(keras.layers.Layer):
         """p(h = 1 | v), (batch, hidden)."""
         return ops.sigmoid(self.hidden_field(visible))
 
+    def reconstruct(self, visible: Any) -> Any:
+        """The expected visible units given the expected hidden ones given `visible`; all (batch, visible)."""
+        return self.mean(self.visible_field(self.transform(visible)))
+
     def mean(self, field: Any) -> Any:
         """The expected visible units that receive `field`, (batch, visible)."""
         if self.visible == "gaussian":
@@ -135,7 +133,7 @@ class RBM(keras.layers.Layer):
     def sample_visible(self, field: Any) -> Any:
         """Visible units that receive `field`, drawn, (batch, visible)."""
         if self.visible == "gaussian":
-            return field + keras.random.normal(ops.shape(field), seed=self.seed_generator)
+            return field + keras.random.normal(ops.shape(field), dtype=field.dtype, seed=self.seed_generator)
         if not self.labels:
             return self.draw(ops.sigmoid(field))
         label = keras.random.categorical(field[:, -self.labels :], 1, seed=self.seed_generator)[:, 0]
@@ -148,14 +146,17 @@ class RBM(keras.layers.Layer):
 
     def draw(self, probability: Any) -> Any:
         """1 with this probability, else 0."""
-        drawn = keras.random.uniform(ops.shape(probability), seed=self.seed_generator) < probability
-        return ops.cast(drawn, self.compute_dtype)
+        drawn = keras.random.uniform(ops.shape(probability), dtype=probability.dtype, seed=self.seed_generator)
+        return ops.cast(drawn < probability, self.compute_dtype)
 
     def gibbs(self, visible: Any, steps: int = 1) -> Any:
         """Where so many `steps` of block Gibbs sampling, all hidden units and then all visible ones, lead `visible`."""
         for _ in range(steps):
             visible = self.sample_visible(self.visible_field(self.draw(self.transform(visible))))
         return visible
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return input_shape[0], self.hidden
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
@@ -169,6 +170,29 @@ class RBM(keras.layers.Layer):
             "regularizer": keras.regularizers.serialize(self.regularizer),
             "seed": self.seed,
         }
+
+
+@keras.saving.register_keras_serializable("common")
+class RBMSequential(keras.Sequential):
+    """Layers in a row, an RBM among them, whose reconstruction error `fit` and `evaluate` report.
+
+    It is the mean squared difference between visible units and their reconstruction (Hinton 2012, section 4). On JAX,
+    metrics are updated where the loss is computed, not in layers.
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.reconstruction_error = keras.metrics.Mean("reconstruction_error")
+
+    def compute_loss(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+        visible = x
+        for layer in self.layers:
+            if isinstance(layer, RBM):
+                difference = visible - layer.reconstruct(visible)
+                self.reconstruction_error.update_state(ops.mean(ops.square(difference), axis=-1))
+                break
+            visible = layer(visible)
+        return super().compute_loss(x, *args, **kwargs)
 
 
 def visible_units(model: keras.Sequential, layer: str, inputs: Array) -> Array:
@@ -257,6 +281,9 @@ class SoftmaxRBM(keras.layers.Layer):
             drawn = ops.one_hot(ops.squeeze(drawn, -1), len(self.levels), dtype=self.compute_dtype)
             visible = rated * ops.reshape(drawn, ops.shape(visible))
         return visible
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         settings = {name: getattr(self, name) for name in ("levels", "hidden", "gibbs_steps", "weight_decay", "seed")}

@@ -154,5 +154,8 @@ class FillMissing(keras.layers.Layer):
         flags = [ops.cast(missing[:, column : column + 1], inputs.dtype) for column in self.flagged]
         return ops.concatenate([filled, *flags], axis=-1)
 
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return input_shape[0], len(self.values) + len(self.flagged)
+
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {"values": self.values, "flagged": self.flagged}

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from common import baselines, tasks, tracking
+from common import baselines, lazy, tasks, tracking
 from common.app import App
 from common.config import Config, FineTuneConfig
 from common.data import Array, Data, Inputs, Pair, Trained
@@ -149,7 +149,8 @@ def _fit_and_measure(
     Returns:
         The network with its final weights, the metrics of every epoch, the metrics of the run, and the findings.
     """
-    keras.utils.set_random_seed(config.seed)
+    with lazy.quiet_native_log():  # Keras imports TensorFlow where it is installed, on every backend
+        keras.utils.set_random_seed(config.seed)
     model = build(app, config, data)
     diagnosis = Diagnosis(model, *arrays.first(data.train))
     resumed = options.checkpoint.state if options.checkpoint else State()
