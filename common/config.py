@@ -73,8 +73,7 @@ class Config:
     limit: Annotated[int, Ge(0)] = 0
     """Number of training examples to use, for a quick look; 0 for all."""
     patience: Count = 10
-    """Epochs without improvement after which training stops: of the validation metric, or, with --restore last, of the
-    training loss."""
+    """Epochs without a better validation metric (with --restore last, training loss) after which training stops."""
     restore: Literal["best", "last"] = "best"
     """Weights at the end of training: those of the best epoch on the validation set, or those of the last epoch."""
     optimizer: Optimizer = "adam"
@@ -85,8 +84,8 @@ class Config:
     """Momentum of the optimizer `momentum`."""
     schedule: Schedule = "constant"
     """Learning rate in epoch e, counted from 0. constant: a0; inverse: a0 / (1 + decay e); exponential: a0 decay^e;
-    k_over_epoch: a0 decay / (e + 1); cosine: half a cosine down to 0; plateau: a0, multiplied by decay after half of
-    --patience without a better validation metric."""
+    k_over_epoch: a0 decay / (e + 1); cosine: half a cosine down to 0; plateau: a0, multiplied by decay after each half
+    of --patience without a better validation metric."""
     decay: Positive = 0.95
     """Constant of the schedules inverse, exponential, k_over_epoch and plateau."""
 

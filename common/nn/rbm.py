@@ -108,7 +108,7 @@ class RBM(keras.layers.Layer):
         return ops.mean(self.free_energy(data)) - ops.mean(self.free_energy(sample))
 
     def density(self, hidden: Any) -> Any:
-        """Return the sum over units of the cross-entropy of the sparsity target with the mean `hidden` (batch, hidden)."""
+        """Return the cross-entropy of the sparsity target with the batch mean of `hidden` (batch, hidden)."""
         share = ops.clip(ops.mean(hidden, axis=0), 1e-7, 1 - 1e-7)
         target = self.sparsity_target
         return -ops.sum(target * ops.log(share) + (1 - target) * ops.log(1 - share))
