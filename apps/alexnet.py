@@ -47,7 +47,7 @@ from common.nn import augmentation, layers, optimizers
 from common.preprocessing import images
 
 SMALL_WIDTH = 0.1875
-"""Share of the paper's maps and units that is enough for Fashion-MNIST, and that a CPU trains in minutes."""
+"""Share of the paper's maps and units for Fashion-MNIST, which a CPU trains in minutes."""
 
 
 @dataclass(frozen=True)
@@ -55,26 +55,25 @@ class Settings(images.ImageConfig, FineTuneConfig):
     """Settings of AlexNet."""
 
     data: Literal["fashion_mnist", "mnist"] = "fashion_mnist"
-    """Data set, unless --images names a folder: Zalando's clothes, or handwritten digits in the same format."""
+    """Data set if --images is not given: Zalando's clothes, or handwritten digits in the same format."""
     images: str | None = None
-    """Folder of photographs, in a folder per class, to train on instead."""
+    """Folder of photographs to train on instead, with one subfolder per class."""
     image_size: Annotated[int, Ge(15)] = 0
-    """Pixels along each side of a patch that the network sees; 0: 227 for --images, else 25."""
+    """Side of the network's input patches in pixels; 0: 227 for --images, else 25."""
     width: NotNegative = 0.0
-    """Maps and units of each layer, as a share of the paper's; 0: 1 for --images, else 0.1875."""
+    """Share of the paper's maps and units in each layer; 0: 1 for --images, else 0.1875."""
     groups: Literal[1, 2] = 2
-    """Towers that the second, fourth and fifth convolution are split into; 2, as over the paper's two GPUs."""
+    """Number of towers of the second, fourth and fifth convolution. The paper has 2, one per GPU."""
     dropout: Fraction = 0.5
-    """Share of the outputs of both hidden dense layers that are dropped while training."""
+    """Dropout rate of both hidden dense layers."""
     weight_decay: NotNegative = 0.0005
-    """Share of each weight that a step at rate 1 takes off it."""
+    """Share of each weight that a step with learning rate 1 subtracts."""
     reflections: bool = True
-    """Mirror half of the patches in training, and see each patch both ways in evaluation."""
+    """Mirror half of the patches in training, and use each patch and its mirror image in evaluation."""
     crops: Literal[0, 1, 10] = 0
-    """Patches whose predictions the saved model averages: the centre; or that, the corners, and all mirrored; 0: 10 for
-    --images, else 1."""
+    """Patches whose predictions are averaged: the centre, or also the corners and mirror images; 0: 10 for --images."""
     freeze: Literal["none", "features"] = "none"
-    """What of --init-from is kept as it is: nothing, or the five convolutions."""
+    """Layers of --init-from that are not trained: none, or the five convolutions."""
 
     epochs: Count = 25
     optimizer: Optimizer = "momentum"
@@ -84,26 +83,26 @@ class Settings(images.ImageConfig, FineTuneConfig):
     patience: Count = 6
 
     def __post_init__(self) -> None:
-        """Put the sizes that suit the data where none are given, then hold every field to its bounds.
+        """Replace sizes of 0 by those for the data, then check the bounds of every field.
 
         Raises:
-            UserError: for a setting outside its bounds, or nothing to freeze.
+            UserError: if a setting is outside its bounds, or there is no model to freeze.
         """
         for field, photographs, small in (("image_size", 227, 25), ("width", 1.0, SMALL_WIDTH), ("crops", 10, 1)):
             if getattr(self, field) == 0:
                 object.__setattr__(self, field, photographs if self.images else small)
         if self.freeze != "none" and not self.init_from:
-            raise UserError("`freeze` needs `init_from`, the trained model whose layers are to be kept")
+            raise UserError("`freeze` needs `init_from`, the trained model whose layers are frozen")
         super().__post_init__()
 
     @property
     def side(self) -> int:
-        """Pixels along each side of the picture that patches are cut from: 256 for 227, as in the paper."""
+        """Side in pixels of the images that patches are cut from: 256 for patches of 227, as in the paper."""
         return round(self.image_size * 256 / 227)
 
 
 def load_data(config: Settings) -> Data:
-    """Load images as bytes, (28, 28) grey or (side, side, 3) in colour, and integer labels."""
+    """Load images of bytes, (n, 28, 28) grey or (n, side, side, 3) in colour, and integer labels (n,)."""
     if config.images:
         return images.load_folder(config.images, config.side, config.validation, config.seed)
     return images.load(config)
@@ -116,16 +115,16 @@ def build_model(config: Settings, data: Data) -> keras.Model:
 
 
 def fine_tune(start: SavedModel, config: Settings, data: Data) -> keras.Model:
-    """Build the network with the weights of `start` in all layers but the last, and freeze those that are kept.
+    """Build the network with the weights of `start` in all layers except the last.
 
     Raises:
-        UserError: if the network of `start` differs.
+        UserError: if the network of `start` has other sizes.
     """
     shapes = ("image_size", "width", "groups")
     if any(start.settings[name] != getattr(config, name) for name in shapes):
         values = ", ".join(f"`{name}` {start.settings[name]:g}" for name in shapes)
         raise UserError(f"`init_from` {config.init_from}: its network differs; set {values}")
-    # Its features were learned with its own mean colour.
+    # The features of `start` were learned with its mean colour.
     mean = start.model.get_layer(layer_names.CENTRED).get_config()["mean"]
     model = network(config, data, mean, images.colour_statistics(data.train[0])[1])
     for layer in model.layers:
@@ -154,9 +153,9 @@ def network(config: Settings, data: Data, mean: Sequence[float], covariance: Arr
 
 
 def features(config: Settings, x: Any) -> Any:
-    """The five convolutions of section 3.5, with overlapping pooling and response normalisation where the paper has it.
+    """Apply the five convolutions of section 3.5, with overlapping pooling and response normalisation.
 
-    Takes patches (batch, size, size, 3); gives (batch, 6, 6, 256) at the paper's size.
+    Patches (batch, size, size, 3) -> features, (batch, 6, 6, 256) at the paper's size.
     """
     stride = max(1, round(4 * config.image_size / 227))
     padding = "valid" if config.image_size >= 227 else "same"
@@ -173,7 +172,7 @@ def features(config: Settings, x: Any) -> Any:
 
 
 def classifier(config: Settings, classes: int, x: Any) -> Any:
-    """The three dense layers, dropout before the first two's successors as in section 4.2; gives probabilities."""
+    """Apply the three dense layers, with dropout after the first two (section 4.2): (batch, …) -> (batch, classes)."""
     x = keras.layers.Flatten()(x)
     for depth in (6, 7):
         x = keras.layers.Dense(share(config, 4096), "relu", **initial(config, bias=1), name=f"dense{depth}")(x)
@@ -184,28 +183,28 @@ def classifier(config: Settings, classes: int, x: Any) -> Any:
 def convolution(
     config: Settings, x: Any, maps: int, size: int, name: str, bias: int = 0, towers: int = 1, **options: Any
 ) -> Any:
-    """A convolution with ReLU whose `towers` each see and make their own share of the maps.
+    """Apply a convolution with ReLU, in `towers` that each have their own share of the input and output maps.
 
-    Towers of their own, not Keras's `groups`: those are many times slower on a CPU.
+    Keras's `groups` are many times slower on a CPU.
     """
     options = {"padding": "same", "activation": "relu"} | options | initial(config, bias)
     maps = share(config, maps) // towers
     if towers == 1:
         return keras.layers.Conv2D(maps, size, **options, name=name)(x)
     parts = enumerate(keras.ops.split(x, towers, axis=-1), start=1)
-    made = [keras.layers.Conv2D(maps, size, **options, name=f"{name}_tower{index}")(part) for index, part in parts]
-    return keras.layers.Concatenate(name=name)(made)
+    outputs = [keras.layers.Conv2D(maps, size, **options, name=f"{name}_tower{index}")(part) for index, part in parts]
+    return keras.layers.Concatenate(name=name)(outputs)
 
 
 def share(config: Settings, number: int) -> int:
-    """A layer's maps or units at the network's width: an even number."""
+    """Return the number of maps or units of a layer at the network's width, rounded to an even number."""
     return 2 * max(1, round(config.width * number / 2))
 
 
 def initial(config: Settings, bias: int = 0) -> dict[str, Any]:
-    """Section 5: weights from N(0, 0.01), biases 0 or 1; and the decay of the weights.
+    """Return the options of a layer for the paper's initial weights, biases and weight decay (section 5).
 
-    The paper's update takes rate x decay x weight off a weight: the gradient of half the decay times its square.
+    The paper's update subtracts rate * decay * weight, which is the gradient step of decay / 2 * weight².
     """
     return {
         "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01 / config.width**0.5),

@@ -55,9 +55,9 @@ if TYPE_CHECKING:
 
 
 SIDE = 4
-"""Pixels along a side of a picture of bars or stripes; and units in each group of the encoder."""
+"""Side of an image of bars or stripes in pixels, and number of units in each group of the encoder."""
 SHOWN = 40
-"""States that are drawn, the most probable first."""
+"""Number of patterns in the figure, the most probable first."""
 
 
 @dataclass(frozen=True)
@@ -65,18 +65,18 @@ class Settings(Config):
     """Settings of the machine."""
 
     data: Literal["bars", "encoder"] = "bars"
-    """Patterns: the 30 pictures of whole rows or of whole columns; or four that switch on the same one of the units of
-    two groups, which only hidden units connect."""
+    """Patterns. bars: the 30 images of whole rows or whole columns; encoder: four patterns with the same unit on in
+    each of two groups, which only hidden units connect."""
     hidden: Annotated[int, Ge(1), Lt(11)] = 6
-    """Hidden units; few, because all states are counted."""
+    """Number of hidden units; small, because all states are enumerated."""
     restricted: bool = False
-    """Connect visible units with hidden ones only: a restricted Boltzmann machine."""
+    """Connect visible units only with hidden units: a restricted Boltzmann machine."""
     chains: Count = 100
-    """Free-running chains, which go on from step to step."""
+    """Number of free-running chains, which continue from step to step."""
     sweeps: Count = 5
-    """How often each unit is drawn in each phase of a step."""
+    """Number of Gibbs sweeps in each phase of a step."""
     examples: Count = 1500
-    """Patterns an epoch: all of them, again and again."""
+    """Number of examples in an epoch, in which the patterns repeat."""
 
     epochs: Count = 30
     batch_size: Count = 30
@@ -86,53 +86,52 @@ class Settings(Config):
 
 
 def load_data(config: Settings) -> Data:
-    """All patterns (n, units) of 0 and 1, as inputs and as targets.
+    """Load all patterns (n, units) of 0 and 1, as inputs and as targets.
 
-    Validation and test set are the training distribution itself: it is known whole, and what is asked is not what a
-    machine makes of unseen patterns, but how well it holds these.
+    The validation and test parts are all patterns: the question is how well the machine models this distribution.
     """
     patterns, names = (bars_and_stripes(), pixels()) if config.data == "bars" else (encoder(), groups())
     digest = fingerprint(patterns.tobytes())
-    taught = np.resize(patterns, (config.examples, patterns.shape[1]))
+    repeated = np.resize(patterns, (config.examples, patterns.shape[1]))
     once = patterns, patterns
     name = "bars_and_stripes" if config.data == "bars" else "encoder_4_2_4"
-    return Data(name, digest, (taught, taught), once, once, names, kind="vector")
+    return Data(name, digest, (repeated, repeated), once, once, names, kind="vector")
 
 
 def bars_and_stripes() -> Array:
-    """Pictures whose rows are each all on or all off, and those turned to columns: 30 different ones, (30, 16)."""
+    """Return the 30 different images, (30, 16), in which every row, or every column, is completely on or off."""
     rows = np.repeat(boltzmann.all_states(SIDE)[:, :, None], SIDE, axis=2)
     both = np.concatenate([rows, rows.transpose(0, 2, 1)])
     return np.unique(both.reshape(len(both), -1), axis=0)
 
 
 def pixels() -> tuple[str, ...]:
-    """Their names, row by row."""
+    """Return the names of the pixels, row by row."""
     return tuple(f"r{row}c{column}" for row in range(1, SIDE + 1) for column in range(1, SIDE + 1))
 
 
 def encoder() -> Array:
-    """One of four units on in the first group, and the same one in the second: (4, 8)."""
+    """Return four patterns, (4, 8), with one unit on in the first group, and the same one in the second."""
     return np.tile(np.eye(SIDE, dtype="float32"), 2)
 
 
 def groups() -> tuple[str, ...]:
-    """The names of the units in both groups."""
+    """Return the names of the units in both groups."""
     return tuple(f"{group}{unit}" for group in "ab" for unit in range(1, SIDE + 1))
 
 
 def connections(config: Settings, visible: int) -> list[tuple[int, int]]:
-    """The pairs of units that are connected: all, but for the encoder's two groups, and what --restricted leaves."""
-    found = boltzmann.all_pairs(visible + config.hidden)
-    if config.data == "encoder":  # what one group knows of the other must go through the hidden units
-        found = [(first, second) for first, second in found if not first < SIDE <= second < visible]
+    """Return the connected pairs of units. The encoder's two groups are not connected with each other."""
+    pairs = boltzmann.all_pairs(visible + config.hidden)
+    if config.data == "encoder":
+        pairs = [(first, second) for first, second in pairs if not first < SIDE <= second < visible]
     if config.restricted:
-        found = [(first, second) for first, second in found if first < visible <= second]
-    return found
+        pairs = [(first, second) for first, second in pairs if first < visible <= second]
+    return pairs
 
 
 def build_model(config: Settings, data: Data) -> keras.Model:
-    """The machine: patterns (units,) in, the probability of each unit given those before it out, compiled."""
+    """Build the machine: patterns (units,) in, the probability of each unit given those before it out."""
     (visible,) = data.input_shape
     pairs, means = connections(config, visible), data.train[0].mean(axis=0)
     machine = boltzmann.BoltzmannMachine(
@@ -145,7 +144,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
 
 @dataclass(frozen=True)
 class Density(Task):
-    """The probability of patterns: the network puts out that of each unit given those before it."""
+    """Density estimation: predictions are the probability of each unit given those before it, (examples, units)."""
 
     monitor: str = "val_loss"
     mode: Mode = "min"
@@ -156,7 +155,7 @@ class Density(Task):
         return estimator.predict(inputs)
 
     def score(self, targets: Array, predictions: Array) -> dict[str, float]:
-        # float32 holds no probability nearer to 1.
+        # In float32, 1 - 1e-7 is about the largest number below 1.
         given = np.clip(predictions.astype("float64"), 1e-7, 1 - 1e-7)
         likelihood = np.where(targets > 0.5, np.log(given), np.log1p(-given)).sum(axis=1).mean()
         _, counts = np.unique(targets, axis=0, return_counts=True)
@@ -192,7 +191,7 @@ def tables(model: keras.Model, data: Data) -> Iterator[tuple[str, pd.DataFrame]]
 
 
 def codes(machine: boltzmann.BoltzmannMachine, patterns: Array) -> pd.DataFrame:
-    """The likeliest state of the hidden units for each of `patterns`, and its probability."""
+    """Return a table of the most probable hidden state for each of `patterns` (n, units), and its probability."""
     import pandas as pd
 
     hidden = machine.hidden_states
@@ -203,16 +202,22 @@ def codes(machine: boltzmann.BoltzmannMachine, patterns: Array) -> pd.DataFrame:
     weights = np.exp(energies.min(axis=1, keepdims=True) - energies)
     probabilities = weights / weights.sum(axis=1, keepdims=True)
     likeliest = probabilities.argmax(axis=1)
-    words = ["".join(map(str, row.astype(int))) for row in patterns]
-    said = ["".join(map(str, row.astype(int))) for row in hidden[likeliest]]
-    return pd.DataFrame({"pattern": words, "hidden": said, "probability": probabilities.max(axis=1)})
+
+    def digits(states: Array) -> list[str]:
+        return ["".join(map(str, row.astype(int))) for row in states]
+
+    columns = {"pattern": digits(patterns), "hidden": digits(hidden[likeliest])}
+    return pd.DataFrame(columns | {"probability": probabilities.max(axis=1)})
 
 
 def read_patterns(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Array]:
-    """Patterns from .npy files, each of (units,) or of several, (n, units): 0, 1, or nan where a unit is not known.
+    """Read patterns of 0, 1 and NaN for an unknown unit from .npy files, (units,) or (n, units).
+
+    Returns:
+        A name per pattern, and the patterns (n, units).
 
     Raises:
-        UserError: for a file that is missing, no array, or an array of another kind.
+        UserError: if a file cannot be read, or its array has another shape or other values.
     """
     named = []
     for path in map(Path, files):
@@ -220,11 +225,11 @@ def read_patterns(files: Sequence[str], saved: SavedModel) -> tuple[list[str], A
             if not np.isin(pattern[~np.isnan(pattern)], (0, 1)).all():
                 raise UserError(f"{path}: has values other than 0, 1 and nan")
             named.append((name, pattern))
-    return [name for name, _ in named], np.stack([one for _, one in named]).astype("float32")
+    return [name for name, _ in named], np.stack([pattern for _, pattern in named]).astype("float32")
 
 
 def independent(_config: Settings, _data: Data) -> DummyRegressor:
-    """Each unit on with its own frequency, whatever the others: what a machine without connections holds."""
+    """Return an estimator that predicts the frequency of each unit, as a machine without connections would."""
     from sklearn.dummy import DummyRegressor
 
     return DummyRegressor()

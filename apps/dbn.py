@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 DREAMS = 10
-"""Pictures that are drawn for each label."""
+"""Number of generated images per label."""
 
 
 @dataclass(frozen=True)
@@ -41,23 +41,23 @@ class Settings(images.ImageConfig):
     """Settings of the deep belief network."""
 
     labelled: Annotated[int, Ge(0)] = 0
-    """Training examples whose labels are known, 0 for all: the others serve to pretrain."""
+    """Number of training examples with labels; 0 for all. The others are used for pretraining only."""
     hidden: tuple[Count, ...] = (500, 500, 2000)
-    """Hidden units of each machine, from the pixels up."""
+    """Number of hidden units of each machine, from the bottom up."""
     pretraining: Annotated[int, Ge(0)] = 20
-    """Passes over the training set for each machine; 0 leaves the weights random."""
+    """Passes over the training set for each machine; 0 for random weights."""
     pretraining_rate: Positive = 0.05
-    """Learning rate of the machines, which falls along half a cosine."""
+    """Initial learning rate of the machines, which decreases along half a cosine."""
     gibbs_steps: Count = 1
     """Steps of Gibbs sampling, k, of contrastive divergence."""
     persistent: bool = False
-    """Whether the chains of the last machine go on where they were left: it then dreams, and classifies less well."""
+    """Use persistent chains for the last machine, and generate images after pretraining. The test error is higher."""
     dreaming: Count = 500
-    """Steps of Gibbs sampling, with the label held, before a dream is looked at."""
+    """Steps of Gibbs sampling, with a fixed label, before an image is generated."""
     input_dropout: Fraction = 0.2
-    """Share of the pixels that are dropped while fine-tuning."""
+    """Dropout rate of the pixels in fine-tuning."""
     dropout: Fraction = 0.5
-    """Share of each hidden layer's outputs that are dropped while fine-tuning."""
+    """Dropout rate of each hidden layer in fine-tuning."""
 
     epochs: Count = 60
     restore: Literal["best", "last"] = "last"
@@ -69,7 +69,7 @@ class Settings(images.ImageConfig):
 
 
 def load_data(config: Settings) -> Data:
-    """Load images (28, 28) of bytes, 0 for the background, and their integer labels, as many as are known."""
+    """Load images (n, 28, 28) of bytes, 0 for the background, and integer labels (n,), with `labelled` for training."""
     data = images.load(config)
     inputs, labels = data.train
     known = config.labelled or len(labels)
@@ -77,7 +77,7 @@ def load_data(config: Settings) -> Data:
 
 
 def build_model(config: Settings, data: Data) -> keras.Model:
-    """The network: bytes (28, 28) in, class probabilities out, compiled."""
+    """Build the network: bytes (28, 28) in, class probabilities out."""
     model = keras.Sequential([keras.Input(data.input_shape, dtype="uint8")])
     model.add(features.normalization("min_max", data.train[0]))
     model.add(keras.layers.Flatten())
@@ -91,76 +91,77 @@ def build_model(config: Settings, data: Data) -> keras.Model:
 
 
 def pretrain(model: keras.Model, config: Settings, data: Data) -> Iterator[tuple[str, Figure]]:
-    """Learn the machines from the bottom up on all pictures, and begin `model` with their weights.
+    """Train the machines from the bottom up on all images, and initialise `model` with their weights.
 
-    The labels take part where every picture has one.
+    The last machine also learns from the labels if all examples have one; only then can it generate images.
     """
     if not config.pretraining:
         return
-    every = load_data(dataclasses.replace(config, labelled=0)) if config.labelled else data
-    examples = every.examples(config)
+    whole = load_data(dataclasses.replace(config, labelled=0)) if config.labelled else data
+    examples = whole.examples(config)
     classes = 0 if config.labelled else len(data.outputs)
-    shown = rbm.visible_units(model, "hidden_1", every.train[0][:examples])
-    labels = every.train[1][:examples]
+    visible = rbm.visible_units(model, "hidden_1", whole.train[0][:examples])
+    labels = whole.train[1][:examples]
     machines: list[rbm.RBM] = []
     for depth, units in enumerate(config.hidden, start=1):
         last = depth == len(config.hidden)
         if last and classes:
-            shown = np.concatenate([shown, np.eye(classes, dtype="float32")[labels]], axis=1)
-        print(f"pretraining layer {depth} of {len(config.hidden)}: {shown.shape[1]} visible, {units} hidden units")
-        machines.append(learn(config, units, shown, classes if last else 0))
+            visible = np.concatenate([visible, np.eye(classes, dtype="float32")[labels]], axis=1)
+        print(f"pretraining layer {depth} of {len(config.hidden)}: {visible.shape[1]} visible, {units} hidden units")
+        machines.append(learn(config, units, visible, classes if last else 0))
         layer = model.get_layer(f"hidden_{depth}")
         layer.kernel.assign(machines[-1].components[: layer.kernel.shape[0]])
         layer.bias.assign(machines[-1].intercept_hidden)
         if not last:
-            shown = hidden_features(machines[-1], shown)
+            visible = hidden_features(machines[-1], visible)
     if classes:
         output = model.get_layer("labels")
         output.kernel.assign(keras.ops.transpose(machines[-1].components[-classes:]))
         output.bias.assign(machines[-1].intercept_visible[-classes:])
         if config.persistent:
-            pictures = dreams(machines, classes, config.dreaming).reshape(-1, *data.input_shape)
+            generated = dreams(machines, classes, config.dreaming).reshape(-1, *data.input_shape)
             titles = [name for name in data.outputs for _ in range(DREAMS)]
-            yield "dreams", results.image_grid(pictures, titles, columns=DREAMS)
+            yield "dreams", results.image_grid(generated, titles, columns=DREAMS)
 
 
-def learn(config: Settings, units: int, shown: Array, labels: int) -> rbm.RBM:
-    """Train an RBM with `units` hidden units on `shown` (examples, visible) by contrastive divergence."""
-    # Dreams need chains that wander far from the data.
+def learn(config: Settings, units: int, visible: Array, labels: int) -> rbm.RBM:
+    """Train an RBM with `units` hidden units on `visible` (examples, visible), which ends in `labels` label units."""
+    # Generated images need persistent chains, which move far from the data.
     particles = config.batch_size if labels and config.persistent else 0
     machine = rbm.RBM(units, labels=labels, gibbs_steps=config.gibbs_steps, particles=particles, seed=config.seed)
-    model = rbm.RBMSequential([keras.Input(shown.shape[1:]), machine])
-    machine.intercept_visible.assign(machine.independent(shown.mean(axis=0)))
-    steps = -(-len(shown) // config.batch_size)
+    model = rbm.RBMSequential([keras.Input(visible.shape[1:]), machine])
+    machine.intercept_visible.assign(machine.independent(visible.mean(axis=0)))
+    steps = -(-len(visible) // config.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(config.pretraining_rate, config.pretraining * steps)
     model.compile(keras.optimizers.SGD(rate, momentum=config.momentum), jit_compile=False, steps_per_execution=32)
-    model.fit(shown, shown[:, 0], batch_size=config.batch_size, epochs=config.pretraining, verbose=2)
+    model.fit(visible, visible[:, 0], batch_size=config.batch_size, epochs=config.pretraining, verbose=2)
     return machine
 
 
 def hidden_features(machine: rbm.RBM, visible: Array) -> Array:
-    """p(h = 1 | v) of `visible` (examples, visible), (examples, hidden)."""
+    """Return p(h = 1 | v), (examples, hidden), of `visible` (examples, visible), computed in batches."""
     parts = np.array_split(visible, -(-len(visible) // 1000))
     return np.concatenate([keras.ops.convert_to_numpy(machine.transform(part)) for part in parts])
 
 
 def dreams(machines: Sequence[rbm.RBM], classes: int, steps: int) -> Array:
-    """What the network sees when it thinks of each label, (classes * `DREAMS`, pixels), by label.
+    """Generate images of each class, (classes * `DREAMS`, pixels), ordered by class.
 
-    Gibbs sampling in the last machine with the label held, then once down through the others. It begins at those of the
-    machine's own chains that are nearest to the label: from anywhere else it would take very long.
+    Runs `steps` of Gibbs sampling in the last machine with a fixed label, then one pass down through the others. It
+    starts at those of the machine's persistent chains that are most probable for the label, because other starts need
+    many more steps.
     """
     ops = keras.ops
     *below, top = machines
     label = ops.repeat(ops.eye(classes, dtype="float32"), DREAMS, axis=0)
-    belief = ops.convert_to_numpy(top.mean(top.visible_field(top.transform(top.fantasies))))[:, -classes:]
-    nearest = np.resize(np.argsort(-belief, axis=0), (DREAMS, classes)).T.reshape(-1)
-    seen = ops.take(top.fantasies, nearest, axis=0)[:, :-classes]
+    probabilities = ops.convert_to_numpy(top.mean(top.visible_field(top.transform(top.fantasies))))[:, -classes:]
+    nearest = np.resize(np.argsort(-probabilities, axis=0), (DREAMS, classes)).T.reshape(-1)
+    visible = ops.take(top.fantasies, nearest, axis=0)[:, :-classes]
     for _ in range(steps):
-        seen = top.gibbs(ops.concatenate([seen, label], axis=1))[:, :-classes]
+        visible = top.gibbs(ops.concatenate([visible, label], axis=1))[:, :-classes]
     for machine in reversed(below):
-        seen = machine.mean(machine.visible_field(seen))
-    return np.asarray(ops.convert_to_numpy(seen))
+        visible = machine.mean(machine.visible_field(visible))
+    return np.asarray(ops.convert_to_numpy(visible))
 
 
 app = App(settings=Settings, load_data=load_data, build_model=build_model, task=Classification(), pretrain=pretrain)

@@ -23,7 +23,7 @@ from common import App, Classification, Count, Data, Fraction, Positive, Schedul
 from common.nn import augmentation, layers, losses, optimizers
 from common.preprocessing import images
 
-# Table I of the paper: the maps of S2 that each of C3's sixteen maps sees.
+# Table I of the paper: the maps of S2 that each of the sixteen maps of C3 is connected to.
 C3_TABLE = (
     *((0, 1, 2), (1, 2, 3), (2, 3, 4), (3, 4, 5), (4, 5, 0), (5, 0, 1)),
     *((0, 1, 2, 3), (1, 2, 3, 4), (2, 3, 4, 5), (3, 4, 5, 0), (4, 5, 0, 1), (5, 0, 1, 2)),
@@ -31,7 +31,7 @@ C3_TABLE = (
     (0, 1, 2, 3, 4, 5),
 )
 
-# Figure 3 of the paper: the 7x12 pictures of the ten digits, row by row, that F6 is to reproduce (# is +1, . is -1).
+# Figure 3 of the paper: 7x12 images of the ten digits, row by row, the target codes of F6 (# is +1, . is -1).
 DIGITS = """
 .#####.  ...##..  .#####.  #######  .#####.  .#####.  ..####.  #######  .#####.  .#####.
 .......  ..###..  .......  .....##  .......  .......  .##....  .....##  ##...##  ##..###
@@ -53,15 +53,15 @@ class Settings(images.ImageConfig):
     """Settings of LeNet-5."""
 
     variant: Literal["1998", "modern"] = "modern"
-    """The paper's network to the letter, or ReLU, batch normalisation, dropout and softmax on the same maps."""
+    """The paper's network, or the same maps with ReLU, batch normalisation, dropout and softmax."""
     distortions: bool = False
-    """Train on the paper's random planar affine distortions of the pictures, drawn anew every epoch."""
+    """Train on the paper's random planar affine distortions of the images, new ones in every epoch."""
     pooling: Literal["average", "max"] = "max"
-    """How `modern` subsamples."""
+    """Type of pooling in the variant `modern`."""
     dropout: Fraction = 0.2
-    """Share of C5's and F6's outputs that `modern` drops while training."""
+    """Dropout rate of C5 and F6 in the variant `modern`."""
     rubbish: Positive = 5.0
-    """Penalty of the class "none of these" in the loss of `1998`; the paper's j."""
+    """Penalty of the class "none of these" in the loss of the variant `1998`; j in the paper."""
 
     epochs: Count = 25
     batch_size: Count = 64
@@ -70,7 +70,7 @@ class Settings(images.ImageConfig):
 
 
 def build_model(config: Settings, data: Data) -> keras.Model:
-    """The network: bytes (28, 28) in, class probabilities out, compiled."""
+    """Build the network: bytes (28, 28) in, class probabilities out."""
     network = lenet5_1998(config) if config.variant == "1998" else lenet5_modern(config, len(data.outputs))
     distortions = [augmentation.AffineDistortion(seed=config.seed, name="distortions")] if config.distortions else []
     model = keras.Sequential(
@@ -87,7 +87,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
 
 
 def lenet5_1998(config: Settings) -> list[keras.layers.Layer]:
-    """Section II.B of the paper: 60,000 trainable parameters, 340,908 connections."""
+    """Return the layers of section II.B of the paper: 60,000 trainable parameters, 340,908 connections."""
     squash = layers.scaled_tanh
     return [
         keras.layers.ZeroPadding2D(2),
@@ -106,7 +106,7 @@ def lenet5_1998(config: Settings) -> list[keras.layers.Layer]:
 
 
 def lenet5_modern(config: Settings, classes: int) -> list[keras.layers.Layer]:
-    """The same maps with padding instead of a frame, ReLU, batch normalisation, dropout and a softmax."""
+    """Return layers with the same maps, with ReLU, batch normalisation, dropout and a softmax."""
     pool = keras.layers.MaxPooling2D if config.pooling == "max" else keras.layers.AveragePooling2D
 
     def unit(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
@@ -128,12 +128,12 @@ def lenet5_modern(config: Settings, classes: int) -> list[keras.layers.Layer]:
 
 
 def uniform(fan_in: float) -> keras.initializers.Initializer:
-    """Initial weights uniform in ±2.4 / fan-in (appendix A of the paper)."""
+    """Return the initializer of uniform weights in ±2.4 / fan-in (appendix A of the paper)."""
     return keras.initializers.RandomUniform(-2.4 / fan_in, 2.4 / fan_in)
 
 
 def digit_codes() -> np.ndarray:
-    """The RBF centres, (10, 84): the pictures above, one row a digit."""
+    """Return the RBF centres (10, 84): the images of the digits, one per row."""
     rows = np.array([line.split() for line in DIGITS.split("\n") if line])
     return np.array([[1.0 if pixel == "#" else -1.0 for pixel in "".join(digit)] for digit in rows.T])
 

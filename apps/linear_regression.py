@@ -24,11 +24,11 @@ class Settings(linear.LinearConfig):
     """Settings of linear regression; the loss is the mean squared error."""
 
     data: Literal["women", "diabetes"] = "women"
-    """Weight of 15 women by height, or a measure of diabetes a year later by ten measurements of 442 patients."""
+    """Data set: weight by height of 15 women, or the progression of diabetes by ten measurements of 442 patients."""
 
 
 def build_model(config: Settings, data: Data) -> "keras.Model":
-    """Build the network: raw columns in, standardised, one linear unit."""
+    """Build the network: raw columns in, one linear unit on standardised features out."""
     table = features.standardised(data)
     config = linear.scale_steps(config, table.train, curvature=(2.0, 2.0))
     model = keras.Model(table.inputs, linear.layer(1, config)(table.outputs))

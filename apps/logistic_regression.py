@@ -33,19 +33,19 @@ class Settings(LinearConfig):
     """Settings of logistic regression; the loss is the cross-entropy."""
 
     data: Literal["breast_cancer", "mnist", "fashion_mnist"] = "breast_cancer"
-    """Malignant or benign by thirty measurements of cells of 569 tumours, handwritten digits, or Zalando's clothes."""
+    """Data set: malignant or benign by thirty measurements of 569 tumours, handwritten digits, or Zalando's clothes."""
     class_weights: Literal["none", "balanced"] = "none"
-    """Whether the examples of a rare class weigh more, so that all classes weigh the same."""
+    """Weights of the examples in the loss. balanced: all classes have the same total weight."""
 
     l2: NotNegative = 0.001
 
 
 def build_model(config: Settings, data: Data) -> keras.Model:
-    """The network: raw columns or pictures in, class probabilities out, compiled."""
+    """Build the network: raw columns or images in, class probabilities out."""
     x = features.standardised(data) if data.kind == "table" else features.pixels(data)
     classes = len(data.outputs)
     weights = class_weights(config, data)
-    # The second derivative of the cross-entropy is p (1 - p) of two classes, at most 1/2 of more.
+    # The second derivative of the cross-entropy is p (1 - p) with two classes, and at most 1/2 with more.
     config = linear.scale_steps(config, x.train, curvature=(0.0, max(weights) * (0.25 if classes == 2 else 0.5)))
     if classes == 2:
         z = linear.layer(1, config)(x.outputs)
@@ -58,14 +58,14 @@ def build_model(config: Settings, data: Data) -> keras.Model:
 
 
 def class_weights(config: Settings, data: Data) -> list[float]:
-    """What the examples of each class weigh: 1, or in inverse proportion to the class's share of the training set."""
+    """Return the weight of each class: 1, or inversely proportional to its share of the training set."""
     counts = np.bincount(data.train[1], minlength=len(data.outputs))
     balanced = counts.sum() / (len(counts) * counts)
     return [1.0] * len(counts) if config.class_weights == "none" else balanced.tolist()
 
 
 def baseline(config: Settings, data: Data) -> Pipeline:
-    """scikit-learn's solution of the same problem; on pictures a logistic regression of its own."""
+    """Return scikit-learn's logistic regression, with the same penalties if the data is a table."""
     return baselines.maximum_likelihood(config, data, balanced=config.class_weights == "balanced")
 
 

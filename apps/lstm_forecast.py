@@ -50,31 +50,31 @@ class Settings(Config):
     data: Literal["sunspots", "co2"] = "sunspots"
     """Built-in series: yearly sunspots, 1700 to 2008, or monthly CO2 at Mauna Loa, 1958 to 2001."""
     csv: str | None = None
-    """CSV file to take instead of a built-in series."""
+    """CSV file to use instead of a built-in series."""
     time: str | None = None
-    """Column of the CSV that tells the time, as dates or whole numbers; by default the first."""
+    """Column of --csv with the times, as dates or whole numbers; by default, the first."""
     target: tuple[str, ...] = ()
-    """Columns of the CSV that are forecast together, each from the past of all."""
+    """Columns of --csv to forecast together, each from the past of all."""
     gaps: Literal["linear", "previous"] = "linear"
-    """What fills a missing value: a straight line between its neighbours, or the value before it."""
+    """How missing values are filled: by linear interpolation, or with the previous value."""
     window: Count = 22
-    """Steps that the network sees."""
+    """Number of steps in the network's input."""
     horizon: Count = 1
-    """Steps that it forecasts."""
+    """Number of steps to forecast."""
     season: Count = 11
-    """Steps after which the series repeats itself, for the seasonal naive baseline."""
+    """Period of the series in steps, for the seasonal naive baseline."""
     validation: Share = 0.2
-    """Share of the series, before the test part, that chooses the best epoch and the champion."""
+    """Share of the series for validation, before the test part."""
     test: Share = 0.2
-    """Share of the series, its end, that the forecasts are measured on."""
+    """Share of the series for the test, at its end."""
     transform: Literal["none", "sqrt", "log"] = "sqrt"
-    """Scale on which the network works: the values, their square roots, or log(1 + value); undone in its answer."""
+    """Scale inside the network: the values, their square roots, or log(1 + value). Outputs are in the original unit."""
     anchor: Literal["none", "last"] = "last"
-    """What the network's inputs and outputs are counted from: nothing, or the window's last value."""
+    """Value that is subtracted from the network's inputs and added to its outputs: none, or the last in the window."""
     units: tuple[Count, ...] = (32,)
-    """Cells of each LSTM layer."""
+    """Number of cells of each LSTM layer."""
     dropout: Fraction = 0.0
-    """Share of the last layer's outputs that are dropped while training."""
+    """Dropout rate after the last LSTM layer."""
 
     epochs: Count = 200
     batch_size: Count = 16
@@ -83,7 +83,7 @@ class Settings(Config):
 
 
 def load_data(config: Settings) -> Data:
-    """Windows (window, variables) and the steps after them (horizon, variables), in the series' own unit."""
+    """Load windows (n, window, variables) and the steps after them (n, horizon, variables), in the series' unit."""
     if config.season > config.window:
         raise UserError(f"`window` {config.window} must be at least `season` {config.season}")
     if config.csv and not config.target:
@@ -91,19 +91,19 @@ def load_data(config: Settings) -> Data:
     table = series.read(Path(config.csv), config.time, config.target) if config.csv else series.load(config.data)
     name = Path(config.csv).name if config.csv else config.data
     if config.transform != "none" and (table.min() < 0).any():
-        raise UserError(f"{name} has values below 0: `transform` {config.transform} cannot take them; choose none")
+        raise UserError(f"{name} has values below 0, which `transform` {config.transform} does not allow; choose none")
     return series.split(table, name, config.window, config.horizon, config.validation, config.test, config.gaps)
 
 
 def build_model(config: Settings, data: Data) -> keras.Model:
-    """The network: windows in, the steps after them out, compiled; scaling is inside, by the training part."""
-    there, back = scale(config.transform)
-    past = keras.ops.convert_to_numpy(there(data.train[0]))
+    """Build the network: windows (window, variables) in, forecasts (horizon, variables) out, with scaling inside."""
+    forward, inverse = scale(config.transform)
+    past = keras.ops.convert_to_numpy(forward(data.train[0]))
     moments = {"mean": past.mean((0, 1)), "variance": past.var((0, 1))}
     _, horizon, variables = data.train[1].shape
 
     window = keras.Input(data.input_shape)
-    x = keras.layers.Normalization(**moments)(there(window))
+    x = keras.layers.Normalization(**moments)(forward(window))
     last = x[:, -1:]
     x = x - last if config.anchor == "last" else x
     for layer, units in enumerate(config.units, start=1):
@@ -112,7 +112,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     x = keras.layers.Dense(horizon * variables)(x)
     x = keras.layers.Reshape((horizon, variables))(x)
     x = x + last if config.anchor == "last" else x
-    model = keras.Model(window, back(keras.layers.Normalization(**moments, invert=True)(x)))
+    model = keras.Model(window, inverse(keras.layers.Normalization(**moments, invert=True)(x)))
 
     spread = data.train[0].std((0, 1))
     model.compile(optimizers.build(config, data), losses.ScaledSquaredError(spread), metrics=["mae"])
@@ -120,7 +120,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
 
 
 def scale(transform: Literal["none", "sqrt", "log"]) -> tuple[Callable[[Any], Any], Callable[[Any], Any]]:
-    """A function to the scale on which the network works, and its inverse."""
+    """Return the function to the network's scale, and its inverse."""
     ops = keras.ops
     match transform:
         case "none":
@@ -132,7 +132,18 @@ def scale(transform: Literal["none", "sqrt", "log"]) -> tuple[Callable[[Any], An
 
 
 def read_inputs(words: Sequence[str], saved: SavedModel) -> tuple[list[str], Array]:
-    """The last window of each series that `words` name, or those in .npy files, and what the steps after are called."""
+    """Read the last window of each series, or the windows in .npy files.
+
+    Args:
+        words: CSV files, .npy files, or the name of the built-in series.
+        saved: The model.
+
+    Returns:
+        A name per forecast step (windows * horizon), and the windows (windows, window, variables).
+
+    Raises:
+        UserError: if a file cannot be read, or a series is shorter than a window.
+    """
     settings, names, lasts = Settings.from_dict(saved.settings), [], []
     for word in words:
         if word.endswith(".npy"):
@@ -146,14 +157,14 @@ def read_inputs(words: Sequence[str], saved: SavedModel) -> tuple[list[str], Arr
         else:
             table = series.read(Path(word), settings.time, saved.outputs)
         if len(table) < settings.window:
-            raise UserError(f"{word}: {len(table)} steps; the network sees {settings.window}")
+            raise UserError(f"{word}: {len(table)} steps; the network needs {settings.window}")
         names += [f"{word} {time}" for time in series.following(table.index, settings.horizon)]
         lasts.append(series.fill(table, settings.gaps).to_numpy("float32")[-settings.window :])
     return names, np.stack(lasts)
 
 
 def baseline(config: Settings, _data: Data) -> dict[str, Any]:
-    """The three forecasts to beat, each from the same windows."""
+    """Return the three classical forecasts by name."""
     return {
         "naive": baselines.SeasonalNaive(season=1),
         f"seasonal naive {config.season}": baselines.SeasonalNaive(config.season),

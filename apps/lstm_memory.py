@@ -49,43 +49,43 @@ if TYPE_CHECKING:
 
 
 PADDING = 2.0
-"""Fills a sequence up to the longest; neither a value nor a marker, so that the network can skip it."""
+"""Value that pads a sequence to the longest. It is neither a value nor a marker, so the network can mask it."""
 TOLERANCE = 0.04
-"""How far off an answer may be, in the target's unit."""
+"""Maximum error of a correct prediction, in the target's unit."""
 TEST_SEQUENCES = 2560
-"""As many as the paper's."""
+"""Number of test sequences, as in the paper."""
 
 
 @dataclass(frozen=True)
 class Settings(Config):
-    """Settings of the adding problem and of the network that is to learn it."""
+    """Settings of the adding problem and of the network."""
 
     cell: Literal["LSTM", "GRU", "SimpleRNN"] = "LSTM"
-    """Recurrent unit: long short-term memory, gated recurrent unit, or the plain one with tanh."""
+    """Recurrent layer: long short-term memory, gated recurrent unit, or a plain one with tanh."""
     length: Annotated[int, Ge(20)] = 100
-    """Steps of the shortest sequence, T; the longest has T + T/10."""
+    """Number of steps of the shortest sequence, T. The longest has T + T/10."""
     units: Count = 32
-    """Memory cells."""
+    """Number of recurrent cells."""
     forget_bias: float = 5.0
-    """Initial bias of the gate that keeps the state (LSTM's forget, GRU's update gate): a high one forgets little."""
+    """Initial bias of LSTM's forget gate or GRU's update gate. A high bias keeps the state for long."""
     input_bias: float = -3.0
-    """Initial bias of an LSTM's input gate: a low one lets little in, as in the paper."""
+    """Initial bias of LSTM's input gate. A low bias admits little input at first, as in the paper."""
     clip: Positive = 1.0
-    """Length at which a gradient is cut off."""
+    """Maximum global norm of a gradient; longer ones are rescaled."""
     sequences: Count = 2000
-    """Fresh training sequences an epoch."""
+    """Number of new training sequences in each epoch."""
 
     epochs: Count = 37
     batch_size: Count = 20
     validation: Share = 0.5
-    """Validation sequences, as a share of an epoch's training sequences."""
+    """Number of validation sequences, as a share of --sequences."""
     patience: Count = 1000
     learning_rate: Positive = 0.01
     schedule: Schedule = "cosine"
 
 
 def load_data(config: Settings) -> Data:
-    """Sequences (steps, 2) of values and markers, padded at their ends, and scaled sums (1,); the test set is fixed."""
+    """Generate padded sequences (n, steps, 2) and targets (n, 1). The test part is the same for every seed."""
 
     def draw(count: int, *stream: int) -> Pair:
         return draw_sequences(np.random.default_rng((config.length, *stream)), count, config.length)
@@ -109,11 +109,19 @@ def load_data(config: Settings) -> Data:
 
 
 def draw_sequences(rng: np.random.Generator, count: int, shortest: int) -> Pair:
-    """`count` sequences of pairs, (count, T + T/10, 2), and targets (count, 1) in [0, 1], where T is `shortest`.
+    """Draw sequences of the adding problem (Hochreiter and Schmidhuber 1997, section 5.4).
 
-    A sequence has T to T + T/10 pairs of a value in [-1, 1] and a marker. One of the first ten pairs is marked, then
-    one of the first T/2 - 1 that still are not: 1; the others have 0, the first and the last one -1. Where the first
-    pair of all is marked, its value is zero. The target is 0.5 + (sum of the marked values) / 4.
+    A sequence has T to T + T/10 pairs of a value in [-1, 1] and a marker. Two pairs have the marker 1: one of the first
+    ten, and another of the first T/2. The marker of the first and of the last pair is -1, other markers are 0. If the
+    first pair has the marker 1, its value is 0. The target is 0.5 + (sum of the values with the marker 1) / 4.
+
+    Args:
+        rng: Random generator.
+        count: Number of sequences.
+        shortest: T.
+
+    Returns:
+        Sequences (count, T + T/10, 2), padded with `PADDING`, and targets (count, 1) in [0, 1].
     """
     longest = shortest + shortest // 10
     rows, lengths = np.arange(count), rng.integers(shortest, longest + 1, count)
@@ -130,28 +138,28 @@ def draw_sequences(rng: np.random.Generator, count: int, shortest: int) -> Pair:
 
 
 def build_model(config: Settings, data: Data) -> keras.Model:
-    """The network: sequences (steps, 2) of any length in, the scaled sum (1,) out, compiled."""
+    """Build the network: sequences (steps, 2) of any length in, the scaled sum (1,) out."""
     model = network(config.cell, config.units, config.forget_bias, config.input_bias)
     model.compile(optimizers.build(config, data, clip=config.clip), "mean_squared_error")
     return model
 
 
 def network(cell: str, units: int, forget_bias: float, input_bias: float) -> keras.Sequential:
-    """One recurrent layer, and a linear unit that reads its last state."""
-    # Glorot's weights, small because an LSTM's kernel is wide, hardly let two inputs be seen: learning may not begin.
+    """Build a recurrent layer with a linear unit on its last state, not compiled."""
+    # Glorot's initial weights are so small for the wide kernel of an LSTM with two inputs that training may not start.
     memory = getattr(keras.layers, cell)(units, kernel_initializer="lecun_normal", name="memory")
     model = keras.Sequential(
         [keras.Input((None, 2)), keras.layers.Masking(PADDING), memory, keras.layers.Dense(1, name="sum")]
     )
-    if cell == "LSTM":  # its gates stand side by side: input, forget, candidate, output
+    if cell == "LSTM":  # the order of the gates: input, forget, candidate, output
         memory.cell.bias.assign(np.repeat([input_bias, forget_bias, 0.0, 0.0], units))
-    elif cell == "GRU":  # update, reset, candidate; the biases of the inputs, and of the states below
+    elif cell == "GRU":  # update, reset, candidate; the first row for inputs, the second for states
         memory.cell.bias.assign(np.repeat([[forget_bias, 0.0, 0.0], [0.0, 0.0, 0.0]], units, axis=1))
     return model
 
 
 class Adding(Regression):
-    """The paper's criterion beside the figures of a regression, and a picture of why a plain network fails."""
+    """Regression with the paper's criterion, and a plot of the gradients that shows why a plain network fails."""
 
     def score(self, targets: Array, predictions: Array) -> dict[str, float]:
         wrong = np.abs(targets - predictions.reshape(targets.shape)) > TOLERANCE
@@ -166,16 +174,16 @@ class Adding(Regression):
         sequences = trained.data.test[0]
         memory = trained.model.get_layer("memory")
         biases = Settings.forget_bias, Settings.input_bias
-        fresh = {cell: network(cell, memory.units, *biases) for cell in ("LSTM", "SimpleRNN")}
-        curves = {f"{cell}, untrained": gradient_norms(model, sequences) for cell, model in fresh.items()}
+        untrained = {cell: network(cell, memory.units, *biases) for cell in ("LSTM", "SimpleRNN")}
+        curves = {f"{cell}, untrained": gradient_norms(model, sequences) for cell, model in untrained.items()}
         curves["this network, trained"] = gradient_norms(trained.model, sequences)
         yield "gradient_norms", results.gradient_norms(curves)
 
 
 def gradient_norms(model: keras.Model, sequences: Array, count: int = 32) -> Array:
-    """How long the answer's gradient by the states before each step is, (steps,): the mean over shortest sequences.
+    """Return the norm of the output's gradient with respect to the state before each step, (steps,).
 
-    The states of an LSTM are its outputs and its memory cells.
+    It is the mean over `count` of the shortest `sequences` (n, steps, 2). An LSTM's state is its output and cells.
     """
     lengths = (sequences[..., 0] != PADDING).sum(axis=1)
     shortest = sequences[lengths == lengths.min()][:count, : lengths.min()]
@@ -184,20 +192,23 @@ def gradient_norms(model: keras.Model, sequences: Array, count: int = 32) -> Arr
 
 
 def read_sequences(files: Sequence[str], _saved: SavedModel) -> tuple[list[str], Array]:
-    """Sequences from .npy files, each of (steps, 2) or of several, (n, steps, 2); padded to the longest.
+    """Read sequences from .npy files, (steps, 2) or (n, steps, 2).
+
+    Returns:
+        A name per sequence, and the sequences (n, steps, 2), padded to the longest.
 
     Raises:
-        UserError: for a file that is missing, no array, or an array of another kind.
+        UserError: if a file cannot be read, or its array has another type or shape.
     """
-    named = [one for file in files for one in arrays.read_examples(Path(file), (None, 2), "sequences")]
-    padded = np.full((len(named), max(len(one) for _, one in named), 2), PADDING, dtype="float32")
-    for row, (_, one) in zip(padded, named, strict=True):
-        row[: len(one)] = one
+    named = [example for file in files for example in arrays.read_examples(Path(file), (None, 2), "sequences")]
+    padded = np.full((len(named), max(len(sequence) for _, sequence in named), 2), PADDING, dtype="float32")
+    for row, (_, sequence) in zip(padded, named, strict=True):
+        row[: len(sequence)] = sequence
     return [name for name, _ in named], padded
 
 
 def mean(_config: Settings, _data: Data) -> DummyRegressor:
-    """The mean of the targets, whatever the sequence: what a network answers that remembers nothing."""
+    """Return an estimator that predicts the mean of the targets, like a network without memory."""
     from sklearn.dummy import DummyRegressor
 
     return DummyRegressor()

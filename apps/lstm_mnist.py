@@ -21,9 +21,9 @@ class Settings(images.ImageConfig):
     """Settings of the network that reads images row by row."""
 
     cell: Literal["LSTM", "GRU", "SimpleRNN"] = "LSTM"
-    """Recurrent layer: long short-term memory, gated recurrent unit, or the plain one with tanh."""
+    """Recurrent layer: long short-term memory, gated recurrent unit, or a plain one with tanh."""
     units: Count = 128
-    """Size of its state."""
+    """Number of recurrent cells."""
     dropout: Fraction = 0.2
     """Dropout rate of the last state."""
     epochs: Count = 15

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import keras
 
@@ -28,36 +28,33 @@ from common import App, Classification, Config, Count, Data, Fraction, Positive,
 from common.nn import optimizers
 from common.preprocessing import datasets, splits, text
 
-if TYPE_CHECKING:
-    pass
-
 
 @dataclass(frozen=True)
 class Settings(Config):
     """Settings of the bidirectional LSTM."""
 
     data: Literal["movie_reviews", "imdb"] = "movie_reviews"
-    """Built-in data: 10,568 sentences of movie reviews, or 50,000 whole reviews where Keras's download is reachable."""
+    """Data set: 10,568 sentences of movie reviews, or 50,000 whole reviews, which Keras must be able to download."""
     csv: str | None = None
-    """CSV file to take instead of built-in data."""
+    """CSV file to use instead of a built-in data set."""
     text: str | None = None
-    """Column of the CSV that has the sentences."""
+    """Column of --csv with the sentences."""
     label: str | None = None
-    """Column of the CSV that has their classes."""
+    """Column of --csv with the classes."""
     vocabulary: Count = 10_000
-    """Words that the network knows: the most frequent ones of the training set."""
+    """Size of the vocabulary, which is the most frequent words of the training set."""
     length: Count = 40
-    """Words of a sentence that the network reads; the rest is cut off."""
+    """Maximum number of words of a sentence; further words are ignored."""
     embedding: Count = 100
-    """Numbers that stand for a word."""
+    """Size of the word embeddings."""
     units: Count = 64
-    """Cells of the LSTM in each direction."""
+    """Number of LSTM cells in each direction."""
     summary: Literal["last", "mean"] = "last"
-    """What is kept of the LSTM's outputs: the last one of each direction, or their mean over the sentence."""
+    """Output of the LSTM that is classified: the last one of each direction, or the mean over the sentence."""
     word_dropout: Fraction = 0.3
-    """Share of the embeddings' numbers that are dropped while training."""
+    """Dropout rate of the embeddings."""
     dropout: Fraction = 0.5
-    """Share of the LSTM's summary that is dropped while training."""
+    """Dropout rate of the LSTM's output."""
 
     epochs: Count = 10
     batch_size: Count = 64
@@ -66,23 +63,22 @@ class Settings(Config):
 
 
 def load_data(config: Settings) -> Data:
-    """Sentences (strings) and integer labels; validation drawn from the training part, every class in proportion."""
+    """Load sentences (n,) of strings and integer labels (n,), and draw a stratified validation part."""
     if config.csv and not (config.text and config.label):
         raise UserError("`csv` needs `text` and `label`, the columns of sentences and of their classes")
-    read = text.read(Path(config.csv), str(config.text), str(config.label)) if config.csv else None
-    raw = read or datasets.load(config.data)
+    raw = text.read(Path(config.csv), str(config.text), str(config.label)) if config.csv else datasets.load(config.data)
     return splits.split(raw, config.validation, config.seed, text.TEST_SHARE, test_seed=0)
 
 
 def build_model(config: Settings, data: Data) -> keras.Model:
-    """The network: a string in, class probabilities out, compiled."""
+    """Build the network: a string in, class probabilities out."""
     vectorizer = text.vectorizer(data.train[0], config.vocabulary, config.length)
     mean = [keras.layers.GlobalAveragePooling1D()] if config.summary == "mean" else []
     model = keras.Sequential(
         [
             keras.Input((), dtype="string"),
             vectorizer,
-            # The mask tells every later layer where the sentence ends.
+            # The mask marks the padding for all later layers.
             keras.layers.Embedding(config.vocabulary + 2, config.embedding, mask_zero=True),
             keras.layers.Dropout(config.word_dropout, seed=config.seed),
             keras.layers.Bidirectional(keras.layers.LSTM(config.units, return_sequences=bool(mean))),

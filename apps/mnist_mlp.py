@@ -29,33 +29,30 @@ from common.preprocessing import datasets, features, images, splits
 class Settings(images.ImageConfig):
     """Settings of the multilayer perceptron."""
 
-    data: Literal["mnist", "fashion_mnist"] = "mnist"
-    """Data set: handwritten digits, or Zalando's clothes in the same format."""
     split: Split = "published"
-    """Training, validation and test: as published, or drawn anew from all pictures, in these shares or by their number;
-    70:30 has no validation, and needs --restore last."""
+    """Split: as published, or anew by size or these shares. 70:30 has no validation part, and needs --restore last."""
     normalization: Normalization = "min_max"
-    """What is done to pixels, by the training set: brought into [0, 1], or to mean 0 and deviation 1, or nothing."""
+    """Scaling of the pixels by the training set: to [0, 1], to mean 0 and standard deviation 1, or none."""
     hidden: tuple[Count, ...] = (512, 512, 512)
-    """Units of each hidden layer."""
+    """Number of units of each hidden layer."""
     activation: Activation = "elu"
-    """What each hidden unit does with its sum."""
+    """Activation of the hidden layers."""
     initializer: Initializer = "he_normal"
     """Initial weights: normal with standard deviation sqrt(2 / fan-in), sqrt(1 / fan-in), or 1."""
     batch_normalization: Literal["none", "before", "after"] = "after"
-    """Whether each hidden unit is normalised over the batch, before or after its activation."""
+    """Batch normalisation of each hidden layer: none, before or after the activation."""
     input_dropout: Fraction = 0.2
-    """Share of the pixels that are dropped while training."""
+    """Dropout rate of the pixels."""
     dropout: Fraction = 0.2
-    """Share of each hidden layer's outputs that are dropped while training."""
+    """Dropout rate of each hidden layer."""
     l1: NotNegative = 0.0
-    """Weight of the sum of absolute weights in the loss."""
+    """Weight in the loss of the sum of absolute weights."""
     l2: NotNegative = 0.0
-    """Weight of the sum of squared weights in the loss."""
+    """Weight in the loss of the sum of squared weights."""
     loss: Loss = "cross_entropy"
-    """What training lowers; errors are means over the ten outputs, or their sum, or half of it."""
+    """Loss. Errors are means over the ten outputs, unless the name says that they are summed."""
     metrics: tuple[Metric, ...] = ()
-    """What is watched beside accuracy and loss."""
+    """Metrics in addition to accuracy and loss."""
 
     epochs: Count = 25
     batch_size: Count = 256
@@ -65,14 +62,18 @@ class Settings(images.ImageConfig):
 
 
 def load_data(config: Settings) -> Data:
-    """Pictures (28, 28) of bytes, 0 for background, and integer labels."""
+    """Load images (n, 28, 28) of bytes, 0 for the background, and integer labels (n,).
+
+    Raises:
+        UserError: if the best epoch is to be restored, but the split has no validation part.
+    """
     if config.split == "70:30" and config.restore == "best":
-        raise UserError("`split` 70:30 has no validation part to find the best epoch by; set `restore` to last")
+        raise UserError("`split` 70:30 has no validation part to select the best epoch; set `restore` to last")
     return splits.split_anew(datasets.load(config.data), config.split, config.validation, config.seed)
 
 
 def build_model(config: Settings, data: Data) -> keras.Model:
-    """The network: bytes (28, 28) in, class probabilities out, compiled."""
+    """Build the network: bytes (28, 28) in, class probabilities out."""
     model = keras.Sequential([keras.Input(data.input_shape, dtype="uint8")])
     model.add(features.normalization(config.normalization, data.train[0]))
     model.add(keras.layers.Flatten())
@@ -97,7 +98,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
 
 
 def dense(config: Settings, units: int) -> keras.layers.Dense:
-    """A fully connected layer without activation, initialised and penalised as the settings say."""
+    """Return a dense layer without activation, with the initializer and the penalties of `config`."""
     return keras.layers.Dense(
         units,
         kernel_initializer=optimizers.initializer(config.initializer),

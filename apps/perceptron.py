@@ -27,9 +27,9 @@ class Settings(Config):
     """Settings of the perceptron."""
 
     data: Literal["iris", "and", "or", "xor"] = "iris"
-    """Fisher's irises, setosa or another by four lengths; or a logical gate, all of whose four cases it is taught."""
+    """Data set: Fisher's irises, setosa or not by four lengths; or all four cases of a logical gate."""
     hidden: Annotated[int, Ge(0)] = 0
-    """Units of a hidden layer of tanh between the inputs and the threshold unit; 0 for none, as Rosenblatt had it."""
+    """Number of tanh units in a hidden layer; 0 for no hidden layer, as Rosenblatt's perceptron."""
 
     epochs: Count = 600
     patience: Count = 200
@@ -41,19 +41,19 @@ class Settings(Config):
 
 
 def load_data(config: Settings) -> Data:
-    """Load columns of numbers, and labels 0 and 1."""
+    """Load columns of numbers (n,) by name, and labels 0 and 1 (n,)."""
     return splits.split(datasets.load(config.data), config.validation, config.seed)
 
 
 def build_model(config: Settings, data: Data) -> keras.Model:
-    """The network: columns in, (1 - y, y) out, compiled."""
+    """Build the network: columns in, the outputs (1 - y, y) out."""
     inputs = features.inputs(data)
     x = keras.layers.Concatenate(name=layer_names.FEATURES)(list(inputs.values()))
     if config.hidden:
         x = keras.layers.Dense(config.hidden, activation="tanh", name="hidden")(x)
     z = keras.layers.Dense(1, kernel_initializer="zeros", name="unit")(x)
-    # The threshold has no slope. With that of z, the squared error (t - y)² has the gradient -2 (t - y) x, and a step
-    # of 0.5 against it is Rosenblatt's rule.
+    # The gradient of the threshold is 0. With that of z instead, the squared error (t - y)² has the gradient
+    # -2 (t - y) x, and a gradient step with rate 0.5 is Rosenblatt's rule.
     y = keras.ops.stop_gradient(layers.threshold(z)) + (z - keras.ops.stop_gradient(z))
     model = keras.Model(inputs, keras.layers.Concatenate()([1 - y, y]))
     model.compile(optimizers.build(config, data), losses.build("squared_error"), metrics=["accuracy"])

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SHOWN = 32
-"""Pictures that are reconstructed, and chains that are drawn."""
+"""Number of images in the figure of reconstructions."""
 LOOKS = (0, 1, 3, 10, 30, 100, 300)
 """Steps of Gibbs sampling after which the chains are drawn."""
 
@@ -60,25 +60,25 @@ class Settings(Config):
     """Settings of the machine and of the logistic regression that reads its features."""
 
     data: Literal["mnist", "fashion_mnist", "digits"] = "mnist"
-    """Data set: handwritten digits, Zalando's clothes, or small digits with the shifts of scikit-learn's example."""
+    """Data set: handwritten digits, Zalando's clothes, or scikit-learn's small digits with shifted copies."""
     visible: Visible = "bernoulli"
-    """Visible units: 0 or 1, with a pixel's grey as the probability of 1; or normal, for standardised pixels."""
+    """Visible units: 0 or 1, with the grey value as the probability of 1; or normal, for standardised pixels."""
     hidden: Count = 500
-    """Hidden units."""
+    """Number of hidden units."""
     gibbs_steps: Count = 1
-    """Steps of Gibbs sampling, k, between two looks at the model's own samples."""
+    """Steps of Gibbs sampling per gradient step, k."""
     persistent: bool = True
-    """Whether chains go on where they were left (PCD), or begin at the data each time (CD)."""
+    """Continue the Gibbs chains from step to step (PCD) instead of starting them at the data (CD)."""
     sparsity_target: Share = 0.1
-    """Share of the examples that each hidden unit is wanted to be on for."""
+    """Target of the share of examples for which a hidden unit is on."""
     sparsity_cost: NotNegative = 0.0
-    """Weight of the cross-entropy between that and the real share in the loss."""
+    """Weight in the loss of the cross-entropy between this target and the real share."""
     l2: NotNegative = 0.0
-    """Weight of the sum of squared weights in the loss, the weight decay."""
+    """Weight in the loss of the sum of squared weights."""
     annealing: Count = 1000
-    """Steps of the annealed importance sampling that measures the likelihood."""
+    """Number of steps of the annealed importance sampling for the likelihood."""
     chains: Count = 100
-    """Samples that are annealed."""
+    """Number of samples of the annealed importance sampling."""
 
     epochs: Count = 30
     batch_size: Count = 100
@@ -89,7 +89,7 @@ class Settings(Config):
 
 
 def build_model(config: Settings, data: Data) -> keras.Model:
-    """The machine between pixels and the logistic regression: bytes in, class probabilities out, compiled."""
+    """Build the machine with a logistic regression on its hidden units: bytes in, class probabilities out."""
     machine = rbm.RBM(
         config.hidden,
         config.visible,
@@ -107,7 +107,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
             features.normalization("standard_score" if config.visible == "gaussian" else "min_max", data.train[0]),
             keras.layers.Flatten(),
             machine,
-            # Features of mean 0 and variance 1, or a logistic regression takes gradient descent very long.
+            # Gradient descent of the logistic regression is fast only with features of mean 0 and variance 1.
             keras.layers.BatchNormalization(center=False, scale=False),
             keras.layers.Dense(len(data.outputs), "softmax", name="readout"),
         ]
@@ -118,12 +118,12 @@ def build_model(config: Settings, data: Data) -> keras.Model:
 
 
 def mean_visible(model: keras.Model, data: Data) -> Array:
-    """The mean visible units of the training set, (visible,): those of the mean picture, pixels being only scaled."""
+    """Return the mean visible units (visible,) of the training set: those of the mean image, as scaling is linear."""
     return rbm.visible_units(model, "rbm", data.train[0].mean(axis=0, dtype="float32")[None])[0]
 
 
 class Features(Classification):
-    """How good the machine is as a model of the data, beside how good its features are for a classifier."""
+    """Classification by the machine's features, with metrics of the machine as a model of the data."""
 
     def model_metrics(self, model: keras.Model, config: Settings, data: Data) -> dict[str, float]:
         machine, grey = model.get_layer("rbm"), rbm.visible_units(model, "rbm", data.test[0])
@@ -143,7 +143,7 @@ class Features(Classification):
         value, error = metrics["test_log_likelihood"], metrics["test_log_likelihood_error"]
         words = {
             "test log likelihood": f"{value:.2f} nats, standard error {error:.2f}",
-            "test reconstruction": f"mean squared error {metrics['test_reconstruction_error']:.5f} a unit",
+            "test reconstruction": f"mean squared error {metrics['test_reconstruction_error']:.5f} per unit",
         }
         if "test_pseudo_likelihood" in metrics:
             words["test pseudo-likelihood"] = f"{metrics['test_pseudo_likelihood']:.2f} nats"
@@ -154,7 +154,7 @@ class Features(Classification):
         machine, shape = trained.model.get_layer("rbm"), trained.data.input_shape
         shown = rbm.visible_units(trained.model, "rbm", trained.data.test[0][:SHOWN])
         rows = np.stack([shown, reconstruct(machine, shown)], axis=1).reshape(-1, *shape)
-        yield "reconstructions", results.image_grid(rows, ["pixels", "again"] * len(shown), columns=16)
+        yield "reconstructions", results.image_grid(rows, ["pixels", "output"] * len(shown), columns=16)
         chains = np.stack(list(gibbs_chains(machine, shown[:8])), axis=1).reshape(-1, *shape)
         titles = ["pixels", *(f"step {step}" for step in LOOKS[1:])] + [""] * (len(chains) - len(LOOKS))
         yield "gibbs_chains", results.image_grid(chains, titles, columns=len(LOOKS))
@@ -164,17 +164,17 @@ class Features(Classification):
 
 
 def drawn(grey: Array) -> Array:
-    """Pixels 1 with the probability `grey`, else 0: for a test set always the same ones."""
+    """Draw pixels with the probability `grey` of 1, with the same shape. The draw is the same in every run."""
     return (np.random.default_rng(0).random(grey.shape) < grey).astype("float32")
 
 
 def reconstruct(machine: rbm.RBM, visible: Array) -> Array:
-    """The expected visible units given the expected hidden ones given `visible`; all (examples, visible)."""
+    """Return the expected visible units given the expected hidden units of `visible`; both (examples, visible)."""
     return np.asarray(keras.ops.convert_to_numpy(machine.reconstruct(visible)))
 
 
 def gibbs_chains(machine: rbm.RBM, visible: Array) -> Iterator[Array]:
-    """`visible` (examples, visible), and the expected visible units after each of the `LOOKS`."""
+    """Yield `visible` (examples, visible), then the expected visible units after each number of steps in `LOOKS`."""
     yield np.asarray(keras.ops.convert_to_numpy(visible))
     for before, after in itertools.pairwise(LOOKS):
         hidden = machine.draw(machine.transform(machine.gibbs(visible, after - before - 1)))

@@ -61,30 +61,30 @@ if TYPE_CHECKING:
 
 
 GENERATED = (2000, 300, 60)
-"""Users, items, and ratings by a user, of the set that is generated."""
+"""Users, items and mean ratings per user of the generated data set."""
 PRIOR = 5.0
-"""Ratings, spread as all are, that an item is thought to have beside its own when its biases are set at first."""
+"""Number of ratings with the overall distribution that are added to each item's for the initial biases."""
 
 
 @dataclass(frozen=True)
 class Settings(Config):
-    """Settings of the machine and of the ratings that it learns from."""
+    """Settings of the machine and of its data."""
 
     ratings: str | None = None
-    """File of ratings in a layout of MovieLens: u.data, ratings.dat or ratings.csv; by default some are generated."""
+    """File of ratings in a MovieLens layout: u.data, ratings.dat or ratings.csv; by default, ratings are generated."""
     test: Share = 0.1
-    """Share of each user's ratings that is kept apart for the test, the same for every seed."""
+    """Share of each user's ratings in the test set, the same for every seed."""
     hidden: Count = 200
-    """Hidden units."""
+    """Number of hidden units."""
     gibbs_steps: Count = 1
-    """Rounds of Gibbs sampling that contrastive divergence takes."""
+    """Steps of Gibbs sampling of contrastive divergence."""
     weight_decay: NotNegative = 0.001
-    """What a step at rate 1 takes off each weight, as a share of it."""
+    """Share of each weight that a step with learning rate 1 subtracts."""
 
     validation: Share = 0.1
-    """Share of each user's other ratings that is kept apart to choose the best epoch and the champion."""
+    """Share of each user's other ratings in the validation set."""
     limit: Annotated[int, Ge(0)] = 0
-    """Users to train on, for a quick look; 0 for all."""
+    """Number of users to train on, for a quick look; 0 for all."""
     epochs: Count = 50
     batch_size: Count = 100
     learning_rate: Positive = 0.005
@@ -93,35 +93,38 @@ class Settings(Config):
 
 
 def load_data(config: Settings) -> Data:
-    """Ratings (users, items): inputs are those that are known in training, targets the same or those kept apart."""
-    everything = ratings.read(Path(config.ratings)) if config.ratings else generated()
-    rest, test = everything.hold_out(config.test, 0)
+    """Load ratings (users, items). Inputs are the training ratings, targets those of each part.
+
+    Raises:
+        UserError: if the file cannot be read, or has too few ratings per user.
+    """
+    whole = ratings.read(Path(config.ratings)) if config.ratings else generated()
+    rest, test = whole.hold_out(config.test, 0)
     known, validation = rest.hold_out(config.validation, 1, config.seed)
     if not test.size or not validation.size:
         raise UserError(
-            f"{config.ratings}: its users have too few ratings to keep some of each user's apart for "
-            "validation and test; add some, or choose larger shares"
+            f"{config.ratings}: too few ratings per user for validation and test; add some, or choose larger shares"
         )
     name = "_".join(Path(config.ratings).resolve().parts[-2:]) if config.ratings else "generated_ratings"
     parts = (known, known), (known, validation), (known, test)
-    return Data(name, everything.digest, *parts, everything.items, kind="ratings")
+    return Data(name, whole.digest, *parts, whole.items, kind="ratings")
 
 
 def generated() -> Ratings:
-    """The set with planted structure, always the same."""
+    """Generate the default ratings (users, items), which are always the same."""
     users, items, each = GENERATED
     return ratings.collect(ratings.generate(users, items, each), dict.fromkeys(range(1, items + 1), "generated"))
 
 
 def build_model(config: Settings, data: Data) -> keras.Model:
-    """The machine: ratings in, 0 where there is none, the expected rating of every item out; compiled."""
+    """Build the machine: ratings (items,) in, 0 for no rating, expected ratings of all items (items,) out."""
     known: Ratings = data.train[0]
     machine = rbm.SoftmaxRBM(
         known.levels, config.hidden, config.gibbs_steps, config.weight_decay, config.seed, name=layer_names.MACHINE
     )
     inputs = keras.Input(data.input_shape, name="ratings")
     model = keras.Model(inputs, machine(inputs))
-    # Without hidden units, this is what an item's ratings tell.
+    # These biases are the maximum of the likelihood without hidden units.
     machine.visible_bias.assign(np.log(level_shares(known)))
     model.compile(
         optimizers.build(config, data), rbm.squared_error, metrics=[training_metrics.RatingError(name="rmse")]
@@ -130,17 +133,17 @@ def build_model(config: Settings, data: Data) -> keras.Model:
 
 
 def level_shares(known: Ratings) -> Array:
-    """The share of each level among an item's ratings and `PRIOR` more, (items, levels)."""
+    """Return the share of each level among the ratings of each item and `PRIOR` more, (items, levels)."""
     of_level = [known.matrix.data == level for level in np.array(known.levels, "float32")]
     counts = np.stack([np.bincount(known.matrix.indices[own], minlength=known.shape[1]) for own in of_level], axis=1)
-    overall = counts.sum(axis=0) + 1  # a level that is among the ratings kept apart alone is possible, too
+    overall = counts.sum(axis=0) + 1  # a level that only held-out ratings have must be possible
     counts = counts + PRIOR * overall / overall.sum()
     return counts / counts.sum(axis=1, keepdims=True)
 
 
 @dataclass(frozen=True)
 class Recommendation(Task):
-    """Ratings that were kept apart, foretold and ranked; the network puts out one for every item, (users, items)."""
+    """Prediction and ranking of held-out ratings. The network's output is the ratings of all items, (users, items)."""
 
     monitor: str = "val_rmse"
     mode: Mode = "min"
@@ -161,10 +164,10 @@ class Recommendation(Task):
         }
 
     def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
-        kept = f"{metrics['test_ratings']:,.0f} ratings kept apart, of {examples:,} users"
+        held_out = f"{metrics['test_ratings']:,.0f} held-out ratings of {examples:,} users"
         return {
-            "test error": f"root mean square {metrics['test_rmse']:.4f}, {kept}",
-            "test NDCG@10": f"{metrics['test_ndcg_10']:.4f}, each user's ratings kept apart ranked",
+            "test error": f"root mean square {metrics['test_rmse']:.4f}, {held_out}",
+            "test NDCG@10": f"{metrics['test_ndcg_10']:.4f}, ranking of each user's held-out ratings",
         }
 
     def figures(self, trained: Trained) -> Iterator[tuple[str, Figure]]:
@@ -177,24 +180,24 @@ class Recommendation(Task):
         import pandas as pd
 
         best = predictions.argmax(axis=1)
-        said = {"highest": [outputs[item] for item in best], "expected": predictions.max(axis=1)}
-        return pd.DataFrame(said | dict(zip(outputs, predictions.T, strict=True)))
+        answers = {"highest": [outputs[item] for item in best], "expected": predictions.max(axis=1)}
+        return pd.DataFrame(answers | dict(zip(outputs, predictions.T, strict=True)))
 
 
 @dataclass(frozen=True)
 class Recommend(PredictOptions):
-    """Which user wants how many recommendations."""
+    """Options of recommendations for a user."""
 
     user: int | None = None
-    """Number of a user of the ratings that the model was trained on, to recommend unseen items to; instead of files."""
+    """Number of a user in the training ratings, to whom unrated items are recommended; instead of files."""
     top: Count = 10
-    """Items to recommend to --user."""
+    """Number of items to recommend to --user."""
 
     def check(self, app: App, files: Sequence[str]) -> None:
         if self.user is None:
             super().check(app, files)
         elif files:
-            raise UserError("`user` and files exclude each other: ask for one of them at a time")
+            raise UserError("`user` and files exclude each other; give only one of them")
 
     def read(self, app: App, files: Sequence[str], saved: SavedModel) -> tuple[list[str], Inputs]:
         if self.user is None:
@@ -204,7 +207,7 @@ class Recommend(PredictOptions):
         rows = np.flatnonzero(known.users == self.user)
         if not len(rows):
             raise UserError(f"`user` {self.user}: no such user; there are {known.users.min()} to {known.users.max()}")
-        # What was kept apart to measure the model is known of the user, too.
+        # The user's held-out ratings are inputs, too.
         parts = [targets[rows] for _, targets in (data.train, data.validation, data.test)]
         return [f"user {self.user}"], np.sum(parts, axis=0)
 
@@ -217,7 +220,7 @@ class Recommend(PredictOptions):
 
 
 def recommend(known: Array, expected: Array, items: Sequence[str], top: int) -> pd.DataFrame:
-    """The `top` items of the highest rating `expected` (items,) among those without one in `known` (items,)."""
+    """Return a table of the `top` items with the highest ratings `expected` (items,), and none in `known` (items,)."""
     import pandas as pd
 
     unseen = np.flatnonzero(known == 0)
@@ -227,24 +230,27 @@ def recommend(known: Array, expected: Array, items: Sequence[str], top: int) -> 
 
 
 def read_rows(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Array]:
-    """Ratings from .npy files, each of (items,) or of several people's, (n, items); 0 where there is none.
+    """Read ratings from .npy files, (items,) or (n, items), 0 for no rating.
+
+    Returns:
+        A name per row, and the ratings (n, items).
 
     Raises:
-        UserError: for a file that is missing, no array, of another shape, or with ratings outside the scale.
+        UserError: if a file cannot be read, or its array has another shape or ratings outside the scale.
     """
     named, items = [], len(saved.outputs)
     levels = np.array([0, *saved.model.get_layer(layer_names.MACHINE).levels], "float32")
     for path in map(Path, files):
         for name, ratings_of_items in arrays.read_examples(path, (items,), "ratings"):
-            if len(strange := ratings_of_items[~np.isin(ratings_of_items, levels)]):
+            if len(unknown := ratings_of_items[~np.isin(ratings_of_items, levels)]):
                 scale = ", ".join(f"{level:g}" for level in levels[1:])
-                raise UserError(f"{path}: has the rating {strange[0]:g}; the scale is {scale}, and 0 for none")
+                raise UserError(f"{path}: has the rating {unknown[0]:g}; the scale is {scale}, and 0 for none")
             named.append((name, ratings_of_items))
-    return [name for name, _ in named], np.stack([one for _, one in named]).astype("float32")
+    return [name for name, _ in named], np.stack([row for _, row in named]).astype("float32")
 
 
 def baseline(_config: Settings, data: Data) -> dict[str, Any]:
-    """Means, and a biased matrix factorisation whose rank and penalty the validation part chooses."""
+    """Return the global mean, the item means and a matrix factorisation, by name."""
     return {
         "global mean": baselines.GlobalMean(),
         "item mean": baselines.ItemMean(),

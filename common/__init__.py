@@ -1,6 +1,6 @@
-"""The surface that an app's author imports: the app and its parts, bounds of settings, tasks, and the command line.
+"""The names that an app imports: the app and its parts, bounds of settings, tasks and plain values.
 
-Rooms below it: preprocessing, nn, metrics and plots for apps; training, tracking, explain, serving and cli behind them.
+An app also imports the packages preprocessing, nn, metrics and plots, and `cli` for its last line.
 """
 
 import warnings
@@ -8,7 +8,7 @@ import warnings
 from common import lazy
 
 lazy.defer("keras")
-# The inputs of a table's network are called column_NAME, so that no column's name is a layer's.
+# The inputs of a table's network are named column_NAME, so that no input has the name of a layer.
 warnings.filterwarnings("ignore", "When providing `inputs` as a dict", UserWarning)
 
 from common.app import App, PredictOptions  # noqa: E402 - Keras is deferred before anything imports it

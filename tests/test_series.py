@@ -219,5 +219,5 @@ def test_a_table_of_several_variables_is_continued_and_its_gaps_filled(tmp_path:
     names, inputs = read_inputs([str(path)], saved(config, ("b", "a"), "old"))
     assert names == [f"{path} 2024-06-01"]
     np.testing.assert_allclose(inputs[0], [[20, 2], [30, 3], [40, 4], [50, 5]])
-    with pytest.raises(UserError, match="the network sees 9"):
+    with pytest.raises(UserError, match="the network needs 9"):
         read_inputs([str(path)], saved(LstmForecast(window=9, season=1), ("a",), "old"))

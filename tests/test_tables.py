@@ -91,17 +91,17 @@ def test_features_are_those_of_scikit_learn_also_for_rows_that_training_never_sa
         ("a,b\n" + "1,2\n" * 20, {"target": "b", "ignore": ("z",)}, "no column z"),
         ("a,b\n" + "1,2\n" * 20, {"target": None}, "`csv` needs `target`"),
         ("a,b\n" + "1,2\n" * 3, {"target": "b"}, "3 rows"),
-        ("a,b\n" + "1,2\n" * 20, {"target": "b"}, "every b is 2"),
+        ("a,b\n" + "1,2\n" * 20, {"target": "b"}, "1 classes in the column b"),
         ("a,b\n" + "1,2\n" * 20 + "1,3\n", {"target": "b"}, "b 3 in only 1 of 21 rows"),
         ("a,b\n" + "1,2\n" * 20 + "1,\n", {"target": "b"}, "line 22: no value in the column b"),
         ("a,b\n" + ",2\n,3\n" * 20, {"target": "b"}, "column a is empty; `ignore` a"),
-        ("a,b\n" + "1,2\n1,3\n" * 20 + "one,3\n", {"target": "b"}, "line 42: 'one' in the column a is no number"),
+        ("a,b\n" + "1,2\n1,3\n" * 20 + "one,3\n", {"target": "b"}, "line 42: 'one' in the column a is not a number"),
         ("a,b\n" + "1,2\n1,3\n" * 20 + "1e99,3\n", {"target": "b"}, "line 42: '1e99'"),
         ("a,b\n" + "".join(f"x{row},{row % 2}\n" for row in range(40)), {"target": "b"}, "40 different values"),
-        ("a,b\n" + "1,2\n" * 5 + "1,2,3\n", {"target": "b"}, "line 7: 3 cells where there are 2 columns"),
+        ("a,b\n" + "1,2\n" * 5 + "1,2,3\n", {"target": "b"}, "line 7: 3 cells, but there are 2 columns"),
         ("a,b\n" + "1,2\n" * 5 + "1\n", {"target": "b"}, "line 7: 1 cells"),
         ('a,b\n1,"2\n', {"target": "b"}, "not comma-separated"),
-        ("a,a\n1,2\n", {"target": "a"}, r"column 2 \(a\) is there twice"),
+        ("a,a\n1,2\n", {"target": "a"}, r"column 2 \(a\) repeats the name"),
         ("a,\n1,2\n", {"target": "a"}, "column 2 has no name"),
         ("a,b/c\n" + "1,2\n" * 20, {"target": "a"}, "slash"),
         ("", {"target": "a"}, "no column names"),
@@ -119,7 +119,7 @@ def test_a_bad_table_is_one_line(content: str | bytes, settings: dict[str, Any],
 
 
 def test_a_text_target_is_no_quantity(file: Path) -> None:
-    with pytest.raises(UserError, match=r"'(yes|no)' in the column left is no number"):
+    with pytest.raises(UserError, match=r"'(yes|no)' in the column left is not a number"):
         read(file, "quantity")
     assert read(file, "quantity", target="spent").train[1].shape == (240, 1)
 

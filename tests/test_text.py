@@ -112,7 +112,7 @@ def test_a_table_of_sentences_is_read_and_its_classes_sorted(tmp_path: Path) -> 
     ("content", "words"),
     [
         ("body,folder\n" + "a,junk\n" * 30, ["1 classes in the column folder"]),
-        ("body,folder\n" + "a,junk\n" * 30 + "b,work\n" * 3, ["folder work in only 3 rows"]),
+        ("body,folder\n" + "a,junk\n" * 30 + "b,work\n" * 3, ["folder work in only 3 of 33 rows"]),
         ("body,folder\n" + "a,junk\n" * 30 + ",work\n" * 30, ["line 32", "column body is empty"]),
         ("text,folder\n" + "a,junk\n" * 30, ["no column body", "text, folder"]),
         ("body,folder\n", ["0 classes"]),

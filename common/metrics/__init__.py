@@ -1,4 +1,4 @@
-"""Metrics of finished predictions, metrics watched in training, and likelihoods."""
+"""Metrics of predictions, Keras metrics during training, and likelihoods."""
 
 from common import lazy
 

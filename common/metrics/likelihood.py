@@ -1,4 +1,4 @@
-"""How probable a restricted Boltzmann machine holds data to be, in nats: exactly, estimated, and by a proxy."""
+"""Likelihood of data under a restricted Boltzmann machine in nats: exact, estimated, and pseudo-likelihood."""
 
 import itertools
 from dataclasses import dataclass
@@ -14,25 +14,25 @@ from common.nn import boltzmann
 from common.nn.rbm import RBM
 
 ENUMERATED = 20
-"""Hidden units, at most, whose states can all be visited."""
+"""Maximum number of hidden units whose states are enumerated."""
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value, and the standard error it is known with."""
+    """An estimate with its standard error."""
 
     value: float
     standard_error: float
 
 
 def log_partition(rbm: RBM) -> float:
-    """Log Z = log sum_v,h exp(-E(v, h)), exactly: the sum over v by formula, that over h state by state.
+    """Return the exact log Z = log sum_v,h exp(-E(v, h)), by enumeration of the states of h.
 
     Raises:
-        ValueError: for more hidden units than `ENUMERATED`.
+        ValueError: if there are more hidden units than `ENUMERATED`.
     """
     if rbm.hidden > ENUMERATED:
-        raise ValueError(f"{rbm.hidden} hidden units have too many states; take annealed_importance_sampling")
+        raise ValueError(f"{rbm.hidden} hidden units have too many states; use annealed_importance_sampling")
     states = boltzmann.all_states(rbm.hidden)
     total = []
     for hidden in np.array_split(states, max(1, len(states) // 4096)):
@@ -44,11 +44,20 @@ def log_partition(rbm: RBM) -> float:
 def annealed_importance_sampling(
     rbm: RBM, start: Array | None = None, steps: int = 1000, chains: int = 100, seed: int = 0
 ) -> Estimate:
-    """Log Z, estimated from `chains` samples on their way in `steps` from a machine without weights to `rbm`.
+    """Estimate log Z by annealed importance sampling (Salakhutdinov and Murray 2008, section 4.1).
 
-    Salakhutdinov and Murray 2008, section 4.1. At inverse temperature beta, weights and hidden biases are beta times
-    those of `rbm`, visible biases beta b + (1 - beta) `start` (visible,): best the ones that fit the data without
-    hidden units, zero by default. The standard error is that of the mean importance weight, by the delta method.
+    At inverse temperature beta, the weights and hidden biases are beta times those of `rbm`, and the visible biases are
+    beta b + (1 - beta) `start`.
+
+    Args:
+        rbm: The machine.
+        start: Visible biases (visible,) at beta = 0, best those of `RBM.independent`. Default: zero.
+        steps: Number of steps of beta from 0 to 1.
+        chains: Number of samples.
+        seed: Seed.
+
+    Returns:
+        log Z in nats. The standard error is that of the mean importance weight, by the delta method.
     """
     rbm.seed_generator.state.assign(keras.random.SeedGenerator(seed).state)
     own = rbm.intercept_visible
@@ -70,9 +79,14 @@ def annealed_importance_sampling(
 
 
 def pseudo_likelihood(rbm: RBM, visible: Array, seed: int = 0) -> float:
-    """The mean of sum_i log p(v_i | the others) over Bernoulli examples (examples, visible), from one drawn i in each.
+    """Estimate the mean of sum_i log p(v_i | other units) of Bernoulli examples, from one random i per example.
 
-    As scikit-learn's `score_samples`: visible units times log sigmoid(F(v with v_i flipped) - F(v)).
+    As in scikit-learn's `score_samples`, it is the mean of (visible units) * log sigmoid(F(v with v_i flipped) - F(v)).
+
+    Args:
+        rbm: The machine.
+        visible: Examples (examples, visible) of 0 and 1.
+        seed: Seed.
     """
     examples, units = visible.shape
     place = np.arange(examples), np.random.default_rng(seed).integers(units, size=examples)
@@ -82,15 +96,15 @@ def pseudo_likelihood(rbm: RBM, visible: Array, seed: int = 0) -> float:
 
 
 def free_energies(rbm: RBM, visible: Array) -> Array:
-    """F(v) of each example of `visible` (examples, visible), (examples,), in batches."""
+    """Return the free energies F(v), (examples,), of `visible` (examples, visible), computed in batches."""
     parts = np.array_split(visible, -(-len(visible) // 1000))
     return np.concatenate([_numbers(rbm.free_energy(ops.convert_to_tensor(part, rbm.compute_dtype))) for part in parts])
 
 
 def _log_visible_states(rbm: RBM, field: Array) -> Array:
-    """Log sum_v exp(v·field), (batch,), over the states of visible units that receive `field` (batch, visible).
+    """Return log sum_v exp(v·field), (batch,), over all visible states, for `field` (batch, visible).
 
-    Over Gaussian units the integral, with their own exp(-|v|² / 2).
+    For Gaussian units, return the log of the integral of exp(v·field - |v|² / 2).
     """
     if rbm.visible == "gaussian":
         return (np.square(field) + np.log(2 * np.pi)).sum(axis=-1) / 2
@@ -100,5 +114,5 @@ def _log_visible_states(rbm: RBM, field: Array) -> Array:
 
 
 def _numbers(tensor: Any) -> Array:
-    """A tensor as an array in double precision."""
+    """Convert a tensor to a float64 array of the same shape."""
     return np.asarray(ops.convert_to_numpy(tensor), dtype="float64")

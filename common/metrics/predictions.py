@@ -1,4 +1,4 @@
-"""Metrics of finished predictions: classes, quantities and ratings."""
+"""Metrics of predictions: classification and regression."""
 
 import numpy as np
 from scipy.stats import binomtest
@@ -21,11 +21,16 @@ from common.data import Array
 
 
 def classification_metrics(labels: Array, probabilities: Array, predicted: Array) -> dict[str, float]:
-    """Metrics of `probabilities` (examples, classes) and the labels `predicted` from them, against integer `labels`.
+    """Compute the metrics of a classification.
 
-    accuracy, error and the 95 % interval of the error are shares of the examples; the interval is Wilson's (1927),
-    for a binomial proportion. cross_entropy is in nats, each row scaled to sum to one. macro_f1 is the mean over the
-    classes.
+    Args:
+        labels: True integer labels (examples,).
+        probabilities: Predicted probabilities (examples, classes).
+        predicted: Predicted labels (examples,).
+
+    Returns:
+        accuracy, error and its 95 % interval (Wilson 1927) as shares of the examples; macro_f1; cross_entropy in nats,
+        with each row of probabilities normalised.
     """
     wrong = int(np.count_nonzero(predicted != labels))
     interval = binomtest(wrong, len(labels)).proportion_ci(0.95, method="wilson")
@@ -41,10 +46,16 @@ def classification_metrics(labels: Array, probabilities: Array, predicted: Array
 
 
 def binary_metrics(labels: Array, probabilities: Array, threshold: float) -> dict[str, float]:
-    """Metrics of the second of two classes: at the decision threshold, and of its probability (examples,) as such.
+    """Compute the metrics of the second of two classes.
 
-    precision, recall and f1 are at the threshold; roc_auc and average_precision judge the order of the probabilities,
-    brier (Brier 1950) is their mean squared error.
+    Args:
+        labels: True labels 0 and 1 (examples,).
+        probabilities: Predicted probabilities of label 1 (examples,).
+        threshold: Probability from which label 1 is predicted.
+
+    Returns:
+        precision, recall and f1 at the threshold; roc_auc, average_precision and brier, the mean squared error of the
+        probabilities (Brier 1950).
     """
     predicted = probabilities >= threshold
     return {
@@ -59,24 +70,29 @@ def binary_metrics(labels: Array, probabilities: Array, threshold: float) -> dic
 
 
 def best_threshold(labels: Array, probabilities: Array) -> float:
-    """The probability from which on answering the second class has the best F1, in the middle of its gap.
+    """Return the decision threshold for label 1 that maximises F1, midway between two neighbouring probabilities.
 
-    Of several that are as good the one nearest to 0.5.
+    Of several such thresholds, the one nearest to 0.5 is returned.
+
+    Args:
+        labels: True labels 0 and 1 (examples,).
+        probabilities: Predicted probabilities of label 1 (examples,).
     """
     seen = np.unique(probabilities).astype("float64")
     thresholds = np.append((seen[1:] + seen[:-1]) / 2, 0.5)
     positive, negative = (np.sort(probabilities[labels == label]) for label in (1, 0))
-    found, wrongly = (len(part) - np.searchsorted(part, thresholds) for part in (positive, negative))
-    f1 = 2 * found / (len(positive) + found + wrongly)
+    true, false = (len(part) - np.searchsorted(part, thresholds) for part in (positive, negative))
+    f1 = 2 * true / (len(positive) + true + false)
     best = thresholds[np.isclose(f1, f1.max())]
     return float(best[np.abs(best - 0.5).argmin()])
 
 
 def regression_metrics(targets: Array, predictions: Array) -> dict[str, float]:
-    """Metrics of `predictions` against `targets`, both (examples, quantities); means over examples and quantities.
+    """Compute the metrics of `predictions` for `targets`, both (examples, variables), over examples and variables.
 
-    mse, rmse and mae are in the targets' unit (mse in its square), mape is a share, r2 is the share of the variance
-    that is explained, and cosine_proximity the cosine of the angle between the two sets of numbers seen as one vector.
+    Returns:
+        rmse and mae in the unit of the targets, mse in its square; mape as a share; r2; cosine_proximity, the cosine of
+        the angle between the flattened arrays.
     """
     mse = float(mean_squared_error(targets, predictions))
     lengths = np.linalg.norm(targets) * np.linalg.norm(predictions)

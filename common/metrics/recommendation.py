@@ -1,4 +1,4 @@
-"""Metrics of predicted ratings and of the rankings that they give."""
+"""Metrics of predicted ratings and of their ranking."""
 
 from collections.abc import Callable
 
@@ -8,41 +8,45 @@ from common.data import Array
 from common.preprocessing.ratings import Ratings
 
 AT_ONCE = 2**28
-"""Bytes of all the ratings of some users, those of unrated items too, that are in memory at a time."""
+"""Maximum size in bytes of the predictions that are in memory at a time."""
 
 
 DISCOUNTED = 10
-"""Places of a ranking that count."""
+"""Number of places of a ranking in NDCG."""
 
 
 def at_targets(predict: Callable[[Array], Array], inputs: Ratings, targets: Ratings) -> Array:
-    """What `predict` says of the ratings in `targets`, and of no others, in their order: (ratings,).
+    """Predict the ratings in `targets`, for some users at a time.
 
-    `predict` takes rows of `inputs` (users, items) and gives a rating of every item, for so few users at a time that
-    those fit into memory.
+    Args:
+        predict: Rows of `inputs` (users, items) -> ratings of every item (users, items).
+        inputs: Known ratings.
+        targets: Ratings to predict.
+
+    Returns:
+        The predicted ratings (ratings,), in the order of `targets`.
     """
     users = max(1, AT_ONCE // (4 * inputs.shape[1]))
     parts = []
     for start in range(0, len(inputs), users):
-        some = targets.matrix[start : start + users]
-        rows = np.repeat(np.arange(some.shape[0]), np.diff(some.indptr))
-        parts.append(predict(inputs[start : start + users])[rows, some.indices])
+        part = targets.matrix[start : start + users]
+        rows = np.repeat(np.arange(part.shape[0]), np.diff(part.indptr))
+        parts.append(predict(inputs[start : start + users])[rows, part.indices])
     return np.concatenate(parts)
 
 
 def root_mean_square(targets: Ratings, predictions: Array) -> float:
-    """Root mean square error of `predictions` (ratings,), in the ratings' unit."""
+    """Return the root mean square error of `predictions` (ratings,), in the unit of the ratings."""
     return float(np.sqrt(np.mean(np.square(targets.matrix.data - predictions, dtype="float64"))))
 
 
 def ranking_gain(targets: Ratings, predictions: Array) -> float:
-    """How well `predictions` (ratings,) rank each user's items in `targets`: NDCG@10, the mean over users.
+    """Return NDCG@10 of each user's items in `targets` ranked by `predictions` (ratings,), as the mean over users.
 
-    DCG sums rating / log2(place + 1) over the first ten places, the normalised one divides by that of the best ranking
-    (Järvelin and Kekäläinen 2002). Equal predictions share their places' discounts (McSherry and Najork 2008), as in
-    scikit-learn's `ndcg_score`. Two kinds of users do not count, because all rankings of their items are equally good:
-    those with fewer than two ratings in `targets`, and those whose ratings are all 0, to whom `ndcg_score` gives 0.
-    NaN where no user counts.
+    DCG is the sum of rating / log2(place + 1) over the first ten places; NDCG divides it by the DCG of the best ranking
+    (Järvelin and Kekäläinen 2002). Equal predictions share the discounts of their places (McSherry and Najork 2008), as
+    in scikit-learn's `ndcg_score`. Users are left out if all rankings of their items are equally good: those with fewer
+    than two ratings in `targets`, and those whose ratings are all 0. NaN if there are no others.
     """
     ratings, rows = targets.matrix.data, targets.user_of
     best = _discounted(rows, ratings, ratings, targets)
@@ -52,7 +56,7 @@ def ranking_gain(targets: Ratings, predictions: Array) -> float:
 
 
 def _discounted(rows: Array, ratings: Array, scores: Array, targets: Ratings) -> Array:
-    """The discounted gain of each user, (users,), whose items are ranked by `scores` (ratings,), the highest first."""
+    """Return DCG (users,) of each user's items ranked by `scores` (ratings,), the highest first."""
     order = np.lexsort((-scores, rows))
     place = np.arange(len(rows)) - targets.matrix.indptr[rows]
     discount = np.where(place < DISCOUNTED, 1 / np.log2(place + 2), 0)

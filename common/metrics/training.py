@@ -1,4 +1,4 @@
-"""Keras metrics that are watched while a network trains."""
+"""Keras metrics during training."""
 
 from typing import Any
 
@@ -10,12 +10,12 @@ from common.nn import losses
 
 
 def cosine_proximity(y_true: Any, y_pred: Any) -> Any:
-    """The cosine of the angle between `y_true` and `y_pred`: 1 where they point the same way."""
+    """Return the cosine of the angle between `y_true` and `y_pred`, (batch,) from (batch, classes)."""
     return -keras.losses.cosine_similarity(y_true, y_pred)
 
 
 def true_class_probability(y_true: Any, y_pred: Any) -> Any:
-    """The probability that `y_pred` gives the class that is 1 in `y_true`: a metric of one's own is a function."""
+    """Return the predicted probability of the true class, (batch,) from (batch, classes)."""
     return ops.sum(y_true * y_pred, axis=-1)
 
 
@@ -28,19 +28,19 @@ ON_VECTORS = {
     "categorical_accuracy": keras.metrics.categorical_accuracy,
     "true_class_probability": true_class_probability,
 }
-"""Functions of one-hot labels and probabilities, both (batch, classes), that give a number an example."""
+"""Functions of one-hot labels and probabilities, both (batch, classes), that return one number per example."""
 
 
 @keras.saving.register_keras_serializable("common")
 class OnVectors(keras.metrics.Mean):
-    """The mean over examples of the function in `ON_VECTORS` called `name`, given integer labels (batch,)."""
+    """Mean over examples of the function `name` in `ON_VECTORS`, for integer labels (batch,)."""
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         super().update_state(ON_VECTORS[self.name](losses.one_hot(y_true, y_pred), y_pred), sample_weight)
 
 
 def build_metric(name: Metric) -> keras.metrics.Metric:
-    """The metric called `name`, taking integer labels (batch,) and class probabilities (batch, classes)."""
+    """Return the metric `name` of integer labels (batch,) and class probabilities (batch, classes)."""
     match name:
         case "sparse_categorical_accuracy":
             return keras.metrics.SparseCategoricalAccuracy()
@@ -52,7 +52,7 @@ def build_metric(name: Metric) -> keras.metrics.Metric:
 
 @keras.saving.register_keras_serializable("common")
 class RatingError(keras.metrics.RootMeanSquaredError):
-    """Root mean square error over the ratings in `y_true`, which is 0 where there is none."""
+    """Root mean square error over the ratings in `y_true` (batch, items), which is 0 for no rating."""
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         super().update_state(y_true, y_pred, ops.cast(y_true > 0, self.dtype))

@@ -1,4 +1,4 @@
-"""What networks are built of beside Keras's own: layers, losses, optimizers, Boltzmann machines, gradients."""
+"""Layers, losses, optimizers, Boltzmann machines and gradients that Keras lacks."""
 
 from common import lazy
 

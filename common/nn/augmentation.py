@@ -1,4 +1,4 @@
-"""Layers that vary the pictures of a training set as the papers do. Backend-neutral: only `keras.ops`."""
+"""Layers that augment training images as in the papers. Backend-neutral: only `keras.ops`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -10,11 +10,18 @@ from keras import ops
 
 @keras.saving.register_keras_serializable("common")
 class AffineDistortion(keras.layers.Layer):
-    """Random planar affine distortion of every picture, while training only (LeCun et al. 1998, section III.A).
+    """Random planar affine distortion of each image, in training only (LeCun et al. 1998, section III.A).
 
-    The paper's combination: horizontal and vertical translation, scaling, squeezing (narrower and taller, or the
-    reverse) and horizontal shearing. Each is drawn uniformly between minus and plus its setting: `translation` in
-    pixels, the others as a fraction. Takes and gives (batch, height, width, channels); 0 comes in from outside.
+    Combines horizontal and vertical translation, scaling, squeezing (horizontal compression with vertical elongation,
+    or the reverse) and horizontal shearing. Each amount is uniform between minus and plus its argument.
+    (batch, height, width, channels) -> the same shape. Pixels from outside the image are 0.
+
+    Args:
+        translation: Maximum translation in pixels.
+        scaling: Maximum scaling as a fraction.
+        squeezing: Maximum squeezing as a fraction.
+        shearing: Maximum shearing as a fraction.
+        seed: Seed.
     """
 
     def __init__(
@@ -38,7 +45,7 @@ class AffineDistortion(keras.layers.Layer):
         limits = [self.translation, self.translation, np.log1p(self.scaling), np.log1p(self.squeezing), self.shearing]
         drawn = keras.random.uniform((batch, len(limits)), -1.0, 1.0, seed=self.seed_generator)
         dx, dy, scale, squeeze, shear = ops.unstack(drawn * ops.cast(limits, drawn.dtype), axis=1)
-        # An output pixel (x, y), measured from the centre, is read from (x_scale x + shear y + dx, y_scale y + dy).
+        # Output pixel (x, y), relative to the centre, is input pixel (x_scale x + shear y + dx, y_scale y + dy).
         x_scale, y_scale = ops.exp(scale + squeeze / 2), ops.exp(scale - squeeze / 2)
         centre_x, centre_y = (width - 1) / 2, (height - 1) / 2
         x_offset = dx + centre_x * (1 - x_scale) - centre_y * shear
@@ -63,12 +70,18 @@ class AffineDistortion(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("common")
 class Crops(keras.layers.Layer):
-    """Square patches of pictures (Krizhevsky et al. 2012, section 4.1): (batch, height, width, channels) in.
+    """Square patches of images (Krizhevsky et al. 2012, section 4.1).
 
-    In training one patch a picture, at a place drawn for each, with `reflections` mirrored left to right with
-    probability 1/2: (batch, size, size, channels). Otherwise the patches whose predictions `CropMean` averages: the
-    centre alone, or with `corners` the four corners too, and with `reflections` these five mirrored, so ten: (patches
-    batch, size, size, channels), all pictures' first patch before their second.
+    In training: one patch per image at a random place, (batch, height, width, channels) -> (batch, size, size,
+    channels). Otherwise: the patches whose predictions `CropMean` averages, (patches * batch, size, size, channels),
+    the first patch of all images before the second.
+
+    Args:
+        size: Side of a patch in pixels.
+        corners: Outside training, use the patches in the centre and the four corners instead of the centre alone.
+        reflections: In training, mirror patches left to right with probability 1/2. Outside training, also use the
+            mirrored patches, so ten, if `corners` is true.
+        seed: Seed.
     """
 
     def __init__(
@@ -80,7 +93,7 @@ class Crops(keras.layers.Layer):
 
     @property
     def patches(self) -> int:
-        """Patches a picture outside training."""
+        """Number of patches per image outside training."""
         return (10 if self.reflections else 5) if self.corners else 1
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -95,7 +108,7 @@ class Crops(keras.layers.Layer):
         place = ops.arange(self.size, dtype=drawn.dtype)
         mirrored = self.size - 1 - place
         columns = left + (ops.where(drawn[:, 2] < 0.5, mirrored, place) if self.reflections else place)
-        # Products with rows of the identity pick rows and columns, on every backend and quickly.
+        # Products with rows of the identity matrix select rows and columns fast on every backend.
         pick_rows = ops.one_hot(ops.cast(top + place, "int32"), height, dtype=inputs.dtype)
         pick_columns = ops.one_hot(ops.cast(columns, "int32"), width, dtype=inputs.dtype)
         return ops.einsum("btw,bswc->bstc", pick_columns, ops.einsum("bsh,bhwc->bswc", pick_rows, inputs))
@@ -123,9 +136,9 @@ class Crops(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("common")
 class CropMean(keras.layers.Layer):
-    """The mean over each picture's patches of what a network says of them: the end of what `Crops` begins.
+    """Mean of the predictions for the patches of each image that `Crops` returned.
 
-    Takes (patches batch, classes), gives (batch, classes); in training, when there is one patch, what it takes.
+    (patches * batch, classes) -> (batch, classes). In training, with one patch per image, the input is returned.
     """
 
     def __init__(self, patches: int, **kwargs: Any) -> None:
@@ -144,12 +157,16 @@ class CropMean(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("common")
 class ColourShift(keras.layers.Layer):
-    """Changes the light of each picture, while training only (Krizhevsky et al. 2012, section 4.1).
+    """Random shift of the colours of each image, in training only (Krizhevsky et al. 2012, section 4.1).
 
-    To every pixel of a picture adds [p1 p2 p3] [a1 l1, a2 l2, a3 l3]^T, where p and l are the eigenvectors and
-    eigenvalues of `covariance`, that of the colours of the training set's pixels, and a is drawn for each picture from
-    N(0, deviation). `scale` is what the pixels' unit is to the covariance's: 255 for pixels up to 255 and a covariance
-    of colours up to 1. Takes and gives (batch, height, width, colours).
+    Adds [p1 p2 p3] [a1 l1, a2 l2, a3 l3]^T to every pixel of an image, where p and l are the eigenvectors and
+    eigenvalues of `covariance`. (batch, height, width, 3) -> the same shape.
+
+    Args:
+        covariance: Covariance (3, 3) of the colours of the training set's pixels, in [0, 1].
+        deviation: Standard deviation of the normal a1, a2 and a3, which are drawn for each image.
+        scale: Pixel value of full colour.
+        seed: Seed.
     """
 
     def __init__(

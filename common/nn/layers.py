@@ -13,34 +13,31 @@ from common.errors import UserError
 
 @keras.saving.register_keras_serializable("common")
 def threshold(x: Any) -> Any:
-    """Heaviside step: 1 where `x` >= 0, else 0 (Rosenblatt 1958); its gradient is zero, so `fit` learns nothing."""
+    """Return 1 where `x` >= 0, else 0 (Rosenblatt 1958). The gradient is zero, so `fit` learns nothing."""
     return ops.cast(ops.greater_equal(x, 0), x.dtype)
 
 
 @keras.saving.register_keras_serializable("common")
 def scaled_tanh(x: Any) -> Any:
-    """1.7159 tanh(2x/3), so that f(1) = 1 and f(-1) = -1 (LeCun et al. 1998, equation 6 and appendix A)."""
+    """Return 1.7159 tanh(2x/3), so that f(1) = 1 and f(-1) = -1 (LeCun et al. 1998, equation 6 and appendix A)."""
     return 1.7159 * ops.tanh(2.0 / 3.0 * x)
 
 
 @keras.saving.register_keras_serializable("common")
 def arctan(x: Any) -> Any:
-    """Inverse tangent, in (-pi/2, pi/2)."""
+    """Return the inverse tangent of `x`, in (-pi/2, pi/2)."""
     return ops.arctan(x)
 
 
 @keras.saving.register_keras_serializable("common")
 def sqnl(x: Any) -> Any:
-    """Square non-linearity (Wuraola and Patel 2018): x - x²/4 on [0, 2], x + x²/4 on [-2, 0], -1 and 1 beyond."""
+    """Return x - x²/4 on [0, 2], x + x²/4 on [-2, 0], and -1 or 1 outside (Wuraola and Patel 2018)."""
     clipped = ops.clip(x, -2.0, 2.0)
     return clipped - ops.sign(clipped) * ops.square(clipped) / 4.0
 
 
 def activation(name: Activation) -> keras.layers.Layer:
-    """A fresh layer that applies the activation called `name`; leaky ReLU has slope 0.01, PReLU learns its own.
-
-    A layer rather than a function, because PReLU has weights.
-    """
+    """Return a new layer with the activation `name`. The slope of leaky ReLU is 0.01; PReLU learns its slope."""
     match name:
         case "prelu":
             return keras.layers.PReLU()
@@ -54,9 +51,9 @@ def activation(name: Activation) -> keras.layers.Layer:
 
 @keras.saving.register_keras_serializable("common")
 class Subsampling(keras.layers.Layer):
-    """Trainable subsampling (LeCun et al. 1998, section II.B): sum each 2x2 block, times a coefficient, plus a bias.
+    """Trainable subsampling (LeCun et al. 1998, section II.B): activation(coefficient * sum of each 2x2 block + bias).
 
-    One coefficient and one bias a map. Takes (batch, height, width, maps), gives (batch, height / 2, width / 2, maps).
+    One coefficient and one bias per map. (batch, height, width, maps) -> (batch, height / 2, width / 2, maps).
     """
 
     def __init__(self, initializer: Any = "glorot_uniform", activation: Any = None, **kwargs: Any) -> None:
@@ -86,10 +83,16 @@ class Subsampling(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("common")
 class TableConv2D(keras.layers.Layer):
-    """A valid 2-D convolution in which each output map sees only the input maps that a table names.
+    """A valid 2-D convolution in which each output map is connected to the input maps that a table lists.
 
-    `table[k]` lists the input maps of output map k (LeCun et al. 1998, table I). The missing kernels do not exist: the
-    weights are (height, width, connections). Takes (batch, height, width, maps in), gives (…, maps out).
+    (batch, height, width, maps in) -> (batch, height - size + 1, width - size + 1, maps out). The kernel is (size,
+    size, connections).
+
+    Args:
+        table: `table[k]` lists the input maps of output map k (LeCun et al. 1998, table I).
+        kernel_size: Side of the kernel.
+        initializer: Initializer of the kernel.
+        activation: Activation of the output.
     """
 
     def __init__(
@@ -109,7 +112,7 @@ class TableConv2D(keras.layers.Layer):
     def build(self, input_shape: Sequence[int | None]) -> None:
         maps_in, maps_out = input_shape[-1] or 0, len(self.table)
         pairs = [source * maps_out + target for target, sources in enumerate(self.table) for source in sources]
-        # Row c of `placement` puts connection c where a dense kernel has its (map in, map out) pair.
+        # Row c of `placement` is 1 at the (map in, map out) pair of connection c in a dense kernel.
         self.placement = np.eye(maps_in * maps_out, dtype="float32")[pairs]
         self.dense_shape = (self.kernel_size, self.kernel_size, maps_in, maps_out)
         self.kernel = self.add_weight(
@@ -138,10 +141,9 @@ class TableConv2D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("common")
 class RadialBasis(keras.layers.Layer):
-    """Euclidean radial basis units with fixed centres: the squared distance of the input to each centre.
+    """Squared Euclidean distance of the input to fixed `centres` (units, features) (LeCun et al. 1998, equation 7).
 
-    `centres` is (units, features). Takes (batch, features), gives (batch, units) penalties, small where the input is
-    near the unit's centre (LeCun et al. 1998, equation 7).
+    (batch, features) -> penalties (batch, units).
     """
 
     def __init__(self, centres: Any, **kwargs: Any) -> None:
@@ -160,18 +162,18 @@ class RadialBasis(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("common")
 class Posterior(keras.layers.Layer):
-    """Class probabilities from penalties: exp(-y_i) / (exp(-rubbish) + sum_k exp(-y_k)), shape kept.
+    """Class probabilities from penalties y: exp(-y_i) / (exp(-rubbish) + sum_k exp(-y_k)).
 
-    They sum to less than one: the rest is the probability of the "rubbish" class, whose constant penalty the paper
-    calls j (LeCun et al. 1998, equation 9). Computed in float64, where the largest penalty that F6 can reach,
-    84 (1.7159 + 1)² = 620, still has a probability above zero and so a gradient.
+    (batch, classes) -> the same shape. The probabilities sum to less than 1: the rest belongs to the "rubbish" class,
+    whose constant penalty is j in LeCun et al. 1998, equation 9. The type is float64, in which the largest penalty
+    after F6, 84 (1.7159 + 1)² = 620, still has a positive probability and a gradient.
     """
 
     def __init__(self, rubbish: float, **kwargs: Any) -> None:
         super().__init__(**({"dtype": "float64"} | kwargs))
         # JAX makes 32 bits of the 64 that an array has, and warns only where a type is asked for.
         if keras.backend.standardize_dtype(ops.convert_to_tensor(np.zeros(())).dtype) != "float64":
-            raise UserError("JAX computes this network in float32, where it fails; set JAX_ENABLE_X64=true")
+            raise UserError("this network needs float64, which JAX does not use by default; set JAX_ENABLE_X64=true")
         self.rubbish = rubbish
 
     def call(self, inputs: Any) -> Any:
@@ -187,10 +189,10 @@ class Posterior(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("common")
 class LocalResponseNormalization(keras.layers.Layer):
-    """Each activity a_i over what its neighbouring maps do at the same place (Krizhevsky et al. 2012, section 3.3).
+    """Local response normalisation across maps (Krizhevsky et al. 2012, section 3.3).
 
-    b_i = a_i / (k + alpha sum_j a_j²)^beta, where j runs over the maps i - size // 2 to i + size // 2 that exist. Takes
-    and gives (batch, height, width, maps).
+    b_i = a_i / (k + alpha sum_j a_j²)^beta, where j runs over the existing maps from i - size // 2 to i + size // 2.
+    (batch, height, width, maps) -> the same shape.
     """
 
     def __init__(self, size: int = 5, k: float = 2.0, alpha: float = 1e-4, beta: float = 0.75, **kwargs: Any) -> None:
@@ -198,7 +200,7 @@ class LocalResponseNormalization(keras.layers.Layer):
         self.size, self.k, self.alpha, self.beta = size, k, alpha, beta
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        # A product with ones where two maps are neighbours sums over each map's neighbours.
+        # The product with this matrix sums over the neighbours of each map.
         maps = np.arange(input_shape[-1] or 0)
         self.neighbours = (abs(maps[:, None] - maps) <= self.size // 2).astype("float32")
 

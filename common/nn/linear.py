@@ -1,6 +1,6 @@
-"""Linear models: one dense layer, brought to its optimum by gradient descent with a step that fits the loss.
+"""Linear models: one dense layer, trained to its optimum by gradient descent with a step size from the curvature.
 
-Light to import, so that an app can have the settings without Keras.
+Importing this module does not import Keras.
 """
 
 from __future__ import annotations
@@ -25,22 +25,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LinearConfig(tables.TableConfig):
-    """Settings of a linear model, which is trained until its loss no longer falls."""
+    """Settings of a linear model, which is trained until its loss stops falling."""
 
     l1: NotNegative = 0.0
-    """Weight of the sum of absolute coefficients, of standardised features, in the loss."""
+    """Weight in the loss of the sum of absolute coefficients of the standardised features."""
     l2: NotNegative = 0.0
-    """Weight of the sum of squared coefficients, of standardised features, in the loss."""
+    """Weight in the loss of the sum of squared coefficients of the standardised features."""
     epochs: Count = 500
     patience: Count = 50
     batch_size: Count = 1_000_000
-    """Examples a gradient step; the size of the training set or more makes it batch gradient descent, 1 stochastic."""
     restore: Literal["best", "last"] = "last"
     optimizer: Optimizer = "momentum"
     learning_rate: Positive = 1.0
-    """Initial learning rate a0; for sgd and momentum in units of the best step for this data's loss."""
+    """Initial learning rate a0; for sgd and momentum, a multiple of the optimal step size for this loss."""
     momentum: Fraction = 0.95
-    """Share of the last step that the next one keeps; at most, where the curvature of the loss asks for less."""
+    """Maximum momentum of the optimizer `momentum`. A smaller one is used if it is optimal for the loss."""
 
 
 ODDS = {"per_unit": "odds_ratio_per_unit", "per_deviation": "odds_ratio_per_deviation"}
@@ -48,12 +47,15 @@ Settings = TypeVar("Settings", bound=LinearConfig)
 
 
 def scale_steps(config: Settings, inputs: Array, curvature: tuple[float, float]) -> Settings:
-    """The settings with the step of sgd and momentum in the loss's own units, and no more momentum than it needs.
+    """Return `config` with the learning rate and momentum of sgd and momentum scaled to the curvature of the loss.
 
-    `curvature` holds the smallest and the largest second derivative of one example's loss with respect to the output.
-    With the second moments of `inputs` (examples, features) and the penalty they bound the loss's curvature, from m to
-    L. Polyak (1964): with momentum b = ((sqrt(L) - sqrt(m)) / (sqrt(L) + sqrt(m)))² the step (1 + sqrt(b))² / L is the
-    best for a quadratic.
+    For a quadratic loss with curvature from m to L, the optimum is the momentum b = ((sqrt(L) - sqrt(m)) / (sqrt(L) +
+    sqrt(m)))² and the step (1 + sqrt(b))² / L (Polyak 1964). `config.learning_rate` multiplies this step.
+
+    Args:
+        config: The settings.
+        inputs: Features of the training set (examples, features).
+        curvature: Smallest and largest second derivative of one example's loss with respect to the output.
     """
     if config.optimizer not in ("sgd", "momentum"):
         return config
@@ -69,14 +71,14 @@ def scale_steps(config: Settings, inputs: Array, curvature: tuple[float, float])
 
 
 def layer(units: int, config: LinearConfig) -> keras.layers.Dense:
-    """The linear units, zero at first, penalised as the settings say; `config` is what `scaled` gave.
+    """Return the linear layer with zero weights and the penalties of `config`, from `scale_steps`.
 
-    A subgradient of |w| never settles at 0, so where the step is constant the absolute penalty is a soft threshold
-    after each step instead: w is at rest where the loss's gradient and the threshold balance.
+    Subgradient steps of |w| do not converge to 0. If the step size is constant, a soft threshold after each step
+    replaces the gradient of the L1 penalty: it has the same optimum.
     """
     penalties: dict[str, Any] = {"kernel_regularizer": keras.regularizers.L1L2(config.l1, config.l2)}
     if config.l1 and config.optimizer in ("sgd", "momentum") and config.schedule == "constant":
-        # At rest the velocity is the gradient's step summed over all time, 1 / (1 - momentum) times as long.
+        # At the optimum, the velocity is 1 / (1 - momentum) times the step of the gradient.
         amount = config.l1 * config.learning_rate / (1 - config.momentum)
         penalties = {
             "kernel_constraint": losses.SoftThreshold(amount),
@@ -86,20 +88,20 @@ def layer(units: int, config: LinearConfig) -> keras.layers.Dense:
 
 
 def coefficients(model: keras.Model, data: Data) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield each feature's effect on the output per unit and per standard deviation; nothing for images."""
+    """Yield a table of each feature's coefficient, per unit and per standard deviation. Images have none."""
     if data.kind == "table":
         yield "coefficients", _coefficients(model, data)
 
 
 def odds_ratios(model: keras.Model, data: Data) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Yield the coefficients of log odds, and the factors of the odds that they are: exp(coefficient)."""
+    """Yield the table of coefficients of the log odds, with the odds ratios exp(coefficient)."""
     for name, frame in coefficients(model, data):
         ratios = {ratio: np.exp(frame[column]) for column, ratio in ODDS.items()}
         yield name, frame.assign(**ratios)
 
 
 def _coefficients(model: keras.Model, data: Data) -> pd.DataFrame:
-    """A row an output and a feature, the intercept first."""
+    """Return a table with one row per output and feature, the intercept first."""
     import pandas as pd
 
     def numbers(tensor: Any) -> Array:
@@ -109,7 +111,7 @@ def _coefficients(model: keras.Model, data: Data) -> pd.DataFrame:
     kernel, bias = numbers(output.kernel), numbers(output.bias)
     mean, deviation = numbers(standardise.mean).ravel(), np.sqrt(numbers(standardise.variance)).ravel()
     per_unit = kernel / deviation[:, None]
-    # Two classes have one output, the log odds of the second.
+    # With two classes there is one output: the log odds of the second.
     outputs = np.repeat(data.outputs[-kernel.shape[1] :], len(kernel) + 1)
     return pd.DataFrame(
         {

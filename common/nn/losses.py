@@ -1,4 +1,4 @@
-"""Losses, regularizers and constraints that Keras lacks, and losses by name. Backend-neutral: only `keras.ops`."""
+"""Losses, regularizers and constraints that Keras lacks. Backend-neutral: only `keras.ops`."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -11,7 +11,7 @@ from common.config import Loss
 
 @keras.saving.register_keras_serializable("common")
 class SoftThreshold(keras.constraints.Constraint):
-    """sign(w) max(|w| - amount, 0), the proximal step of an absolute penalty (Daubechies, Defrise and De Mol 2004)."""
+    """Soft threshold sign(w) max(|w| - amount, 0): the proximal step of an L1 penalty (Daubechies et al. 2004)."""
 
     def __init__(self, amount: float) -> None:
         self.amount = amount
@@ -25,7 +25,7 @@ class SoftThreshold(keras.constraints.Constraint):
 
 @keras.saving.register_keras_serializable("common")
 class ProximalL1L2(keras.regularizers.Regularizer):
-    """l1 sum |w| + l2 sum w², of which only the second part has a gradient: `SoftThreshold` takes the first's step."""
+    """Penalty l1 sum |w| + l2 sum w². Only the second term has a gradient; `SoftThreshold` takes the first's step."""
 
     def __init__(self, l1: float, l2: float) -> None:
         self.l1, self.l2 = l1, l2
@@ -38,21 +38,21 @@ class ProximalL1L2(keras.regularizers.Regularizer):
 
 
 def integers(y_true: Any) -> Any:
-    """Labels (batch,) or (batch, 1) as int32 (batch,)."""
+    """Convert labels (batch,) or (batch, 1) to int32 (batch,)."""
     return ops.cast(ops.reshape(y_true, (-1,)), "int32")
 
 
 def one_hot(y_true: Any, y_pred: Any) -> Any:
-    """Integer labels as vectors like `y_pred` (batch, classes)."""
+    """Convert integer labels (batch,) to one-hot vectors with the shape of `y_pred` (batch, classes)."""
     return ops.one_hot(integers(y_true), y_pred.shape[-1], dtype=y_pred.dtype)
 
 
 @keras.saving.register_keras_serializable("common")
 class NegativeLogLikelihood(keras.losses.Loss):
-    """-log of the true class's probability; unlike in Keras's cross-entropy, probabilities need not sum to one.
+    """Negative log of the true class's probability, in float64. Unlike Keras's cross-entropy, it does not normalise.
 
-    `y_true` is (batch,) integer labels, `y_pred` (batch, classes) probabilities. After `Posterior` this is the
-    discriminative loss of LeCun et al. 1998, equation 9. In float64, as `Posterior` is.
+    `y_true` is integer labels (batch,), `y_pred` probabilities (batch, classes). After `Posterior`, this is the
+    discriminative loss of LeCun et al. 1998, equation 9.
     """
 
     def __init__(self, name: str = "negative_log_likelihood", **kwargs: Any) -> None:
@@ -64,12 +64,12 @@ class NegativeLogLikelihood(keras.losses.Loss):
 
 
 def summed_squared_error(y_true: Any, y_pred: Any) -> Any:
-    """The sum over the last axis of (y_true - y_pred)²."""
+    """Return the sum of (y_true - y_pred)² over the last axis."""
     return ops.sum(ops.square(y_true - y_pred), axis=-1)
 
 
 def half_squared_error(y_true: Any, y_pred: Any) -> Any:
-    """Half of that sum, whose gradient by y_pred is y_pred - y_true."""
+    """Return half of that sum. Its gradient with respect to y_pred is y_pred - y_true."""
     return summed_squared_error(y_true, y_pred) / 2
 
 
@@ -78,9 +78,9 @@ OURS = {function.__name__: function for function in (summed_squared_error, half_
 
 @keras.saving.register_keras_serializable("common")
 class OneHot(keras.losses.Loss):
-    """A loss of Keras on vectors, or one of `OURS`, given integer labels.
+    """A loss on vectors, one of Keras's or of `OURS`, applied to one-hot labels.
 
-    `y_true` (batch,) becomes one-hot like `y_pred` (batch, classes).
+    `y_true` is integer labels (batch,), `y_pred` is (batch, classes).
     """
 
     def __init__(self, loss: str, name: str = "one_hot", **kwargs: Any) -> None:
@@ -97,9 +97,9 @@ class OneHot(keras.losses.Loss):
 
 @keras.saving.register_keras_serializable("common")
 class ScaledSquaredError(keras.losses.Loss):
-    """Mean of ((y_true - y_pred) / scale)², `scale` one number a quantity on the last axis: each weighs the same.
+    """Mean of ((y_true - y_pred) / scale)² over the last axis.
 
-    A scale of 0, of what never changes in training, counts as 1.
+    `y_true` and `y_pred` are (batch, …, variables). `scale` has one number per variable, with 0 replaced by 1.
     """
 
     def __init__(self, scale: Any, name: str = "scaled_squared_error", **kwargs: Any) -> None:
@@ -115,10 +115,10 @@ class ScaledSquaredError(keras.losses.Loss):
 
 
 def build(name: Loss) -> keras.losses.Loss:
-    """The loss called `name`, taking integer labels and class probabilities.
+    """Return the loss `name` of integer labels (batch,) and class probabilities (batch, classes).
 
-    cross_entropy is the sparse form of categorical_cross_entropy, and the same number. binary_cross_entropy and the
-    errors are means over the classes, but for those that say that they are the sum, or half of it.
+    cross_entropy and categorical_cross_entropy have the same value. binary_cross_entropy, squared_error and
+    absolute_error are means over the classes.
     """
     match name:
         case "cross_entropy":
@@ -139,9 +139,9 @@ def build(name: Loss) -> keras.losses.Loss:
 
 @keras.saving.register_keras_serializable("common")
 class ClassWeighted(keras.losses.Loss):
-    """Cross-entropy in which the examples of a class weigh as `weights` (classes,) says; mean over all examples.
+    """Mean cross-entropy in which the examples of each class have a weight, given by `weights` (classes,).
 
-    `y_true` is (batch,) integer labels, `y_pred` (batch, classes) probabilities.
+    `y_true` is integer labels (batch,), `y_pred` probabilities (batch, classes).
     """
 
     def __init__(self, weights: Sequence[float], name: str = "class_weighted", **kwargs: Any) -> None:

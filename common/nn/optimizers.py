@@ -14,10 +14,10 @@ if TYPE_CHECKING:
 
 
 def initializer(name: Initializer) -> keras.initializers.Initializer:
-    """The initialiser called `name`; fan-in is the number of a unit's inputs.
+    """Return the initializer `name` of normal weights, with fan-in the number of inputs of a unit.
 
-    he_normal: normal, standard deviation sqrt(2 / fan-in), cut off at two of them (He et al. 2015). xavier: sqrt(1 /
-    fan-in), as given for tanh. normal: standard deviation 1.
+    he_normal: standard deviation sqrt(2 / fan-in), truncated at two of them (He et al. 2015). xavier: sqrt(1 /
+    fan-in), for tanh. normal: 1.
     """
     match name:
         case "he_normal":
@@ -29,9 +29,9 @@ def initializer(name: Initializer) -> keras.initializers.Initializer:
 
 
 def build(config: Config, data: Data, clip: float | None = None) -> keras.optimizers.Optimizer:
-    """The optimiser that `config` names, its learning rate following the schedule that `config` names.
+    """Return the optimizer and learning-rate schedule of `config`.
 
-    With `clip`, a gradient, all weights together, that is longer is shortened to it (Pascanu et al. 2013).
+    `clip` rescales the gradient if its global norm exceeds this value (Pascanu et al. 2013).
     """
     rate = schedule(config, steps_per_epoch=data.steps(config))
     match config.optimizer:
@@ -46,11 +46,10 @@ def build(config: Config, data: Data, clip: float | None = None) -> keras.optimi
 
 
 def schedule(config: Config, steps_per_epoch: int) -> float | keras.optimizers.schedules.LearningRateSchedule:
-    """The learning rate of step t, where a0 is `learning_rate` and the epoch, floor(t / steps), counts from 0.
+    """Return the learning rate as a function of step t, with a0 = `learning_rate` and epoch = floor(t / steps).
 
-    constant: a0. inverse: a0 / (1 + decay epoch). exponential: a0 decay^epoch. k_over_epoch: a0 decay / (epoch + 1),
-    the first epoch being 1. cosine: a0 (1 + cos(pi t / T)) / 2, step by step down to 0 at the last step T. plateau: a0,
-    until `training.fit` lowers it.
+    constant: a0. inverse: a0 / (1 + decay epoch). exponential: a0 decay^epoch. k_over_epoch: a0 decay / (epoch + 1).
+    cosine: a0 (1 + cos(pi t / T)) / 2, with T the last step. plateau: a0, until `training.fit` lowers it.
     """
     schedules = keras.optimizers.schedules
     rate, decay = config.learning_rate, config.decay

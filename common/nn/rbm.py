@@ -1,6 +1,6 @@
-"""Restricted Boltzmann machines, layers that learn from their input alone (Smolensky 1986; Hinton 2002).
+"""Restricted Boltzmann machines, layers that learn without labels (Smolensky 1986; Hinton 2002).
 
-`RBM` models binary or real vectors, `SoftmaxRBM` ratings. Names are scikit-learn's and those of Hinton 2012, "A
+`RBM` models binary or real vectors, `SoftmaxRBM` ratings. Names are those of scikit-learn and of Hinton 2012, "A
 practical guide to training restricted Boltzmann machines".
 """
 
@@ -18,18 +18,26 @@ from common.data import Array
 
 @keras.saving.register_keras_serializable("common")
 class RBM(keras.layers.Layer):
-    """Visible units v and hidden units h with the probability p(v, h) = exp(-E(v, h)) / Z.
+    """A restricted Boltzmann machine: p(v, h) = exp(-E(v, h)) / Z of visible units v and hidden units h.
 
-    bernoulli: E = -b·v - c·h - v W h, and v in {0, 1}; a visible value between is taken for the probability of 1. Of
-    these, the last `labels` units are a group of which exactly one is 1. gaussian: E = |v|² / 2 - b·v - c·h - v W h,
-    where v is normal around b + W h with variance 1.
+    bernoulli: E = -b·v - c·h - v W h with v in {0, 1}. gaussian: E = |v|² / 2 - b·v - c·h - v W h with real v, so v
+    given h is normal with mean b + W h and variance 1.
 
-    Takes (batch, visible) and gives p(h = 1 | v), (batch, hidden). In training it lowers the difference of the free
-    energies of the data and of a sample that `gibbs_steps` of block Gibbs sampling lead to: from the data, which is
-    contrastive divergence, CD-k (Hinton 2002), or from where the `particles` that it keeps were left, which is
-    persistent contrastive divergence (Tieleman 2008). `sparsity_cost` weighs the cross-entropy between the share of
-    examples that each hidden unit is on for and `sparsity_target` (Hinton 2012, section 11). What is made of its
-    outputs does not change it.
+    (batch, visible) -> p(h = 1 | v), (batch, hidden). In training, the layer adds a loss with the gradient of the mean
+    F(data) - F(sample), where F is the free energy. The sample comes from Gibbs sampling that starts at the data
+    (contrastive divergence, CD-k, Hinton 2002) or at persistent particles (Tieleman 2008). The loss of later layers
+    does not change the machine.
+
+    Args:
+        hidden: Number of hidden units.
+        visible: Type of the visible units. A bernoulli input between 0 and 1 is the probability of 1.
+        labels: Number of visible units at the end that form a softmax group, in which exactly one is 1.
+        gibbs_steps: Steps of block Gibbs sampling, k.
+        particles: Number of persistent particles; 0 for contrastive divergence.
+        sparsity_target: Target of the share of examples for which a hidden unit is 1 (Hinton 2012, section 11).
+        sparsity_cost: Weight of the cross-entropy between this target and the real share.
+        regularizer: Keras regularizer of the weights.
+        seed: Seed of the initial weights and of sampling.
     """
 
     def __init__(
@@ -69,61 +77,61 @@ class RBM(keras.layers.Layer):
             loss = self.contrastive_divergence(self.binarize(visible))
             if self.sparsity_cost:
                 loss += self.sparsity_cost * self.density(hidden)
-            # Its gradient alone: this difference is no measure of progress, and the loss stays that of what follows.
+            # Add only the gradient: the value does not measure progress.
             self.add_loss(loss - ops.stop_gradient(loss))
-        # What follows does not teach the machine; once it is trained, its gradient explains what it says.
+        # Later layers do not train the machine. Outside training, attribution needs the gradient.
         return ops.stop_gradient(hidden) if training else hidden
 
     @property
     def kernel(self) -> Any:
-        """The weights by the name that Keras's layers have for them."""
+        """The weights (visible, hidden), under the name that Keras's layers use."""
         return self.components
 
     def independent(self, mean: Any) -> Any:
-        """The visible biases, (visible,), that give the visible units their `mean` (visible,) without hidden units."""
+        """Return the visible biases (visible,) with which the units have this `mean` (visible,) without weights."""
         if self.visible == "gaussian":
             return mean
         share = ops.clip(mean, 1e-3, 1 - 1e-3)
         return ops.log(share) - ops.log(1 - share)
 
     def contrastive_divergence(self, data: Any) -> Any:
-        """The mean free energy of `data` (batch, visible) less that of a sample of the model's; moves the fantasies."""
+        """Return the mean free energy of `data` (batch, visible) minus that of a sample. Updates the particles."""
         sample = ops.stop_gradient(self.gibbs(self.fantasies if self.particles else data, self.gibbs_steps))
         if self.particles:
             self.fantasies.assign(sample)
         return ops.mean(self.free_energy(data)) - ops.mean(self.free_energy(sample))
 
     def density(self, hidden: Any) -> Any:
-        """Cross-entropy of the mean of each of `hidden` (batch, hidden) with the sparsity target, summed over units."""
+        """Return the cross-entropy of the sparsity target with the batch mean of `hidden` (batch, hidden)."""
         share = ops.clip(ops.mean(hidden, axis=0), 1e-7, 1 - 1e-7)
         target = self.sparsity_target
         return -ops.sum(target * ops.log(share) + (1 - target) * ops.log(1 - share))
 
     def free_energy(self, visible: Any) -> Any:
-        """F(v) = -log sum_h exp(-E(v, h)), (batch,), of `visible` (batch, visible); p(v) = exp(-F(v)) / Z."""
+        """Return F(v) = -log sum_h exp(-E(v, h)), (batch,), of `visible` (batch, visible); p(v) = exp(-F(v)) / Z."""
         energy = -ops.matmul(visible, self.intercept_visible)
         if self.visible == "gaussian":
             energy += ops.sum(ops.square(visible), axis=-1) / 2
         return energy - ops.sum(ops.softplus(self.hidden_field(visible)), axis=-1)
 
     def hidden_field(self, visible: Any) -> Any:
-        """What each hidden unit receives, (batch, hidden)."""
+        """Return c + v W, (batch, hidden), of `visible` (batch, visible)."""
         return ops.matmul(visible, self.components) + self.intercept_hidden
 
     def visible_field(self, hidden: Any) -> Any:
-        """What each visible unit receives, (batch, visible)."""
+        """Return b + h W', (batch, visible), of `hidden` (batch, hidden)."""
         return ops.matmul(hidden, ops.transpose(self.components)) + self.intercept_visible
 
     def transform(self, visible: Any) -> Any:
-        """p(h = 1 | v), (batch, hidden)."""
+        """Return p(h = 1 | v), (batch, hidden), of `visible` (batch, visible)."""
         return ops.sigmoid(self.hidden_field(visible))
 
     def reconstruct(self, visible: Any) -> Any:
-        """The expected visible units given the expected hidden ones given `visible`; all (batch, visible)."""
+        """Return the expected visible units given the expected hidden units of `visible`; both (batch, visible)."""
         return self.mean(self.visible_field(self.transform(visible)))
 
     def mean(self, field: Any) -> Any:
-        """The expected visible units that receive `field`, (batch, visible)."""
+        """Return the expected visible units (batch, visible), given their `field` (batch, visible)."""
         if self.visible == "gaussian":
             return field
         if not self.labels:
@@ -131,7 +139,7 @@ class RBM(keras.layers.Layer):
         return ops.concatenate([ops.sigmoid(field[:, : -self.labels]), ops.softmax(field[:, -self.labels :])], axis=-1)
 
     def sample_visible(self, field: Any) -> Any:
-        """Visible units that receive `field`, drawn, (batch, visible)."""
+        """Draw visible units (batch, visible), given their `field` (batch, visible)."""
         if self.visible == "gaussian":
             return field + keras.random.normal(ops.shape(field), dtype=field.dtype, seed=self.seed_generator)
         if not self.labels:
@@ -141,16 +149,16 @@ class RBM(keras.layers.Layer):
         return ops.concatenate([pixels, ops.one_hot(label, self.labels, dtype=field.dtype)], axis=-1)
 
     def binarize(self, visible: Any) -> Any:
-        """Bernoulli units drawn where they are given as probabilities; Gaussian ones as they are."""
+        """Draw Bernoulli units from their probabilities `visible` (batch, visible); return Gaussian units unchanged."""
         return visible if self.visible == "gaussian" else self.draw(visible)
 
     def draw(self, probability: Any) -> Any:
-        """1 with this probability, else 0."""
+        """Draw 1 with this `probability`, else 0, with the same shape."""
         drawn = keras.random.uniform(ops.shape(probability), dtype=probability.dtype, seed=self.seed_generator)
         return ops.cast(drawn < probability, self.compute_dtype)
 
     def gibbs(self, visible: Any, steps: int = 1) -> Any:
-        """Where so many `steps` of block Gibbs sampling, all hidden units and then all visible ones, lead `visible`."""
+        """Return `visible` (batch, visible) after `steps` of block Gibbs sampling: hidden units, then visible units."""
         for _ in range(steps):
             visible = self.sample_visible(self.visible_field(self.draw(self.transform(visible))))
         return visible
@@ -196,28 +204,33 @@ class RBMSequential(keras.Sequential):
 
 
 def visible_units(model: keras.Sequential, layer: str, inputs: Array) -> Array:
-    """Return what the layers of `model` before the one called `layer` make of `inputs`, (examples, visible)."""
-    for before in itertools.takewhile(lambda one: one.name != layer, model.layers):
+    """Return the output (examples, visible) of the layers of `model` before `layer`, given `inputs` (examples, …)."""
+    for before in itertools.takewhile(lambda other: other.name != layer, model.layers):
         inputs = before(inputs)
     return np.asarray(ops.convert_to_numpy(inputs))
 
 
 @keras.saving.register_keras_serializable("common")
 class SoftmaxRBM(keras.layers.Layer):
-    """Ratings (batch, items), 0 where there is none, to the expected rating of every item (batch, items).
+    """A restricted Boltzmann machine of ratings (Salakhutdinov, Mnih and Hinton 2007).
 
-    An item has a softmax unit of K levels, v_i in {0, 1}^K, and every user's machine has those of the items that the
-    user rated and the same hidden units h_j in {0, 1} (section 2). With weights W, biases b and c, and sums over rated
-    items alone,
+    Ratings (batch, items), 0 for no rating -> the expected rating of every item (batch, items). An item has a softmax
+    unit of K levels, v_i in {0, 1}^K. A user's machine has the units of the items that the user rated; all users share
+    the hidden units h_j in {0, 1} (section 2). With weights W, biases b and c, and sums over rated items,
 
         E(v, h) = -sum_ik b_ik v_ik - sum_j c_j h_j - sum_ijk v_ik W_ikj h_j                        (equation 3)
         F(v) = -log sum_h exp -E(v, h) = -sum_ik b_ik v_ik - sum_j log(1 + exp(c_j + sum_ik v_ik W_ikj))
 
-    While it is trained it adds a loss whose gradient is that of contrastive divergence: of mean F(data) - F(sample),
-    where the sample comes of `gibbs_steps` rounds of Gibbs sampling from the data (Hinton 2002), and of half the
-    `weight_decay` times sum W². Its value says nothing about the fit, so it is taken off: the loss that it adds is 0.
+    The output is the mean field of equation 9: p_j = p(h_j = 1 | v), then softmax over k of b_ik + sum_j W_ikj p_j. In
+    training, the layer adds a loss with the value 0 and the gradient of the mean F(data) - F(sample), where the sample
+    comes from Gibbs sampling that starts at the data (Hinton 2002).
 
-    What it answers is equation 9's mean field: p_j = p(h_j = 1 | v), and softmax over k of b_ik + sum_j W_ikj p_j.
+    Args:
+        levels: Levels of the rating scale.
+        hidden: Number of hidden units.
+        gibbs_steps: Steps of Gibbs sampling.
+        weight_decay: Twice the weight of sum W² in the loss.
+        seed: Seed of the initial weights and of sampling.
     """
 
     def __init__(
@@ -252,25 +265,25 @@ class SoftmaxRBM(keras.layers.Layer):
         return ops.sum(levels * ops.convert_to_tensor(self.levels, levels.dtype), axis=-1)
 
     def units(self, ratings: Any) -> Any:
-        """The visible units (batch, items, K) of `ratings` (batch, items): all 0 where an item is not rated."""
+        """Convert `ratings` (batch, items) to visible units (batch, items, K), all 0 for an item without a rating."""
         levels = ops.convert_to_tensor(self.levels, ratings.dtype)
         return ops.cast(ops.equal(ratings[..., None], levels), self.compute_dtype)
 
     def hidden_input(self, visible: Any) -> Any:
-        """c_j + sum_ik v_ik W_ikj, (batch, hidden), for `visible` (batch, items, K)."""
+        """Return c_j + sum_ik v_ik W_ikj, (batch, hidden), for `visible` (batch, items, K)."""
         return self.hidden_bias + ops.tensordot(visible, self.kernel, axes=[[1, 2], [0, 1]])
 
     def visible_input(self, hidden: Any) -> Any:
-        """b_ik + sum_j W_ikj h_j, (batch, items, K), for `hidden` (batch, hidden)."""
+        """Return b_ik + sum_j W_ikj h_j, (batch, items, K), for `hidden` (batch, hidden)."""
         return self.visible_bias + ops.tensordot(hidden, self.kernel, axes=[[1], [2]])
 
     def free_energy(self, visible: Any) -> Any:
-        """F(v), (batch,), for `visible` (batch, items, K)."""
+        """Return F(v), (batch,), for `visible` (batch, items, K)."""
         biases = ops.sum(visible * self.visible_bias, axis=(1, 2))
         return -biases - ops.sum(ops.softplus(self.hidden_input(visible)), axis=-1)
 
     def sample(self, visible: Any) -> Any:
-        """`visible` (batch, items, K) after the rounds of Gibbs sampling; who has not rated an item still has not."""
+        """Return `visible` (batch, items, K) after Gibbs sampling. Items without a rating stay 0."""
         rated = ops.sum(visible, axis=-1, keepdims=True)
         for _ in range(self.gibbs_steps):
             probabilities = ops.sigmoid(self.hidden_input(visible))
@@ -292,10 +305,7 @@ class SoftmaxRBM(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("common")
 def squared_error(y_true: Any, y_pred: Any) -> Any:
-    """The mean of (y_true - y_pred)² over the ratings in `y_true`, which is 0 where there is none. It is only watched.
-
-    Nothing is learned from it: its gradient is zero.
-    """
+    """Return the mean of (y_true - y_pred)² over the ratings in `y_true` (batch, items), without a gradient."""
     rated = ops.cast(y_true > 0, y_pred.dtype)
     total = ops.sum(rated * ops.square(y_true - ops.stop_gradient(y_pred)))
     return total / ops.maximum(ops.sum(rated), 1)

@@ -1,4 +1,4 @@
-"""Data sets and files read, checked, split and brought to what a network takes."""
+"""Read, check and split data sets and files, and convert them to inputs of a network."""
 
 from common import lazy
 

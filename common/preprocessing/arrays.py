@@ -1,4 +1,4 @@
-"""Arrays: read from .npy files, kept in memory or read from disk, and taken in batches."""
+"""Arrays: reading .npy files, and batches for prediction."""
 
 import math
 from pathlib import Path
@@ -7,28 +7,28 @@ import keras
 import numpy as np
 
 from common.data import Array, Inputs, Pair
-from common.errors import UserError
+from common.errors import UserError, reading
 
 PREDICTION_BATCH = 250
-"""Examples that are evaluated at a time, at most."""
+"""Maximum number of examples in a batch for prediction."""
 PREDICTION_BYTES = 2**22
-"""What those examples may take, so that what a network makes of large ones fits into memory."""
+"""Maximum size of the inputs of such a batch, so that the activations of large examples fit into memory."""
 
 
 def prediction_batch(inputs: Inputs) -> int:
-    """Examples of `inputs` that are evaluated at a time."""
+    """Return the number of examples of `inputs` in a batch for prediction."""
     parts = keras.tree.flatten(inputs)
     example = sum(part.dtype.itemsize * math.prod(part.shape[1:]) for part in parts)
     return max(1, min(PREDICTION_BATCH, PREDICTION_BYTES // max(1, example)))
 
 
 def in_memory(inputs: Inputs) -> bool:
-    """Return whether `inputs` are arrays in memory, and not `LazyArray`."""
+    """Return whether `inputs` are arrays in memory, not a `LazyArray`."""
     return all(isinstance(part, np.ndarray) for part in keras.tree.flatten(inputs))
 
 
 def first(pair: Pair) -> Pair:
-    """The first examples, no more than are evaluated at a time."""
+    """Return the first batch for prediction of `pair`: inputs and targets."""
     examples: Pair = keras.tree.map_structure(lambda part: part[: prediction_batch(pair[0])], pair)
     return examples
 
@@ -40,11 +40,10 @@ def read_array(path: Path) -> Array:
         UserError: if the file is missing, holds no array, or holds objects.
     """
     try:
-        array: Array = np.load(path, allow_pickle=False)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path}: not an array that can be read ({error})") from error
+        with reading(path):
+            array: Array = np.load(path, allow_pickle=False)
+    except (ValueError, EOFError) as error:
+        raise UserError(f"{path}: not an array in .npy format ({error})") from error
     return array
 
 
@@ -57,26 +56,26 @@ def read_examples(
         path: The file.
         shape: Shape of one example; None stands for any length.
         noun: Word for the examples in error messages.
-        numbers: NumPy's kinds of numbers that are accepted.
-        allow_nan: Accept NaN; infinite numbers are never accepted.
+        numbers: Accepted kinds of NumPy types.
+        allow_nan: Accept NaN. Infinite numbers are never accepted.
 
     Returns:
         A name and an array (`shape`) per example.
 
     Raises:
-        UserError: if the file cannot be read, or holds an array of another kind or shape.
+        UserError: if the file cannot be read, or its array has another type or shape.
     """
     array = read_array(path)
-    one = array.shape[max(0, array.ndim - len(shape)) :]
-    fits = len(one) == len(shape) and all(size in (None, length) for size, length in zip(shape, one, strict=True))
+    found = array.shape[max(0, array.ndim - len(shape)) :]
+    fits = len(found) == len(shape) and all(size in (None, length) for size, length in zip(shape, found, strict=True))
     if not fits or array.ndim > len(shape) + 1 or array.dtype.kind not in numbers or not array.size:
         sizes = ", ".join("n" if size is None else str(size) for size in shape)
-        alone = f"({sizes},)" if len(shape) == 1 else f"({sizes})"
+        single = f"({sizes},)" if len(shape) == 1 else f"({sizes})"
         raise UserError(
-            f"{path}: {array.dtype} of shape {array.shape}; {noun} {alone} or (examples, {sizes}) are needed"
+            f"{path}: {array.dtype} of shape {array.shape}; {noun} {single} or (examples, {sizes}) are needed"
         )
     if np.isinf(array).any() or (not allow_nan and np.isnan(array).any()):
-        raise UserError(f"{path}: has values that are infinite" + ("" if allow_nan else " or nan"))
+        raise UserError(f"{path}: has {'' if allow_nan else 'nan or '}infinite values")
     if array.ndim == len(shape):
         return [(str(path), array)]
     return [(f"{path}[{index}]", example) for index, example in enumerate(array)]

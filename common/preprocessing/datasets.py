@@ -1,4 +1,4 @@
-"""The data sets that the suite knows by name."""
+"""Built-in data sets by name."""
 
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -15,16 +15,16 @@ ImageName = Literal["mnist", "fashion_mnist"]
 
 HEIGHTS = range(58, 73)
 WEIGHTS = (115, 117, 120, 123, 126, 129, 132, 135, 139, 142, 146, 150, 154, 159, 164)
-"""Mean weight in pounds of American women aged 30 to 39 of each of the `HEIGHTS` in inches (R's `women`)."""
+"""Mean weight in pounds of American women aged 30 to 39, for each height in inches (R's `women`)."""
 GATES = {"and": (0, 0, 0, 1), "or": (0, 1, 1, 1), "xor": (0, 1, 1, 0)}
-"""Whether each gate is open for (x1, x2) = (0, 0), (0, 1), (1, 0), (1, 1)."""
+"""Output of each logical gate for (x1, x2) = (0, 0), (0, 1), (1, 0), (1, 1)."""
 
 
 def load(name: str) -> RawData:
     """Load the data set called `name`.
 
     Raises:
-        UserError: if no source provides it: what was tried, why each failed, and where to put the files by hand.
+        UserError: if there is no such data set, or it cannot be downloaded; names each source and its error.
     """
     match name:
         case "mnist" | "fashion_mnist":
@@ -54,10 +54,10 @@ def raw_table(
 
     Args:
         name: Name of the data set.
-        columns: Each column (rows,), by name: float32 with NaN for a missing number, or strings.
-        targets: Quantities (rows, 1) or integer labels (rows,).
-        outputs: Names of the quantity or of the classes.
-        whole: Use all rows as training, validation and test part, for a fit that is published on all of them.
+        columns: Columns (rows,) by name: float32 with NaN for a missing number, or strings.
+        targets: Numbers (rows, 1) or integer labels (rows,).
+        outputs: Name of the target variable, or names of the classes.
+        whole: Use all rows as training, validation and test part, as some published fits do.
     """
     import pandas as pd
 
@@ -75,7 +75,7 @@ def raw_table(
 
 
 def _idx_images(name: ImageName) -> RawData:
-    """Images (examples, 28, 28) of bytes, 0 for the background, and int32 labels (examples,)."""
+    """Load images (examples, 28, 28) of bytes, 0 for the background, and int32 labels (examples,)."""
     dataset = DATASETS[name]
     files = download.fetch(name, dataset, download.cache_folder() / name)
     arrays = {file: download.decode_idx(content) for file, content in files.items()}
@@ -91,10 +91,10 @@ def _idx_images(name: ImageName) -> RawData:
 
 
 def _shifted_digits() -> RawData:
-    """scikit-learn's digits with the shifts of its example of an RBM: bytes (examples, 8, 8), and labels (examples,).
+    """Load scikit-learn's digits as in its RBM example: bytes (examples, 8, 8) and int32 labels (examples,).
 
-    Each of 1,797 digits is there five times, also a pixel up, left, right and down; a fifth of these is the test part.
-    As in the example, copies of one digit fall into both parts: compare results with the example's alone.
+    Each of the 1,797 digits is used five times: as it is, and shifted by one pixel in each direction. The test part is
+    a fifth of them. Shifted copies of one digit are in both parts, so compare results only with the example's.
     """
     import sklearn.datasets
     from sklearn.model_selection import train_test_split
@@ -119,10 +119,10 @@ def _shifted_digits() -> RawData:
 
 
 def _movie_reviews() -> RawData:
-    """Sentences (examples,) from movie reviews, negative or positive by the sign of their mean rating.
+    """Load sentences (examples,) of movie reviews and their class: the sign of their mean rating.
 
-    Rotten Tomatoes' sentences of Pang and Lee (2004), each rated from -4, very negative, to 4 by twenty people (Hutto
-    and Gilbert 2014). The 37 of 10,605 that are rated exactly 0 are left out.
+    Pang and Lee (2004) collected the sentences from Rotten Tomatoes. Hutto and Gilbert (2014) had each rated by twenty
+    people from -4 to 4. Of 10,605 sentences, 37 are left out because their mean rating is 0.
     """
     files = download.fetch("movie_reviews", MOVIE_REVIEWS, download.cache_folder() / "movie_reviews")
     rows = [line.split("\t") for line in files[MOVIE_REVIEW_RATINGS].decode().splitlines()]
@@ -138,16 +138,16 @@ def _movie_reviews() -> RawData:
 
 
 def _imdb() -> RawData:
-    """25,000 whole reviews for training and 25,000 for test, negative or positive (Maas et al. 2011).
+    """Load 25,000 training and 25,000 test reviews, negative or positive (Maas et al. 2011).
 
-    Keras provides words as numbers: they are joined again, in lower case and without punctuation.
+    Keras provides word numbers. They become strings (examples,) in lower case and without punctuation.
     """
     try:
         parts = keras.datasets.imdb.load_data(start_char=None, oov_char=None, index_from=0)
         words = {rank: word for word, rank in keras.datasets.imdb.get_word_index().items()}
-    except Exception as error:  # Keras raises it bare
+    except Exception as error:  # the class that Keras raises
         raise UserError(
-            f"`data` imdb: Keras could not fetch it ({first_line(error)}); choose movie_reviews or `csv`"
+            f"`data` imdb: Keras cannot download it ({first_line(error)}); choose movie_reviews or `csv`"
         ) from error
 
     def sentences(reviews: Any) -> Array:
@@ -165,6 +165,7 @@ def _imdb() -> RawData:
 
 
 def _scikit_learn_table(name: Literal["diabetes", "breast_cancer", "iris"]) -> RawData:
+    """Load a data set of scikit-learn: float32 columns (rows,), and numbers (rows, 1) or int32 labels (rows,)."""
     import sklearn.datasets
 
     options = {"scaled": False} if name == "diabetes" else {}

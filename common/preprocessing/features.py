@@ -1,7 +1,4 @@
-"""From raw columns to standardised features, inside the network, so that a saved model takes raw rows.
-
-Layers that the papers need and Keras lacks. Backend-neutral: only `keras.ops`.
-"""
+"""Layers that turn raw columns or images into features inside the network, so that a saved model takes raw inputs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,27 +15,31 @@ from common.errors import UserError
 from common.preprocessing import tables
 
 Inputs = dict[str, Any]
-"""The network's input tensors by column."""
+"""Input tensors (batch, 1) by column name."""
 
 
 @dataclass(frozen=True)
 class Features:
-    """What a network is built on."""
+    """The first part of a network: inputs to features."""
 
     inputs: Any
-    """Keras's input tensor, or one a column."""
+    """Keras's input tensor, or one per column by name."""
     outputs: Any
-    """The features, (batch, features)."""
+    """Tensor of features (batch, features)."""
     train: Array
-    """Their values in the training set, (examples, features)."""
+    """Features of the training set (examples, features)."""
 
 
 def inputs(data: Data) -> Inputs:
-    """An input of shape (batch, 1) a column."""
+    """Return one input tensor per column.
+
+    Raises:
+        UserError: if a column is text and the backend has no strings.
+    """
     text = list(text_values(data))
     if text and keras.backend.backend() != "tensorflow":
         raise UserError(f"columns of text ({', '.join(text)}) need KERAS_BACKEND=tensorflow; set it, or `ignore` them")
-    # With a prefix, no column is called as a layer is.
+    # The prefix prevents an input from having the name of a layer.
     return {
         name: keras.Input((1,), name=f"column_{name}", dtype="string" if name in text else "float32")
         for name in data.train[0]
@@ -46,11 +47,14 @@ def inputs(data: Data) -> Inputs:
 
 
 def standardised(data: Data) -> Features:
-    """Numbers and, for text, an indicator a value, all with mean 0 and variance 1 over the training set.
+    """Build features with mean 0 and variance 1 over the training set from a table.
 
-    A missing number counts as the column's mean, and where training has gaps their indicator is a feature, too. Of
-    a column of text the most frequent value is the reference, which has no indicator: a value that training never saw
-    counts as it. Missing text is a value of its own.
+    A column of numbers is one feature. A missing number is replaced by the column's mean; if the training set has
+    missing numbers, an indicator of them is another feature. A column of text has one indicator per value, except the
+    most frequent one. Unseen text is treated as the most frequent value, missing text as a separate value.
+
+    Raises:
+        UserError: if no column has two different values.
     """
     tensors = inputs(data)
     columns, parts = data.train[0], []
@@ -60,31 +64,31 @@ def standardised(data: Data) -> Features:
         parts.append(fill(keras.layers.Concatenate(name="numbers")([tensors[name] for name in numbers])))
     for name, values in text_values(data).items():
         lookup = keras.layers.StringLookup(vocabulary=values, output_mode="one_hot", name=tables.levels_layer(name))
-        parts.append(lookup(tensors[name])[:, 2:])  # without those of the unseen and of the reference
+        parts.append(lookup(tensors[name])[:, 2:])  # without unseen values and the most frequent one
     raw = keras.layers.Concatenate(name=layer_names.FEATURES)(parts)
     if not raw.shape[-1]:
-        raise UserError(f"{data.name}: no column has two different values; there is nothing to learn from")
+        raise UserError(f"{data.name}: no column has two different values to learn from; add rows or columns")
     values = keras.Model(tensors, raw).predict(columns, batch_size=1000, verbose=0).astype("float64")
     variance = values.var(axis=0)
-    variance[variance == 0] = 1.0  # a constant column stays 0 instead of growing without bound on other rows
+    variance[variance == 0] = 1.0  # a constant column must not grow without bound on other rows
     mean = values.mean(axis=0)
     normalise = keras.layers.Normalization(mean=mean, variance=variance, name=layer_names.STANDARDISE)
     return Features(tensors, normalise(raw), (values - mean) / np.sqrt(variance))
 
 
 def pixels(data: Data) -> Features:
-    """Pictures of bytes as pixels in [0, 1], one after the other."""
+    """Build features from images of bytes: their pixels, flattened and scaled to [0, 1]."""
     tensor = keras.Input(data.input_shape, dtype="uint8")
-    pictures = data.train[0]
+    images = data.train[0]
     return Features(
         tensor,
         keras.layers.Flatten()(keras.layers.Rescaling(1 / 255)(tensor)),
-        pictures.reshape(len(pictures), -1).astype("float32") / 255,
+        images.reshape(len(images), -1).astype("float32") / 255,
     )
 
 
 def made_of(data: Data) -> list[tuple[str, str]]:
-    """The column that each feature of `standardised` is made of, and what it is called, in their order."""
+    """Return the source column and the name of each feature of `standardised`, in order."""
     numbers = [(name, name) for name in number_columns(data)]
     gaps = [(name, f"{name} missing") for name in _with_gaps(data)]
     indicators = [
@@ -96,16 +100,17 @@ def made_of(data: Data) -> list[tuple[str, str]]:
 
 
 def number_columns(data: Data) -> list[str]:
-    """The columns of numbers."""
+    """Return the names of the columns of numbers."""
     return [name for name, column in data.train[0].items() if column.dtype != object]
 
 
 def _with_gaps(data: Data) -> list[str]:
+    """Return the names of the columns with missing numbers in the training set."""
     return [name for name in number_columns(data) if np.isnan(data.train[0][name]).any()]
 
 
 def text_values(data: Data) -> dict[str, list[str]]:
-    """For each column of text its values in the training set, the most frequent first."""
+    """Return the values of each column of text in the training set, the most frequent first."""
     found = {}
     for name, column in data.train[0].items():
         if column.dtype == object:
@@ -115,15 +120,15 @@ def text_values(data: Data) -> dict[str, list[str]]:
 
 
 def _mean(column: Array) -> float:
-    """The mean of the numbers that are there; 0 of none."""
-    there = column[~np.isnan(column)]
-    return float(there.mean(dtype="float64")) if len(there) else 0.0
+    """Return the mean of `column` (rows,) without NaN, or 0 if all are NaN."""
+    numbers = column[~np.isnan(column)]
+    return float(numbers.mean(dtype="float64")) if len(numbers) else 0.0
 
 
 def normalization(name: Normalization, examples: Any) -> keras.layers.Layer:
-    """What brings numbers into a common range, by the training `examples` alone, all of them taken together.
+    """Return a layer that scales its inputs by statistics of all numbers in the training `examples` (examples, …).
 
-    min_max: (x - min) / (max - min), in [0, 1]. standard_score: (x - mean) / standard deviation. none: x as it is.
+    min_max: (x - min) / (max - min), in [0, 1]. standard_score: (x - mean) / standard deviation. none: x unchanged.
     """
     match name:
         case "min_max":
@@ -138,10 +143,13 @@ def normalization(name: Normalization, examples: Any) -> keras.layers.Layer:
 
 @keras.saving.register_keras_serializable("common")
 class FillMissing(keras.layers.Layer):
-    """Puts a value in the place of NaN, and adds for some columns whether it did.
+    """Imputation of NaN with one value per column, and indicators of missing values for the `flagged` columns.
 
-    `values` has the value of each column, `flagged` the columns that are told of. Takes (batch, columns), gives
-    (batch, columns + flagged), the flags last, 1 where a number was missing.
+    (batch, columns) -> (batch, columns + flagged). The indicators are last, and 1 where a number was missing.
+
+    Args:
+        values: Value for each column.
+        flagged: Indices of the columns with an indicator.
     """
 
     def __init__(self, values: Sequence[float], flagged: Sequence[int] = (), **kwargs: Any) -> None:
@@ -151,8 +159,8 @@ class FillMissing(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         missing = ops.isnan(inputs)
         filled = ops.where(missing, ops.cast(self.values, inputs.dtype), inputs)
-        flags = [ops.cast(missing[:, column : column + 1], inputs.dtype) for column in self.flagged]
-        return ops.concatenate([filled, *flags], axis=-1)
+        indicators = [ops.cast(missing[:, column : column + 1], inputs.dtype) for column in self.flagged]
+        return ops.concatenate([filled, *indicators], axis=-1)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return input_shape[0], len(self.values) + len(self.flagged)

@@ -1,4 +1,4 @@
-"""Images: read from files, folders and arrays, and brought to the format that the network was trained on."""
+"""Images: reading files, folders and arrays, and conversion to the format of the training images."""
 
 import hashlib
 import io
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 
 
 LARGEST_IMAGE = 100_000_000
-"""Pixels of an image beyond which it is not decoded: a small file can unpack to more than the memory."""
+"""Maximum number of pixels of an image, because a small file can unpack to more than the memory."""
 NAMED = 20
-"""Files that are named among those that are skipped."""
+"""Maximum number of skipped files that are named."""
 THUMBNAIL = 16
-"""Pixels along each side of a thumbnail."""
+"""Side of a thumbnail in pixels."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,7 @@ class ImageConfig(Config):
 
 
 def load(config: ImageConfig) -> Data:
-    """Load the built-in images that `config.data` names and draw a validation part.
+    """Load the built-in images `config.data` and draw a validation part.
 
     Returns:
         Bytes (examples, side, side), 0 for the background, and integer labels (examples,).
@@ -49,37 +49,34 @@ def load(config: ImageConfig) -> Data:
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Image files as an array of bytes (images, side, side, 3), which is never in memory as a whole.
-
-    An index, a slice or an array of indices reads the files it names, several at once.
-    """
+    """Image files as an array of bytes (images, side, side, 3). Indexing reads the files, several in parallel."""
 
     files: tuple[Path, ...]
     side: int
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Number of images, height, width, colours."""
+        """Shape (images, side, side, 3)."""
         return (len(self.files), self.side, self.side, 3)
 
     @property
     def ndim(self) -> int:
-        """Four."""
+        """Number of dimensions."""
         return len(self.shape)
 
     @property
     def size(self) -> int:
-        """Number of bytes in all images."""
+        """Number of elements."""
         return int(np.prod(self.shape))
 
     @property
     def nbytes(self) -> int:
-        """The same."""
+        """Number of bytes of all images."""
         return self.size
 
     @property
     def dtype(self) -> "np.dtype[Any]":
-        """Bytes."""
+        """Type of the elements."""
         return np.dtype(np.uint8)
 
     def __len__(self) -> int:
@@ -94,34 +91,34 @@ class ImageFiles:
         return np.stack(images) if images else np.empty((0, *self.shape[1:]), np.uint8)
 
     def part(self, indices: Array) -> "ImageFiles":
-        """Some of the images, still on the disk."""
+        """Return the images at `indices` (n,), without reading them."""
         return ImageFiles(tuple(self.files[index] for index in indices), self.side)
 
     def joined(self, others: "ImageFiles") -> "ImageFiles":
-        """These images, then the others."""
+        """Return these images followed by the others, without reading them."""
         return ImageFiles(self.files + others.files, self.side)
 
     def thumbnails(self) -> Array:
-        """All images, (images, THUMBNAIL, THUMBNAIL, 3), in memory."""
+        """Read all images as bytes (images, THUMBNAIL, THUMBNAIL, 3)."""
         return ImageFiles(self.files, THUMBNAIL)[:]
 
 
 def decode(file: Any, side: int) -> Array:
-    """An image file as bytes (side, side, 3): its shorter side scaled to `side`, the middle of the longer one kept.
+    """Decode an image file to bytes (side, side, 3): scale the shorter side to `side`, and crop the longer one.
 
     Raises:
-        ValueError: for an image of more than `LARGEST` pixels; and what its decoder raises where it is damaged.
+        ValueError: if the image has more than `LARGEST_IMAGE` pixels. For a damaged file, decoders raise any exception.
     """
     with Image.open(file) as image:
         if image.width * image.height > LARGEST_IMAGE:
             raise ValueError(f"{image.width} x {image.height} pixels are more than {LARGEST_IMAGE:,}")
-        image.draft("RGB", (side, side))  # spares most of the decoding of a large JPEG
+        image.draft("RGB", (side, side))  # decodes a large JPEG at a lower resolution, which is faster
         return np.asarray(ImageOps.fit(on_paper(image), (side, side), Image.Resampling.BILINEAR))
 
 
 @dataclass(frozen=True)
 class _Checked:
-    """What a look at one file found: a fingerprint of its content, and what is wrong with it, if something is."""
+    """The SHA-256 of a file's content, and the error of its decoder, if any."""
 
     file: Path
     digest: bytes
@@ -129,38 +126,37 @@ class _Checked:
 
 
 def check(files: Sequence[Path], side: int) -> list[_Checked]:
-    """Read and decode every file once, to find those that cannot be."""
+    """Read and decode every file once, to find damaged ones."""
 
-    def look(file: Path) -> _Checked:
+    def check_file(file: Path) -> _Checked:
         try:
             content = file.read_bytes()
             decode(io.BytesIO(content), side)
-        except Exception as error:  # a decoder raises whatever it trips over: the file is the user's
+        except Exception as error:  # decoders raise exceptions of any class for a damaged file
             return _Checked(file, b"", first_line(error))
         return _Checked(file, hashlib.sha256(content).digest(), None)
 
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
-        warnings.simplefilter("ignore")  # of large images and damaged metadata
-        return list(pool.map(look, files))
+        warnings.simplefilter("ignore")  # about large images and damaged metadata
+        return list(pool.map(check_file, files))
 
 
 def load_folder(folder: str, side: int, validation: float, seed: int) -> Data:
-    """Load the images of a folder that has one folder per class, and split them.
+    """Load and split the images of a folder with one subfolder per class.
 
-    A file that cannot be decoded is named on stderr and left out. The test part is as large a share as `validation` and
-    the same for every seed.
+    Files that cannot be decoded are named on stderr and left out.
 
     Args:
         folder: Path of the folder.
-        side: Pixels along each side of the images that the network sees.
-        validation: Share of the images in the validation part.
-        seed: Draws the validation part.
+        side: Side of the images in pixels, after scaling.
+        validation: Share of the images in the validation part, and in the test part.
+        seed: Seed of the validation part. The test part is the same for every seed.
 
     Returns:
-        `ImageFiles` (images, side, side, 3) and int32 labels (images,); the fingerprint covers the files' content.
+        `ImageFiles` (images, side, side, 3) and int32 labels (images,).
 
     Raises:
-        UserError: if there is no such folder, or too little in it to learn from.
+        UserError: if there is no such folder, or it has too few classes or images.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -168,24 +164,24 @@ def load_folder(folder: str, side: int, validation: float, seed: int) -> Data:
     found = {path.name: _image_files(path) for path in sorted(root.iterdir()) if path.is_dir()}
     classes = tuple(name for name, files in found.items() if files)
     if len(classes) < 2:
-        raise UserError(f"{folder}: {len(classes)} folders with images; put the images of each class into one")
+        raise UserError(f"{folder}: {len(classes)} folders with images; put the images of each class into a folder")
     checked = check([file for name in classes for file in found[name]], side)
     _report([entry for entry in checked if entry.fault])
-    whole = [entry for entry in checked if not entry.fault]
-    labels = np.array([classes.index(entry.file.relative_to(root).parts[0]) for entry in whole], dtype=np.int32)
-    content = (entry.digest + classes[label].encode() for entry, label in zip(whole, labels, strict=True))
+    readable = [entry for entry in checked if not entry.fault]
+    labels = np.array([classes.index(entry.file.relative_to(root).parts[0]) for entry in readable], dtype=np.int32)
+    content = (entry.digest + classes[label].encode() for entry, label in zip(readable, labels, strict=True))
     raw = RawData(
         name=root.resolve().name,
         digest=fingerprint(*content),
         kind="image",
         outputs=classes,
-        train=(ImageFiles(tuple(entry.file for entry in whole), side), labels),
+        train=(ImageFiles(tuple(entry.file for entry in readable), side), labels),
     )
     return splits.split(raw, validation / (1 - validation), seed, test=validation, test_seed=0)
 
 
 def _image_files(folder: Path) -> list[Path]:
-    """Return the image files in `folder` and the folders in it, without hidden files."""
+    """Return the image files in `folder` and its subfolders, without hidden files."""
     known = Image.registered_extensions()
     return sorted(
         path
@@ -195,25 +191,26 @@ def _image_files(folder: Path) -> list[Path]:
 
 
 def _report(skipped: Sequence[_Checked]) -> None:
+    """Print the skipped files to stderr."""
     for entry in skipped[:NAMED]:
         print(f"{entry.file}: skipped, not an image that can be read ({entry.fault})", file=sys.stderr)
     if skipped:
-        more = f", {len(skipped) - NAMED} more than are named" if len(skipped) > NAMED else ""
+        more = f", of which {NAMED} are named" if len(skipped) > NAMED else ""
         print(f"{len(skipped)} images skipped{more}", file=sys.stderr)
 
 
 def read(files: Sequence[str], saved: "SavedModel") -> tuple[list[str], Array | ImageFiles]:
-    """Read images as the saved model takes them.
+    """Read images as inputs of the saved model.
 
     Args:
         files: Image files, folders of them, and, for grey images, `.npy` arrays.
-        saved: The model. If its data has an image format, images are brought to it; else they are photographs.
+        saved: The model. Images are converted to its image format; without one, they are photographs.
 
     Returns:
         A name per image, and bytes (images, side, side) or `ImageFiles` (images, side, side, 3).
 
     Raises:
-        UserError: if a path is missing, or holds no image, a blank one, or an array of another kind.
+        UserError: if a path is missing, or an image is damaged or blank, or an array has another type or shape.
     """
     if saved.image_format is None:
         return read_photographs(files, saved.model.input_shape[1])
@@ -222,24 +219,19 @@ def read(files: Sequence[str], saved: "SavedModel") -> tuple[list[str], Array | 
 
 
 def _grey_images(files: Sequence[str]) -> Iterator[tuple[str, Array]]:
-    """Yield a name and a grey image (height, width) of floats in [0, 255] for every image in `files`."""
-    for path in map(Path, files):
-        if path.is_dir():
-            inside = sorted(file for file in path.iterdir() if file.suffix.lower() in Image.registered_extensions())
-            if not inside:
-                raise UserError(f"{path}: no images in this folder")
-            yield from ((str(file), _open_image(file)) for file in inside)
-        elif path.suffix == ".npy":
+    """Yield a name and a grey image (height, width) of float32 in [0, 255] for every image in `files`."""
+    for path in _paths(files):
+        if path.suffix == ".npy":
             yield from _images_of_array(path)
         else:
             yield str(path), _open_image(path)
 
 
 def read_photographs(files: Sequence[str], side: int) -> tuple[list[str], ImageFiles]:
-    """Read the images of files and folders for a network that takes (side, side, 3); return a name for each.
+    """Return a name per image, and the images (images, side, side, 3), of files and folders.
 
     Raises:
-        UserError: for a path that is missing or no image.
+        UserError: if a path is missing, or an image is damaged.
     """
     paths = list(_paths(files))
     for entry in check(paths, side):
@@ -249,6 +241,7 @@ def read_photographs(files: Sequence[str], side: int) -> tuple[list[str], ImageF
 
 
 def _paths(files: Sequence[str]) -> Iterator[Path]:
+    """Yield the files, and the image files in the folders."""
     for file in map(Path, files):
         if not file.exists():
             raise UserError(f"{file}: no such file")
@@ -262,19 +255,23 @@ def _paths(files: Sequence[str]) -> Iterator[Path]:
 
 
 def pixels(images: Array | ImageFiles) -> Array:
-    """Return the pixels of each image, (images, pixels) as float32; of photographs, those of thumbnails."""
+    """Return the pixels of images, or of the thumbnails of `ImageFiles`, as float32 (images, pixels)."""
     values = images.thumbnails() if isinstance(images, ImageFiles) else images
     return values.reshape(len(values), -1).astype("float32")
 
 
 STATISTICS_FROM = 5000
-"""Images that tell the colours of a training set."""
+"""Number of images from which the colour statistics of a training set are computed."""
 
 
 def colour_statistics(images: Array | LazyArray) -> tuple[list[float], Array]:
-    """Mean (3,) in [0, 255], and covariance (3, 3) of the colours scaled to [0, 1], of the pixels of byte images.
+    """Return the mean and the covariance of the pixels' colours in `STATISTICS_FROM` evenly spaced images.
 
-    From `STATISTICS_FROM` of them, evenly over the set. Grey images, (n, height, width), have three equal colours.
+    Args:
+        images: Bytes (images, height, width, 3), or grey ones (images, height, width), whose colours are equal.
+
+    Returns:
+        The mean (3,) in [0, 255], and the covariance (3, 3) of the colours scaled to [0, 1].
     """
     number, total, products = 0, np.zeros(3), np.zeros((3, 3))
     chosen = np.unique(np.linspace(0, len(images) - 1, STATISTICS_FROM).astype(int))
@@ -288,18 +285,17 @@ def colour_statistics(images: Array | LazyArray) -> tuple[list[float], Array]:
 
 
 def _open_image(path: Path) -> Array:
+    """Read an image file as grey values (height, width), float32 in [0, 255]."""
     try:
         with Image.open(path) as image:
             image.load()
             return np.asarray(on_paper(image).convert("L"), dtype=np.float32)
-    except FileNotFoundError as error:
-        raise UserError(f"{path}: no such file") from error
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f"{path}: not an image that can be read ({error})") from error
 
 
 def on_paper(image: Image.Image) -> Image.Image:
-    """The image upright and in colour; what is transparent is taken for white paper."""
+    """Return the image upright, in RGB, on a white background if it is transparent."""
     upright = ImageOps.exif_transpose(image)
     if upright.has_transparency_data:
         paper = Image.new("RGBA", upright.size, "white")
@@ -309,6 +305,7 @@ def on_paper(image: Image.Image) -> Image.Image:
 
 
 def _images_of_array(path: Path) -> Iterator[tuple[str, Array]]:
+    """Yield a name and a grey image (height, width) of float32 in [0, 255] for every image in a `.npy` file."""
     images = arrays.read_array(path)
     if images.ndim == 4 and images.shape[-1] == 1:
         images = images[..., 0]
@@ -316,18 +313,18 @@ def _images_of_array(path: Path) -> Iterator[tuple[str, Array]]:
         raise UserError(f"{path}: {images.dtype} of shape {images.shape}; grey images (n, height, width) are needed")
     if not np.isfinite(images).all():
         raise UserError(f"{path}: has pixels that are nan or infinite")
-    # Floats are taken to be in [0, 1] if they fit there.
+    # Floats of at most 1 are assumed to be in [0, 1].
     scale = 255 if images.dtype.kind == "f" and images.max() <= 1 else 1
     for index, image in enumerate(images[None] if images.ndim == 2 else images):
         yield f"{path}[{index}]", image.astype(np.float32) * scale
 
 
 def standard_image(image: Array, form: ImageFormat, name: str) -> Array:
-    """Bring a grey image to the format of a data set.
+    """Convert a grey image to the format of a data set, as MNIST was made (LeCun et al. 1998, section III.A).
 
-    MNIST was made so (LeCun et al. 1998, section III.A): light on black, scaled into 20x20 with its shape kept, its
-    centre of mass in the middle. A format without a margin is filled instead. An image of the right size with a black
-    frame, or without a margin a black corner, has the format already and stays as it is.
+    The subject becomes light on black, and is scaled to the format's box with its aspect ratio. Its centre of mass is
+    in the middle of the image; if the box fills the image, its centre is. An image that has the format already is
+    returned unchanged: one of the right size with a black frame, or, if the box fills the image, with a black corner.
 
     Args:
         image: Grey values (height, width) in [0, 255], of any size and polarity.
@@ -345,8 +342,8 @@ def standard_image(image: Array, form: ImageFormat, name: str) -> Array:
     if image.shape == (side, side) and not background.any() and image.max() > 0:
         return image.astype(np.uint8)
     ink = np.abs(image - np.median(_frame(image)))
-    if ink.max() < 8:  # of 255: below what a scanner's noise or JPEG's blocks reach
-        raise UserError(f"{name}: blank, there is nothing to see in this image")
+    if ink.max() < 8:  # of 255; noise of a scanner and blocks of JPEG are stronger
+        raise UserError(f"{name}: this image is blank; choose another")
     ink = np.clip(ink / ink.max() * 1.25 - 0.125, 0, 1) * 255
     rows, columns = (np.flatnonzero((ink > 64).any(axis=axis)) for axis in (1, 0))
     subject = Image.fromarray(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1].astype(np.uint8))
@@ -355,7 +352,7 @@ def standard_image(image: Array, form: ImageFormat, name: str) -> Array:
     fitted = np.asarray(subject.resize((width, height), Image.Resampling.LANCZOS), dtype=np.float32)
     middle = side / 2
     if margin:
-        middle += 0.5  # MNIST's centres of mass lie on pixel (14, 14), not between it and the one before
+        middle += 0.5  # in MNIST, the centre of mass is in the middle of pixel (14, 14), not at its corner
         x, y = (float(np.average(np.arange(fitted.shape[axis]) + 0.5, weights=fitted.sum(1 - axis))) for axis in (1, 0))
     else:
         x, y = width / 2, height / 2
@@ -366,5 +363,5 @@ def standard_image(image: Array, form: ImageFormat, name: str) -> Array:
 
 
 def _frame(image: Array) -> Array:
-    """The outermost pixels."""
+    """Return the outermost pixels of `image` (height, width)."""
     return np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])

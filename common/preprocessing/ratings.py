@@ -1,4 +1,4 @@
-"""Ratings of items by users: read from MovieLens files, generated, held sparse and split within each user."""
+"""Ratings of items by users: reading MovieLens files, generating, sparse storage, and a split within each user."""
 
 import csv
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from common.data import Array, fingerprint
-from common.errors import UserError
+from common.errors import UserError, reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,35 +17,32 @@ if TYPE_CHECKING:
 
 
 LARGEST_SCALE = 20
-"""Different ratings that a scale may have, at most."""
+"""Maximum number of levels of a rating scale."""
 COLUMNS = {"user": np.int32, "item": np.int32, "rating": np.float32}
-"""What a table of ratings has, whatever the file."""
+"""Columns of a table of ratings, and their types."""
 
 
 @dataclass(frozen=True, eq=False)
 class Ratings:
-    """Ratings as an array of float32 (users, items), 0 where there is none: of its numbers only the others are stored.
-
-    An index, a slice or an array of indices gives the rows of those users, dense.
-    """
+    """A sparse array of float32 ratings (users, items), 0 for no rating. Indexing returns dense rows."""
 
     matrix: "csr_array"
-    """The ratings, (users, items)."""
+    """The ratings (users, items)."""
     users: Array
-    """What the users are called, (users,) integers."""
+    """Integer ids of the users (users,)."""
     items: tuple[str, ...]
-    """What the items are called."""
+    """Names of the items."""
     levels: tuple[float, ...]
-    """The ratings that the scale has, the lowest first."""
+    """Levels of the rating scale, ascending."""
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Numbers of users and items."""
+        """Shape (users, items)."""
         return (len(self.users), len(self.items))
 
     @property
     def ndim(self) -> int:
-        """Two."""
+        """Number of dimensions."""
         return 2
 
     @property
@@ -55,12 +52,12 @@ class Ratings:
 
     @property
     def nbytes(self) -> int:
-        """Bytes in memory."""
+        """Number of bytes in memory."""
         return int(self.matrix.data.nbytes + self.matrix.indices.nbytes + self.matrix.indptr.nbytes)
 
     @property
     def dtype(self) -> "np.dtype[Any]":
-        """Single precision, in which halves are exact."""
+        """Type of the elements."""
         return np.dtype(np.float32)
 
     def __len__(self) -> int:
@@ -74,41 +71,43 @@ class Ratings:
 
     @property
     def digest(self) -> str:
-        """Fingerprint of everything in it."""
+        """Fingerprint of the ratings, the users and the items."""
         parts = (self.matrix.indptr, self.matrix.indices, self.matrix.data, self.users)
         return fingerprint(repr(self.items), *(np.ascontiguousarray(part).data for part in parts))
 
     @property
     def user_of(self) -> Array:
-        """The row of each stored rating, (ratings,)."""
+        """Row of each stored rating, (ratings,)."""
         return np.repeat(np.arange(len(self), dtype=np.int32), np.diff(self.matrix.indptr))
 
     def hold_out(self, share: float, *seed: int) -> tuple["Ratings", "Ratings"]:
-        """The ratings without, and those of a `share` of each user's ratings, rounded; `seed` draws which."""
+        """Split each user's ratings at random into the rest and a `share` of them, rounded to whole ratings."""
         rows = self.user_of
-        # Each user's ratings in a random order, of which the first are taken.
+        # Sort each user's ratings at random, and hold out the first ones.
         order = np.lexsort((np.random.default_rng(seed).random(self.size, dtype=np.float32), rows))
         place = np.arange(self.size) - self.matrix.indptr[rows]
-        held = np.empty(self.size, dtype=bool)
-        held[order] = place < np.round(share * np.diff(self.matrix.indptr))[rows]
-        return self.part(~held), self.part(held)
+        held_out = np.empty(self.size, dtype=bool)
+        held_out[order] = place < np.round(share * np.diff(self.matrix.indptr))[rows]
+        return self.part(~held_out), self.part(held_out)
 
-    def part(self, kept: Array) -> "Ratings":
-        """Those of the stored ratings that are true in `kept` (ratings,)."""
+    def part(self, selected: Array) -> "Ratings":
+        """Return the stored ratings for which `selected` (ratings,) is true."""
         from scipy.sparse import csr_array
 
-        ends = np.concatenate([[0], np.cumsum(kept)])[self.matrix.indptr]
-        parts = (self.matrix.data[kept], self.matrix.indices[kept], ends.astype(self.matrix.indptr.dtype))
+        ends = np.concatenate([[0], np.cumsum(selected)])[self.matrix.indptr]
+        parts = (self.matrix.data[selected], self.matrix.indices[selected], ends.astype(self.matrix.indptr.dtype))
         return replace(self, matrix=csr_array(parts, shape=self.shape))
 
 
 def collect(frame: "pd.DataFrame", titles: Mapping[int, str]) -> Ratings:
-    """The ratings in the columns of `frame`, which are `COLUMNS`.
+    """Convert a table of ratings.
 
-    An item is called by its number and, if it has one, its title.
+    Args:
+        frame: Table with the `COLUMNS`, one row per rating.
+        titles: Titles by item number. The name of an item is its number and its title, if it has one.
 
     Raises:
-        ValueError: with what is wrong, where a rating is there twice, or the ratings are no scale.
+        ValueError: if a user rated an item twice, or the number of levels is less than 2 or above `LARGEST_SCALE`.
     """
     import pandas as pd
     from scipy.sparse import csr_array
@@ -129,18 +128,27 @@ def collect(frame: "pd.DataFrame", titles: Mapping[int, str]) -> Ratings:
 
 
 def generate(users: int, items: int, each: int, seed: int = 0) -> "pd.DataFrame":
-    """Ratings with planted structure: columns user, item, rating, each from 1; about `each` ratings by a user.
+    """Generate ratings with the structure of a matrix factorisation.
 
-    A rating is 3.5 + b_i + b_u + p_u q_i + e, rounded and held to 1 to 5: the item's and the user's bias, of standard
-    deviation 0.5 and 0.3, the agreement of tastes, of three dimensions and deviation 0.8, and noise of deviation 0.6.
-    Some items are rated more often, some users rate more, and whether a rating is there says nothing about its value.
+    A rating is 3.5 + b_i + b_u + p_u q_i + e, rounded and clipped to [1, 5]. The standard deviations are 0.5 of the
+    item bias b_i, 0.3 of the user bias b_u, 0.8 of p_u q_i, which has three dimensions, and 0.6 of the noise e. Items
+    and users differ in their number of ratings, which is independent of the values.
+
+    Args:
+        users: Number of users.
+        items: Number of items.
+        each: Mean number of ratings per user, approximately.
+        seed: Seed.
+
+    Returns:
+        A table with the columns user, item and rating. Users and items are counted from 1.
     """
     import pandas as pd
 
     rng = np.random.default_rng(seed)
     counts = np.maximum(each // 4, each * rng.lognormal(-0.125, 0.5, users)).astype(int)
     popularity = rng.lognormal(0, 0.8, items)
-    # A user may draw an item twice; once is kept.
+    # If a user draws an item twice, one rating is kept.
     raters = np.repeat(np.arange(users), counts)
     chosen = rng.choice(items, len(raters), p=popularity / popularity.sum())
     raters, chosen = np.divmod(np.unique(raters * items + chosen), items)
@@ -157,7 +165,7 @@ HEADER = ["userId", "movieId", "rating"]
 
 @dataclass(frozen=True)
 class Layout:
-    """How a line is cut into user, item and rating."""
+    """Separator and positions of user, item and rating in a line."""
 
     separator: str
     columns: tuple[int, int, int]
@@ -165,21 +173,18 @@ class Layout:
 
 
 U_DATA = Layout("\t", (0, 1, 2))
-RATINGS_DAT = Layout(":", (0, 2, 4))  # its "::" has an empty column inside, which spares pandas's slow parser
+RATINGS_DAT = Layout(":", (0, 2, 4))  # "::" as two separators, because pandas parses longer ones slowly
 RATINGS_CSV = Layout(",", (0, 1, 2), header=0)
 
 
 def layout_of(path: Path) -> Layout:
-    """The layout of MovieLens that the file's first line has.
+    """Return the MovieLens layout of a file, detected from its first line.
 
     Raises:
-        UserError: where there is no such file, or it has another layout.
+        UserError: if the file cannot be read, is empty, or has another layout.
     """
-    try:
-        with path.open(encoding="utf-8-sig", errors="replace") as file:
-            first = file.readline(2**12).strip()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    with reading(path), path.open(encoding="utf-8-sig", errors="replace") as file:
+        first = file.readline(2**12).strip()
     if not first:
         raise UserError(f"{path}: the file is empty")
     if first.split(",")[:3] == HEADER:
@@ -189,17 +194,17 @@ def layout_of(path: Path) -> Layout:
             return layout
     raise UserError(
         f"{path}: not in a layout of MovieLens; the first line must be the header {','.join(HEADER)}, or "
-        "user, item and rating with tabs or :: between"
+        "user, item and rating, separated by tabs or ::"
     )
 
 
 def read(path: Path) -> Ratings:
-    """The ratings in a file of MovieLens: u.data, ratings.dat or ratings.csv, told apart by the first line.
+    """Read a file of MovieLens in the layout of u.data, ratings.dat or ratings.csv.
 
-    The items' titles are taken from u.item, movies.dat or movies.csv where that is in the same folder.
+    The titles of the items come from u.item, movies.dat or movies.csv in the same folder, if there is one.
 
     Raises:
-        UserError: for what is wrong with the file, with the line.
+        UserError: if the file cannot be read, or a line is not a rating; names the line.
     """
     import pandas as pd
 
@@ -227,23 +232,23 @@ def read(path: Path) -> Ratings:
 
 
 def _first_fault(path: Path, layout: Layout) -> str:
-    """The first line that is no rating, and what a line should be."""
-    wanted = "a user's and an item's number and a rating above 0 are needed"
+    """Return a message about the first line that is not a rating."""
+    expected = "a user number, an item number and a rating above 0 are needed"
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             cells = line.rstrip("\n").split(layout.separator)
             try:
                 user, item, rating = (cells[column] for column in layout.columns)
-                fine = abs(int(user)) < 2**31 and abs(int(item)) < 2**31 and 0 < float(rating) < np.inf
+                valid = abs(int(user)) < 2**31 and abs(int(item)) < 2**31 and 0 < float(rating) < np.inf
             except (ValueError, IndexError):
-                fine = False
-            if not fine and line.strip() and (layout.header is None or number > 1):
-                return f"line {number}: {line.strip()[:80]!r}; {wanted}"
-    return f"somewhere: {wanted}"
+                valid = False
+            if not valid and line.strip() and (layout.header is None or number > 1):
+                return f"line {number}: {line.strip()[:80]!r}; {expected}"
+    return f"unknown line: {expected}"
 
 
 def titles_beside(path: Path) -> dict[int, str]:
-    """The titles of MovieLens's films, by number, from the file in the folder of `path` that has them; or none."""
+    """Return the titles of MovieLens's films by number, from a file in the folder of `path`; empty if there is none."""
     readers: dict[str, Callable[[Path], Iterator[Sequence[str]]]] = {
         "movies.csv": _cells_of_csv,
         "movies.dat": lambda file: (line.split("::") for line in file.read_text("latin-1").splitlines()),

@@ -1,8 +1,10 @@
-"""Time series: read, put on a regular grid, cut by time into three parts, and cut into windows.
+"""Time series: reading, a regular grid of times, a split by time, and windows.
 
-A series is a table with a row a time, in order and evenly spaced, and a column a variable; a gap is NaN.
+A series is a table with one row per time, in order and evenly spaced, and one column per variable; a gap is NaN.
 """
 
+import contextlib
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -17,13 +19,13 @@ from common.preprocessing import arrays, tables
 Name = Literal["sunspots", "co2"]
 Gaps = Literal["linear", "previous"]
 CALENDAR = ("YS", "YE", "QS", "QE", "MS", "ME", "B")
-"""Spacings that are even by the calendar and not by the clock: years, quarters and months, and business days."""
+"""Regular steps of variable length: years, quarters, months and business days."""
 
 
 def load(name: Name) -> pd.DataFrame:
-    """A series that statsmodels ships: yearly sunspots from 1700 to 2008, or monthly CO2 at Mauna Loa, 1958 to 2001.
+    """Load yearly sunspots, 1700 to 2008, or monthly CO2 at Mauna Loa, 1958 to 2001, from statsmodels.
 
-    Sunspots are counts (the International Sunspot Number); CO2 is in parts per million, the mean of a month's weeks.
+    Sunspots are the International Sunspot Number, CO2 is in parts per million, as the mean of weekly values.
     """
     from statsmodels import datasets
 
@@ -34,34 +36,38 @@ def load(name: Name) -> pd.DataFrame:
 
 
 def read(path: Path, time: str | None, targets: Sequence[str]) -> pd.DataFrame:
-    """The columns `targets` of a CSV file over its column `time` (by default the first), on a regular grid.
+    """Read a series from a CSV file.
 
-    Times are dates or whole numbers, in any order. A step at which no row stands is a gap, as an empty cell is.
+    Args:
+        path: The file.
+        time: Column of times: dates or whole numbers, in any order. Default: the first column.
+        targets: Columns of the variables.
+
+    Returns:
+        The series (times, targets), float64 and NaN for an empty cell or a missing row.
 
     Raises:
-        UserError: for a file or column that is not there, text among the numbers, and times that are missing, double,
-            unreadable or at no regular step.
+        UserError: if the file or a column is missing, a cell is not a number, or times are missing, repeated,
+            unreadable or irregular.
     """
     table = tables.read_cells(path)
     time = time or str(table.columns[0])
     tables.require(path, table, [time, *targets])
     if empty := next((name for name in targets if not table[name].any()), None):
-        raise UserError(f"{path}: column {empty} is empty")
+        raise UserError(f"{path}: column {empty} is empty; fill it in or leave it out")
     columns = {name: tables.numbers(path, table[name]).astype("float64") for name in targets}
     series = pd.DataFrame(columns, index=_times(table[time], path)).sort_index()
     if series.index.has_duplicates:
-        raise UserError(f"{path}: time {series.index[series.index.duplicated()][0]} stands in two rows; keep one")
+        raise UserError(f"{path}: time {series.index[series.index.duplicated()][0]} is in two rows; keep one")
     return series.reindex(_grid(series.index, path))
 
 
 def _times(cells: "pd.Series[str]", path: Path) -> pd.Index:
-    """A column of text as whole numbers or dates."""
+    """Parse a column of text as whole numbers or dates."""
     if not cells.all():
         raise UserError(f"{path}, line {cells.eq('').idxmax()}: no time in the column {cells.name}; fill it in")
-    try:
+    with contextlib.suppress(ValueError):
         return pd.Index(cells.astype("int64"))
-    except ValueError:
-        pass  # dates, then
     try:
         return pd.DatetimeIndex(pd.to_datetime(cells))
     except (ValueError, TypeError) as error:
@@ -70,8 +76,7 @@ def _times(cells: "pd.Series[str]", path: Path) -> pd.Index:
 
 
 def _grid(times: pd.Index, path: Path) -> pd.Index:
-    """The evenly spaced times from the first to the last of `times` among which all of them are."""
-    irregular = UserError(f"{path}: its times follow no regular step; give one row an hour, a day, a month …")
+    """Return the evenly spaced times from the first to the last of `times`, which contain all of them."""
     if len(times) < 3:
         raise UserError(f"{path}: {len(times)} rows are too few for a series")
     if isinstance(times, pd.DatetimeIndex):
@@ -84,35 +89,33 @@ def _grid(times: pd.Index, path: Path) -> pd.Index:
     numbers = times.to_numpy().astype("int64")
     step = int(np.gcd.reduce(np.diff(numbers)))
     if (numbers[-1] - numbers[0]) // step + 1 > 2 * len(times):
-        raise irregular
+        raise UserError(f"{path}: its times have no regular step; use one row per hour, day, month …")
     if isinstance(times, pd.DatetimeIndex):
         return pd.date_range(times[0], times[-1], freq=pd.Timedelta(step, unit=times.unit))
     return pd.RangeIndex(numbers[0], numbers[-1] + step, step)
 
 
 def read_windows(path: Path, window: int, variables: int) -> Array:
-    """The windows (n, window, variables) in a `.npy` file.
+    """Read windows (n, window, variables) from a `.npy` file.
 
     Raises:
-        UserError: for a file that is missing, no array, or an array of another kind.
+        UserError: if the file cannot be read, or its array has another type or shape.
     """
     found = arrays.read_examples(path, (window, variables), "windows")
     return np.stack([example for _, example in found]).astype("float32")
 
 
 def fill(series: pd.DataFrame, gaps: Gaps) -> pd.DataFrame:
-    """`series` without gaps: on a straight line between their neighbours, or the value before.
-
-    What is missing at either end takes the nearest value.
-    """
+    """Fill gaps by linear interpolation or with the previous value; at either end, with the nearest value."""
     between = series.interpolate("linear") if gaps == "linear" else series.ffill()
     return between.ffill().bfill()
 
 
 def windows(values: Array, window: int, horizon: int) -> Pair:
-    """Every `window` steps of `values` (times, variables), and the `horizon` steps after them.
+    """Cut `values` (times, variables) into windows at every step.
 
-    Gives (windows, window, variables) and (windows, horizon, variables), each window one step after the one before.
+    Returns:
+        Windows (windows, window, variables), and the steps after each (windows, horizon, variables).
     """
     cut = np.lib.stride_tricks.sliding_window_view(values, window + horizon, axis=0).swapaxes(1, 2)
     return cut[:, :window].copy(), cut[:, window:].copy()
@@ -121,39 +124,44 @@ def windows(values: Array, window: int, horizon: int) -> Pair:
 def split(
     series: pd.DataFrame, name: str, window: int, horizon: int, validation: float, test: float, gaps: Gaps
 ) -> Data:
-    """Cut `series` by time: the last share `test` of it, before that the share `validation`, the rest for training.
+    """Split a series by time into training, validation and test parts, and cut each into windows.
 
-    Gaps are filled, and windows cut, within each part: no window, and no filled value, knows another part.
+    Gaps are filled within each part, so no filled value depends on another part.
+
+    Args:
+        series: The series (times, variables).
+        name: Name of the data set.
+        window: Steps of a window.
+        horizon: Steps after a window that are to be forecast.
+        validation: Share of the series before the test part.
+        test: Share of the series at its end.
+        gaps: How gaps are filled.
 
     Raises:
-        UserError: where a part is too short for a window, or a variable has no value in it.
+        UserError: if a part is too short for a window, or a variable has no value in it.
     """
     if validation + test >= 1:
         raise UserError(f"`validation` {validation} and `test` {test} leave nothing to train on; lower them")
-    ends = [round(len(series) * share) for share in (1 - validation - test, 1 - test)]
-    parts = {
-        "training": series.iloc[: ends[0]],
-        "validation": series.iloc[ends[0] : ends[1]],
-        "test": series.iloc[ends[1] :],
-    }
+    ends = [0, *(round(len(series) * share) for share in (1 - validation - test, 1 - test)), len(series)]
     pairs: list[Pair] = []
-    for part, rows in parts.items():
+    for part, (start, end) in zip(("training", "validation", "test"), itertools.pairwise(ends), strict=True):
+        rows = series.iloc[start:end]
         if len(rows) < window + horizon:
             raise UserError(
-                f"{name}: {len(rows)} steps for {part} hold no window of {window} + {horizon}; "
-                "lower `window` or `horizon`, or give the part a larger share"
+                f"{name}: {len(rows)} steps for {part} are too few for a window of {window} + {horizon} steps; "
+                "lower `window` or `horizon`, or use a larger share for the part"
             )
         for column in rows.columns[rows.isna().all()]:
-            raise UserError(f"{name}: column {column!r} has no value in the {part} part; take a shorter period")
+            raise UserError(f"{name}: column {column!r} has no value in the {part} part; use a shorter period")
         pairs.append(windows(fill(rows, gaps).to_numpy("float32"), window, horizon))
-    digest = fingerprint(series.to_csv())
-    train, held_out, tested = pairs
     outputs = tuple(map(str, series.columns))
-    return Data(name, digest, train, held_out, tested, outputs, kind="sequence")
+    train, validation_part, test_part = pairs
+    digest = fingerprint(series.to_csv())
+    return Data(name, digest, train, validation_part, test_part, outputs, kind="sequence")
 
 
 def following(times: pd.Index, steps: int) -> list[str]:
-    """The next `steps` times after the evenly spaced `times`."""
+    """Return the next `steps` times after the evenly spaced `times`, as text."""
     if isinstance(times, pd.DatetimeIndex):
         ahead = pd.date_range(times[-1], periods=steps + 1, freq=times.freq)[1:]
         return [str(time.date()) if time == time.normalize() else str(time) for time in ahead]

@@ -12,30 +12,29 @@ from common.errors import UserError
 
 
 def split(raw: RawData, validation: float, seed: int, test: float = 0.2, test_seed: int | None = None) -> Data:
-    """Draw the parts that `raw` lacks from its training part, with every class in proportion.
+    """Draw the parts that `raw` lacks from its training part, stratified by class.
 
     Args:
-        raw: The data set; parts that it has stay as they are.
-        validation: Share, or number, of the remaining training examples to draw for validation.
-        seed: Draws the validation part.
-        test: Share, or number, of the training examples to draw for the test part.
-        test_seed: Draws the test part; `seed` by default.
+        raw: The data set.
+        validation: Share, or number, of the training examples for validation, after the test part is drawn.
+        seed: Seed of the validation part.
+        test: Share, or number, of the training examples for the test part.
+        test_seed: Seed of the test part; `seed` by default.
 
     Raises:
         UserError: if there are too few examples, or too few of a class.
     """
-    train, held_out, tested = raw.train, raw.validation, raw.test
-    if tested is None:
-        train, tested = _draw(raw, train, test, seed if test_seed is None else test_seed)
-    if held_out is None:
-        train, held_out = _draw(raw, train, validation, seed)
-    return Data(
-        raw.name, raw.digest, train, held_out, tested, raw.outputs, kind=raw.kind, image_format=raw.image_format
-    )
+    train, validation_part, test_part = raw.train, raw.validation, raw.test
+    if test_part is None:
+        train, test_part = _draw(raw, train, test, seed if test_seed is None else test_seed)
+    if validation_part is None:
+        train, validation_part = _draw(raw, train, validation, seed)
+    parts = train, validation_part, test_part
+    return Data(raw.name, raw.digest, *parts, raw.outputs, kind=raw.kind, image_format=raw.image_format)
 
 
 def _draw(raw: RawData, pair: Pair, share: float, seed: int) -> tuple[Pair, Pair]:
-    """Split `pair` into the rest and a `share` of it; of class labels, every class in proportion."""
+    """Split `pair` into the rest and a `share` of it, stratified by class if the targets are labels."""
     from sklearn.model_selection import train_test_split
 
     targets = pair[1]
@@ -52,7 +51,7 @@ def _draw(raw: RawData, pair: Pair, share: float, seed: int) -> tuple[Pair, Pair
 
 
 def take_pair(pair: Pair, rows: Array) -> Pair:
-    """Return the inputs and targets at `rows` (n,)."""
+    """Return the examples at `rows` (n,)."""
     inputs, targets = pair
     if isinstance(inputs, dict):
         return {name: column[rows] for name, column in inputs.items()}, targets[rows]
@@ -60,7 +59,7 @@ def take_pair(pair: Pair, rows: Array) -> Pair:
 
 
 def join_pairs(first: Pair, second: Pair) -> Pair:
-    """Return the examples of `first`, then those of `second`."""
+    """Return the examples of `first` followed by those of `second`."""
 
     def join(one: Any, other: Any) -> Any:
         if isinstance(one, dict):
@@ -71,46 +70,57 @@ def join_pairs(first: Pair, second: Pair) -> Pair:
 
 
 def shares(split: Split, examples: int) -> tuple[float, float, float]:
-    """Return the shares of the training, validation and test parts of a data set with so many `examples`.
+    """Return the shares of the training, validation and test parts.
 
-    by_size: 60:20:20 up to tens of thousands, 98:1:1 around a million, 99.5:0.25:0.25 above.
+    by_size: 60:20:20 below 500,000 `examples`, 98:1:1 below 2,000,000, 99.5:0.25:0.25 from there.
     """
     if split == "by_size":
         split = "60:20:20" if examples < 500_000 else "98:1:1" if examples < 2_000_000 else "99.5:0.25:0.25"
-    training, *held_out, test = (float(part) / 100 for part in split.split(":"))
-    return training, sum(held_out), test
+    training, *validation, test = (float(part) / 100 for part in split.split(":"))
+    return training, sum(validation), test
 
 
 def split_anew(raw: RawData, kind: Split, validation: float, seed: int) -> Data:
-    """Join the published parts and split them by `kind`, with every class in proportion; published: keep them.
+    """Join the published training and test part of `raw` and split them anew, stratified by class.
 
-    If a split has no validation part, the training part stands in for it: nothing can be chosen by it then.
+    Args:
+        raw: The data set.
+        kind: Shares of the parts. published: keep the test part, and draw the share `validation` for validation.
+        validation: Share of the training examples for validation, for published.
+        seed: Seed of the split.
+
+    Returns:
+        The split data. If `kind` has no validation part, it is the training part, and cannot be used to choose.
     """
     if kind == "published":
         return split(raw, validation, seed)
-    together = join_pairs(raw.train, raw.test)
-    examples = len(together[1])
-    _, held_out, test = (round(share * examples) for share in shares(kind, examples))
+    joined = join_pairs(raw.train, raw.test)
+    examples = len(joined[1])
+    _, for_validation, test = (round(share * examples) for share in shares(kind, examples))
     digest = fingerprint(f"{raw.digest} {kind} {seed}")
-    raw = dataclasses.replace(raw, digest=digest, train=together, test=None)
-    if held_out:
-        return split(raw, held_out, seed, test)
-    rest, drawn = _draw(raw, together, test, seed)
+    raw = dataclasses.replace(raw, digest=digest, train=joined, test=None)
+    if for_validation:
+        return split(raw, for_validation, seed, test)
+    rest, drawn = _draw(raw, joined, test, seed)
     return split(dataclasses.replace(raw, train=rest, validation=rest, test=drawn), validation, seed)
 
 
 def poolable(data: Data, strategy: FoldStrategy | None) -> bool:
-    """Return whether the training and the validation part can be joined, as they are where none is generated."""
+    """Return whether the training and validation parts can be joined and split into folds."""
     return strategy is not None and data.generate_epoch is None
 
 
 def k_folds(data: Data, folds: int, strategy: FoldStrategy | None, seed: int) -> Iterator[Data]:
-    """Yield `data` once per fold, which is its validation part; the rest is its training part, the test part stays.
+    """Yield the data of each cross-validation fold; the test part is the same in all.
 
-    stratified: every class in each fold in proportion; in order: each fold comes after all that is trained on.
+    Args:
+        data: The data. Its training and validation parts are joined and split into folds.
+        folds: Number of folds.
+        strategy: stratified: by class; shuffled: at random; in order: each fold comes after its training examples.
+        seed: Seed of the folds.
 
     Raises:
-        UserError: if the examples cannot be split into folds, or not into so many.
+        UserError: if the examples cannot be split into folds, or there are too few for so many folds.
     """
     from sklearn.model_selection import KFold, StratifiedKFold, TimeSeriesSplit
 
