@@ -317,8 +317,8 @@ def test_patterns_are_read(tmp_path: Path) -> None:
     assert [Path(name).name for name in names] == ["several.npy[0]", "several.npy[1]", "several.npy[2]", "one.npy"]
     np.testing.assert_array_equal(read, [*PATTERNS, [0, np.nan, 1]])
     for wrong, words in (
-        (np.zeros((2, 4)), r"\(n, 3\)"),
-        (np.array([["a", "b", "c"]]), r"\(n, 3\)"),
+        (np.zeros((2, 4)), r"\(examples, 3\)"),
+        (np.array([["a", "b", "c"]]), r"\(examples, 3\)"),
         (np.array([0, 0.5, 1]), "other than 0, 1 and nan"),
     ):
         np.save(tmp_path / "x.npy", wrong)
