@@ -83,9 +83,9 @@ def test_sizes_not_given_suit_the_data() -> None:
     photos = AlexNet(images="folder")
     assert (photos.image_size, photos.width, photos.side) == (227, 1, 256)
     assert AlexNet.from_dict(dataclasses.asdict(photos)) == photos
-    for flag, settings in {"--image-size": {"image_size": 14}, "--width": {"width": -1.0}}.items():
-        with pytest.raises(UserError, match=flag):
-            AlexNet(**settings)  # type: ignore[arg-type]
+    for setting, value in {"image_size": 14, "width": -1.0}.items():
+        with pytest.raises(UserError, match=f"`{setting}`"):
+            AlexNet(**{setting: value})  # type: ignore[arg-type]
 
 
 def test_local_response_normalisation_is_the_papers_formula() -> None:

@@ -140,9 +140,9 @@ def test_sequences_of_unlike_length_are_read_and_padded(tmp_path: Path) -> None:
     ("array", "words"),
     [
         (None, "no such file"),
-        (np.zeros((3, 5)), r"\(steps, 2\)"),
-        (np.zeros((0, 2)), r"\(steps, 2\)"),
-        (np.array([["a", "b"]]), r"\(steps, 2\)"),
+        (np.zeros((3, 5)), r"\(n, 2\) or \(examples, n, 2\)"),
+        (np.zeros((0, 2)), r"\(n, 2\) or \(examples, n, 2\)"),
+        (np.array([["a", "b"]]), r"\(n, 2\) or \(examples, n, 2\)"),
         (np.array([[np.nan, 1]]), "nan or infinite"),
     ],
 )

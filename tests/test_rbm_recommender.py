@@ -240,11 +240,11 @@ def test_rows_of_ratings_are_read(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("array", "words"),
     [
-        (np.zeros((2, 5)), r"shape \(2, 5\); numbers \(4,\) or \(n, 4\)"),
-        (np.array(["a", "b", "c", "d"]), r"numbers \(4,\)"),
-        (np.zeros((0, 4)), r"numbers \(4,\)"),
+        (np.zeros((2, 5)), r"shape \(2, 5\); ratings \(4,\) or \(examples, 4\)"),
+        (np.array(["a", "b", "c", "d"]), r"ratings \(4,\)"),
+        (np.zeros((0, 4)), r"ratings \(4,\)"),
         (np.array([0, 2, 4, 0.5]), "rating 4; the scale is 0.5, 2, 3.5"),
-        (np.array([0, np.nan, 0, 0.5]), "rating nan"),
+        (np.array([0, np.nan, 0, 0.5]), "nan or infinite"),
     ],
 )
 def test_rows_that_cannot_be_read_are_one_line(array: Array, words: str, tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ class ImageFiles:
 
     files: tuple[Path, ...]
     side: int
+    dtype = np.dtype(np.uint8)
+    ndim = 4
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -60,24 +62,11 @@ class ImageFiles:
         return (len(self.files), self.side, self.side, 3)
 
     @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    @property
     def size(self) -> int:
-        """Number of elements."""
+        """Number of elements, which is the number of bytes."""
         return int(np.prod(self.shape))
 
-    @property
-    def nbytes(self) -> int:
-        """Number of bytes of all images."""
-        return self.size
-
-    @property
-    def dtype(self) -> "np.dtype[Any]":
-        """Type of the elements."""
-        return np.dtype(np.uint8)
+    nbytes = size
 
     def __len__(self) -> int:
         return len(self.files)

@@ -1,7 +1,7 @@
 """Ratings of items by users: reading MovieLens files, generating, sparse storage, and a split within each user."""
 
 import csv
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -34,16 +34,13 @@ class Ratings:
     """Names of the items."""
     levels: tuple[float, ...]
     """Levels of the rating scale, ascending."""
+    dtype = np.dtype(np.float32)
+    ndim = 2
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape (users, items)."""
         return (len(self.users), len(self.items))
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return 2
 
     @property
     def size(self) -> int:
@@ -54,11 +51,6 @@ class Ratings:
     def nbytes(self) -> int:
         """Number of bytes in memory."""
         return int(self.matrix.data.nbytes + self.matrix.indices.nbytes + self.matrix.indptr.nbytes)
-
-    @property
-    def dtype(self) -> "np.dtype[Any]":
-        """Type of the elements."""
-        return np.dtype(np.float32)
 
     def __len__(self) -> int:
         return len(self.users)
@@ -169,12 +161,12 @@ class Layout:
 
     separator: str
     columns: tuple[int, int, int]
-    header: int | None = None
+    header: bool = False
 
 
 U_DATA = Layout("\t", (0, 1, 2))
 RATINGS_DAT = Layout(":", (0, 2, 4))  # "::" as two separators, because pandas parses longer ones slowly
-RATINGS_CSV = Layout(",", (0, 1, 2), header=0)
+RATINGS_CSV = Layout(",", (0, 1, 2), header=True)
 
 
 def layout_of(path: Path) -> Layout:
@@ -214,7 +206,7 @@ def read(path: Path) -> Ratings:
             path,
             sep=layout.separator,
             header=None,
-            skiprows=0 if layout.header is None else 1,
+            skiprows=int(layout.header),
             usecols=list(layout.columns),
             names=list(COLUMNS),
             dtype=COLUMNS,
@@ -242,24 +234,16 @@ def _first_fault(path: Path, layout: Layout) -> str:
                 valid = abs(int(user)) < 2**31 and abs(int(item)) < 2**31 and 0 < float(rating) < np.inf
             except (ValueError, IndexError):
                 valid = False
-            if not valid and line.strip() and (layout.header is None or number > 1):
+            if not valid and line.strip() and number > layout.header:
                 return f"line {number}: {line.strip()[:80]!r}; {expected}"
     return f"unknown line: {expected}"
 
 
 def titles_beside(path: Path) -> dict[int, str]:
     """Return the titles of MovieLens's films by number, from a file in the folder of `path`; empty if there is none."""
-    readers: dict[str, Callable[[Path], Iterator[Sequence[str]]]] = {
-        "movies.csv": _cells_of_csv,
-        "movies.dat": lambda file: (line.split("::") for line in file.read_text("latin-1").splitlines()),
-        "u.item": lambda file: (line.split("|") for line in file.read_text("latin-1").splitlines()),
-    }
-    for name, cells in readers.items():
+    for name, separator in (("movies.csv", ""), ("movies.dat", "::"), ("u.item", "|")):
         if (file := path.with_name(name)).is_file():
-            return {int(row[0]): row[1].strip() for row in cells(file) if len(row) > 1 and row[0].isdecimal()}
+            with file.open(encoding="latin-1" if separator else "utf-8", errors="replace", newline="") as lines:
+                rows = (line.split(separator) for line in lines) if separator else csv.reader(lines)
+                return {int(row[0]): row[1].strip() for row in rows if len(row) > 1 and row[0].isdecimal()}
     return {}
-
-
-def _cells_of_csv(file: Path) -> Iterator[Sequence[str]]:
-    with file.open(encoding="utf-8", errors="replace", newline="") as lines:
-        yield from csv.reader(lines)
