@@ -42,8 +42,8 @@ def main(app: str = "lenet5", requests: int = 1000, at_once: int = 20, port: Por
     example = json.loads((served.folder / "serving_input_example.json").read_text())["inputs"]
     one = {name: column[:1] for name, column in example.items()} if isinstance(example, dict) else example[:1]
     body = json.dumps({"inputs": one}).encode()
-    with serving(app, port) as (_, said), ThreadPoolExecutor(at_once) as pool:
-        if not (address := re.search(r"http://\S+/invocations", said)):
+    with serving(app, port) as (_, output), ThreadPoolExecutor(at_once) as pool:
+        if not (address := re.search(r"http://\S+/invocations", output)):
             raise UserError(f"--app {app}: not served; see python -m apps.{app} serve")
         began = time.perf_counter()
         answers = list(pool.map(lambda _: ask(address[0], body), range(requests)))

@@ -63,7 +63,7 @@ def main(
 
 
 def _print(board: "tracking.Leaderboard", title: str, markdown: bool) -> None:
-    shown = board.runs.drop(columns=["begun", "id"]).round({"seconds": 1}).astype(object)
+    shown = board.runs.drop(columns=["started", "id"]).round({"seconds": 1}).astype(object)
     shown = shown.where(shown.notna(), "").loc[:, lambda cells: (cells != "").any()]
     table = terminal.table(shown, title)
     if markdown:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 Kind = Literal["train", "search", "trial", "fold", "baseline"]
-"""What a recorded run was for."""
+"""Purpose of a run."""
 BATCH = 1000
 """Largest number of metrics that MLflow takes in one request."""
 ERROR_LENGTH = 500
