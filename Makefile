@@ -6,7 +6,7 @@ PORT ?= 5000
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help train app test test-slow results lint format ui screenshots browser lock clean
+.PHONY: help train app test quick test-slow results lint format ui screenshots browser lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -19,6 +19,9 @@ app: .venv/installed-dev ## copy an app: make app NAME=my_digits FROM=lenet5
 
 test: .venv/installed-dev browser ## run the fast tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --no-loadscope-reorder
+
+quick: lint ## check style and types, and test the files that differ from the last commit
+	@tests="$$($(BIN)/python -m tests.changed)"; test -z "$$tests" || $(BIN)/python -m pytest $$tests
 
 test-slow: .venv/installed-dev ## reproduce the published results (hours)
 	@$(BIN)/python -m pytest -m slow

@@ -77,7 +77,7 @@ class Config:
     restore: Literal["best", "last"] = "best"
     """Weights at the end of training: those of the best epoch on the validation set, or those of the last epoch."""
     optimizer: Optimizer = "adam"
-    """Optimizer."""
+    """Optimizer: gradient descent, the same with momentum, RMSprop or Adam."""
     learning_rate: Positive = 0.001
     """Initial learning rate a0."""
     momentum: Fraction = 0.9
