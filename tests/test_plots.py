@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
 from common.data import Array, Data, Trained
@@ -18,12 +19,23 @@ from common.plots import attribution, results
 RED, BLUE = to_hex("C3"), to_hex("C0")
 
 
+def legend(axes: Axes) -> list[str]:
+    box = axes.get_legend()
+    assert box is not None
+    return [text.get_text() for text in box.get_texts()]
+
+
+def line_points(line: Any) -> Array:
+    """x and y of each point of a line, shape (points, 2)."""
+    return np.column_stack(line.get_data())
+
+
 def lines(axes: Axes) -> dict[str, tuple[list[float], list[float]]]:
     """x and y of the lines that the legend names."""
     drawn, names = axes.get_legend_handles_labels()
-    assert axes.get_legend() is not None
-    assert [text.get_text() for text in axes.get_legend().get_texts()] == names
-    return {name: tuple(list(part) for part in line.get_data()) for line, name in zip(drawn, names, strict=True)}
+    assert legend(axes) == names
+    points = [line_points(line) for line in drawn]
+    return {name: (list(line[:, 0]), list(line[:, 1])) for name, line in zip(names, points, strict=True)}
 
 
 def labels(axes: Axes) -> tuple[str, str, str]:
@@ -92,7 +104,9 @@ def test_confusion_matrix() -> None:
     (axes,) = results.confusion_matrix(counts, ["cat", "dog", "cow"]).axes
     assert labels(axes) == ("10 test examples", "predicted", "true")
     (image,) = axes.images
-    np.testing.assert_allclose(image.get_array(), np.sqrt([[0.75, 0.25, 0], [0, 1, 0], [0, 1, 0]]))
+    np.testing.assert_allclose(
+        np.asarray(image.get_array()), np.sqrt([[0.75, 0.25, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
+    )
     assert image.get_clim() == (0, 1)
     written = {text.get_position(): (text.get_text(), text.get_color()) for text in axes.texts}
     assert written == {
@@ -121,16 +135,17 @@ def test_decision() -> None:
     assert [axes.get_title() for axes in (roc, precision_recall, calibration)] == titles
     np.testing.assert_allclose(points(roc), [[1 / 4, 3 / 4]])
     np.testing.assert_allclose(points(precision_recall), [[3 / 4, 3 / 4]])
-    curve = np.transpose(roc.lines[0].get_data())
-    np.testing.assert_allclose(curve, [[0, 0], [0, 1 / 4], [0, 3 / 4], [1 / 2, 3 / 4], [1 / 2, 1], [1, 1]])
-    curve = np.transpose(precision_recall.lines[0].get_data())
+    curve = line_points(roc.lines[0])
+    np.testing.assert_allclose(curve, np.array([[0, 0], [0, 1], [0, 3], [2, 3], [2, 4], [4, 4]]) / 4)
+    curve = line_points(precision_recall.lines[0])
     for point in ([1, 4 / 6], [3 / 4, 3 / 4], [3 / 4, 1], [1 / 4, 1], [0, 1]):
         assert np.isclose(curve, point).all(axis=1).any()
     named = {line.get_label(): line for line in calibration.lines}
-    assert list(named["threshold 0.300"].get_xdata()) == [0.3, 0.3]
-    np.testing.assert_allclose(calibration.lines[1].get_data(), [probabilities, truth])  # a bin an example
+    assert list(line_points(named["threshold 0.300"])[:, 0]) == [0.3, 0.3]
+    bins = np.column_stack([probabilities, truth])  # each of one example
+    np.testing.assert_allclose(line_points(calibration.lines[1]), bins)
     for axes in (roc, precision_recall, calibration):
-        assert "threshold 0.300" in [text.get_text() for text in axes.get_legend().get_texts()]
+        assert "threshold 0.300" in legend(axes)
 
 
 def test_an_image_that_is_all_on_is_not_drawn_as_one_that_is_all_off() -> None:
@@ -186,17 +201,17 @@ def test_sentences() -> None:
 
 def test_residuals() -> None:
     targets, predictions = np.array([[1.0, 10], [2, 20], [3, 30]]), np.array([[1.5, 10], [1.5, 25], [3.0, 20]])
-    axes = np.reshape(results.residuals(targets, predictions, ["mass", "age"]).axes, (2, 2))
+    axes = results.residuals(targets, predictions, ["mass", "age"]).axes
     for index, quantity in enumerate(["mass", "age"]):
-        scatter, histogram = axes[index]
+        scatter, histogram = axes[2 * index : 2 * index + 2]
         assert labels(scatter) == (f"{quantity}: residuals of the test set", f"predicted {quantity}", "residual")
         assert histogram.get_xlabel() == "examples"
         prediction, left = predictions[:, index], targets[:, index] - predictions[:, index]
         np.testing.assert_array_equal(points(scatter), np.transpose([prediction, left]))
         (zero,) = scatter.lines
-        assert list(zero.get_ydata()) == [0, 0]
-        bars = histogram.patches
-        assert sum(bar.get_width() for bar in bars) == 3
+        assert list(line_points(zero)[:, 1]) == [0, 0]
+        assert sum(widths(histogram)) == 3
+        bars = list(histogram.containers[0])
         assert (bars[0].get_y(), bars[-1].get_y() + bars[-1].get_height()) == pytest.approx((left.min(), left.max()))
         assert histogram.get_ylim() == scatter.get_ylim()
 
@@ -211,9 +226,9 @@ def test_forecast() -> None:
     (axes,) = figure.axes
     title = "load, 2 steps ahead from each line; 75 % of the truth in the interval"
     assert labels(axes) == (title, "step of the test part", "load")
-    names = [text.get_text() for text in axes.get_legend().get_texts()]
+    names = legend(axes)
     assert names == ["true", "forecast", "95 % interval"]
-    curves = [[list(part) for part in line.get_data()] for line in axes.lines]
+    curves = [line_points(line).T.tolist() for line in axes.lines]
     assert curves == [
         [[0, 1, 2, 3, 4], [10, 11, 12, 13, 14]],
         [[0, 1], [10.5, 11.5]],
@@ -222,7 +237,7 @@ def test_forecast() -> None:
         [[2, 2], [0, 1]],
     ]
     for band, window in zip(axes.collections, (0, 2), strict=True):
-        corners = band.get_paths()[0].vertices
+        corners = np.asarray(band.get_paths()[0].vertices)
         for step in (0, 1):
             edges = corners[corners[:, 0] == window + step, 1]
             assert {edges.min(), edges.max()} == {low[window, step, 0], high[window, step, 0]}
@@ -260,7 +275,7 @@ def test_error_by_known(known: Sequence[int], errors: Sequence[float], expected:
     targets = np.full(len(errors), 3.0)
     (axes,) = results.error_by_known(np.array(known), targets, targets + errors).axes
     (line,) = axes.lines
-    np.testing.assert_allclose(np.transpose(line.get_data()), expected)
+    np.testing.assert_allclose(line_points(line), expected)
     assert labels(axes) == ("test set", "known ratings of the user", "root mean square error")
     assert axes.get_ylim()[0] == 0
 
@@ -298,7 +313,7 @@ def test_figures_of_a_classification_of_sentences_with_a_threshold() -> None:
     assert counts == {(1, 0): "1", (1, 1): "2"}
     roc = figures["decision"].axes[0]
     assert roc.get_title() == "yes: ROC"
-    np.testing.assert_allclose(np.transpose(roc.lines[0].get_data()), [[0, 0], [0, 0.5], [1, 0.5], [1, 1]])
+    np.testing.assert_allclose(line_points(roc.lines[0]), np.array([[0, 0], [0, 1], [2, 1], [2, 2]]) / 2)
 
 
 def test_figures_of_a_forecast() -> None:
@@ -317,7 +332,7 @@ def test_figures_of_a_forecast() -> None:
     np.testing.assert_array_equal(points(figures["residuals"].axes[0]), [[5, 1], [5, 4]])
     (axes,) = figures["forecast"].axes
     assert "50 % of the truth" in axes.get_title()
-    edges = axes.collections[0].get_paths()[0].vertices[:, 1]
+    edges = np.asarray(axes.collections[0].get_paths()[0].vertices)[:, 1]
     assert (edges.min(), edges.max()) == pytest.approx((5 - 0.9, 5 + 2.9))
     drawn = lines(figures["error_by_step"].axes[0])
     assert drawn["network"][1] == pytest.approx([8.5**0.5])
@@ -346,7 +361,7 @@ def test_attributions_of_images(colours: tuple[int, ...], with_maps: bool) -> No
         inputs, titles, gradients, integrated, squares, occluded, maps if with_maps else None
     )  # fmt: skip
     columns = 6 if with_maps else 5
-    rows = np.reshape(figure.axes[: 2 * columns], (2, columns))  # behind them the colour bars
+    rows = figure.axes[:columns], figure.axes[columns : 2 * columns]  # behind them the colour bars
     assert [axes.get_title() for axes in rows[0]] == [
         "image", "absolute gradient", "integrated gradients", "the same, by square", "occlusion, by square", "Grad-CAM",
     ][:columns]  # fmt: skip
@@ -354,7 +369,7 @@ def test_attributions_of_images(colours: tuple[int, ...], with_maps: bool) -> No
     summed = integrated.sum(axis=-1) if colours else integrated
     largest = gradients.max(axis=-1) if colours else gradients
     for index, row in enumerate(rows):
-        shown = [axes.images[-1].get_array() for axes in row]
+        shown = [np.asarray(axes.images[-1].get_array()) for axes in row]
         for found, expected in zip(
             shown, [inputs, largest, summed, squares, occluded, *([maps] if with_maps else [])], strict=True
         ):
@@ -364,7 +379,7 @@ def test_attributions_of_images(colours: tuple[int, ...], with_maps: bool) -> No
         bound = max(abs(squares[index]).max(), abs(occluded[index]).max())
         for axes in row[3:5]:
             assert axes.images[0].get_clim() == pytest.approx((-bound, bound))
-            assert axes.images[0].get_extent() == [-0.5, 5.5, 3.5, -0.5]
+            assert tuple(axes.images[0].get_extent()) == (-0.5, 5.5, 3.5, -0.5)
         assert {axes.images[0].get_cmap().name for axes in row[2:5]} == {"RdBu_r"}  # red is positive
         if with_maps:
             np.testing.assert_array_equal(row[5].images[0].get_array(), inputs[index])
@@ -407,7 +422,7 @@ def test_attributions_of_steps() -> None:
     assert lines(above) == {"input 0": ([0, 1, 2], [1, 2, 3]), "input 1": ([0, 1, 2], [5, 6, 7])}
     assert lines(second) == {"input 0": ([2], [4]), "input 1": ([2], [8])}
     assert labels(below) == ("", "step", "added to the answer")
-    assert [text.get_text() for text in below.get_legend().get_texts()] == ["integrated gradients", "occlusion"]
+    assert legend(below) == ["integrated gradients", "occlusion"]
     for axes, times, both in ((below, [0, 1, 2], [[0.1, -0.2, 0.3], [1, 2, -3]]), (second_below, [2], [[0.5], [4]])):
         for bars, shift, values in zip(axes.containers, (-0.2, 0.2), both, strict=True):
             assert [bar.get_height() for bar in bars] == values
@@ -428,7 +443,7 @@ def test_attributions_of_words() -> None:
         *("occlusion", "fine", "dull", "so $ so"),
         "red speaks for the class, blue against it",
     ]
-    boxes = [text.get_bbox_patch() for text in axes.texts if text.get_bbox_patch()]
+    boxes = [box for text in axes.texts if (box := text.get_bbox_patch())]
     red, _, blue, _ = np.transpose([box.get_facecolor() for box in boxes])
     assert np.argmax(red - blue) == 0
     assert np.argmin(red - blue) == 1
@@ -459,7 +474,9 @@ def test_importance() -> None:
     assert ticks(axes) == ["$age", "mass"]
     bars = axes.containers[-1]
     assert [bar.get_width() for bar in bars] == [0.3, -0.1]
-    spans = [segment[:, 0] for segment in axes.collections[0].get_segments()]
+    (errors,) = axes.collections
+    assert isinstance(errors, LineCollection)
+    spans = [np.asarray(segment)[:, 0] for segment in errors.get_segments()]
     np.testing.assert_allclose(spans, [[0.25, 0.35], [-0.12, -0.08]])
 
 
