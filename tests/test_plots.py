@@ -224,7 +224,7 @@ def test_forecast() -> None:
     high[2] -= 1.5
     figure = results.forecast(targets, predictions, low, high, ["load"])
     (axes,) = figure.axes
-    title = "load, 2 steps ahead from each line; 75 % of the truth in the interval"
+    title = "load, 2 steps ahead from each line; 75 % inside the interval"
     assert labels(axes) == (title, "step of the test part", "load")
     names = legend(axes)
     assert names == ["true", "forecast", "95 % interval"]
@@ -331,7 +331,7 @@ def test_figures_of_a_forecast() -> None:
     assert list(figures) == ["learning_curves", "residuals", "forecast", "error_by_step"]
     np.testing.assert_array_equal(points(figures["residuals"].axes[0]), [[5, 1], [5, 4]])
     (axes,) = figures["forecast"].axes
-    assert "50 % of the truth" in axes.get_title()
+    assert "50 % inside the interval" in axes.get_title()
     edges = np.asarray(axes.collections[0].get_paths()[0].vertices)[:, 1]
     assert (edges.min(), edges.max()) == pytest.approx((5 - 0.9, 5 + 2.9))
     drawn = lines(figures["error_by_step"].axes[0])
@@ -384,7 +384,7 @@ def test_attributions_of_images(colours: tuple[int, ...], with_maps: bool) -> No
         if with_maps:
             np.testing.assert_array_equal(row[5].images[0].get_array(), inputs[index])
             assert row[5].images[1].get_alpha() == 0.6
-    assert figure.get_suptitle() == "red speaks for the class, blue against it, in log-odds"
+    assert figure.get_suptitle() == "red raises the log-odds of the class, blue lowers them"
 
 
 def test_attributions_of_columns() -> None:
@@ -403,7 +403,7 @@ def test_attributions_of_columns() -> None:
     assert widths(third) == [2, 1, 0]
     for methods in zip(*(container for container in first.containers), strict=True):
         assert methods[0].get_y() < methods[1].get_y()  # the axis points downwards
-    assert "integrated gradients, and below it, paler, occlusion" in figure.get_suptitle()
+    assert "integrated gradients; below, paler: occlusion" in figure.get_suptitle()
 
 
 def test_of_many_columns_the_largest_are_drawn() -> None:
@@ -421,7 +421,7 @@ def test_attributions_of_steps() -> None:
     assert (above.get_title(), second.get_title()) == ("a", "b")
     assert lines(above) == {"input 0": ([0, 1, 2], [1, 2, 3]), "input 1": ([0, 1, 2], [5, 6, 7])}
     assert lines(second) == {"input 0": ([2], [4]), "input 1": ([2], [8])}
-    assert labels(below) == ("", "step", "added to the answer")
+    assert labels(below) == ("", "step", "contribution")
     assert legend(below) == ["integrated gradients", "occlusion"]
     for axes, times, both in ((below, [0, 1, 2], [[0.1, -0.2, 0.3], [1, 2, -3]]), (second_below, [2], [[0.5], [4]])):
         for bars, shift, values in zip(axes.containers, (-0.2, 0.2), both, strict=True):
@@ -441,7 +441,7 @@ def test_attributions_of_words() -> None:
         "yes (90 %)",
         *("integrated gradients", "fine", "dull", "so $ so"),
         *("occlusion", "fine", "dull", "so $ so"),
-        "red speaks for the class, blue against it",
+        "red raises the score of the class, blue lowers it",
     ]
     boxes = [box for text in axes.texts if (box := text.get_bbox_patch())]
     red, _, blue, _ = np.transpose([box.get_facecolor() for box in boxes])
@@ -489,7 +489,7 @@ def test_coefficients() -> None:
         }
     )
     mass, age = attribution.coefficients(frame).axes
-    assert labels(mass) == ("coefficients: mass", "added by a standard deviation of the feature", "")
+    assert labels(mass) == ("coefficients: mass", "change per standard deviation of the feature", "")
     assert labels(age)[0] == "coefficients: age"
     assert (ticks(mass), widths(mass), colours(mass)) == (["b", "a"], [-2.0, 0.5], [BLUE, RED])
     assert (ticks(age), widths(age), colours(age)) == (["a", "b"], [4.0, 1.0], [RED, RED])
