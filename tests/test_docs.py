@@ -123,7 +123,7 @@ class Reader:
                 self.shell(command.text)
             case ["export", setting]:
                 assert re.match(r"[A-Z_]+=", setting), command
-            case ["curl", *_]:  # of a model that is served: tests/test_serving.py asks it
+            case ["curl", *_]:  # of a model that is served: tests/serving/test_http.py asks it
                 assert "http://127.0.0.1:" in command.text, command
             case _:
                 pytest.fail(f"{command.place}: no rule of tests/test_docs.py covers {command.text}")

@@ -10,7 +10,7 @@ from types import FrameType
 from typing import NoReturn
 
 # tyro has no public way to change the words of its errors. This module is private and may change in any release:
-# pyproject.toml pins tyro's version, and tests/test_cli.py tests the parts that are used here.
+# pyproject.toml pins tyro's version, and tests/cli/test_commands.py tests the parts that are used here.
 from tyro import _errors as parsing
 
 from common.errors import UserError

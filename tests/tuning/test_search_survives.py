@@ -12,8 +12,8 @@ import pytest
 
 from apps.mnist_mlp import Settings as MnistMlp
 from tests.conftest import free_port
-from tests.searching import Store, settings
-from tests.tiny_search import SECONDS
+from tests.tuning.searching import Store, settings
+from tests.tuning.tiny_search import SECONDS
 
 KILLED = ("--trials", "2", "--executions", "2", "--warm-start", "--hidden", "16", "--epochs", "4")
 
@@ -34,7 +34,7 @@ def children(process: "subprocess.Popen[str]") -> list[str]:
 def wait_until_gone(workers: list[str]) -> None:
     """Until each worker, which leads a session of its own, has seen that the command that started it is gone."""
     deadline = time.monotonic() + SECONDS
-    command = ["pgrep", "-s", ",".join(workers), "-f", "tests.tiny_search"]
+    command = ["pgrep", "-s", ",".join(workers), "-f", "tests.tuning.tiny_search"]
     while subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0:
         assert time.monotonic() < deadline
         time.sleep(0.1)

@@ -1,4 +1,4 @@
-"""A search on a few real digits, which tests run as a command of its own: `python -m tests.tiny_search --trials 3`.
+"""A search on a few real digits, run by tests as a command: `python -m tests.tuning.tiny_search --trials 3`.
 
 TINY_FAULT makes trainings fail in one way: those with UNLUCKY units, or TINY_UNLUCKY of them, or "all".
 TINY_HOLD names a folder. Each training waits there after its first epoch: see `hold`.

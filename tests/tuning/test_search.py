@@ -11,7 +11,7 @@ import tyro
 from PIL import Image
 
 from apps.mnist_mlp import Settings as MnistMlp
-from tests.searching import Store, settings
+from tests.tuning.searching import Store, settings
 
 GRID = ("--algorithm", "grid", "--trials", "7")
 

@@ -1,7 +1,7 @@
 """What Keras expects of every layer, loss, metric, constraint, regularizer and function that the suite registers.
 
 In this process on TensorFlow; and in two fresh ones, which load what this one saves: on TensorFlow, and on JAX, where
-the same checks are made. `python -m tests.test_contract FOLDER` is such a process.
+the same checks are made. `python -m tests.nn.test_contract FOLDER` is such a process.
 """
 
 import importlib
@@ -265,7 +265,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Arr
     for backend in ("tensorflow", "jax"):
         # With 64 bits, JAX shows where something computes in too many of them. What runs once is compiled quickly.
         result = run(
-            *("-m", "tests.test_contract", str(folder)),
+            *("-m", "tests.nn.test_contract", str(folder)),
             KERAS_BACKEND=backend,
             JAX_ENABLE_X64="true",
             XLA_FLAGS="--xla_backend_optimization_level=0",

@@ -1,4 +1,4 @@
-"""How tests run `tests.tiny_search`, and what they read in its store."""
+"""How tests run `tests.tuning.tiny_search`, and what they read in its store."""
 
 import contextlib
 import io
@@ -12,8 +12,8 @@ import mlflow
 import pytest
 
 from common import tracking
-from tests import tiny_search
 from tests.conftest import ROOT, new_store
+from tests.tuning import tiny_search
 from tuning.search import workers
 
 Runs = dict[str, mlflow.entities.Run]
@@ -38,7 +38,7 @@ class Store:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["tiny_search", *arguments])
             patch.setattr(sys, "stdin", io.StringIO(answer))
-            patch.setattr(workers, "main_module", lambda: "tests.tiny_search")
+            patch.setattr(workers, "main_module", lambda: "tests.tuning.tiny_search")
             for name, value in {"MLFLOW_TRACKING_URI": self.uri, "COLUMNS": "200", **environment}.items():
                 patch.setenv(name, value)
             with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
@@ -51,7 +51,7 @@ class Store:
     def begin(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
         """Begin the command as a process of its own."""
         return subprocess.Popen(
-            [sys.executable, "-m", "tests.tiny_search", *arguments],
+            [sys.executable, "-m", "tests.tuning.tiny_search", *arguments],
             cwd=ROOT,
             env=os.environ | {"MLFLOW_TRACKING_URI": self.uri} | environment,
             stdout=subprocess.PIPE,

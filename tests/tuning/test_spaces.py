@@ -18,8 +18,8 @@ import tuning
 from apps.mnist_mlp import Settings as MnistMlp
 from apps.mnist_mlp import app as mlp
 from common.errors import UserError
-from tests import tiny_search
 from tests.conftest import APPS, SMALL, assert_user_error, run
+from tests.tuning import tiny_search
 from tuning.search import chief, oracle, results, space, worker, workers
 from tuning.search.options import Algorithm, ExecutionOptions, SearchOptions, direction
 
@@ -62,7 +62,7 @@ def test_a_space_is_explored_and_described() -> None:
     assert space.size(space.explore(tiny_search.space)) == 12
 
 
-def test_the_size_of_a_space_counts_a_setting_only_where_it_is_proposer_for() -> None:
+def test_the_size_of_a_space_counts_a_setting_only_where_it_is_asked_for() -> None:
     hp = keras_tuner.HyperParameters()
     hp.Choice("optimizer", ["adam", "momentum", "nesterov"])
     with hp.conditional_scope("optimizer", ["momentum", "nesterov"]):

@@ -89,7 +89,7 @@ def test_only_modules_of_the_app_are_renamed_and_long_comments_move_above(tmp_pa
         ("../digits", "lenet5", "cannot name a module"),
         ("lenet5", "lenet5", "apps/lenet5.py is taken"),
         ("search", "lenet5", "tuning/search.py is taken"),
-        ("cli", "lenet5", "tests/test_cli.py is taken"),
+        ("docs", "lenet5", "tests/test_docs.py is taken"),
         ("digits", "lenet6", "`from` lenet6: no such app; there are alexnet, boltzmann"),
         ("digits", "../common/app", "no such app"),
     ],
