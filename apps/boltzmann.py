@@ -33,6 +33,7 @@ from common import (
     Config,
     Count,
     Data,
+    Examples,
     Positive,
     SavedModel,
     Schedule,
@@ -210,11 +211,11 @@ def codes(machine: boltzmann.BoltzmannMachine, patterns: Array) -> pd.DataFrame:
     return pd.DataFrame(columns | {"probability": probabilities.max(axis=1)})
 
 
-def read_patterns(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Array]:
+def read_patterns(files: Sequence[str], saved: SavedModel) -> Examples:
     """Read patterns of 0, 1 and NaN for an unknown unit from .npy files, (units,) or (n, units).
 
     Returns:
-        A name per pattern, and the patterns (n, units).
+        The patterns (n, units).
 
     Raises:
         UserError: if a file cannot be read, or its array has another shape or other values.
@@ -225,7 +226,7 @@ def read_patterns(files: Sequence[str], saved: SavedModel) -> tuple[list[str], A
             if not np.isin(pattern[~np.isnan(pattern)], (0, 1)).all():
                 raise UserError(f"{path}: has values other than 0, 1 and nan")
             named.append((name, pattern))
-    return [name for name, _ in named], np.stack([pattern for _, pattern in named]).astype("float32")
+    return Examples([name for name, _ in named], np.stack([pattern for _, pattern in named]).astype("float32"))
 
 
 def independent(_config: Settings, _data: Data) -> DummyRegressor:

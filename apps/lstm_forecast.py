@@ -26,10 +26,10 @@ import numpy as np
 
 from common import (
     App,
-    Array,
     Config,
     Count,
     Data,
+    Examples,
     Forecast,
     Fraction,
     Positive,
@@ -131,7 +131,7 @@ def scale(transform: Literal["none", "sqrt", "log"]) -> tuple[Callable[[Any], An
             return lambda x: ops.log1p(ops.maximum(x, 0.0)), ops.expm1
 
 
-def read_inputs(words: Sequence[str], saved: SavedModel) -> tuple[list[str], Array]:
+def read_inputs(words: Sequence[str], saved: SavedModel) -> Examples:
     """Read the last window of each series, or the windows in .npy files.
 
     Args:
@@ -139,7 +139,7 @@ def read_inputs(words: Sequence[str], saved: SavedModel) -> tuple[list[str], Arr
         saved: The model.
 
     Returns:
-        A name per forecast step (windows * horizon), and the windows (windows, window, variables).
+        The windows (windows, window, variables), and a name per forecast step (windows * horizon).
 
     Raises:
         UserError: if a file cannot be read, or a series is shorter than a window.
@@ -160,7 +160,7 @@ def read_inputs(words: Sequence[str], saved: SavedModel) -> tuple[list[str], Arr
             raise UserError(f"{word}: {len(table)} steps; the network needs {settings.window}")
         names += [f"{word} {time}" for time in series.following(table.index, settings.horizon)]
         lasts.append(series.fill(table, settings.gaps).to_numpy("float32")[-settings.window :])
-    return names, np.stack(lasts)
+    return Examples(names, np.stack(lasts))
 
 
 def baseline(config: Settings, _data: Data) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from common import (
     Config,
     Count,
     Data,
+    Examples,
     Pair,
     Positive,
     Regression,
@@ -191,11 +192,11 @@ def gradient_norms(model: keras.Model, sequences: Array, count: int = 32) -> Arr
     return np.linalg.norm(by_state, axis=-1).mean(axis=0)
 
 
-def read_sequences(files: Sequence[str], _saved: SavedModel) -> tuple[list[str], Array]:
+def read_sequences(files: Sequence[str], _saved: SavedModel) -> Examples:
     """Read sequences from .npy files, (steps, 2) or (n, steps, 2).
 
     Returns:
-        A name per sequence, and the sequences (n, steps, 2), padded to the longest.
+        The sequences (n, steps, 2), padded to the longest.
 
     Raises:
         UserError: if a file cannot be read, or its array has another type or shape.
@@ -204,7 +205,7 @@ def read_sequences(files: Sequence[str], _saved: SavedModel) -> tuple[list[str],
     padded = np.full((len(named), max(len(sequence) for _, sequence in named), 2), PADDING, dtype="float32")
     for row, (_, sequence) in zip(padded, named, strict=True):
         row[: len(sequence)] = sequence
-    return [name for name, _ in named], padded
+    return Examples([name for name, _ in named], padded)
 
 
 def mean(_config: Settings, _data: Data) -> DummyRegressor:

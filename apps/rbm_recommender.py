@@ -32,6 +32,7 @@ from common import (
     Config,
     Count,
     Data,
+    Examples,
     NotNegative,
     Pair,
     Positive,
@@ -47,7 +48,6 @@ from common import (
     layer_names,
 )
 from common.config import Mode
-from common.data import Inputs
 from common.metrics import recommendation
 from common.metrics import training as training_metrics
 from common.nn import optimizers, rbm
@@ -199,7 +199,7 @@ class Recommend(PredictOptions):
         elif files:
             raise UserError("`user` and files exclude each other; give only one of them")
 
-    def read(self, app: App, files: Sequence[str], saved: SavedModel) -> tuple[list[str], Inputs]:
+    def read(self, app: App, files: Sequence[str], saved: SavedModel) -> Examples:
         if self.user is None:
             return super().read(app, files, saved)
         data = app.data_of(saved)
@@ -209,14 +209,12 @@ class Recommend(PredictOptions):
             raise UserError(f"`user` {self.user}: no such user; there are {known.users.min()} to {known.users.max()}")
         # The user's held-out ratings are inputs, too.
         parts = [targets[rows] for _, targets in (data.train, data.validation, data.test)]
-        return [f"user {self.user}"], np.sum(parts, axis=0)
+        return Examples([f"user {self.user}"], np.sum(parts, axis=0))
 
-    def answers(
-        self, task: Task, names: Sequence[str], inputs: Any, predictions: Array, outputs: Sequence[str]
-    ) -> pd.DataFrame:
+    def answers(self, task: Task, examples: Examples, predictions: Array, outputs: Sequence[str]) -> pd.DataFrame:
         if self.user is None:
-            return super().answers(task, names, inputs, predictions, outputs)
-        return recommend(inputs[0], predictions[0], outputs, self.top)
+            return super().answers(task, examples, predictions, outputs)
+        return recommend(examples.inputs[0], predictions[0], outputs, self.top)
 
 
 def recommend(known: Array, expected: Array, items: Sequence[str], top: int) -> pd.DataFrame:
@@ -229,11 +227,11 @@ def recommend(known: Array, expected: Array, items: Sequence[str], top: int) -> 
     return pd.DataFrame({"rank": np.arange(1, len(chosen) + 1)} | columns)
 
 
-def read_rows(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Array]:
+def read_rows(files: Sequence[str], saved: SavedModel) -> Examples:
     """Read ratings from .npy files, (items,) or (n, items), 0 for no rating.
 
     Returns:
-        A name per row, and the ratings (n, items).
+        The ratings (n, items).
 
     Raises:
         UserError: if a file cannot be read, or its array has another shape or ratings outside the scale.
@@ -246,7 +244,7 @@ def read_rows(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Array
                 scale = ", ".join(f"{level:g}" for level in levels[1:])
                 raise UserError(f"{path}: has the rating {unknown[0]:g}; the scale is {scale}, and 0 for none")
             named.append((name, ratings_of_items))
-    return [name for name, _ in named], np.stack([row for _, row in named]).astype("float32")
+    return Examples([name for name, _ in named], np.stack([row for _, row in named]).astype("float32"))
 
 
 def baseline(_config: Settings, data: Data) -> dict[str, Any]:

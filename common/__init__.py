@@ -13,7 +13,7 @@ warnings.filterwarnings("ignore", "When providing `inputs` as a dict", UserWarni
 
 from common.app import App, PredictOptions  # noqa: E402 - Keras is deferred before anything imports it
 from common.config import Config, Count, Fraction, NotNegative, Optimizer, Positive, Schedule, Share  # noqa: E402
-from common.data import Array, Data, Pair, RawData, SavedModel, Trained  # noqa: E402
+from common.data import Array, Data, Examples, Pair, RawData, SavedModel, Trained  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.lazy import register_layers  # noqa: E402
 from common.tasks import Classification, Forecast, Regression, Task  # noqa: E402
@@ -25,6 +25,7 @@ __all__ = [
     "Config",
     "Count",
     "Data",
+    "Examples",
     "Forecast",
     "Fraction",
     "NotNegative",

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from common.config import Config, check_bounds
-from common.data import Array, Data, Inputs
+from common.data import Array, Data, Examples
 from common.errors import UserError
 from common.preprocessing import images, tables, text
 
@@ -39,24 +39,26 @@ class PredictOptions:
         if not files:
             raise UserError(f"predict needs files; see python -m apps.{app.name} predict --help")
 
-    def read(self, app: App, files: Sequence[str], saved: SavedModel) -> tuple[list[str], Inputs]:
-        """Return a name per example, and the examples as inputs of the `saved` model."""
+    def read(self, app: App, files: Sequence[str], saved: SavedModel) -> Examples:
+        """Read the examples for the `saved` model."""
         return app.read_inputs(files, saved)
 
-    def answers(
-        self, task: Task, names: Sequence[str], _inputs: Inputs, predictions: Array, outputs: Sequence[str]
-    ) -> pd.DataFrame:
-        """Return a table with one row per example: its name, then the task's answers."""
+    def answers(self, task: Task, examples: Examples, predictions: Array, outputs: Sequence[str]) -> pd.DataFrame:
+        """Return a table with one row per name: the name, then the task's answers.
+
+        If there are unusable examples, their answers are empty, and another column gives the reasons.
+        """
         answers = task.answers(predictions, outputs)
-        answers.insert(0, "input", names)
+        if unusable := examples.unusable:
+            answers.index = [row for row in range(len(examples.names)) if row not in unusable]
+            answers = answers.reindex(range(len(examples.names)))
+            answers.insert(0, "problem", [unusable.get(row, "") for row in answers.index])
+        answers.insert(0, "input", list(examples.names))
         return answers
 
 
-def read_by_kind(files: Sequence[str], saved: SavedModel) -> tuple[list[str], Inputs]:
+def read_by_kind(files: Sequence[str], saved: SavedModel) -> Examples:
     """Read images, rows of CSV files or sentences, by the kind of the saved model's data.
-
-    Returns:
-        A name per example, and the examples as inputs of the model.
 
     Raises:
         UserError: if a file cannot be read or does not fit the model.
@@ -84,8 +86,8 @@ class App:
     """(settings, data) -> compiled network."""
     task: Task
     """Type of the task: how predictions are scored, drawn and written."""
-    read_inputs: Callable[[Sequence[str], SavedModel], tuple[list[str], Inputs]] = read_by_kind
-    """(arguments of `predict`, saved model) -> (one name per example, inputs of the model)."""
+    read_inputs: Callable[[Sequence[str], SavedModel], Examples] = read_by_kind
+    """(arguments of `predict`, saved model) -> examples for it."""
     baseline: Callable[[Any, Data], Any] | None = None
     """(settings, data) -> unfitted scikit-learn estimator, or several by name. Default: `baselines.default`."""
     tables: Callable[[keras.Model, Data], Iterable[tuple[str, pd.DataFrame]]] = lambda _model, _data: ()

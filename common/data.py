@@ -14,6 +14,7 @@ from common.config import Config
 
 if TYPE_CHECKING:
     import keras
+    import pandas as pd
 
 Array = np.ndarray[Any, Any]
 
@@ -66,6 +67,34 @@ class ImageFormat:
     """Longer side of the subject in pixels. If less than `side`, the subject's centre of mass is in the middle."""
 
 
+@dataclass(frozen=True)
+class Description:
+    """Content of a user's files, as a reader found it: `train` prints the notes, `check` prints everything."""
+
+    notes: tuple[str, ...] = ()
+    """Decisions of the reader and warnings, one line each."""
+    facts: Mapping[str, str] = field(default_factory=dict)
+    """Facts by name, such as the number of rows or the step of a series."""
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    """Tables by title, such as one row for each column of a file."""
+
+
+@dataclass(frozen=True)
+class Examples:
+    """New examples, read from a user's files for a saved model."""
+
+    names: Sequence[str]
+    """A name per answer, in the order of the files: of each example, or of each step of a forecast."""
+    inputs: Any
+    """`Inputs` of the model, without the unusable examples."""
+    unusable: Mapping[int, str] = field(default_factory=dict)
+    """Reasons by index into `names`, for examples without a prediction."""
+    notes: tuple[str, ...] = ()
+    """Decisions of the reader and warnings, one line each."""
+    rows: pd.DataFrame | None = None
+    """The cells of the files, one row for each name, if they are tables."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class RawData:
     """A data set before the split. Parts that are None are to be drawn from `train`."""
@@ -82,6 +111,7 @@ class RawData:
     test: Any = None
     """A `Pair`, or None."""
     image_format: ImageFormat | None = None
+    description: Description = Description()
 
 
 @dataclass(frozen=True)
@@ -101,6 +131,7 @@ class Data:
     image_format: ImageFormat | None = None
     generate_epoch: Callable[[int], Pair] | None = None
     """Generates the training examples of an epoch, counted from 0. None: every epoch uses `train`."""
+    description: Description = Description()
 
     def __post_init__(self) -> None:
         """Replace characters that are not allowed in the name of a registered model."""

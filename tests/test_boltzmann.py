@@ -313,7 +313,8 @@ def test_patterns_are_read(tmp_path: Path) -> None:
     saved = SavedModel(model=None, label="", data="bars_and_stripes", kind="vector", outputs=tuple("abc"), settings={})
     np.save(tmp_path / "several.npy", PATTERNS.astype(bool))
     np.save(tmp_path / "one.npy", np.array([0, np.nan, 1]))
-    names, read = app.read_inputs([str(tmp_path / "several.npy"), str(tmp_path / "one.npy")], saved)
+    examples = app.read_inputs([str(tmp_path / "several.npy"), str(tmp_path / "one.npy")], saved)
+    names, read = examples.names, examples.inputs
     assert [Path(name).name for name in names] == ["several.npy[0]", "several.npy[1]", "several.npy[2]", "one.npy"]
     np.testing.assert_array_equal(read, [*PATTERNS, [0, np.nan, 1]])
     for wrong, words in (

@@ -129,7 +129,8 @@ def test_sequences_of_unlike_length_are_read_and_padded(tmp_path: Path) -> None:
     one, several = np.ones((30, 2)), np.zeros((2, 25, 2))
     np.save(tmp_path / "one.npy", one)
     np.save(tmp_path / "several.npy", several)
-    names, sequences = lstm_memory.read_sequences([str(tmp_path / "one.npy"), str(tmp_path / "several.npy")], SAVED)
+    examples = lstm_memory.read_sequences([str(tmp_path / "one.npy"), str(tmp_path / "several.npy")], SAVED)
+    names, sequences = examples.names, examples.inputs
     assert [Path(name).name for name in names] == ["one.npy", "several.npy[0]", "several.npy[1]"]
     np.testing.assert_array_equal(sequences[0], one)
     np.testing.assert_array_equal(sequences[1:, :25], several)

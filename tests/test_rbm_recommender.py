@@ -231,7 +231,8 @@ def saved() -> SavedModel:
 def test_rows_of_ratings_are_read(tmp_path: Path) -> None:
     np.save(tmp_path / "one.npy", np.array([0, 2, 0, 2]))
     np.save(tmp_path / "more.npy", ROWS)
-    names, rows = rbm_recommender.read_rows([str(tmp_path / "one.npy"), str(tmp_path / "more.npy")], saved())
+    examples = rbm_recommender.read_rows([str(tmp_path / "one.npy"), str(tmp_path / "more.npy")], saved())
+    names, rows = examples.names, examples.inputs
     assert [Path(name).name for name in names] == ["one.npy", *(f"more.npy[{index}]" for index in range(4))]
     np.testing.assert_array_equal(rows, [[0, 2, 0, 2], *ROWS])
     assert rows.dtype == np.float32

@@ -13,7 +13,7 @@ from common import legacy
 from common.app import App, PredictOptions
 from common.cli import terminal
 from common.cli.parsing import plain_errors
-from common.errors import UserError
+from common.errors import UserError, print_notes
 from common.serving.export import Format
 from common.serving.http import Port
 
@@ -40,6 +40,12 @@ def main(app: App, description: str | None = None) -> None:
         from common import training
 
         terminal.summarise(app, training.train(app, settings))
+
+    def check(settings: app.settings) -> None:  # type: ignore[name-defined]
+        """Look at the data without training: its content, problems, and the reader's decisions."""
+        from common.cli import check as data_check
+
+        data_check.check(app, settings)
 
     def baseline(settings: app.settings) -> None:  # type: ignore[name-defined]
         """Fit the classical baseline on the same split and record it beside the network."""
@@ -114,7 +120,9 @@ def main(app: App, description: str | None = None) -> None:
         from common import tracking
         from common.serving import http
 
-        print(http.request(options.read(app, files, tracking.load(app.name, model))[1]))
+        examples = options.read(app, files, tracking.load(app.name, model))
+        print_notes(examples.notes)
+        print(http.request(examples.inputs))
 
     def explain(
         files: Positional[tuple[str, ...]] = (),
@@ -133,6 +141,7 @@ def main(app: App, description: str | None = None) -> None:
         _explain(app, files, target, model, output)
 
     commands: dict[str, Callable[..., None]] = {
+        "check": check,
         "train": train,
         "evaluate": evaluate,
         "predict": predict,
@@ -160,12 +169,14 @@ def _predict(app: App, files: tuple[str, ...], options: PredictOptions, which: s
     from common import tracking, training
 
     saved = tracking.load(app.name, which)
-    names, inputs = options.read(app, files, saved)
-    task = app.task_of(saved)
-    answers = options.answers(task, names, inputs, training.predict(saved.model, inputs), saved.outputs)
+    examples = options.read(app, files, saved)
+    print_notes(examples.notes)
+    predictions = training.predict(saved.model, examples.inputs)
+    answers = options.answers(app.task_of(saved), examples, predictions, saved.outputs)
     if output:
         terminal.write("--output", output, answers)
-        print(f"{len(answers)} predictions of {saved.label} in {output}")
+        without = f", of which {len(examples.unusable)} without a prediction" if examples.unusable else ""
+        print(f"{len(answers)} rows of {saved.label} in {output}{without}")
         return
     details = answers.columns.intersection(list(saved.outputs))
     shown = answers.drop(columns=details) if len(details) < answers.shape[1] - 1 else answers

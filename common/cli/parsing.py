@@ -18,7 +18,7 @@ from common.errors import UserError
 
 @contextlib.contextmanager
 def plain_errors() -> Iterator[None]:
-    """Run a whole command in this block: a `UserError` ends it with one line on stderr, without a traceback.
+    """Run a whole command in this block: a `UserError` ends it with its message on stderr, without a traceback.
 
     The exit status is 2 for an error that the user can fix, 130 after Ctrl-C, and 143 after SIGTERM.
     """
@@ -27,7 +27,8 @@ def plain_errors() -> Iterator[None]:
         with parsing.on_parse_error(_reword):
             yield
     except UserError as error:
-        print(f"error: {as_flags(str(error), sys.argv[1:])}", file=sys.stderr)
+        for line in str(error).splitlines():
+            print(f"error: {as_flags(line, sys.argv[1:])}", file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)

@@ -18,8 +18,8 @@ from sklearn.inspection import permutation_importance
 
 from common import tasks, tracking, training
 from common.app import App
-from common.data import Array, Inputs, Kind, SavedModel
-from common.errors import UserError
+from common.data import Array, Examples, Kind, SavedModel
+from common.errors import UserError, print_notes
 from common.explain.attribution import (
     Integrated,
     agreement,
@@ -106,13 +106,13 @@ def explain(app: App, files: Sequence[str], which: str | None, target: str | Non
         raise UserError(f"`target` {target}: {saved.label} has {', '.join(saved.outputs[:20])}")
     if not files:
         return _explain_model(app, saved)
-    names, inputs = app.read_inputs(files, saved)
-    return _explain_examples(app, saved, names, inputs, target)
+    return _explain_examples(app, saved, app.read_inputs(files, saved), target)
 
 
-def _explain_examples(
-    app: App, saved: SavedModel, names: Sequence[str], inputs: Inputs, target: str | None
-) -> Explained:
+def _explain_examples(app: App, saved: SavedModel, examples: Examples, target: str | None) -> Explained:
+    print_notes(examples.notes)
+    inputs = examples.inputs
+    names = [name for row, name in enumerate(examples.names) if row not in examples.unusable]
     classes = isinstance(app.task, tasks.Classification)
     predictions = training.predict(saved.model, inputs)
     chosen, answers = _chosen(app, saved, predictions, target)

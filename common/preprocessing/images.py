@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from common.config import Config
-from common.data import Array, Data, ImageFormat, LazyArray, RawData, fingerprint
+from common.data import Array, Data, Examples, ImageFormat, LazyArray, RawData, fingerprint
 from common.errors import UserError, first_line
 from common.preprocessing import arrays, datasets, splits
 
@@ -188,7 +188,7 @@ def _report(skipped: Sequence[_Checked]) -> None:
         print(f"{len(skipped)} images skipped{more}", file=sys.stderr)
 
 
-def read(files: Sequence[str], saved: "SavedModel") -> tuple[list[str], Array | ImageFiles]:
+def read(files: Sequence[str], saved: "SavedModel") -> Examples:
     """Read images as inputs of the saved model.
 
     Args:
@@ -196,15 +196,15 @@ def read(files: Sequence[str], saved: "SavedModel") -> tuple[list[str], Array | 
         saved: The model. Images are converted to its image format; without one, they are photographs.
 
     Returns:
-        A name per image, and bytes (images, side, side) or `ImageFiles` (images, side, side, 3).
+        Bytes (images, side, side), or `ImageFiles` (images, side, side, 3).
 
     Raises:
         UserError: if a path is missing, or an image is damaged or blank, or an array has another type or shape.
     """
     if saved.image_format is None:
-        return read_photographs(files, saved.model.input_shape[1])
+        return Examples(*read_photographs(files, saved.model.input_shape[1]))
     found = [(name, standard_image(image, saved.image_format, name)) for name, image in _grey_images(files)]
-    return [name for name, _ in found], np.stack([image for _, image in found])
+    return Examples([name for name, _ in found], np.stack([image for _, image in found]))
 
 
 def _grey_images(files: Sequence[str]) -> Iterator[tuple[str, Array]]:

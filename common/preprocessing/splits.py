@@ -30,7 +30,12 @@ def split(raw: RawData, validation: float, seed: int, test: float = 0.2, test_se
     if validation_part is None:
         train, validation_part = _draw(raw, train, validation, seed)
     parts = train, validation_part, test_part
-    return Data(raw.name, raw.digest, *parts, raw.outputs, kind=raw.kind, image_format=raw.image_format)
+    return Data(
+        *(raw.name, raw.digest, *parts, raw.outputs),
+        kind=raw.kind,
+        image_format=raw.image_format,
+        description=raw.description,
+    )
 
 
 def _draw(raw: RawData, pair: Pair, share: float, seed: int) -> tuple[Pair, Pair]:

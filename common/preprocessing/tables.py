@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from common.config import Config, Share
-from common.data import Array, Data, RawData
+from common.data import Array, Data, Examples, RawData
 from common.errors import UserError, reading
 from common.preprocessing import datasets, splits
 
@@ -201,11 +201,11 @@ def numbers(path: Path, cells: "pd.Series[str]", fix: str = "fix it or empty the
     return found.to_numpy()
 
 
-def read_rows(files: Sequence[str], saved: "SavedModel") -> tuple[list[str], dict[str, Array]]:
+def read_rows(files: Sequence[str], saved: "SavedModel") -> Examples:
     """Read raw rows from CSV files as inputs of the saved model. Columns without an input are ignored.
 
     Returns:
-        FILE:LINE per row, and columns (rows,) by name.
+        Columns (rows,) by name. The name of a row is FILE:LINE.
 
     Raises:
         UserError: if a file cannot be read, a column is missing, or text was not seen in training.
@@ -218,7 +218,7 @@ def read_rows(files: Sequence[str], saved: "SavedModel") -> tuple[list[str], dic
         names += [f"{path}:{line}" for line in frame.index]
         columns = saved.model.input.items()
         parts.append({name: _model_column(path, frame, name, tensor.dtype, saved) for name, tensor in columns})
-    return names, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    return Examples(names, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 
 
 def _model_column(path: Path, frame: "pd.DataFrame", name: str, dtype: str, saved: "SavedModel") -> Array:

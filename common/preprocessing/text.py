@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from common.data import Array, RawData, fingerprint
+from common.data import Array, Examples, RawData, fingerprint
 from common.errors import UserError, reading
 from common.preprocessing import tables
 
@@ -70,13 +70,13 @@ def words(sentence: str) -> list[str]:
     return [word for word in re.findall(r"[^ \t\n\v\f\r]+", sentence) if word.strip(string.punctuation)]
 
 
-def read_sentences(words: Sequence[str], saved: "SavedModel") -> tuple[list[str], Array]:
+def read_sentences(words: Sequence[str], saved: "SavedModel") -> Examples:
     """Read sentences from the arguments of `predict`: sentences, or names of .txt and .csv files.
 
     A text file has one sentence per line. A CSV file has them in the column of training, or in its only column.
 
     Returns:
-        The sentences, as names and as an array (sentences,).
+        The sentences (sentences,), which are also their names.
 
     Raises:
         UserError: if a file cannot be read, or has no sentence.
@@ -92,7 +92,7 @@ def read_sentences(words: Sequence[str], saved: "SavedModel") -> tuple[list[str]
         if not found:
             raise UserError(f"{word!r}: no sentence here")
         sentences += found
-    return sentences, np.array(sentences, dtype=object)
+    return Examples(sentences, np.array(sentences, dtype=object))
 
 
 def _lines(path: Path) -> list[str]:

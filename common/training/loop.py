@@ -16,6 +16,7 @@ from common import baselines, lazy, tasks, tracking
 from common.app import App
 from common.config import Config, FineTuneConfig
 from common.data import Array, Data, Inputs, Pair, Trained
+from common.errors import print_notes
 from common.preprocessing import arrays, splits
 from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import Checkpoint, State, Stopwatch
@@ -57,13 +58,24 @@ class FitOptions:
 DEFAULTS = FitOptions()
 
 
+def load_data(app: App, config: Config) -> Data:
+    """Load the app's data, and print the notes of its reader.
+
+    Raises:
+        UserError: if the data cannot be loaded.
+    """
+    data = app.load_data(config)
+    print_notes(data.description.notes)
+    return data
+
+
 def train(app: App, config: Config) -> Result:
     """Train the app's network, evaluate it once on the test set, record the run and register the model.
 
     Raises:
         UserError: if the data cannot be loaded or the store cannot be written.
     """
-    data = app.load_data(config)
+    data = load_data(app, config)
     with tracking.run(app, "train", config, data) as run:
         return _train(app, config, data, run)
 
@@ -85,7 +97,7 @@ def retrain(
     Raises:
         UserError: as `train`.
     """
-    data = app.load_data(config)
+    data = load_data(app, config)
     options = FitOptions(checkpoint=checkpoint)
     if splits.poolable(data, app.task.fold_strategy):
         data = dataclasses.replace(data, train=splits.join_pairs(data.train, data.validation))
@@ -192,7 +204,7 @@ def baseline(app: App, config: Config) -> dict[str, Result]:
     Raises:
         UserError: as `train`.
     """
-    data = app.load_data(config)
+    data = load_data(app, config)
     estimators = (app.baseline or baselines.default)(config, data)
     if not isinstance(estimators, Mapping):
         estimators = {"baseline": estimators}

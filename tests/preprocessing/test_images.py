@@ -49,8 +49,9 @@ def read(paths: list[Path], data: str = "mnist") -> tuple[list[str], Array]:
         settings={},
         image_format=datasets.load(data).image_format,
     )
-    names, pictures = images.read([str(path) for path in paths], saved)
-    return names, np.asarray(pictures)
+    examples = images.read([str(path) for path in paths], saved)
+    names, pictures = examples.names, examples.inputs
+    return list(names), np.asarray(pictures)
 
 
 def on_paper(

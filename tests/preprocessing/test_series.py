@@ -207,7 +207,8 @@ def saved(config: LstmForecast, outputs: tuple[str, ...], data: str) -> SavedMod
 
 
 def test_the_built_in_series_is_continued_after_its_end() -> None:
-    names, inputs = read_inputs(["sunspots"], saved(LstmForecast(horizon=2), ("sunspots",), "sunspots"))
+    examples = read_inputs(["sunspots"], saved(LstmForecast(horizon=2), ("sunspots",), "sunspots"))
+    names, inputs = examples.names, examples.inputs
     assert names == ["sunspots 2009", "sunspots 2010"]
     np.testing.assert_allclose(inputs[0, -3:, 0], [15.2, 7.5, 2.9], rtol=1e-6)
     assert inputs.shape == (1, 22, 1)
@@ -216,7 +217,8 @@ def test_the_built_in_series_is_continued_after_its_end() -> None:
 def test_a_table_of_several_variables_is_continued_and_its_gaps_filled(tmp_path: Path) -> None:
     path = write(tmp_path, "month,a,b\n2024-01-01,1,10\n2024-02-01,2,20\n2024-04-01,4,\n2024-05-01,5,50\n")
     config = LstmForecast(csv="old.csv", time="month", target=("b", "a"), window=4, season=1, horizon=1)
-    names, inputs = read_inputs([str(path)], saved(config, ("b", "a"), "old"))
+    examples = read_inputs([str(path)], saved(config, ("b", "a"), "old"))
+    names, inputs = examples.names, examples.inputs
     assert names == [f"{path} 2024-06-01"]
     np.testing.assert_allclose(inputs[0], [[20, 2], [30, 3], [40, 4], [50, 5]])
     with pytest.raises(UserError, match="the network needs 9"):

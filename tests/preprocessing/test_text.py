@@ -141,11 +141,12 @@ def test_words_are_sentences_and_names_of_text_files_are_read_line_by_line(tmp_p
     lines = write(tmp_path, "\ufeffgood\n\n  \nso bad\n", "my reviews.txt")
     one = write(tmp_path, "review\nfine\nso so\n")
     asked = ["a fine film", str(lines), "I fell asleep.txt", str(one)]
-    names, sentences = text.read_sentences(asked, saved())
+    examples = text.read_sentences(asked, saved())
+    names, sentences = examples.names, examples.inputs
     assert names == ["a fine film", "good", "so bad", "I fell asleep.txt", "fine", "so so"]
     assert sentences.tolist() == names
     two = write(tmp_path, "stars,body\n3,not bad\n", "two.csv")
-    assert text.read_sentences([str(two)], saved("body"))[0] == ["not bad"]
+    assert text.read_sentences([str(two)], saved("body")).names == ["not bad"]
 
 
 @pytest.mark.parametrize(
