@@ -151,7 +151,7 @@ def main(app: App, description: str | None = None) -> None:
         "serve": serve,
         "request": request,
     }
-    with plain_errors():
+    with plain_errors({name: [command] for name, command in commands.items()}):
         tyro.extras.subcommand_cli_from_dict(
             commands,
             prog=f"python -m apps.{app.name}",
