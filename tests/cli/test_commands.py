@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -240,3 +241,13 @@ def test_a_failed_import_says_why_and_may_be_tried_again(tmp_path: Path) -> None
     result = run("-c", script, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
     assert result.stdout == "no such thing\n" * 2
     assert result.stderr == "half way\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("package", "lenet5"), [("apps", "LeNet-5 on MNIST"), ("tuning", "Search the settings of LeNet-5")]
+)
+def test_a_package_lists_its_programs(package: str, lenet5: str) -> None:
+    *programs, following = run("-m", package, COLUMNS="200").stdout.splitlines()
+    assert [line.split()[2] for line in programs] == [f"{package}.{name}" for name in APPS]
+    assert any(re.match(rf"python -m {package}\.lenet5 +{lenet5}", line) for line in programs)
+    assert following.endswith(f"-m {package}.NAME --help")
