@@ -135,7 +135,7 @@ class Reader:
         match folder, verb:
             case _, _ if verb in ENDLESS:
                 self.run(command, module, arguments, parsed=True)
-            case _, _ if "--help" in arguments:
+            case _, _ if "--help" in arguments or not app:  # python -m apps
                 self.run(command, module, arguments)
             case "apps", "train":
                 training = shlex.join([app, *arguments])
@@ -144,6 +144,8 @@ class Reader:
                 if now:
                     self.trained.add(app)
                     self.done.add(training)
+            case "apps", "check":
+                self.run(command, module, arguments, parsed=bool(self.missing(arguments)))
             case "apps", _ if verb in OF_A_MODEL:
                 known = app in self.trained and not self.missing(arguments)
                 self.run(command, module, arguments, parsed=not known)
@@ -163,7 +165,7 @@ class Reader:
                 pytest.fail(f"{command.place}: no rule of tests/test_docs.py covers {command.text}")
 
     def missing_app(self, folder: str, app: str) -> bool:
-        return folder in ("apps", "tuning") and app not in {*APPS, *self.own}
+        return folder in ("apps", "tuning") and app not in {"", *APPS, *self.own}
 
     def quick(self, app: str, arguments: list[str]) -> bool:
         """Whether a training is short: by its --limit, of an app that the page has begun, or on data it has made."""
