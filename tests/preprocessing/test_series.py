@@ -12,16 +12,17 @@ from statsmodels.tsa.ar_model import AutoReg
 from apps.lstm_forecast import Settings as LstmForecast
 from apps.lstm_forecast import build_model, load_data, read_inputs
 from common import baselines
-from common.data import SavedModel
+from common.data import SavedModel, TimeAxis
 from common.errors import UserError
 from common.nn import losses
 from common.preprocessing import series
-from common.preprocessing.series import Gaps
+from common.preprocessing.series import Gaps, Series
 
 
-def counted(steps: int) -> pd.DataFrame:
+def counted(steps: int) -> Series:
     """A series in which the value tells the time."""
-    return pd.DataFrame({"x": np.arange(steps, dtype=float)}, index=pd.RangeIndex(steps))
+    table = pd.DataFrame({"x": np.arange(steps, dtype=float)}, index=pd.RangeIndex(steps))
+    return Series(table, TimeAxis("number", "number", 1))
 
 
 def test_a_window_is_followed_by_its_targets() -> None:
@@ -45,9 +46,9 @@ def test_gaps_are_filled_as_the_setting_says(gaps: Gaps, expected: list[float]) 
 
 
 def test_a_gap_at_the_border_of_two_parts_is_not_filled_from_the_other() -> None:
-    table = counted(30)
-    table.iloc[18:22] = np.nan
-    data = series.split(table, "x", window=2, horizon=1, validation=1 / 3, test=1 / 3, gaps="linear")
+    found = counted(30)
+    found.table.iloc[18:22] = np.nan
+    data = series.split(found, "x", window=2, horizon=1, validation=1 / 3, test=1 / 3, gaps="linear")
     assert data.validation[1].max() == 17
     assert data.test[0].min() == 22
 
@@ -73,10 +74,10 @@ def test_times_are_put_on_the_grid_that_they_follow(
     times: list[str], expected: int, after: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path, "when,x\n" + "".join(f"{time},{row}\n" for row, time in enumerate(times)))
-    table = series.read(path, None, ["x"])
-    assert len(table) == expected
-    assert table["x"].notna().sum() == len(times)
-    assert series.following(table.index, 1) == [after]
+    found = series.read(path, None, ["x"])
+    assert len(found.table) == expected
+    assert found.table["x"].notna().sum() == len(times)
+    assert found.following(1) == [after]
 
 
 @pytest.mark.parametrize(
@@ -89,7 +90,7 @@ def test_times_are_put_on_the_grid_that_they_follow(
         ("t,x\n1,\n2,\n3,\n", ["column x is empty"]),
         ("t,x\n1,2\n2,inf\n3,4\n", ["line 3: 'inf' in the column x"]),
         ("t,x\n1,2\n,3\n3,4\n", ["line 3: no time in the column t"]),
-        ("t,x\n1,2\n1,3\n2,4\n", ["time 1", "two rows"]),
+        ("t,x\n1,2\n1,3\n2,4\n", ["time '1'", "two rows"]),
         ("t,x\n1.5,2\n2.5,3\n3.5,4\n", ["column t", "whole numbers"]),
         ("t,x\nMonday,2\nTuesday,3\nFriday,4\n", ["column t", "cannot be read"]),
         ("t,x\n2024-01-01,2\n2024-01-03,3\n2024-02-17,4\n", ["no regular step"]),
@@ -137,11 +138,13 @@ def test_roots_of_negative_values_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_built_in_series_are_the_published_ones() -> None:
-    sunspots, co2 = series.load("sunspots"), series.load("co2")
+    years, months = series.load("sunspots"), series.load("co2")
+    sunspots, co2 = years.table, months.table
     assert (sunspots.index[0], sunspots.index[-1], len(sunspots)) == (1700, 2008, 309)
     assert sunspots["sunspots"].max() == 190.2
     assert (str(co2.index[0].date()), len(co2), int(co2["co2"].isna().sum())) == ("1958-03-01", 526, 5)
-    assert series.following(co2.index, 2) == ["2002-01-01", "2002-02-01"]
+    assert years.following(1) == ["2009"]
+    assert months.following(2) == ["2002-01-01", "2002-02-01"]
 
 
 def test_the_seasonal_naive_forecast_repeats_the_last_season() -> None:
