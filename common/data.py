@@ -71,6 +71,9 @@ Calendar = Literal["number", "clock", "months", "first business days", "last bus
 """How times are counted: whole numbers, units of time, months on a day or a business day, or business days."""
 
 
+Unit = Literal["s", "ms", "us", "ns"]
+
+
 @dataclass(frozen=True)
 class TimeAxis:
     """Times of a regular series: how their text is read, and the step from one time to the next."""
@@ -82,7 +85,7 @@ class TimeAxis:
     """Step as a number of months or business days, of `unit`, or as a whole number."""
     day: int = 1
     """Day of the month of the calendar `months`; in a shorter month, its last day."""
-    unit: Literal["s", "ms", "us", "ns"] = "s"
+    unit: Unit = "s"
     """Unit of the calendar `clock`."""
     zone: str = ""
     """Offset from UTC, such as +00:00; empty if the text has none."""

@@ -8,11 +8,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from common.data import Array, Calendar, TimeAxis
+from common.data import Array, Calendar, TimeAxis, Unit
 
 FEWEST_FILLED = 0.5
 """Minimum share of the steps of a regular series that have a row."""
-UNITS = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+UNITS: dict[Unit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 """Units of datetime64, and their number in a second."""
 CLOCK = {"week": 604_800, "day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
 """Units of steps, and their length in seconds."""
@@ -63,7 +63,7 @@ def _calendars(times: Array) -> Iterator[tuple[Calendar, int]]:
 
 def _axis(times: Array, form: str, calendar: Calendar, day: int, like: TimeAxis | None) -> TimeAxis | None:
     """Return the axis on a calendar; None if its step is not that of `like`."""
-    unit = np.datetime_data(times.dtype)[0] if times.dtype.kind == "M" else "s"
+    unit: Unit = np.datetime_data(times.dtype)[0] if times.dtype.kind == "M" else "s"  # type: ignore[assignment]
     step = int(np.gcd.reduce(np.diff(_count(calendar, times)))) if len(times) > 1 else 0
     if like is None:
         return TimeAxis(form, calendar, step, day, unit) if step else None

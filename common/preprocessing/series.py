@@ -77,6 +77,8 @@ def read(
     cells = tables.read_cells(path)
     time = time or str(cells.columns[0])
     tables.require(path, cells, [time, *targets])
+    if cells.empty:
+        raise UserError(f"{path}: no rows below the column names")
     problems = Problems()
     columns = {}
     for name in targets:

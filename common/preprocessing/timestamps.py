@@ -15,16 +15,13 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from common.data import Array, TimeAxis
 from common.errors import UserError
 from common.preprocessing import calendars
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 FEWEST = 3
 """Minimum number of times from which a step is determined."""
@@ -32,6 +29,8 @@ LONGEST = 60
 """Maximum number of characters of a time."""
 SHAPES = 200
 """Maximum number of shapes of cells that are compared with every format. All cells are compared with those that fit."""
+SAMPLE = 1000
+"""Number of cells that are read in every format whose shape fits, before all cells are read."""
 LARGEST = 2**62
 """Limit of whole numbers, whose differences are int64."""
 FEW_GAPS = 0.1
@@ -44,6 +43,9 @@ UNIX_YEARS = (1990, 2100)
 DIGIT_YEARS = (1800, 2200)
 """Years of dates without separators, such as 20240131."""
 NUMBER = re.compile(r"([+-]?[0-9]+)(?:\.0*)?")
+ZONE_NAME = re.compile(r"\[[^\[\]]*\]$")
+LETTERS = re.compile("[a-z]+")
+ANY_DIGIT = str.maketrans("123456789", "0" * 9)
 MONTHS = {
     name: number
     for number, names in enumerate(
@@ -124,9 +126,12 @@ TWO_PARTS = [
         *itertools.permutations(("%b", "%y")),
         *itertools.permutations(("%b", "%d")),
         *itertools.permutations(("%m", "%Y")),
-        *itertools.permutations(("%m", "%y")),
-        *itertools.permutations(("%m", "%d")),
     )
+]
+TWO_NUMBERS = [
+    f"{first}{s}{second}"
+    for s in ("-", "/", " ")  # not of decimals
+    for first, second in (*itertools.permutations(("%m", "%y")), *itertools.permutations(("%m", "%d")))
 ]
 TOGETHER = ["%d%b%Y", "%d%b%y", "%Y%b%d", "%b%Y", "%Y%b", "%b%y", "%y%b", "%d%b", "%b%d", "%Y:%m", "%YM%m", "%Y-M%m"]
 QUARTERS = [
@@ -143,7 +148,18 @@ WEEKS = [
 ]
 DAYS_OF_THE_YEAR = [f"%Y{s}%j" for s in SEPARATORS]
 SEPARATED = (
-    (*ONE_DAY, *TWO_PARTS, *TOGETHER, *QUARTERS, *WEEKS, *DAYS_OF_THE_YEAR, "%Y%m%dT%H%M%S", "%Y%m%dT%H%M", "%Y%m%d"),
+    (
+        *ONE_DAY,
+        *TWO_PARTS,
+        *TWO_NUMBERS,
+        *TOGETHER,
+        *QUARTERS,
+        *WEEKS,
+        *DAYS_OF_THE_YEAR,
+        "%Y%m%dT%H%M%S",
+        "%Y%m%dT%H%M",
+        "%Y%m%d",
+    ),
     (*(f"%Y{s}%d{s}%m" for s in SEPARATORS), *(f"%G{s}%V" for s in SEPARATORS)),
 )
 """Formats of cells that are not whole numbers, in groups. A group is tried if no format of those before it fits."""
@@ -178,7 +194,7 @@ class Reading:
 class Timestamps:
     """Times of a series, and the format that was chosen for them."""
 
-    index: "pd.Index[int] | pd.DatetimeIndex"
+    index: "pd.Index"
     """A time for each cell, in the order of the cells: whole numbers, or dates without a zone."""
     axis: TimeAxis
     """Format and regular step."""
@@ -219,31 +235,25 @@ def parse(
         raise UserError(_unreadable(path, cells, texts))
     reading, others = _choose(column, found, like)
     if reading.fault:
-        raise UserError(f"{column}: {reading.fault}")
+        raise UserError(f"{column} {reading.fault}")
     _refuse_repeats(path, cells, reading)
     axis = calendars.fit(np.unique(reading.times), reading.format, like)
     if axis is None:
         raise UserError(_irregular(column, reading, like))
     notes = [reading.note, others, _changed(reading, like), _daylight_saving(reading, axis), _order(reading)]
     return Timestamps(
-        _index(reading.times), replace(axis, zone=reading.zone), reading.words, tuple(filter(None, notes))
+        pd.Index(reading.times), replace(axis, zone=reading.zone), reading.words, tuple(filter(None, notes))
     )
-
-
-def _index(times: Array) -> "pd.Index[int] | pd.DatetimeIndex":
-    import pandas as pd
-
-    return pd.Index(times) if times.dtype.kind == "i" else pd.DatetimeIndex(times)
 
 
 def _normalised(cell: str) -> str:
-    """Return the cell in ASCII digits and single spaces, without the name of a zone in brackets at its end."""
-    text = (
-        cell
-        if cell.isascii()
-        else unicodedata.normalize("NFKC", cell[:LONGEST]).replace("\u2212", "-").replace("\u2013", "-")
-    )
-    return re.sub(r"\s+", " ", re.sub(r"\[[^\[\]]*\]$", "", text[: LONGEST + 1])).strip().lower()
+    """Return the cell in small ASCII digits and letters with single spaces, without a name of a zone in brackets."""
+    text = cell[: LONGEST + 1]
+    if not text.isascii():
+        text = unicodedata.normalize("NFKC", text).replace("\u2212", "-").replace("\u2013", "-")
+    if text.endswith("]"):
+        text = ZONE_NAME.sub("", text)
+    return " ".join(text.lower().split())
 
 
 def readings(texts: Sequence[str]) -> list[Reading]:
@@ -255,8 +265,10 @@ def readings(texts: Sequence[str]) -> list[Reading]:
             found += [reading for reading in shaped if reading.valid.all() and _plausible(reading)]
         return found
     shapes = [text for text, _ in _shapes(texts).most_common(SHAPES)]
+    some = texts[:: max(1, len(texts) // SAMPLE)]
     for group in SEPARATED:
         fitting = [form for form in group if all(_fits(form, shape) for shape in shapes)]
+        fitting = [form for form in fitting if read(some, form).valid.all()]
         found = [reading for form in fitting if (reading := read(texts, form)).valid.all()]
         if found:
             return found
@@ -274,13 +286,9 @@ def _plausible(reading: Reading) -> bool:
 
 def _shapes(texts: Sequence[str]) -> Counter[str]:
     """Return one text for each pattern of digits and letters, with the number of texts that have it."""
-    digits = str.maketrans("123456789", "0" * 9)
-    examples: dict[str, str] = {}
-    counts: Counter[str] = Counter()
-    for text in texts:
-        example = examples.setdefault(re.sub("[a-z]+", "a", text.translate(digits)), text)
-        counts[example] += 1
-    return counts
+    shapes = [LETTERS.sub("a", text.translate(ANY_DIGIT)) for text in texts]
+    examples = dict(zip(shapes, texts, strict=True))
+    return Counter({examples[shape]: count for shape, count in Counter(shapes).items()})
 
 
 def _fits(form: str, text: str) -> bool:
@@ -332,7 +340,9 @@ def read(texts: Sequence[str], form: str) -> Reading:
         return _read_numbers(texts, form)
     pattern = _pattern(form)
     matches = [pattern.fullmatch(text) if len(text) <= LONGEST else None for text in texts]
-    fields = _Fields({name: [match and match[name] for match in matches] for name in pattern.groupindex})
+    nothing = (None,) * pattern.groups
+    columns = zip(*(match.groups() if match else nothing for match in matches), strict=True)
+    fields = _Fields(dict(zip(pattern.groupindex, columns, strict=True)))
     matched = np.array([match is not None for match in matches])
     days, valid, note, fault = _dates(fields)
     seconds, clock_valid = _seconds(fields)
@@ -370,7 +380,10 @@ def _read_numbers(texts: Sequence[str], form: str) -> Reading:
     if unit == "s":  # a year of a date must fit into int64
         valid &= np.abs(numbers) < 2**50
         numbers = np.where(valid, numbers, 0)
-    return Reading(form, numbers.astype(f"datetime64[{unit}]"), valid, f"{words} since 1970, in UTC", "+00:00")
+    times = numbers.astype(f"datetime64[{unit}]")
+    coarse = (times.astype(f"datetime64[{name}]") for name in calendars.UNITS)
+    times = next(rounded for rounded in coarse if (rounded == times).all())
+    return Reading(form, times, valid, f"{words} since 1970, in UTC", "+00:00")
 
 
 class _Fields:
@@ -389,7 +402,9 @@ class _Fields:
 
     def number(self, name: str, default: int) -> Array:
         """Return the number (cells,) of a directive."""
-        return np.array([int(text) if text else default for text in self.text(name)], "int64")
+        if name not in self:
+            return np.full(self.size, default)
+        return np.array([int(text) if text else default for text in self.texts[name]], "int64")
 
 
 def _dates(fields: _Fields) -> tuple[Array, Array, str, str]:
@@ -404,8 +419,8 @@ def _dates(fields: _Fields) -> tuple[Array, Array, str, str]:
             day == "29" and month in ("02", "2", "feb", "february")
             for day, month in zip(fields.text("d"), fields.text("b" if "b" in fields else "m"), strict=True)
         )
-        years = np.full(fields.size, 2000 if leap else 2001)
-        fault = "has no year in its times; add it"
+        years = np.full(fields.size, 4 if leap else 1)
+        fault = "has dates without a year; add it"
     firsts = (years - 1970).astype("datetime64[Y]")
     if "V" in fields:
         weeks, days = fields.number("V", 1), fields.number("u", 1)
@@ -445,12 +460,17 @@ def _century(years: Array, filled: Sequence[bool]) -> tuple[Array, str, str]:
     today = datetime.date.today().year
     century = (today - last) // 100 * 100
     found = unwrapped + century
-    span = f"{start + century} to {last + century}"
+    span = _years(start + century, last + century)
     fault = ""
     if last + century + 100 <= today + SOON:
-        later = f"{start + century + 100} to {last + century + 100}"
+        later = _years(start + century + 100, last + century + 100)
         fault = f"has two-digit years that are {span} or {later}; write years with four digits"
     return found, f"the two-digit years are read as {span}", fault
+
+
+def _years(first: int, last: int) -> str:
+    """Return a span of years as text."""
+    return f"{first}" if first == last else f"{first} to {last}"
 
 
 def _seconds(fields: _Fields) -> tuple[Array, Array]:
@@ -466,6 +486,8 @@ def _seconds(fields: _Fields) -> tuple[Array, Array]:
 
 def _fractions(fields: _Fields) -> tuple[Array, str]:
     """Return the fractions of a second (cells,) as whole numbers of a unit, and the unit."""
+    if "f" not in fields:
+        return np.zeros(fields.size, "int64"), "s"
     texts = [text.rstrip("0") for text in fields.text("f")]
     digits = -(-max(map(len, texts), default=0) // 3) * 3
     unit = {0: "s", 3: "ms", 6: "us", 9: "ns"}[digits]
@@ -487,6 +509,8 @@ def _offsets(fields: _Fields, valid: Array, moments: Array) -> tuple[Array, str,
     One offset is kept. Offsets that change make the times UTC, unless the local times are those of whole days.
     """
     none = np.zeros(fields.size, "int64")
+    if "z" not in fields and "Z" not in fields:
+        return none, "", "", ""
     names = {text for text in fields.text("Z") if text}
     texts = np.array(["+0000" if text in ("z", "utc", "gmt") else text for text in _zones(fields)])
     if others := sorted(names - {"utc", "gmt", "z"}):
@@ -699,7 +723,7 @@ def _irregular(column: str, reading: Reading, like: TimeAxis | None) -> str:
     differences, counts = np.unique(np.diff(times), return_counts=True)
     usual = differences[counts.argmax()]
     place = int(np.flatnonzero(np.diff(times) != usual)[0])
-    axis = TimeAxis(reading.format, "number" if times.dtype.kind == "i" else "clock", 1)
+    axis = TimeAxis(reading.format, "number" if times.dtype.kind == "i" else "business days", 1)
     before, after = calendars.names(axis, times[place : place + 2])
     example = f"{before} is followed by {after}"
     return f"{column} ({reading.words}) has no regular step: {example}; use one row per hour, day, month …"
@@ -717,6 +741,8 @@ def _unreadable(path: Path, cells: "pd.Series[str]", texts: Sequence[str]) -> st
     times_of_day = re.compile(rf"[0-9]{{1,2}}:[0-9]{{2}}{SECONDS}(?:\s*[ap]\.?m\.?)?")
     if all(times_of_day.fullmatch(text) for text in texts[:SHAPES]):
         return f"{path}: {column} has times of day without a date, such as {_shown(cells.iloc[0])}; add the date"
+    if all(re.fullmatch(r"[+-]?[0-9]*\.[0-9]+", text) for text in texts[:SHAPES]):
+        return f"{path}: {column} has decimal numbers, such as {_shown(cells.iloc[0])}, not times; {advice}"
     common = shapes.most_common(SHAPES)
     scores = {form: sum(count for text, count in common if _fits(form, text)) for group in SEPARATED for form in group}
     forms = [form for form, score in scores.items() if score > len(texts) / 2]

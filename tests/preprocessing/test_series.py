@@ -84,7 +84,7 @@ def test_times_are_put_on_the_grid_that_they_follow(
     ("text", "words"),
     [
         ("", ["no column names"]),
-        ("t,x\n", ["column x is empty"]),
+        ("t,x\n", ["no rows"]),
         ("t,y\n1,2\n2,3\n3,4\n", ["no column x", "t, y"]),
         ("t,x\n1,2\n2,three\n3,4\n", ["line 3: 'three' in the column x"]),
         ("t,x\n1,\n2,\n3,\n", ["column x is empty"]),
