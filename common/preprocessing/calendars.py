@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from common.data import Array, Calendar, TimeAxis, Unit
+from common.errors import UserError
 
 FEWEST_FILLED = 0.5
 """Minimum share of the steps of a regular series that have a row."""
@@ -99,12 +100,20 @@ def steps(axis: TimeAxis, first: Array, last: Array) -> int:
 
 
 def advance(axis: TimeAxis, start: Array, counts: Array) -> Array:
-    """Return the times (counts,) that are `counts` steps after the time `start` of the axis."""
-    moves = counts * axis.step
+    """Return the times (counts,) that are `counts` steps after the time `start` of the axis.
+
+    Raises:
+        UserError: if the unit of the axis cannot express the last one.
+    """
     if axis.calendar == "number":
-        return np.array([int(start) + int(move) for move in moves], object if moves.size else "int64")
+        numbers = [int(start) + count * axis.step for count in counts.tolist()]
+        return np.array(numbers, "int64" if -(2**63) <= min(numbers) <= max(numbers) < 2**63 else object)
     if axis.calendar == "clock":
-        return start.astype(f"datetime64[{axis.unit}]") + moves.astype(f"timedelta64[{axis.unit}]")
+        origin = start.astype(f"datetime64[{axis.unit}]")
+        if int(origin.astype("int64")) + int(counts.max()) * axis.step >= 2**63:
+            raise UserError(f"times after {names(axis, origin[None])[0]} cannot be written; use a coarser unit")
+        return origin + (counts * axis.step).astype(f"timedelta64[{axis.unit}]")
+    moves = counts * axis.step
     date = start.astype("datetime64[D]")
     if axis.calendar == "business days":
         return np.busday_offset(date, moves) + (start - date)
@@ -175,8 +184,9 @@ def words(axis: TimeAxis) -> str:
     often = MONTHS.get(axis.step, f"every {axis.step:,} months")
     if not re.search("%[dju]", axis.format) and "%" in axis.format:
         return often
-    place = f"day {axis.day}" if axis.day < 31 else "the last day"
-    return f"{often}, on {place if axis.calendar == 'months' else axis.calendar.removesuffix('s')}"
+    if axis.calendar != "months":
+        return f"{often}, on the {axis.calendar.removesuffix('s')}"
+    return f"{often}, on {f'day {axis.day}' if axis.day < 31 else 'the last day'}"
 
 
 def _duration(axis: TimeAxis) -> str:

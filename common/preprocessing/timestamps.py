@@ -638,9 +638,10 @@ def _ordered(times: Array) -> bool:
 
 def _ambiguous(column: str, best: Sequence[Reading]) -> str:
     """Return the error for a column that has several readings."""
-    choices = [f"{reading.words} ({_span(reading)})" for reading in best[:3]]
-    formats = " or ".join(f"`time_format` {reading.format}" for reading in best[:3])
-    return f"{column} can be read as {' and as '.join(choices)}; choose {formats}"
+    choices = [f"{reading.words} ({reading.fault or _span(reading)})" for reading in best[:3]]
+    formats = [f"`time_format` {reading.format}" for reading in best[:3] if not reading.fault]
+    fix = f"choose {' or '.join(formats)}" if formats else "write years with four digits"
+    return f"{column} can be read as {' and as '.join(choices)}; {fix}"
 
 
 def _span(reading: Reading) -> str:
