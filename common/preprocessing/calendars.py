@@ -90,7 +90,7 @@ def _count(calendar: Calendar, times: Array) -> Array:
             return times.astype("datetime64[M]").astype("int64")
 
 
-def steps(axis: TimeAxis, first: Array, last: Array) -> int:
+def steps(axis: TimeAxis, first: np.generic, last: np.generic) -> int:
     """Return the number of steps from the time `first` to the time `last`, including both."""
     ends = np.stack([first, last])
     if axis.calendar == "clock":
@@ -99,7 +99,7 @@ def steps(axis: TimeAxis, first: Array, last: Array) -> int:
     return (end - start) // axis.step + 1
 
 
-def advance(axis: TimeAxis, start: Array, counts: Array) -> Array:
+def advance(axis: TimeAxis, start: np.generic, counts: Array) -> Array:
     """Return the times (counts,) that are `counts` steps after the time `start` of the axis.
 
     Raises:

@@ -44,6 +44,8 @@ DIGIT_YEARS = (1800, 2200)
 """Years of dates without separators, such as 20240131."""
 NUMBER = re.compile(r"([+-]?[0-9]+)(?:\.0*)?")
 ZONE_NAME = re.compile(r"\[[^\[\]]*\]$")
+APOSTROPHES = str.maketrans("", "", "'`\u2019")
+"""Marks before the two digits of a year."""
 LETTERS = re.compile("[a-z]+")
 ANY_DIGIT = str.maketrans("123456789", "0" * 9)
 MONTHS = {
@@ -133,7 +135,21 @@ TWO_NUMBERS = [
     for s in ("-", "/", " ")  # not of decimals
     for first, second in (*itertools.permutations(("%m", "%y")), *itertools.permutations(("%m", "%d")))
 ]
-TOGETHER = ["%d%b%Y", "%d%b%y", "%Y%b%d", "%b%Y", "%Y%b", "%b%y", "%y%b", "%d%b", "%b%d", "%Y:%m", "%YM%m", "%Y-M%m"]
+TOGETHER = [
+    "%d%b%Y",
+    "%d%b%y",
+    "%Y%b%d",
+    "%b%Y",
+    "%Y%b",
+    "%b%y",
+    "%y%b",
+    "%d%b",
+    "%b%d",
+    "%Y:%m",
+    "%b %d %H:%M:%S %Y",
+    "%YM%m",
+    "%Y-M%m",
+]
 QUARTERS = [
     *(f"%Y{s}Q%q" for s in ("", *SEPARATORS, ":")),
     *(f"Q%q{s}{year}" for s in ("", *SEPARATORS) for year in ("%Y", "%y")),
@@ -253,7 +269,7 @@ def _normalised(cell: str) -> str:
         text = unicodedata.normalize("NFKC", text).replace("\u2212", "-").replace("\u2013", "-")
     if text.endswith("]"):
         text = ZONE_NAME.sub("", text)
-    return " ".join(text.lower().split())
+    return " ".join(text.lower().translate(APOSTROPHES).split())
 
 
 def readings(texts: Sequence[str]) -> list[Reading]:
@@ -303,7 +319,7 @@ def _pattern(form: str) -> re.Pattern[str]:
     Raises:
         UserError: if a directive is unknown or repeated.
     """
-    parts = re.findall(r"%.?|[^%]", functools.reduce(lambda text, short: text.replace(*short), SHORT.items(), form))
+    parts = re.findall(r"%.?|[^%]", form)
     directives = [ALIASES.get(part[1:], part[1:]) if part.startswith("%") and part != "%%" else "" for part in parts]
     pattern = ""
     for index, (part, name) in enumerate(zip(parts, directives, strict=True)):
@@ -316,7 +332,7 @@ def _pattern(form: str) -> re.Pattern[str]:
             neighbours = set(directives[max(0, index - 1) : index] + directives[index + 1 : index + 2])
             pattern += GROUPS[name].replace("{1,2}", "{2}") if neighbours & set("YGymdjqVuHMSf") else GROUPS[name]
         elif part == " ":
-            pattern += r"(?:,?\s+)"
+            pattern += r"[.,]?\s+"
         elif part == ".":
             pattern += r"\.\s?"
         else:
@@ -582,7 +598,8 @@ def _given(path: Path, cells: "pd.Series[str]", texts: Sequence[str], form: str)
     Raises:
         UserError: if the format has no year, or a cell does not fit it.
     """
-    if form != "number" and form not in UNIX and not re.search("%-?[YyGF]", form):
+    form = functools.reduce(lambda text, short: text.replace(*short), SHORT.items(), form)
+    if form != "number" and form not in UNIX and not re.search("%[YyG]", form):
         raise UserError(f"`time_format` {form} has no year, which %Y or %y stands for")
     reading = read(texts, form)
     if not reading.valid.all():

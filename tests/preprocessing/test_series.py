@@ -110,6 +110,85 @@ def test_a_bad_table_is_named_in_one_line(text: str | bytes, words: list[str], t
     assert "\n" not in str(error.value)
 
 
+CASES = {
+    "ts_monname": (pd.date_range("2005-01-01", periods=180, freq="MS").strftime("%b-%y"), "2020-01", "monthly"),
+    "ts_utc_gap": (
+        pd.date_range("2024-01-01", periods=200, freq="h").delete(77).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "2024-01-09 08:00:00+00:00",
+        "hourly",
+    ),
+    "ts_mid_month": (
+        pd.date_range("2005-01-01", periods=180, freq="MS").strftime("%Y-%m-15"),
+        "2020-01-15",
+        "monthly, on day 15",
+    ),
+    "ts_dayfirst_daily": (pd.date_range("2023-01-01", periods=300).strftime("%d/%m/%Y"), "2023-10-28", "daily"),
+    "sales": (
+        pd.date_range("2022-01-01", "2024-12-31").delete([45, 46, 300, 301, 302, 700, 800, 900]).strftime("%Y-%m-%d"),
+        "2025-01-01",
+        "daily",
+    ),
+}
+"""Times that were read wrongly before, the time after the last, and the step."""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_series_of_a_case_is_regular_and_described(case: str, tmp_path: Path) -> None:
+    times, after, step = CASES[case]
+    path = write(tmp_path, "time,value\n" + "".join(f"{time},{row % 7 + 1}\n" for row, time in enumerate(times)))
+    data = load_data(LstmForecast(csv=str(path), target=("value",)))
+    facts, missing = data.description.facts, {"ts_utc_gap": 1, "sales": 8}.get(case, 0)
+    steps = len(times) + missing
+    assert (facts["step"], facts["steps"]) == (step, f"{steps:,}")
+    assert facts["missing steps"].startswith(str(missing) if missing else "none")
+    assert any(
+        f"{step}, {steps:,} steps from {facts['first']} to {facts['last']}" in note for note in data.description.notes
+    )
+    assert any(f"{missing} of {steps:,} steps missing" in note for note in data.description.notes) == bool(missing)
+    variables = data.description.tables["variables"]
+    assert variables.to_dict("records") == [{"variable": "value", "min": 1, "max": 7, "missing": missing}]
+    examples = read_inputs(
+        [str(path)], dataclasses.replace(saved(LstmForecast(), ("value",), ""), time_axis=data.time_axis)
+    )
+    assert examples.names == [f"{path} {after}"]
+    assert any(step in note for note in examples.notes)
+
+
+def test_all_problems_of_a_series_are_in_one_report(tmp_path: Path) -> None:
+    path = write(tmp_path, "t,x,y\nMonday,1,\nTuesday,two,\nFriday,3,\n")
+    with pytest.raises(UserError) as error:
+        series.read(path, None, ["x", "y"])
+    lines = str(error.value).splitlines()
+    assert len(lines) == 3
+    for line, words in zip(lines, ("'two'", "column y is empty", "cannot be read"), strict=True):
+        assert words in line
+
+
+def test_the_fingerprint_depends_on_the_file_alone(tmp_path: Path) -> None:
+    def digest(times: list[str], **settings: str) -> str:
+        path = write(tmp_path, "t,x\n" + "".join(f"{time},{row}\n" for row, time in enumerate(times)))
+        config = LstmForecast(csv=str(path), target=("x",), window=3, season=1, **settings)  # type: ignore[arg-type]
+        return load_data(config).digest
+
+    days = pd.date_range("2024-01-01", periods=40)
+    same = {digest(days.strftime(form).tolist()) for form in ("%Y-%m-%d", "%d/%m/%Y", "%Y%m%d")}
+    assert len(same) == 1
+    assert digest(days.strftime("%m/%d/%Y").tolist(), time_format="%m/%d/%Y") in same
+    with pytest.raises(UserError, match="without a date"):
+        digest([f"{minute // 60:02}:{minute % 60:02}" for minute in range(40)])
+
+
+def test_new_files_are_read_in_the_format_of_training(tmp_path: Path) -> None:
+    axis = TimeAxis("%d/%m/%Y", "clock", 86_400)
+    model = dataclasses.replace(saved(LstmForecast(window=5, season=1, horizon=2), ("x",), ""), time_axis=axis)
+    text = "t,x\n" + "".join(f"{day:02}/03/2024,{day}\n" for day in range(1, 9))
+    path = write(tmp_path, text)
+    assert read_inputs([str(path)], model).names == [f"{path} 2024-03-09", f"{path} 2024-03-10"]
+    path.write_text("t,x\n" + "".join(f"2024-{month:02}-01,{month}\n" for month in range(1, 9)))
+    with pytest.raises(UserError, match=r"do not have the step of training \(daily\)"):
+        read_inputs([str(path)], model)
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         series.read(tmp_path / "none.csv", None, ["x"])
@@ -121,6 +200,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ({"window": 5}, "`window` 5 must be at least `season` 11"),
         ({"csv": "sales.csv"}, "`csv` needs `target`"),
         ({"window": 80}, "lower `window`"),
+        ({"window": 10**9}, "lower `window`"),
+        ({"horizon": 10**9}, "lower `window` or `horizon`"),
         ({"validation": 0.5, "test": 0.5}, "nothing to train on"),
     ],
 )
