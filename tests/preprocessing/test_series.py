@@ -17,6 +17,7 @@ from common.errors import UserError
 from common.nn import losses
 from common.preprocessing import series
 from common.preprocessing.series import Gaps, Series
+from tests.conftest import run_app
 
 
 def counted(steps: int) -> Series:
@@ -147,6 +148,7 @@ def test_a_series_of_a_case_is_regular_and_described(case: str, tmp_path: Path) 
     assert any(f"{missing} of {steps:,} steps missing" in note for note in data.description.notes) == bool(missing)
     variables = data.description.tables["variables"]
     assert variables.to_dict("records") == [{"variable": "value", "min": 1, "max": 7, "missing": missing}]
+    assert data.time_axis is not None
     examples = read_inputs(
         [str(path)], dataclasses.replace(saved(LstmForecast(), ("value",), ""), time_axis=data.time_axis)
     )
@@ -187,6 +189,29 @@ def test_new_files_are_read_in_the_format_of_training(tmp_path: Path) -> None:
     path.write_text("t,x\n" + "".join(f"2024-{month:02}-01,{month}\n" for month in range(1, 9)))
     with pytest.raises(UserError, match=r"do not have the step of training \(daily\)"):
         read_inputs([str(path)], model)
+
+
+def test_an_ambiguous_file_is_read_in_the_format_of_the_setting(tmp_path: Path) -> None:
+    path = write(tmp_path, "t,x\n" + "".join(f"{day:02}/01/2024,{day}\n" for day in range(1, 13)))
+    settings = {"csv": str(path), "target": ("x",), "window": 1, "season": 1}
+    with pytest.raises(UserError, match="`time_format` %d/%m/%Y or `time_format` %m/%d/%Y"):
+        load_data(LstmForecast(**settings))  # type: ignore[arg-type]
+    data = load_data(LstmForecast(**settings, time_format="%m/%d/%Y"))  # type: ignore[arg-type]
+    assert data.description.facts["step"] == "monthly, on day 1"
+
+
+@pytest.mark.usefixtures("store")
+def test_a_saved_model_knows_the_format_and_the_step(tmp_path: Path) -> None:
+    path, days = tmp_path / "days.csv", pd.date_range("2024-01-01", periods=60)
+    path.write_text("t,x\n" + "".join(f"{day:%d/%m/%Y},{row}\n" for row, day in enumerate(days)))
+    flags = ("--target", "x", "--window", "5", "--season", "1", "--units", "2", "--epochs", "1")
+    result = run_app("lstm_forecast", "train", "--csv", str(path), *flags)
+    assert result.returncode == 0, result.stderr
+    assert "note: t: day first, DD/MM/YYYY; daily, 60 steps from 2024-01-01 to 2024-02-29" in result.stderr
+    short = write(tmp_path, "t,x\n" + "".join(f"0{day}/03/2024,{day}\n" for day in range(1, 8)))
+    result = run_app("lstm_forecast", "predict", str(short))
+    assert result.returncode == 0, result.stderr
+    assert "2024-03-08" in result.stdout
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -287,7 +287,14 @@ def test_the_calendar_of_the_times_continues(times: pd.DatetimeIndex, words: str
         assert after(stamps, 2) == expected
 
 
+def test_the_order_of_the_rows_decides_between_equal_grids() -> None:
+    months = pd.date_range("2001-01-01", "2012-12-01", freq="MS")
+    for form in ("%y-%m", "%m-%y"):
+        assert parse(months.strftime(form)).index.tolist() == months.tolist()
+
+
 def test_a_day_that_a_month_lacks_is_its_last() -> None:
+    assert after(parse(["2021-02-28", "2022-02-28", "2023-02-28"])) == ["2024-02-29"]
     stamps = parse([f"2023-{month:02}-{28 if month == 2 else 30}" for month in range(1, 13)])
     assert after(stamps, 2) == ["2024-01-30", "2024-02-29"]
 
@@ -381,6 +388,12 @@ def test_new_times_have_the_format_and_the_step_of_training() -> None:
     assert "the times do not fit the format of training, %d/%m/%Y" in other.notes
     for cells in (MONTHS.strftime("%Y-%m-%d"), HOURS.strftime("%d/%m/%Y %H:%M"), ["1", "2", "3"]):
         assert "the step of training (daily)" in refusal(cells, like=axis)
+
+
+def test_months_are_not_the_step_of_a_network_for_quarters() -> None:
+    quarters = parse(pd.date_range("2015-01-01", "2020-12-31", freq="QS").strftime("%Y-%m-%d")).axis
+    assert "the step of training (quarterly, on day 1)" in refusal(MONTHS.strftime("%Y-%m-%d"), like=quarters)
+    assert after(parse(["2024-01-01", "2024-07-01"], like=quarters)) == ["2024-10-01"]
 
 
 def test_a_short_week_has_the_calendar_of_training() -> None:
