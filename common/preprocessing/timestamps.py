@@ -738,9 +738,7 @@ def _irregular(column: str, reading: Reading, like: TimeAxis | None) -> str:
         return f"{column} has times that do not have the step of training ({step}); use one row for each step"
     if len(times) < 2:
         return f"{column} has the same time in all rows"
-    differences, counts = np.unique(np.diff(times), return_counts=True)
-    usual = differences[counts.argmax()]
-    place = int(np.flatnonzero(np.diff(times) != usual)[0])
+    place = int(np.diff(times).argmax())
     axis = TimeAxis(reading.format, "number" if times.dtype.kind == "i" else "business days", 1)
     before, after = calendars.names(axis, times[place : place + 2])
     example = f"{before} is followed by {after}"
