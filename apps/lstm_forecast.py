@@ -53,6 +53,9 @@ class Settings(Config):
     """CSV file to use instead of a built-in series."""
     time: str | None = None
     """Column of --csv with the times, as dates or whole numbers; by default, the first."""
+    time_format: str | None = None
+    """Format of the times, such as %d/%m/%Y, with the directives of strptime and %q for a quarter; or number, unix,
+    unix ms, unix us or unix ns. By default, the format in which the times have a regular step."""
     target: tuple[str, ...] = ()
     """Columns of --csv to forecast together, each from the past of all."""
     gaps: Literal["linear", "previous"] = "linear"
@@ -88,11 +91,14 @@ def load_data(config: Settings) -> Data:
         raise UserError(f"`window` {config.window} must be at least `season` {config.season}")
     if config.csv and not config.target:
         raise UserError("`csv` needs `target`, the columns to forecast")
-    table = series.read(Path(config.csv), config.time, config.target) if config.csv else series.load(config.data)
+    if config.csv:
+        found = series.read(Path(config.csv), config.time, config.target, config.time_format)
+    else:
+        found = series.load(config.data)
     name = Path(config.csv).name if config.csv else config.data
-    if config.transform != "none" and (table.min() < 0).any():
+    if config.transform != "none" and (found.table.min() < 0).any():
         raise UserError(f"{name} has values below 0, which `transform` {config.transform} does not allow; choose none")
-    return series.split(table, name, config.window, config.horizon, config.validation, config.test, config.gaps)
+    return series.split(found, name, config.window, config.horizon, config.validation, config.test, config.gaps)
 
 
 def build_model(config: Settings, data: Data) -> keras.Model:
@@ -142,9 +148,9 @@ def read_inputs(words: Sequence[str], saved: SavedModel) -> Examples:
         The windows (windows, window, variables), and a name per forecast step (windows * horizon).
 
     Raises:
-        UserError: if a file cannot be read, or a series is shorter than a window.
+        UserError: if a file cannot be read, or a series is shorter than a window or has another step than in training.
     """
-    settings, names, lasts = Settings.from_dict(saved.settings), [], []
+    settings, names, lasts, notes = Settings.from_dict(saved.settings), [], [], list[str]()
     for word in words:
         if word.endswith(".npy"):
             windows = series.read_windows(Path(word), settings.window, len(saved.outputs))
@@ -153,14 +159,15 @@ def read_inputs(words: Sequence[str], saved: SavedModel) -> Examples:
             lasts += list(windows)
             continue
         if word == saved.data and not settings.csv and not Path(word).exists():
-            table = series.load(settings.data)
+            found = series.load(settings.data)
         else:
-            table = series.read(Path(word), settings.time, saved.outputs)
-        if len(table) < settings.window:
-            raise UserError(f"{word}: {len(table)} steps; the network needs {settings.window}")
-        names += [f"{word} {time}" for time in series.following(table.index, settings.horizon)]
-        lasts.append(series.fill(table, settings.gaps).to_numpy("float32")[-settings.window :])
-    return Examples(names, np.stack(lasts))
+            found = series.read(Path(word), settings.time, saved.outputs, settings.time_format, saved.time_axis)
+        if len(found.table) < settings.window:
+            raise UserError(f"{word}: {len(found.table)} steps; the network needs {settings.window}")
+        names += [f"{word} {time}" for time in found.following(settings.horizon)]
+        notes += [f"{word}, {note}" for note in found.description.notes]
+        lasts.append(series.fill(found.table, settings.gaps).to_numpy("float32")[-settings.window :])
+    return Examples(names, np.stack(lasts), notes=tuple(notes))
 
 
 def baseline(config: Settings, _data: Data) -> dict[str, Any]:

@@ -67,6 +67,30 @@ class ImageFormat:
     """Longer side of the subject in pixels. If less than `side`, the subject's centre of mass is in the middle."""
 
 
+Calendar = Literal["number", "clock", "months", "first business days", "last business days", "business days"]
+"""How times are counted: whole numbers, units of time, months on a day or a business day, or business days."""
+
+
+Unit = Literal["s", "ms", "us", "ns"]
+
+
+@dataclass(frozen=True)
+class TimeAxis:
+    """Times of a regular series: how their text is read, and the step from one time to the next."""
+
+    format: str
+    """Format of the text, as in the setting `time_format`."""
+    calendar: Calendar
+    step: int
+    """Step as a number of months or business days, of `unit`, or as a whole number."""
+    day: int = 1
+    """Day of the month of the calendar `months`; in a shorter month, its last day."""
+    unit: Unit = "s"
+    """Unit of the calendar `clock`."""
+    zone: str = ""
+    """Offset from UTC, such as +00:00; empty if the text has none."""
+
+
 @dataclass(frozen=True)
 class Description:
     """Content of a user's files, as a reader found it: `train` prints the notes, `check` prints everything."""
@@ -131,6 +155,8 @@ class Data:
     image_format: ImageFormat | None = None
     generate_epoch: Callable[[int], Pair] | None = None
     """Generates the training examples of an epoch, counted from 0. None: every epoch uses `train`."""
+    time_axis: TimeAxis | None = None
+    """Times of a series."""
     description: Description = Description()
 
     def __post_init__(self) -> None:
@@ -181,6 +207,7 @@ class SavedModel:
     outputs: tuple[str, ...]
     settings: Mapping[str, Any]
     image_format: ImageFormat | None = None
+    time_axis: TimeAxis | None = None
     digest: str = ""
     task: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the app's task, including values chosen on the validation set."""

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
 from common import legacy
-from common.data import ImageFormat, SavedModel
+from common.data import ImageFormat, SavedModel, TimeAxis
 from common.errors import UserError, first_line
 from common.lazy import register_layers
 from common.tracking import store
@@ -99,6 +99,7 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
         "digest": run.data.digest,
         "outputs": list(run.data.outputs),
         "image_format": dataclasses.asdict(run.data.image_format) if run.data.image_format else None,
+        "time_axis": dataclasses.asdict(run.data.time_axis) if run.data.time_axis else None,
         "settings": dataclasses.asdict(run.config),
         "task": dataclasses.asdict(task),
     }
@@ -157,6 +158,7 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
         form = metadata["image_format"] and ImageFormat(**metadata["image_format"])
     else:
         form = legacy.IMAGE_FORMATS.get(metadata["data"]) if kind == "image" else None
+    axis = metadata.get("time_axis")
     return SavedModel(
         model=model,
         label=label,
@@ -165,6 +167,7 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
         outputs=tuple(metadata["outputs"]),
         settings=legacy.settings(metadata["settings"]),
         image_format=form,
+        time_axis=axis and TimeAxis(**axis),
         digest=metadata["digest"],
         task=legacy.task(metadata["task"]),
         run_id=description.run_id,

@@ -12,16 +12,18 @@ from statsmodels.tsa.ar_model import AutoReg
 from apps.lstm_forecast import Settings as LstmForecast
 from apps.lstm_forecast import build_model, load_data, read_inputs
 from common import baselines
-from common.data import SavedModel
+from common.data import SavedModel, TimeAxis
 from common.errors import UserError
 from common.nn import losses
 from common.preprocessing import series
-from common.preprocessing.series import Gaps
+from common.preprocessing.series import Gaps, Series
+from tests.conftest import run_app
 
 
-def counted(steps: int) -> pd.DataFrame:
+def counted(steps: int) -> Series:
     """A series in which the value tells the time."""
-    return pd.DataFrame({"x": np.arange(steps, dtype=float)}, index=pd.RangeIndex(steps))
+    table = pd.DataFrame({"x": np.arange(steps, dtype=float)}, index=pd.RangeIndex(steps))
+    return Series(table, TimeAxis("number", "number", 1))
 
 
 def test_a_window_is_followed_by_its_targets() -> None:
@@ -45,9 +47,9 @@ def test_gaps_are_filled_as_the_setting_says(gaps: Gaps, expected: list[float]) 
 
 
 def test_a_gap_at_the_border_of_two_parts_is_not_filled_from_the_other() -> None:
-    table = counted(30)
-    table.iloc[18:22] = np.nan
-    data = series.split(table, "x", window=2, horizon=1, validation=1 / 3, test=1 / 3, gaps="linear")
+    found = counted(30)
+    found.table.iloc[18:22] = np.nan
+    data = series.split(found, "x", window=2, horizon=1, validation=1 / 3, test=1 / 3, gaps="linear")
     assert data.validation[1].max() == 17
     assert data.test[0].min() == 22
 
@@ -73,23 +75,23 @@ def test_times_are_put_on_the_grid_that_they_follow(
     times: list[str], expected: int, after: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path, "when,x\n" + "".join(f"{time},{row}\n" for row, time in enumerate(times)))
-    table = series.read(path, None, ["x"])
-    assert len(table) == expected
-    assert table["x"].notna().sum() == len(times)
-    assert series.following(table.index, 1) == [after]
+    found = series.read(path, None, ["x"])
+    assert len(found.table) == expected
+    assert found.table["x"].notna().sum() == len(times)
+    assert found.following(1) == [after]
 
 
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("", ["no column names"]),
-        ("t,x\n", ["column x is empty"]),
+        ("t,x\n", ["no rows"]),
         ("t,y\n1,2\n2,3\n3,4\n", ["no column x", "t, y"]),
         ("t,x\n1,2\n2,three\n3,4\n", ["line 3: 'three' in the column x"]),
         ("t,x\n1,\n2,\n3,\n", ["column x is empty"]),
         ("t,x\n1,2\n2,inf\n3,4\n", ["line 3: 'inf' in the column x"]),
         ("t,x\n1,2\n,3\n3,4\n", ["line 3: no time in the column t"]),
-        ("t,x\n1,2\n1,3\n2,4\n", ["time 1", "two rows"]),
+        ("t,x\n1,2\n1,3\n2,4\n", ["time '1'", "two rows"]),
         ("t,x\n1.5,2\n2.5,3\n3.5,4\n", ["column t", "whole numbers"]),
         ("t,x\nMonday,2\nTuesday,3\nFriday,4\n", ["column t", "cannot be read"]),
         ("t,x\n2024-01-01,2\n2024-01-03,3\n2024-02-17,4\n", ["no regular step"]),
@@ -109,6 +111,109 @@ def test_a_bad_table_is_named_in_one_line(text: str | bytes, words: list[str], t
     assert "\n" not in str(error.value)
 
 
+CASES = {
+    "ts_monname": (pd.date_range("2005-01-01", periods=180, freq="MS").strftime("%b-%y"), "2020-01", "monthly"),
+    "ts_utc_gap": (
+        pd.date_range("2024-01-01", periods=200, freq="h").delete(77).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "2024-01-09 08:00:00+00:00",
+        "hourly",
+    ),
+    "ts_mid_month": (
+        pd.date_range("2005-01-01", periods=180, freq="MS").strftime("%Y-%m-15"),
+        "2020-01-15",
+        "monthly, on day 15",
+    ),
+    "ts_dayfirst_daily": (pd.date_range("2023-01-01", periods=300).strftime("%d/%m/%Y"), "2023-10-28", "daily"),
+    "sales": (
+        pd.date_range("2022-01-01", "2024-12-31").delete([45, 46, 300, 301, 302, 700, 800, 900]).strftime("%Y-%m-%d"),
+        "2025-01-01",
+        "daily",
+    ),
+}
+"""Times that were read wrongly before, the time after the last, and the step."""
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_series_of_a_case_is_regular_and_described(case: str, tmp_path: Path) -> None:
+    times, after, step = CASES[case]
+    path = write(tmp_path, "time,value\n" + "".join(f"{time},{row % 7 + 1}\n" for row, time in enumerate(times)))
+    data = load_data(LstmForecast(csv=str(path), target=("value",)))
+    facts, missing = data.description.facts, {"ts_utc_gap": 1, "sales": 8}.get(case, 0)
+    steps = len(times) + missing
+    assert (facts["step"], facts["steps"]) == (step, f"{steps:,}")
+    assert facts["missing steps"].startswith(str(missing) if missing else "none")
+    assert any(
+        f"{step}, {steps:,} steps from {facts['first']} to {facts['last']}" in note for note in data.description.notes
+    )
+    assert any(f"{missing} of {steps:,} steps missing" in note for note in data.description.notes) == bool(missing)
+    variables = data.description.tables["variables"]
+    assert variables.to_dict("records") == [{"variable": "value", "min": 1, "max": 7, "missing": missing}]
+    assert data.time_axis is not None
+    examples = read_inputs(
+        [str(path)], dataclasses.replace(saved(LstmForecast(), ("value",), ""), time_axis=data.time_axis)
+    )
+    assert examples.names == [f"{path} {after}"]
+    assert any(step in note for note in examples.notes)
+
+
+def test_all_problems_of_a_series_are_in_one_report(tmp_path: Path) -> None:
+    path = write(tmp_path, "t,x,y\nMonday,1,\nTuesday,two,\nFriday,3,\n")
+    with pytest.raises(UserError) as error:
+        series.read(path, None, ["x", "y"])
+    lines = str(error.value).splitlines()
+    assert len(lines) == 3
+    for line, words in zip(lines, ("'two'", "column y is empty", "cannot be read"), strict=True):
+        assert words in line
+
+
+def test_the_fingerprint_depends_on_the_file_alone(tmp_path: Path) -> None:
+    def digest(times: list[str], **settings: str) -> str:
+        path = write(tmp_path, "t,x\n" + "".join(f"{time},{row}\n" for row, time in enumerate(times)))
+        config = LstmForecast(csv=str(path), target=("x",), window=3, season=1, **settings)  # type: ignore[arg-type]
+        return load_data(config).digest
+
+    days = pd.date_range("2024-01-01", periods=40)
+    same = {digest(days.strftime(form).tolist()) for form in ("%Y-%m-%d", "%d/%m/%Y", "%Y%m%d")}
+    assert len(same) == 1
+    assert digest(days.strftime("%m/%d/%Y").tolist(), time_format="%m/%d/%Y") in same
+    with pytest.raises(UserError, match="without a date"):
+        digest([f"{minute // 60:02}:{minute % 60:02}" for minute in range(40)])
+
+
+def test_new_files_are_read_in_the_format_of_training(tmp_path: Path) -> None:
+    axis = TimeAxis("%d/%m/%Y", "clock", 86_400)
+    model = dataclasses.replace(saved(LstmForecast(window=5, season=1, horizon=2), ("x",), ""), time_axis=axis)
+    text = "t,x\n" + "".join(f"{day:02}/03/2024,{day}\n" for day in range(1, 9))
+    path = write(tmp_path, text)
+    assert read_inputs([str(path)], model).names == [f"{path} 2024-03-09", f"{path} 2024-03-10"]
+    path.write_text("t,x\n" + "".join(f"2024-{month:02}-01,{month}\n" for month in range(1, 9)))
+    with pytest.raises(UserError, match=r"do not have the step of training \(daily\)"):
+        read_inputs([str(path)], model)
+
+
+def test_an_ambiguous_file_is_read_in_the_format_of_the_setting(tmp_path: Path) -> None:
+    path = write(tmp_path, "t,x\n" + "".join(f"{day:02}/01/2024,{day}\n" for day in range(1, 13)))
+    settings = {"csv": str(path), "target": ("x",), "window": 1, "season": 1}
+    with pytest.raises(UserError, match="`time_format` %d/%m/%Y or `time_format` %m/%d/%Y"):
+        load_data(LstmForecast(**settings))  # type: ignore[arg-type]
+    data = load_data(LstmForecast(**settings, time_format="%m/%d/%Y"))  # type: ignore[arg-type]
+    assert data.description.facts["step"] == "monthly, on day 1"
+
+
+@pytest.mark.usefixtures("store")
+def test_a_saved_model_knows_the_format_and_the_step(tmp_path: Path) -> None:
+    path, days = tmp_path / "days.csv", pd.date_range("2024-01-01", periods=60)
+    path.write_text("t,x\n" + "".join(f"{day:%d/%m/%Y},{row}\n" for row, day in enumerate(days)))
+    flags = ("--target", "x", "--window", "5", "--season", "1", "--units", "2", "--epochs", "1")
+    result = run_app("lstm_forecast", "train", "--csv", str(path), *flags)
+    assert result.returncode == 0, result.stderr
+    assert "note: t: day first, DD/MM/YYYY; daily, 60 steps from 2024-01-01 to 2024-02-29" in result.stderr
+    short = write(tmp_path, "t,x\n" + "".join(f"0{day}/03/2024,{day}\n" for day in range(1, 8)))
+    result = run_app("lstm_forecast", "predict", str(short))
+    assert result.returncode == 0, result.stderr
+    assert "2024-03-08" in result.stdout
+
+
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
         series.read(tmp_path / "none.csv", None, ["x"])
@@ -120,6 +225,8 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         ({"window": 5}, "`window` 5 must be at least `season` 11"),
         ({"csv": "sales.csv"}, "`csv` needs `target`"),
         ({"window": 80}, "lower `window`"),
+        ({"window": 10**9}, "lower `window`"),
+        ({"horizon": 10**9}, "lower `window` or `horizon`"),
         ({"validation": 0.5, "test": 0.5}, "nothing to train on"),
     ],
 )
@@ -137,11 +244,13 @@ def test_roots_of_negative_values_are_refused(tmp_path: Path) -> None:
 
 
 def test_the_built_in_series_are_the_published_ones() -> None:
-    sunspots, co2 = series.load("sunspots"), series.load("co2")
+    years, months = series.load("sunspots"), series.load("co2")
+    sunspots, co2 = years.table, months.table
     assert (sunspots.index[0], sunspots.index[-1], len(sunspots)) == (1700, 2008, 309)
     assert sunspots["sunspots"].max() == 190.2
     assert (str(co2.index[0].date()), len(co2), int(co2["co2"].isna().sum())) == ("1958-03-01", 526, 5)
-    assert series.following(co2.index, 2) == ["2002-01-01", "2002-02-01"]
+    assert years.following(1) == ["2009"]
+    assert months.following(2) == ["2002-01-01", "2002-02-01"]
 
 
 def test_the_seasonal_naive_forecast_repeats_the_last_season() -> None:

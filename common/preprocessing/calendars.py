@@ -1,0 +1,199 @@
+"""Regular steps of times: a calendar counts its times, and the counts of a regular series have one common step.
+
+Times are an array (times,) of datetime64 without a zone, or of int64. NumPy's dates have no last year.
+"""
+
+import re
+from collections.abc import Iterator
+
+import numpy as np
+
+from common.data import Array, Calendar, TimeAxis, Unit
+from common.errors import UserError
+
+FEWEST_FILLED = 0.5
+"""Minimum share of the steps of a regular series that have a row."""
+UNITS: dict[Unit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
+"""Units of datetime64, and their number in a second."""
+CLOCK = {"week": 604_800, "day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
+"""Units of steps, and their length in seconds."""
+MONTHS = {1: "monthly", 3: "quarterly", 12: "yearly"}
+
+
+def fit(times: Array, form: str, like: TimeAxis | None = None) -> TimeAxis | None:
+    """Return the regular axis with the fewest missing steps that contains all `times`.
+
+    Args:
+        times: Different times in ascending order, at least one with `like` and at least two without.
+        form: Format of their text.
+        like: An axis whose calendar and step the result must have.
+
+    Returns:
+        The axis, or None if more than half of its steps would be missing.
+    """
+    found = [axis for calendar, day in _calendars(times) if (axis := _axis(times, form, calendar, day, like))]
+    best = min(found, key=lambda axis: steps(axis, times[0], times[-1]), default=None)
+    if best is None or len(times) < FEWEST_FILLED * steps(best, times[0], times[-1]):
+        return None
+    return best
+
+
+def _calendars(times: Array) -> Iterator[tuple[Calendar, int]]:
+    """Yield the calendars that contain all times, with a day of the month for `months`."""
+    if times.dtype.kind == "i":
+        yield "number", 1
+        return
+    dates = times.astype("datetime64[D]")
+    if len(np.unique(times - dates)) > 1:
+        yield "clock", 1
+        return
+    months = dates.astype("datetime64[M]")
+    days, lengths = _days(dates - months), _lengths(months)
+    top = 31 if (days == lengths).all() else int(days.max())
+    if (days == np.minimum(top, lengths)).all():
+        yield "months", top
+    business = np.is_busday(dates).all()
+    choices: tuple[Calendar, ...] = ("last business days", "first business days")
+    for calendar in choices:
+        if business and (dates == _dates(months, calendar, 1)).all():
+            yield calendar, 1
+    yield "clock", 1
+    if business:
+        yield "business days", 1
+
+
+def _axis(times: Array, form: str, calendar: Calendar, day: int, like: TimeAxis | None) -> TimeAxis | None:
+    """Return the axis on a calendar; None if its step is not that of `like`."""
+    unit: Unit = np.datetime_data(times.dtype)[0] if times.dtype.kind == "M" else "s"  # type: ignore[assignment]
+    step = int(np.gcd.reduce(np.diff(_count(calendar, times)))) if len(times) > 1 else 0
+    if like is None:
+        return TimeAxis(form, calendar, step, day, unit) if step else None
+    if calendar != like.calendar:
+        return None
+    if calendar != "clock":
+        return None if step % like.step else TimeAxis(form, calendar, like.step, day)
+    finer = max(unit, like.unit, key=UNITS.__getitem__)
+    known = like.step * (UNITS[finer] // UNITS[like.unit])
+    if step * (UNITS[finer] // UNITS[unit]) % known:
+        return None
+    return TimeAxis(form, calendar, known, day, finer)
+
+
+def _count(calendar: Calendar, times: Array) -> Array:
+    """Return the int64 numbers of times (times,) in a calendar."""
+    match calendar:
+        case "number" | "clock":
+            return times.astype("int64")
+        case "business days":
+            return np.busday_count(np.datetime64("1970-01-01"), times.astype("datetime64[D]"))
+        case _:
+            return times.astype("datetime64[M]").astype("int64")
+
+
+def steps(axis: TimeAxis, first: np.generic, last: np.generic) -> int:
+    """Return the number of steps from the time `first` to the time `last`, including both."""
+    ends = np.stack([first, last])
+    if axis.calendar == "clock":
+        ends = ends.astype(f"datetime64[{axis.unit}]")
+    start, end = _count(axis.calendar, ends).tolist()
+    return (end - start) // axis.step + 1
+
+
+def advance(axis: TimeAxis, start: np.generic, counts: Array) -> Array:
+    """Return the times (counts,) that are `counts` steps after the time `start` of the axis.
+
+    Raises:
+        UserError: if the unit of the axis cannot express the last one.
+    """
+    if axis.calendar == "number":
+        numbers = [int(start) + count * axis.step for count in counts.tolist()]
+        return np.array(numbers, "int64" if -(2**63) <= min(numbers) <= max(numbers) < 2**63 else object)
+    if axis.calendar == "clock":
+        origin = start.astype(f"datetime64[{axis.unit}]")
+        if int(origin.astype("int64")) + int(counts.max()) * axis.step >= 2**63:
+            raise UserError(f"times after {names(axis, origin[None])[0]} cannot be written; use a coarser unit")
+        return origin + (counts * axis.step).astype(f"timedelta64[{axis.unit}]")
+    moves = counts * axis.step
+    date = start.astype("datetime64[D]")
+    if axis.calendar == "business days":
+        return np.busday_offset(date, moves) + (start - date)
+    return _dates(date.astype("datetime64[M]") + moves, axis.calendar, axis.day) + (start - date)
+
+
+def _dates(months: Array, calendar: Calendar, day: int) -> Array:
+    """Return the dates (months,) of a calendar of months."""
+    match calendar:
+        case "first business days":
+            return np.busday_offset(months.astype("datetime64[D]"), 0, roll="forward")
+        case "last business days":
+            return np.busday_offset((months + 1).astype("datetime64[D]"), -1, roll="forward")
+        case _:
+            return months.astype("datetime64[D]") + np.minimum(day, _lengths(months)) - 1
+
+
+def _days(since: Array) -> Array:
+    """Return the days of the month (dates,) from the time since its beginning."""
+    return since.astype("timedelta64[D]").astype("int64") + 1
+
+
+def _lengths(months: Array) -> Array:
+    """Return the numbers of days of months."""
+    return ((months + 1).astype("datetime64[D]") - months.astype("datetime64[D]")).astype("int64")
+
+
+def names(axis: TimeAxis, times: Array) -> list[str]:
+    """Return times as text with the precision of the axis: 2024, 2024Q1, 2024-W05, 2024-05, a date, or a date and time.
+
+    A time of day is followed by the offset from UTC, if the axis has one.
+    """
+    if axis.calendar == "number":
+        return [str(time) for time in times.tolist()]
+    dates = times.astype("datetime64[D]")
+    directives = set(re.findall("%(.)", axis.format))
+    if "q" in directives:
+        months = dates.astype("datetime64[M]").astype("int64")
+        return [f"{1970 + month // 12}Q{month % 12 // 3 + 1}" for month in months.tolist()]
+    if "V" in directives and "u" not in directives:
+        thursdays = dates + 3 - (dates.astype("int64") + 3) % 7
+        weeks = (thursdays - thursdays.astype("datetime64[Y]")).astype("int64") // 7 + 1
+        years = np.datetime_as_string(thursdays, unit="Y").tolist()
+        return [f"{year}-W{week:02}" for year, week in zip(years, weeks.tolist(), strict=True)]
+    if directives and not directives & {"d", "j", "u"}:
+        return np.datetime_as_string(dates, unit="M" if directives & {"m", "b", "B"} else "Y").tolist()
+    if is_daily(axis) and (times == dates).all():
+        return np.datetime_as_string(dates).tolist()
+    return [text.replace("T", " ") + axis.zone for text in np.datetime_as_string(times).tolist()]
+
+
+def is_daily(axis: TimeAxis) -> bool:
+    """Return whether the step of an axis of times is whole days, or longer."""
+    return axis.calendar not in ("number", "clock") or (
+        axis.calendar == "clock" and axis.step % (CLOCK["day"] * UNITS[axis.unit]) == 0
+    )
+
+
+def words(axis: TimeAxis) -> str:
+    """Return the step of an axis in words, such as: monthly, on day 15."""
+    match axis.calendar:
+        case "number":
+            return f"step {axis.step:,}"
+        case "business days":
+            return "business days" if axis.step == 1 else f"every {axis.step:,} business days"
+        case "clock":
+            return _duration(axis)
+    often = MONTHS.get(axis.step, f"every {axis.step:,} months")
+    if not re.search("%[dju]", axis.format) and "%" in axis.format:
+        return often
+    if axis.calendar != "months":
+        return f"{often}, on the {axis.calendar.removesuffix('s')}"
+    return f"{often}, on {f'day {axis.day}' if axis.day < 31 else 'the last day'}"
+
+
+def _duration(axis: TimeAxis) -> str:
+    """Return the step of a clock in words, in the largest unit of which it is a multiple."""
+    adverbs = {"week": "weekly", "day": "daily", "hour": "hourly"}
+    for name, seconds in CLOCK.items():
+        count, rest = divmod(axis.step, seconds * UNITS[axis.unit])
+        if count and not rest:
+            return adverbs.get(name, f"every {name}") if count == 1 else f"every {count:,} {name}s"
+    return f"every {axis.step:,} {axis.unit}"
