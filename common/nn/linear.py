@@ -105,12 +105,13 @@ def _coefficients(model: keras.Model, data: Data) -> pd.DataFrame:
     import pandas as pd
 
     def numbers(tensor: Any) -> Array:
-        return keras.ops.convert_to_numpy(tensor).astype("float64")
+        return np.asarray(tensor if isinstance(tensor, list) else keras.ops.convert_to_numpy(tensor), "float64")
 
     output, standardise = model.get_layer(layer_names.OUTPUT), model.get_layer(layer_names.STANDARDISE)
     kernel, bias = numbers(output.kernel), numbers(output.bias)
     mean, deviation = numbers(standardise.mean).ravel(), np.sqrt(numbers(standardise.variance)).ravel()
     per_unit = kernel / deviation[:, None]
+    bias = bias + next((layer.offset for layer in model.layers if layer.name == layer_names.OFFSET), 0.0)
     # With two classes there is one output: the log odds of the second.
     outputs = np.repeat(data.outputs[-kernel.shape[1] :], len(kernel) + 1)
     return pd.DataFrame(

@@ -44,9 +44,11 @@ def _keras(file: Path) -> Network:
     """Load a Keras model, with the suite's own layers."""
     import keras
 
+    from common import training
+
     lazy.register_layers()
     model = keras.saving.load_model(file, compile=False)
-    return lambda inputs: model.predict(inputs, verbose=0)
+    return lambda inputs: training.predict(model, inputs)
 
 
 def _saved_model(folder: Path) -> Network:

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
 from common import legacy
-from common.data import ImageFormat, SavedModel
+from common.data import ColumnFormat, ImageFormat, SavedModel
 from common.errors import UserError, first_line
 from common.lazy import register_layers
 from common.tracking import store
@@ -99,6 +99,7 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
         "digest": run.data.digest,
         "outputs": list(run.data.outputs),
         "image_format": dataclasses.asdict(run.data.image_format) if run.data.image_format else None,
+        "table_format": {name: dataclasses.asdict(form) for name, form in (run.data.table_format or {}).items()},
         "settings": dataclasses.asdict(run.config),
         "task": dataclasses.asdict(task),
     }
@@ -165,6 +166,11 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
         outputs=tuple(metadata["outputs"]),
         settings=legacy.settings(metadata["settings"]),
         image_format=form,
+        table_format={
+            name: ColumnFormat(**values | {"cycles": tuple(values["cycles"])})
+            for name, values in metadata.get("table_format", {}).items()
+        }
+        or None,
         digest=metadata["digest"],
         task=legacy.task(metadata["task"]),
         run_id=description.run_id,

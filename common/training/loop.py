@@ -266,8 +266,8 @@ def predict(model: keras.Model, inputs: Inputs) -> Array:
     """Return the network's outputs for `inputs`, (examples, …)."""
     size = arrays.prediction_batch(inputs)
     model.steps_per_execution = 1  # with several, Keras would trace the network for each
-    if arrays.in_memory(inputs):
-        return model.predict(inputs, batch_size=size, verbose=0)
+    if arrays.in_memory(inputs) and all(part.dtype != "float64" for part in keras.tree.flatten(inputs)):
+        return model.predict(inputs, batch_size=size, verbose=0)  # which would convert float64 to float32
     return model.predict(InOrder((inputs,), size), verbose=0)
 
 
