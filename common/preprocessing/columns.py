@@ -118,10 +118,9 @@ def read_numbers(cells: "Cells") -> Reading:
         mixed = f"mixes {' and '.join(symbols)}"
     elif symbols == ["%"] and (np.isfinite(dot) | np.isfinite(comma)).sum() > units["%"]:
         mixed = "mixes numbers with and without %"
-    values = {".": _finite(dot)[codes], ",": _finite(comma)[codes]}
-    return Reading(
-        values, (hard & np.isfinite(np.fmax(dot, comma)))[codes], ambiguous, tuple(sorted(decorations)), mixed
-    )
+    both = {".": _finite(dot)[codes], ",": _finite(comma)[codes]}
+    special = (hard & np.isfinite(np.fmax(dot, comma)))[codes]
+    return Reading(both, special, ambiguous, tuple(sorted(decorations)), mixed)
 
 
 def _parse(cell: str) -> re.Match[str] | None:
@@ -257,7 +256,7 @@ def compact(values: Array) -> Array:
     spread = float(known.std()) if len(known) else 0.0
     if spread and np.ptp(known) == 0:
         spread = 0.0  # a rounding error of the mean
-    ordinary = 1e-12 < spread < 1e12 and abs(known.mean()) <= 1000 * spread
+    ordinary = 1e-6 < spread < 1e12 and abs(known.mean()) <= 1000 * spread
     if ordinary or (not spread and np.all(np.abs(known) < 1e30)):
         return values.astype("float32")
     return values.astype("float64")

@@ -101,7 +101,10 @@ def standardised(data: Data) -> Features:
     variance = train.var(axis=0)
     variance[np.ptp(train, axis=0) == 0] = 1.0  # a constant column must not grow without bound on other rows
     mean = train.mean(axis=0)
-    normalise = Standardise(mean.tolist(), variance.tolist(), name=layer_names.STANDARDISE, dtype=precision)
+    if precision == "float32":
+        normalise = keras.layers.Normalization(mean=mean, variance=variance, name=layer_names.STANDARDISE)
+    else:
+        normalise = Standardise(mean.tolist(), variance.tolist(), name=layer_names.STANDARDISE, dtype=precision)
     return Features(tensors, normalise(raw), (train - mean) / np.sqrt(variance))
 
 
@@ -180,7 +183,7 @@ def normalization(name: Normalization, examples: Any) -> keras.layers.Layer:
 
 @keras.saving.register_keras_serializable("common")
 class Standardise(keras.layers.Layer):
-    """Standardisation: (x - mean) / sqrt(variance), of each column (batch, columns), at any scale.
+    """Standardisation in float64: (x - mean) / sqrt(variance), of each column (batch, columns), at any scale.
 
     Keras's Normalization divides by at least 1e-7.
 
