@@ -31,7 +31,7 @@ SPACES = "\u00a0\u202f\u2009\u2007 "
 CURRENCY = r"(?:[$€£¥₹₽₩₺]|USD|EUR|GBP|CHF|JPY)"
 DECORATED = re.compile(
     rf"(?P<open>\()?\s*(?P<sign>[-+\u2212\u2013])?\s*(?P<before>{CURRENCY})?\s*(?P<inner>[-+\u2212\u2013])?"
-    rf"(?P<digits>[\d.][\d.,'’{SPACES}]*(?:[eE][-+\u2212]?\d+)?)"
+    rf"(?P<digits>[\d.](?:[\d.,'’{SPACES}]*[\d.,])?(?:[eE][-+\u2212]?\d+)?)"
     rf"\s*(?P<percent>%)?\s*(?P<after>{CURRENCY})?(?P<trailing>[-\u2212])?\s*(?P<close>\))?"
 )
 """A number with a sign, a currency, a percent sign, or parentheses for a negative number."""
@@ -145,7 +145,7 @@ def _decorations(parsed: re.Match[str], digits: str) -> list[str]:
     """Return the special signs of a number in words."""
     found = []
     if parsed["percent"]:
-        found.append("6% is 6")
+        found.append("percent signs are left out")
     if symbol := parsed["before"] or parsed["after"]:
         found.append(f"{symbol} is left out")
     if parsed["open"]:
@@ -288,6 +288,8 @@ class Decision:
     """None: the column is left out."""
     inputs: Mapping[str, Array] = field(default_factory=dict)
     """Columns (rows,) that it becomes, by name."""
+    content: str = ""
+    """The smallest and the largest value, or the most frequent ones."""
     note: str = ""
     problem: str = ""
     """A reason why the column cannot be used, as the message of a `UserError`; "" if it can."""
@@ -366,6 +368,7 @@ def _number_column(path: Path, cells: "Cells", reading: Reading, usual: str, del
         f"every filled cell is a number{comma}",
         ColumnFormat("number", form or usual or "."),
         {str(name): compact(values)},
+        f"{np.nanmin(values):.6g} to {np.nanmax(values):.6g}",
         note,
     )
 
@@ -403,6 +406,7 @@ def _date_column(path: Path, cells: "Cells", forms: Sequence[str]) -> Decision:
         f"every filled cell is a date in the format {forms[0]}",
         ColumnFormat("date", forms[0], cycles),
         {feature: compact(column) for feature, column in features.items()},
+        span,
         f"column {name}: dates from {span}, which become {', '.join(features)}",
     )
 
@@ -424,8 +428,9 @@ def _text_column(path: Path, cells: "Cells", named: bool) -> Decision:
     if levels > min(LEVELS, len(cells) / 2):
         many = f"column {name} has {levels:,} different values in {len(cells):,} rows"
         return Decision("", problem=f"{path}: {many}, which is too many; `ignore` {name} to leave it out")
+    most = ", ".join(f"{shortened(str(level))} {count:,}" for level, count in filled.value_counts().head(3).items())
     rule = "named in `categories`" if named else "most filled cells are not numbers or dates"
-    return Decision(rule, ColumnFormat("text"), {str(name): cells.to_numpy(object)})
+    return Decision(rule, ColumnFormat("text"), {str(name): cells.to_numpy(object)}, most)
 
 
 def _days_of_eight_digits(cells: "Cells") -> bool:

@@ -188,21 +188,13 @@ def _overview(cells: "pd.Series[str]", decision: Decision) -> dict[str, Any]:
     """Return the row of a column in the overview: type, rule, missing values, different values, and its range."""
     kind = decision.format.kind if decision.format else "left out"
     filled = cells[cells.ne("")] if kind in ("text", "left out") else cells[~cells.isin(MISSING)]
-    content = ""
-    if kind == "text":
-        counts = filled.value_counts()
-        content = ", ".join(f"{columns.shortened(str(level))} {count:,}" for level, count in counts.head(3).items())
-    elif decision.inputs and filled.size:
-        values = next(iter(decision.inputs.values()))
-        low, high = np.nanmin(values), np.nanmax(values)
-        content = " to ".join(columns.as_date(end) if kind == "date" else f"{end:.6g}" for end in (low, high))
     return {
         "column": cells.name,
         "read as": kind,
         "because": decision.rule,
         "missing": len(cells) - len(filled),
         "different": filled.nunique(),
-        "content": content,
+        "content": decision.content,
     }
 
 
