@@ -63,7 +63,9 @@ def scale_steps(config: Settings, inputs: Array, curvature: tuple[float, float])
     moments = with_bias.T @ with_bias / len(inputs)
     penalty = np.diag(np.append(np.full(inputs.shape[1], 2 * config.l2), 0))
     largest = np.linalg.eigvalsh(curvature[1] * moments + penalty)[-1]
-    least = np.linalg.eigvalsh(curvature[0] * moments + penalty)[0] if curvature[0] else 2 * config.l2
+    lower = np.linalg.eigvalsh(curvature[0] * moments + penalty)
+    # Constant and repeated columns make eigenvalues of 0, in whose direction no step goes.
+    least = lower[lower > 1e-9 * largest][0] if curvature[0] else 2 * config.l2
     ratio = np.sqrt(max(least, 0) / largest)
     momentum = min(config.momentum, ((1 - ratio) / (1 + ratio)) ** 2) if config.optimizer == "momentum" else 0.0
     rate = config.learning_rate * (1 + np.sqrt(momentum)) ** 2 / largest

@@ -209,7 +209,7 @@ def _warnings(inputs: Mapping[str, Array], targets: Array, target: str) -> list[
             notes.append(f"column {name} has the same value in every row, so it does not contribute")
         elif column.dtype != object and _counts_rows(column):
             notes.append(f"column {name} counts the rows; `ignore` {name} if it is only a number for each row")
-        elif _gives_away(column, codes, len(levels), targets):
+        elif len(inputs) > 1 and _gives_away(column, codes, len(levels), targets):
             notes.append(f"column {name} alone gives {target} away; `ignore` {name} if it is not known beforehand")
     repeated = pd.DataFrame(dict(inputs) | {"": targets.ravel()}).duplicated().sum()
     if repeated:
