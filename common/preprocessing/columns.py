@@ -53,6 +53,10 @@ def _plain(decimal: str) -> re.Pattern[str]:
 PLAIN = {decimal: _plain(decimal) for decimal in GROUPS}
 AMBIGUOUS = re.compile(r"[1-9]\d{0,2}[.,]\d{3}")
 """A number that is a thousand times larger if its separator is that of thousands."""
+DOTTED = re.compile(r"[1-9]\d{0,2}(\.\d{3})+")
+"""A number in which every dot may separate thousands."""
+TRIED = 200
+"""Cells that decide what is tried on all cells."""
 
 
 @dataclass(frozen=True)
@@ -90,13 +94,14 @@ def read_numbers(cells: "Cells") -> Reading:
     missing = levels.isin(MISSING)
     dot = _finite(pd.to_numeric(levels.where(~missing), errors="coerce").to_numpy("float64"))
     comma, hard = dot.copy(), np.isnan(dot) & ~missing.to_numpy()
-    if (dotted := ~hard & levels.str.contains(".", regex=False).to_numpy(bool)).any():
-        grouped = dotted & levels.str.fullmatch(r"[1-9]\d{0,2}(\.\d{3})+").to_numpy(bool)
-        comma[dotted] = np.nan
-        comma[grouped] = levels[grouped].str.replace(".", "").astype("float64")
-        ambiguous = found[grouped.argmax()] if grouped.any() else ""
-    else:
-        ambiguous = ""
+    dotted = np.flatnonzero(~hard & np.fromiter(("." in level for level in found), bool, len(found)))
+    comma[dotted] = np.nan
+    ambiguous = ""
+    # One cell like 1.5 decides a column, so most columns end here.
+    if len(dotted) and all(map(DOTTED.fullmatch, found[dotted[:TRIED]])):
+        grouped = dotted[levels.iloc[dotted].str.fullmatch(DOTTED).to_numpy(bool)]
+        comma[grouped] = levels.iloc[grouped].str.replace(".", "").astype("float64")
+        ambiguous = found[grouped[0]]
     decorations: set[str] = set()
     units: dict[str, int] = {}
     for place in np.flatnonzero(hard):
@@ -171,22 +176,33 @@ DATE_FORMATS = tuple(
 )
 ISO = "ISO8601"
 """pandas' name for dates like 2024-12-31 and times like 2024-12-31T23:59:00+01:00."""
-TRIED = 200
-"""Cells that decide which formats are tried on all cells."""
 SHOWN = 40
 """Maximum number of characters of a cell in a message."""
 DAY = np.timedelta64(1, "D")
 
 
-def date_formats(cells: "Cells") -> list[str]:
-    """Return the formats of dates that fit most of the filled cells; of those, the ones that fit the most cells."""
-    filled = cells[~cells.isin(MISSING)].drop_duplicates()
-    first = filled.iloc[:TRIED]
+def date_readings(cells: "Cells") -> dict[str, Array]:
+    """Read a column as dates.
+
+    Returns:
+        Days since 1970-01-01 (rows,) by format, for the formats that fit most of the filled cells, and more cells than
+        other formats do. Of formats that read the same dates, only the first.
+    """
+    filled = cells[~cells.isin(MISSING)]
+    first = filled.drop_duplicates().iloc[:TRIED]
     if first.empty or not first.str.contains(r"\d", regex=True).mean() > 0.5:
-        return []
-    likely = [form for form in (ISO, *DATE_FORMATS) if np.isfinite(read_dates(first, form)).mean() > 0.5]
-    counts = {form: int(np.isfinite(read_dates(filled, form)).sum()) for form in likely}
-    return [form for form, count in counts.items() if count == max(counts.values()) > len(filled) / 2]
+        return {}
+    few = first.iloc[:: max(1, len(first) // 10)]
+    possible = [form for form in (ISO, *DATE_FORMATS) if np.isfinite(read_dates(few, form)).any()]
+    likely = [form for form in possible if np.isfinite(read_dates(first, form)).mean() > 0.5]
+    readings = {form: read_dates(cells, form) for form in likely}
+    counts = {form: int(np.isfinite(days).sum()) for form, days in readings.items()}
+    different: dict[str, Array] = {}
+    for form, days in readings.items():
+        known = any(np.array_equal(days, other, equal_nan=True) for other in different.values())
+        if counts[form] == max(counts.values()) > len(filled) / 2 and not known:
+            different[form] = days
+    return different
 
 
 def read_dates(cells: "Cells", form: str) -> Array:
@@ -311,28 +327,28 @@ def decide(
         delimiter: Delimiter of the file: a decimal comma is usual with semicolons.
     """
     readings: dict[str, Reading] = {}
-    dates: dict[str, list[str]] = {}
+    dates: dict[str, dict[str, Array]] = {}
     for name in frame.columns.difference(list(categories), sort=False):
         cells = frame[name]
         filled = int((~cells.isin(MISSING)).sum())
         reading = read_numbers(cells)
         if filled and max(map(reading.count, GROUPS)) > filled / 2:
             if _days_of_eight_digits(cells):
-                dates[name] = ["%Y%m%d"]
+                dates[name] = {"%Y%m%d": read_dates(cells, "%Y%m%d")}
             else:
                 readings[name] = reading
-        elif forms := date_formats(cells):
-            dates[name] = _different(cells, forms)
+        elif days := date_readings(cells):
+            dates[name] = days
     decimals = {reading.decided for reading in readings.values() if reading.decided}
     usual = decimal if decimal != "auto" else decimals.pop() if len(decimals) == 1 else ""
-    known = {forms[0] for forms in dates.values() if len(forms) == 1}
+    known = {form for days in dates.values() if len(days) == 1 for form in days}
     decisions = {}
     for name in map(str, frame.columns):
         cells = frame[name]
         if name in readings:
             decisions[name] = _number_column(path, cells, readings[name], usual, delimiter)
         elif name in dates:
-            agreed = [form for form in dates[name] if form in known]
+            agreed = {form: days for form, days in dates[name].items() if form in known}
             decisions[name] = _date_column(path, cells, agreed if len(agreed) == 1 else dates[name])
         else:
             decisions[name] = _text_column(path, cells, name in categories)
@@ -375,7 +391,8 @@ def _number_column(path: Path, cells: "Cells", reading: Reading, usual: str, del
 
 def wrong_cell(path: Path, cells: "Cells", values: Array, noun: str, fix: str) -> str:
     """Return a message about the filled cells that are not a `noun`, where `values` is NaN; "" if there are none."""
-    wrong = cells[np.isnan(values) & ~cells.isin(MISSING).to_numpy()]
+    wrong = cells[np.isnan(values)]
+    wrong = wrong[~wrong.isin(MISSING)]
     if wrong.empty:
         return ""
     more = f" (nor are {len(wrong) - 1:,} more cells)" if len(wrong) > 1 else ""
@@ -388,9 +405,8 @@ def shortened(cell: str) -> str:
     return repr(cell if len(cell) <= SHOWN else f"{cell[:SHOWN]}…")
 
 
-def _date_column(path: Path, cells: "Cells", forms: Sequence[str]) -> Decision:
-    name = cells.name
-    values = [read_dates(cells, form) for form in forms]
+def _date_column(path: Path, cells: "Cells", readings: Mapping[str, Array]) -> Decision:
+    name, forms, values = cells.name, list(readings), list(readings.values())
     if len(forms) > 1:
         place = int((values[0] != values[1]).argmax())
         days = " or ".join(as_date(days[place]) for days in values)
@@ -438,13 +454,3 @@ def _days_of_eight_digits(cells: "Cells") -> bool:
     filled = cells[~cells.isin(MISSING)].drop_duplicates()
     days = filled.iloc[:TRIED].str.fullmatch(r"(19|20)\d{6}").all() and filled.str.fullmatch(r"(19|20)\d{6}").all()
     return bool(days) and bool(np.isfinite(read_dates(filled, "%Y%m%d")).all())
-
-
-def _different(cells: "Cells", forms: Sequence[str]) -> list[str]:
-    """Return the formats that read `cells` as different dates; of equal ones, the first."""
-    found: list[tuple[str, Array]] = []
-    for form in forms:
-        days = read_dates(cells, form)
-        if not any(np.array_equal(days, other, equal_nan=True) for _, other in found):
-            found.append((form, days))
-    return [form for form, _ in found]

@@ -72,9 +72,9 @@ def read(path: Path) -> Cells:
         notes.append(f"{path.name}: the first line has only numbers; it is read as the names of the columns")
     columns = zip(*rows, strict=True) if rows else ([] for _ in header)
     frame = pd.DataFrame(
-        {name: pd.Series(column, dtype=object).str.strip() for name, column in zip(header, columns, strict=True)}
+        {name: [cell.strip() for cell in column] for name, column in zip(header, columns, strict=True)}, dtype=object
     )
-    return Cells(frame.set_index(pd.Index(lines, dtype="int64")).astype(object), delimiter, tuple(notes))
+    return Cells(frame.set_axis(pd.Index(lines, dtype="int64")), delimiter, tuple(notes))
 
 
 def read_text(path: Path) -> tuple[str, list[str]]:

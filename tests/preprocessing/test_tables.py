@@ -191,7 +191,8 @@ def test_any_column_name_trains(name: str, tmp_path: Path) -> None:
     x = np.random.default_rng(0).normal(size=40)
     pd.DataFrame({name: x, "other": x**2, "y": 2 * x}).to_csv(tmp_path / "t.csv", index=False)
     app = load_app("linear_regression")
-    config = app.settings(csv=str(tmp_path / "t.csv"), target="y")
+    config: Any = app.settings
+    config = config(csv=str(tmp_path / "t.csv"), target="y")
     data = app.load_data(config)
     model = app.build_model(config, data)
     assert training.predict(model, data.test[0]).shape == (8, 1)
@@ -284,7 +285,7 @@ def test_predict_keeps_every_row_in_order_and_names_unusable_ones(churn: Trained
     new = customers(8).drop(columns=["left", "spent"]).astype(object)
     new.insert(0, "id", ["=cmd()", "-5", "+x", "@a", "e", "f", "g", "h"])
     new.loc[2, "calls"] = "many"
-    new.loc[5] = ["f", *[np.nan] * 4]
+    new.iloc[5, 1:] = np.nan
     new.loc[3, "plan, kind"] = "gold"
     new.to_csv(tmp_path / "new.csv", index=False)
     output = tmp_path / "answers.csv"
