@@ -1,6 +1,5 @@
 """Layers that turn raw columns or images into features inside the network, so that a saved model takes raw inputs."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -45,7 +44,9 @@ def inputs(data: Data) -> Inputs:
         raise UserError(f"columns of text ({', '.join(text)}) need KERAS_BACKEND=tensorflow; set it, or `ignore` them")
     check_precision(data)
     return {
-        name: keras.Input((1,), name=_input_name(name), dtype="string" if name in text else str(column.dtype))
+        name: keras.Input(
+            (1,), name=layer_names.column_input(name), dtype="string" if name in text else str(column.dtype)
+        )
         for name, column in data.train[0].items()
     }
 
@@ -62,12 +63,6 @@ def check_precision(data: Data) -> None:
     if wide and keras.backend.standardize_dtype(ops.convert_to_tensor(np.zeros(())).dtype) != "float64":
         need = f"{data.name}: the numbers of {', '.join(wide)} need float64"
         raise UserError(f"{need}, which JAX does not use by default; set JAX_ENABLE_X64=true")
-
-
-def _input_name(column: str) -> str:
-    """Return the name of the input of a column, which no layer has, in characters that all formats allow."""
-    plain = re.fullmatch(r"[A-Za-z0-9_]+", column)
-    return f"column_{column}" if plain else f"columnx_{column.encode().hex()}"
 
 
 def standardised(data: Data) -> Features:

@@ -9,7 +9,7 @@ import functools
 import multiprocessing
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from common import lazy
+from common.layer_names import column_input
 
 Array = np.ndarray[Any, Any]
 Inputs = Array | dict[str, Array]
@@ -64,8 +65,8 @@ def _onnx(file: Path) -> Network:
     import onnxruntime  # type: ignore[import-untyped]
 
     session = onnxruntime.InferenceSession(file)
-    name = session.get_inputs()[0].name
-    return lambda inputs: session.run(None, _named(inputs, name))[0]
+    names = [given.name for given in session.get_inputs()]
+    return lambda inputs: session.run(None, _named(inputs, names))[0]
 
 
 def _litert(file: Path) -> Network:
@@ -80,7 +81,7 @@ def _litert(file: Path) -> Network:
     names = list(run.get_input_details())
 
     def run_each(inputs: Inputs) -> Array:
-        parts = {plain(name): part for name, part in _named(inputs, names[0]).items()}
+        parts = _named(inputs, names)
         examples = len(parts[names[0]])
         rows = ({name: part[index : index + 1] for name, part in parts.items()} for index in range(examples))
         return np.concatenate([next(iter(run(**row).values())) for row in rows])
@@ -88,8 +89,16 @@ def _litert(file: Path) -> Network:
     return run_each
 
 
-def _named(inputs: Inputs, name: str) -> dict[str, Array]:
-    return inputs if isinstance(inputs, dict) else {name: inputs}
+def _named(inputs: Inputs, names: Sequence[str]) -> dict[str, Array]:
+    """Return the inputs by their `names` in an exported network, in which the input of a column has a prefix."""
+    if not isinstance(inputs, dict):
+        return {names[0]: inputs}
+    found = {}
+    for column, part in inputs.items():
+        # Models before 2026-12 have the column's own name after the prefix.
+        known = (column, column_input(column), f"column_{column}", plain(f"column_{column}"))
+        found[next(name for name in known if name in names)] = part
+    return found
 
 
 def plain(name: str) -> str:
