@@ -14,7 +14,7 @@ from typing import Literal
 
 import keras
 
-from common import App, Data, Regression, baselines, cli
+from common import App, Data, Regression, baselines, cli, layer_names
 from common.nn import linear, optimizers
 from common.preprocessing import features, tables
 
@@ -31,8 +31,13 @@ def build_model(config: Settings, data: Data) -> "keras.Model":
     """Build the network: raw columns in, one linear unit on standardised features out."""
     table = features.standardised(data)
     config = linear.scale_steps(config, table.train, curvature=(2.0, 2.0))
-    model = keras.Model(table.inputs, linear.layer(1, config)(table.outputs))
-    model.compile(optimizers.build(config, data), "mean_squared_error", metrics=["mean_absolute_error"])
+    targets = data.train[1]
+    output = linear.layer(1, config)(table.outputs)
+    if targets.dtype == "float64":  # float32 cannot hold their offset
+        output = features.Offset(float(targets.mean()), name=layer_names.OFFSET)(output)
+    model = keras.Model(table.inputs, output)
+    loss = keras.losses.MeanSquaredError(dtype=str(targets.dtype))
+    model.compile(optimizers.build(config, data), loss, metrics=["mean_absolute_error"])
     return model
 
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from common.config import Config, check_bounds
 from common.data import Array, Data, Examples
 from common.errors import UserError
-from common.preprocessing import images, tables, text
+from common.preprocessing import csv_file, images, tables, text
 
 if TYPE_CHECKING:
     import keras
@@ -25,6 +25,11 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class PredictOptions:
     """Options of `predict` in addition to its files. A subclass adds flags and changes the answers."""
+
+    keep: tuple[str, ...] = ()
+    """Columns of the files to copy beside the answers, such as an id."""
+    strict: bool = False
+    """Refuse values that training never saw, instead of a note."""
 
     def __post_init__(self) -> None:
         """Check the bounds of every field."""
@@ -40,11 +45,22 @@ class PredictOptions:
             raise UserError(f"predict needs files; see python -m apps.{app.name} predict --help")
 
     def read(self, app: App, files: Sequence[str], saved: SavedModel) -> Examples:
-        """Read the examples for the `saved` model."""
-        return app.read_inputs(files, saved)
+        """Read the examples for the `saved` model.
+
+        Raises:
+            UserError: if they cannot be read, lack a column to keep, or have unseen values and `strict` is set.
+        """
+        examples = app.read_inputs(files, saved)
+        if self.strict and examples.unseen:
+            raise UserError("\n".join(examples.unseen))
+        if self.keep and examples.rows is None:
+            raise UserError(f"`keep` {' '.join(self.keep)}: the files are not all tables with columns")
+        if self.keep and examples.rows is not None:
+            csv_file.require(Path(files[0]), examples.rows, self.keep)
+        return replace(examples, notes=(*examples.notes, *examples.unseen))
 
     def answers(self, task: Task, examples: Examples, predictions: Array, outputs: Sequence[str]) -> pd.DataFrame:
-        """Return a table with one row per name: the name, then the task's answers.
+        """Return a table with one row per name: the name, the columns to keep, then the task's answers.
 
         If there are unusable examples, their answers are empty, and another column gives the reasons.
         """
@@ -53,6 +69,10 @@ class PredictOptions:
             answers.index = [row for row in range(len(examples.names)) if row not in unusable]
             answers = answers.reindex(range(len(examples.names)))
             answers.insert(0, "problem", [unusable.get(row, "") for row in answers.index])
+        if examples.rows is not None:
+            for name in reversed(self.keep):
+                column = f"{name} (kept)" if name in (*answers.columns, "input") else name
+                answers.insert(0, column, examples.rows[name].tolist())
         answers.insert(0, "input", list(examples.names))
         return answers
 

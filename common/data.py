@@ -92,6 +92,17 @@ class TimeAxis:
 
 
 @dataclass(frozen=True)
+class ColumnFormat:
+    """Format of a column of a CSV file, which holds for new files of a model, too."""
+
+    kind: Literal["number", "date", "text"]
+    form: str = ""
+    """Decimal separator of numbers, or format of dates for `datetime.strptime`."""
+    cycles: tuple[str, ...] = ()
+    """Cycles that dates become, in addition to days since 1970-01-01."""
+
+
+@dataclass(frozen=True)
 class Description:
     """Content of a user's files, as a reader found it: `train` prints the notes, `check` prints everything."""
 
@@ -117,6 +128,8 @@ class Examples:
     """Decisions of the reader and warnings, one line each."""
     rows: pd.DataFrame | None = None
     """The cells of the files, one row for each name, if they are tables."""
+    unseen: tuple[str, ...] = ()
+    """Values that training never saw, one line for each place, with their number."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,6 +148,8 @@ class RawData:
     test: Any = None
     """A `Pair`, or None."""
     image_format: ImageFormat | None = None
+    table_format: Mapping[str, ColumnFormat] | None = None
+    """Formats of the columns of the CSV file that are used, by name."""
     description: Description = Description()
 
 
@@ -158,6 +173,8 @@ class Data:
     time_axis: TimeAxis | None = None
     """Times of a series."""
     description: Description = Description()
+    table_format: Mapping[str, ColumnFormat] | None = None
+    """Formats of the columns of the CSV file that are used, by name."""
 
     def __post_init__(self) -> None:
         """Replace characters that are not allowed in the name of a registered model."""
@@ -208,6 +225,7 @@ class SavedModel:
     settings: Mapping[str, Any]
     image_format: ImageFormat | None = None
     time_axis: TimeAxis | None = None
+    table_format: Mapping[str, ColumnFormat] | None = None
     digest: str = ""
     task: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the app's task, including values chosen on the validation set."""

@@ -61,12 +61,12 @@ def kind(model: keras.Model, app: str) -> Kind:
 
 
 def flags(arguments: Sequence[str]) -> list[str]:
-    """Return command-line arguments with the current flags and choices."""
+    """Return command-line arguments with the current flags and choices. `predict` has its own --keep."""
     renamed: list[str] = []
     for argument in arguments:
         flag, equals, value = argument.partition("=")
         name = flag.removeprefix("--")
-        if flag.startswith("--") and name in SETTINGS:
+        if flag.startswith("--") and name in SETTINGS and arguments[0] not in ("predict", "request"):
             argument = f"--{SETTINGS[name]}{equals}{value}"
         elif renamed[-1:] == ["--cell"]:
             argument = CELLS.get(argument, argument)

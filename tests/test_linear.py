@@ -1,5 +1,7 @@
 """Linear models end where the closed form or scikit-learn's solver does, with and without penalties."""
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -16,6 +18,7 @@ from sklearn.preprocessing import StandardScaler
 
 from common import training
 from common.data import Data
+from common.serving import export, runtimes
 from tests.conftest import load_app
 
 
@@ -52,6 +55,61 @@ def test_diabetes_gives_the_coefficients_of_least_squares() -> None:
     exact = LinearRegression().fit(inputs, targets)
     np.testing.assert_allclose(coefficients.per_unit[1:], exact.coef_, rtol=1e-3)
     assert coefficients.per_unit["intercept"] == pytest.approx(exact.intercept_, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("scale", "offset", "target_scale", "target_offset"),
+    [
+        (1e-12, 0.0, 1.0, 0.0),
+        (1e12, 3e15, 1.0, 0.0),
+        (10.0, 1.7e9, 1.0, 0.0),
+        (1.0, 123_456_789_012.0, 1e-12, 0.0),
+        (1.0, 0.0, 1e12, -5e15),
+        (1.0, 0.0, 1.0, 1.7e9),
+        (1e-3, 1.7e3, 1e-12, 1e-6),
+    ],
+)
+def test_least_squares_is_exact_at_any_scale_and_offset(
+    scale: float, offset: float, target_scale: float, target_offset: float, tmp_path: Path
+) -> None:
+    draw = np.random.default_rng(0)
+    x = draw.normal(size=(100, 2))
+    y = x @ [3.0, -2.0] + draw.normal(0, 0.5, 100)
+    frame = pd.DataFrame({"a": scale * x[:, 0] + offset, "b": x[:, 1], "constant": offset})
+    frame["y"] = target_scale * y + target_offset
+    frame.to_csv(tmp_path / "t.csv", index=False)
+    model, data, coefficients = fitted("linear_regression", csv=str(tmp_path / "t.csv"), target="y")
+    inputs, targets = (
+        np.column_stack([data.train[0][name] for name in ("a", "b")]).astype("float64"),
+        data.train[1][:, 0].astype("float64"),
+    )
+    mean, spread = inputs.mean(axis=0), inputs.std(axis=0)  # else its solver takes a small column for rounding errors
+    exact = LinearRegression().fit((inputs - mean) / spread, targets - targets.mean())
+    np.testing.assert_allclose(coefficients.per_unit[["a", "b"]], exact.coef_ / spread, rtol=1e-3)
+    rows = np.column_stack([data.test[0][name] for name in ("a", "b")]).astype("float64")
+    expected = exact.predict((rows - mean) / spread) + targets.mean()
+    predictions = training.predict(model, data.test[0])[:, 0]
+    np.testing.assert_allclose(predictions, expected, atol=1e-3 * target_scale, rtol=1e-7)
+    model.save(tmp_path / "model.keras")
+    again = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    loaded = training.predict(again, data.test[0])[:, 0]
+    np.testing.assert_allclose(loaded, predictions, rtol=1e-9, atol=1e-5 * target_scale)
+
+
+@pytest.mark.parametrize("kind", ["saved_model", "onnx"])
+def test_an_exported_network_keeps_float64(kind: export.Format, tmp_path: Path) -> None:
+    time = 1_700_000_000 + 10 * np.arange(60)
+    pd.DataFrame({"time/s": time, "y": 0.3 * np.arange(60) + 1.7e9}).to_csv(tmp_path / "t.csv", index=False)
+    model, data, _ = fitted("linear_regression", csv=str(tmp_path / "t.csv"), target="y")
+    model.save(tmp_path / "model.keras")
+    model = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    np.testing.assert_allclose(training.predict(model, data.test[0]), data.test[1], atol=1e-3, rtol=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as `export` does
+        export.WRITERS[kind](model, tmp_path / "out")
+    inputs = {"time/s": data.test[0]["time/s"][:, None]}
+    with runtimes.in_new_process(kind, tmp_path / "out") as run:
+        np.testing.assert_allclose(run(inputs), data.test[1], atol=1e-3, rtol=0)
 
 
 @pytest.mark.parametrize("l1", [2.0, 40.0])

@@ -122,6 +122,7 @@ def main(app: App, description: str | None = None) -> None:
 
         examples = options.read(app, files, tracking.load(app.name, model))
         print_notes(examples.notes)
+        print_notes(f"{examples.names[row]}: {reason}; not in the request" for row, reason in examples.unusable.items())
         print(http.request(examples.inputs))
 
     def explain(

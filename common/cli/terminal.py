@@ -1,5 +1,6 @@
 """Show results on the terminal, and write tables."""
 
+import re
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -68,17 +69,26 @@ def check_output(output: Path | None) -> None:
 def write(flag: str, output: Path, frame: "pd.DataFrame") -> None:
     """Write a table to the file that `flag` names, as CSV or else as a JSON list of objects, all or nothing.
 
+    In CSV, text that a spreadsheet would execute as a formula gets an apostrophe in front.
+
     Raises:
         UserError: if it cannot be written.
     """
     try:
         with files.replacing(output) as temporary:
             if output.suffix == ".csv":
-                frame.to_csv(temporary, index=False)
+                frame.map(_without_formula).to_csv(temporary, index=False)
             else:
                 frame.to_json(temporary, orient="records", indent=2, double_precision=15)
     except OSError as error:
         raise UserError(f"{flag} {output}: cannot write ({error.strerror})") from error
+
+
+def _without_formula(cell: object) -> object:
+    """Put an apostrophe in front of text that begins like a formula of a spreadsheet, and is not a number."""
+    if not isinstance(cell, str) or not cell.startswith(("=", "+", "-", "@", "\t", "\r")):
+        return cell
+    return cell if re.fullmatch(r"[-+]?[\d.,]+([eE][-+]?\d+)?%?", cell) else f"'{cell}"
 
 
 def this_python() -> str:

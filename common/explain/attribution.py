@@ -103,7 +103,7 @@ def integrated_gradients(
         mean = np.zeros(x.shape)
         for part in np.array_split(np.arange(len(path)), -(-len(path) // _batch_size(ends))):
             along = path[part].reshape(-1, *[1] * x.ndim)
-            rows = (baseline + along * (x - baseline)).astype("float32")
+            rows = (baseline + along * (x - baseline)).astype(x.dtype)
             repeated = [np.repeat(one[None], len(part), axis=0) for one in context]
             slopes = gradients.by_input(network, rows, np.full(len(part), chosen), repeated)
             mean += np.tensordot(np.tile(weights, intervals)[part] / (2 * intervals), slopes.astype("float64"), 1)

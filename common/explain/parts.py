@@ -12,6 +12,7 @@ import keras
 import numpy as np
 from keras import ops
 
+from common import training
 from common.app import App
 from common.data import Array, Inputs, LazyArray, SavedModel
 from common.layer_names import FEATURES
@@ -36,7 +37,7 @@ class ScoreModel:
         """Convert a model's `inputs` to the network's: the numbers (examples, …) and their context."""
         if self.front is None:
             return inputs[:].astype("float32"), []  # type: ignore[index]
-        x, *context = keras.tree.flatten(self.front.predict(inputs, verbose=0))
+        x, *context = keras.tree.flatten(training.predict(self.front, inputs))
         return x, context
 
 
@@ -110,7 +111,7 @@ def _real(part: keras.Model, classes: bool) -> tuple[keras.Model, bool]:
 
     first, *context = part.inputs
     numbers = [
-        keras.Input(first.shape[1:], dtype="float32"),
+        keras.Input(first.shape[1:], dtype="float64" if first.dtype == "float64" else "float32"),
         *(keras.Input(one.shape[1:], dtype=one.dtype) for one in context),
     ]
     body = keras.models.clone_model(part, numbers, copy)
@@ -218,7 +219,7 @@ def _of_table(app: App, saved: SavedModel, scored: ScoreModel, inputs: dict[str,
     origins = [column for column, _ in features.made_of(data)]
     columns = list(dict.fromkeys(origins))
     mean = scored.enter(data.train[0])[0].mean(axis=0, dtype="float64")
-    baseline = np.broadcast_to(mean.astype("float32"), x.shape)
+    baseline = np.broadcast_to(mean.astype(x.dtype), x.shape)
     groups = np.array([columns.index(name) for name in origins])
     parts = [[f"{name} = {_cell(inputs[name][row])}" for name in columns] for row in range(len(x))]
     return Parts(baseline, "the mean of the training set", groups, parts)

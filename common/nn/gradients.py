@@ -60,7 +60,7 @@ def by_input(network: keras.Model, inputs: Array, chosen: Array, context: Sequen
         outputs = network([*values, *given], training=False)
         return ops.sum(outputs * ops.cast(picked, outputs.dtype))
 
-    return _gradients(chosen_outputs, [ops.convert_to_tensor(inputs, "float32")])[0]
+    return _gradients(chosen_outputs, [ops.convert_to_tensor(inputs, network.inputs[0].dtype)])[0]
 
 
 def by_state(memory: keras.layers.RNN, head: keras.layers.Layer, sequences: Array) -> Array:

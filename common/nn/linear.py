@@ -63,7 +63,9 @@ def scale_steps(config: Settings, inputs: Array, curvature: tuple[float, float])
     moments = with_bias.T @ with_bias / len(inputs)
     penalty = np.diag(np.append(np.full(inputs.shape[1], 2 * config.l2), 0))
     largest = np.linalg.eigvalsh(curvature[1] * moments + penalty)[-1]
-    least = np.linalg.eigvalsh(curvature[0] * moments + penalty)[0] if curvature[0] else 2 * config.l2
+    lower = np.linalg.eigvalsh(curvature[0] * moments + penalty)
+    # Constant and repeated columns make eigenvalues of 0, in whose direction no step goes.
+    least = lower[lower > 1e-9 * largest][0] if curvature[0] else 2 * config.l2
     ratio = np.sqrt(max(least, 0) / largest)
     momentum = min(config.momentum, ((1 - ratio) / (1 + ratio)) ** 2) if config.optimizer == "momentum" else 0.0
     rate = config.learning_rate * (1 + np.sqrt(momentum)) ** 2 / largest
@@ -105,12 +107,13 @@ def _coefficients(model: keras.Model, data: Data) -> pd.DataFrame:
     import pandas as pd
 
     def numbers(tensor: Any) -> Array:
-        return keras.ops.convert_to_numpy(tensor).astype("float64")
+        return np.asarray(tensor if isinstance(tensor, list) else keras.ops.convert_to_numpy(tensor), "float64")
 
     output, standardise = model.get_layer(layer_names.OUTPUT), model.get_layer(layer_names.STANDARDISE)
     kernel, bias = numbers(output.kernel), numbers(output.bias)
     mean, deviation = numbers(standardise.mean).ravel(), np.sqrt(numbers(standardise.variance)).ravel()
     per_unit = kernel / deviation[:, None]
+    bias = bias + next((layer.offset for layer in model.layers if layer.name == layer_names.OFFSET), 0.0)
     # With two classes there is one output: the log odds of the second.
     outputs = np.repeat(data.outputs[-kernel.shape[1] :], len(kernel) + 1)
     return pd.DataFrame(

@@ -14,6 +14,9 @@ from common.data import Array, Data
 from common.errors import UserError
 from common.preprocessing import tables
 
+ROWS = 10_000
+"""Rows whose features are computed at a time."""
+
 Inputs = dict[str, Any]
 """Input tensors (batch, 1) by column name."""
 
@@ -39,11 +42,27 @@ def inputs(data: Data) -> Inputs:
     text = list(text_values(data))
     if text and keras.backend.backend() != "tensorflow":
         raise UserError(f"columns of text ({', '.join(text)}) need KERAS_BACKEND=tensorflow; set it, or `ignore` them")
-    # The prefix prevents an input from having the name of a layer.
+    check_precision(data)
     return {
-        name: keras.Input((1,), name=f"column_{name}", dtype="string" if name in text else "float32")
-        for name in data.train[0]
+        name: keras.Input(
+            (1,), name=layer_names.column_input(name), dtype="string" if name in text else str(column.dtype)
+        )
+        for name, column in data.train[0].items()
     }
+
+
+def check_precision(data: Data) -> None:
+    """Check that the backend has float64 if a column or the target needs it.
+
+    Raises:
+        UserError: if it has not.
+    """
+    wide = [name for name, column in data.train[0].items() if column.dtype == "float64"]
+    wide += list(data.outputs[:1]) if data.train[1].dtype == "float64" else []
+    # JAX makes 32 bits of the 64 that an array has.
+    if wide and keras.backend.standardize_dtype(ops.convert_to_tensor(np.zeros(())).dtype) != "float64":
+        need = f"{data.name}: the numbers of {', '.join(wide)} need float64"
+        raise UserError(f"{need}, which JAX does not use by default; set JAX_ENABLE_X64=true")
 
 
 def standardised(data: Data) -> Features:
@@ -58,22 +77,38 @@ def standardised(data: Data) -> Features:
     """
     tensors = inputs(data)
     columns, parts = data.train[0], []
+    # The type of a column says whether float32 suffices. If not, all is float64 until it is standardised.
+    precision = "float64" if any(column.dtype == "float64" for column in columns.values()) else "float32"
     if numbers := number_columns(data):
         means = [_mean(columns[name]) for name in numbers]
-        fill = FillMissing(means, [numbers.index(name) for name in _with_gaps(data)], name="fill_missing")
-        parts.append(fill(keras.layers.Concatenate(name="numbers")([tensors[name] for name in numbers])))
+        fill = FillMissing(
+            means, [numbers.index(name) for name in _with_gaps(data)], name="fill_missing", dtype=precision
+        )
+        joined = keras.layers.Concatenate(name="numbers", dtype=precision)([tensors[name] for name in numbers])
+        parts.append(fill(joined))
     for name, values in text_values(data).items():
         lookup = keras.layers.StringLookup(vocabulary=values, output_mode="one_hot", name=tables.levels_layer(name))
         parts.append(lookup(tensors[name])[:, 2:])  # without unseen values and the most frequent one
-    raw = keras.layers.Concatenate(name=layer_names.FEATURES)(parts)
+    raw = keras.layers.Concatenate(name=layer_names.FEATURES, dtype=precision)(parts)
     if not raw.shape[-1]:
         raise UserError(f"{data.name}: no column has two different values to learn from; add rows or columns")
-    values = keras.Model(tensors, raw).predict(columns, batch_size=1000, verbose=0).astype("float64")
-    variance = values.var(axis=0)
-    variance[variance == 0] = 1.0  # a constant column must not grow without bound on other rows
-    mean = values.mean(axis=0)
-    normalise = keras.layers.Normalization(mean=mean, variance=variance, name=layer_names.STANDARDISE)
-    return Features(tensors, normalise(raw), (values - mean) / np.sqrt(variance))
+    train = _outputs(keras.Model(tensors, raw), columns).astype("float64")
+    variance = train.var(axis=0)
+    variance[np.ptp(train, axis=0) == 0] = 1.0  # a constant column must not grow without bound on other rows
+    mean = train.mean(axis=0)
+    if precision == "float32":
+        normalise = keras.layers.Normalization(mean=mean, variance=variance, name=layer_names.STANDARDISE)
+    else:
+        normalise = Standardise(mean.tolist(), variance.tolist(), name=layer_names.STANDARDISE, dtype=precision)
+    return Features(tensors, normalise(raw), (train - mean) / np.sqrt(variance))
+
+
+def _outputs(model: keras.Model, columns: dict[str, Array]) -> Array:
+    """Return the outputs of `model` for a table; unlike `model.predict`, without a conversion to float32."""
+    rows = len(next(iter(columns.values())))
+    starts = range(0, rows, ROWS)
+    parts = (model({name: column[at : at + ROWS, None] for name, column in columns.items()}) for at in starts)
+    return np.concatenate([ops.convert_to_numpy(part) for part in parts])
 
 
 def pixels(data: Data) -> Features:
@@ -139,6 +174,54 @@ def normalization(name: Normalization, examples: Any) -> keras.layers.Layer:
             return keras.layers.Normalization(None, mean=examples.mean(), variance=examples.var())
         case "none":
             return keras.layers.Rescaling(1.0)
+
+
+@keras.saving.register_keras_serializable("common")
+class Standardise(keras.layers.Layer):
+    """Standardisation in float64: (x - mean) / sqrt(variance), of each column (batch, columns), at any scale.
+
+    Keras's Normalization divides by at least 1e-7.
+
+    Args:
+        mean: Mean of each column.
+        variance: Variance of each column, more than 0.
+    """
+
+    def __init__(self, mean: Sequence[float], variance: Sequence[float], **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mean, self.variance = list(mean), list(variance)
+
+    def call(self, inputs: Any) -> Any:
+        mean, variance = (ops.convert_to_tensor(values, inputs.dtype) for values in (self.mean, self.variance))
+        return (inputs - mean) / ops.sqrt(variance)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"mean": self.mean, "variance": self.variance}
+
+
+@keras.saving.register_keras_serializable("common")
+class Offset(keras.layers.Layer):
+    """Addition of a constant in float64, for targets whose offset float32 cannot hold.
+
+    Args:
+        offset: The constant.
+    """
+
+    def __init__(self, offset: float, **kwargs: Any) -> None:
+        super().__init__(**{"dtype": "float64"} | kwargs)
+        self.offset = offset
+
+    def call(self, inputs: Any) -> Any:
+        return inputs + ops.cast(self.offset, inputs.dtype)
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return tuple(input_shape)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"offset": self.offset}
 
 
 @keras.saving.register_keras_serializable("common")

@@ -34,6 +34,7 @@ def split(raw: RawData, validation: float, seed: int, test: float = 0.2, test_se
         *(raw.name, raw.digest, *parts, raw.outputs),
         kind=raw.kind,
         image_format=raw.image_format,
+        table_format=raw.table_format,
         description=raw.description,
     )
 

@@ -1,20 +1,22 @@
-"""Tables: reading and checking CSV files, for training and as raw rows for a saved model.
+"""Tables: CSV files as data sets, and as raw rows for a saved model.
 
-A column is an array (rows,): float32 with NaN for a missing number, or strings with "" for missing text.
+A column is an array (rows,): numbers with NaN for a missing one, or strings with "" for missing text. Numbers are
+float32 where that suffices, else float64.
 """
 
-import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
 from common.config import Config, Share
-from common.data import Array, Data, Examples, RawData
-from common.errors import UserError, reading
-from common.preprocessing import datasets, splits
+from common.data import Array, ColumnFormat, Data, Description, Examples, RawData
+from common.errors import Problems, UserError
+from common.preprocessing import columns, csv_file, datasets, splits
+from common.preprocessing.columns import MISSING, Decimal, Decision
+from common.preprocessing.csv_file import require as require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,16 +26,12 @@ if TYPE_CHECKING:
 
 Target = Literal["quantity", "class"]
 
-MISSING = ("", "?", "NA", "N/A", "NaN", "nan", "NULL", "null")
-"""Cells without a value."""
-COLUMNS = 1000
-"""Maximum number of columns of a file, because each is an input of the network."""
-LEVELS = 1000
-"""Maximum number of values of a column of text, because each is a feature."""
-HEADER = 2**20
-"""Maximum number of characters of the first line."""
 FEWEST = 10
 """Minimum number of rows, for three parts. A class needs half of them."""
+GIVEN_AWAY = 0.999
+"""Absolute correlation with the target from which a column is reported."""
+FEW_LEVELS = 50
+"""Maximum number of values of a column that is compared with the target value by value."""
 
 
 @dataclass(frozen=True)
@@ -43,13 +41,15 @@ class TableConfig(Config):
     data: str = ""
     """Built-in data set."""
     csv: str | None = None
-    """CSV file to train on instead: comma-separated UTF-8 with column names in the first line. Cells may be empty."""
+    """CSV file to train on instead, with column names in the first line. Cells may be empty."""
     target: str | None = None
     """Column of --csv to predict."""
     categories: tuple[str, ...] = ()
     """Columns of --csv that are names although they look like numbers, such as post codes."""
     ignore: tuple[str, ...] = ()
     """Columns of --csv to leave out."""
+    decimal: Decimal = "auto"
+    """Decimal separator of columns of --csv that fit both, as 4,000 does. auto: the other columns decide."""
     test: Share = 0.2
     """Share of the rows in the test set. With the default --validation, the split is 60:20:20."""
     validation: Share = 0.25
@@ -66,35 +66,85 @@ def load(config: TableConfig, target: Target) -> Data:
         Columns (rows,) by name, and numbers (rows, 1) or integer labels (rows,).
     """
     raw = read_csv(config, target) if config.csv else datasets.load(config.data)
-    return splits.split(raw, config.validation, config.seed, config.test)
+    data = splits.split(raw, config.validation, config.seed, config.test)
+    if config.csv and (copies := _copies(data)):
+        note = f"{copies:,} of {len(data.test[1]):,} test rows are copies of training rows, which flatters the test"
+        data = replace(data, description=replace(data.description, notes=(*data.description.notes, note)))
+    return data
 
 
 def read_csv(config: TableConfig, kind: Target) -> RawData:
     """Read the table in `config.csv`, with its column `config.target` as a quantity or a class.
 
     Raises:
-        UserError: if the file cannot be read or used; names the line and the column.
+        UserError: if the file cannot be read or used, with one line for each problem.
     """
     path, target = Path(config.csv or ""), config.target
     if target is None:
         raise UserError("`csv` needs `target`, the column to predict")
-    frame = read_cells(path)
-    require(path, frame, [target, *config.categories, *config.ignore])
+    file = csv_file.read(path)
+    problems = Problems()
+    with problems.collect():
+        require(path, file.frame, [target, *config.categories, *config.ignore])
+    frame, notes = _with_target(file.frame, target)
     if len(frame) < FEWEST:
-        raise UserError(f"{path}: {len(frame)} rows; at least {FEWEST} are needed")
-    targets = frame.pop(target)
-    if not targets.all():
-        raise UserError(f"{path}, line {targets.eq('').idxmax()}: no value in the column {target}; remove the row")
-    columns = {name: column for name, column in frame.items() if name not in config.ignore}
-    if not columns:
-        raise UserError(f"{path}: no column is left to predict {target} from")
-    if slashed := next((name for name in columns if "/" in str(name)), None):
-        raise UserError(f"{path}: column {slashed} has a slash, which Keras does not allow; rename it")
-    inputs = {str(name): _column(path, column, name in config.categories) for name, column in columns.items()}
-    if kind == "quantity":
-        return datasets.raw_table(path.name, inputs, numbers(path, targets)[:, None], (str(target),))
-    hint = ", and a quantity needs a regression"
-    return datasets.raw_table(path.name, inputs, *class_labels(path, targets, FEWEST // 2, hint))
+        problems.add(f"{path}: {len(frame)} rows; at least {FEWEST} are needed")
+        problems.check()
+    labels = frame[target] if kind == "class" and target in frame else None
+    left_out = {*config.ignore} - {target} if labels is None else {*config.ignore, target}
+    used = frame.drop(columns=[*left_out & {*frame}])
+    decisions = columns.decide(path, used, config.categories, config.decimal, file.delimiter)
+    quantity = decisions.pop(target, None)
+    for decision in decisions.values():
+        if decision.problem:
+            problems.add(decision.problem)
+    inputs = {name: column for decision in decisions.values() for name, column in decision.inputs.items()}
+    if not inputs and not problems.found:
+        problems.add(f"{path}: no column is left to predict {target} from")
+    targets: Array = np.zeros((len(frame), 1), "float32")
+    outputs: tuple[str, ...] = (target,)
+    with problems.collect():
+        if quantity:
+            targets = _quantity(path, used[target], quantity)[:, None]
+        elif labels is not None:
+            hint = ", and a quantity needs a regression"
+            targets, outputs = class_labels(path, labels, FEWEST // 2, hint)
+    problems.check()
+    description = _describe(file, used, decisions, config, notes)
+    warnings = _warnings(inputs, targets, target)
+    if quantity and quantity.note:
+        warnings.insert(0, quantity.note)
+    return replace(
+        datasets.raw_table(path.name, inputs, targets, outputs),
+        table_format={name: decision.format for name, decision in decisions.items() if decision.format},
+        description=replace(description, notes=(*description.notes, *warnings)),
+    )
+
+
+def _with_target(frame: "pd.DataFrame", target: str) -> tuple["pd.DataFrame", list[str]]:
+    """Return the rows that have a value in the column `target`, and a note about the others."""
+    if target not in frame:
+        return frame, []
+    cells = frame[target]
+    missing = cells.isin(MISSING)
+    reading = columns.read_numbers(cells)
+    if max(reading.count("."), reading.count(",")) <= (~missing).sum() / 2:
+        missing = cells.eq("")  # in text, NA is a name
+    if not missing.any():
+        return frame, []
+    note = f"{missing.sum():,} of {len(frame):,} rows have no {target}, first in line {missing.idxmax()}; left out"
+    return frame[~missing], [note]
+
+
+def _quantity(path: Path, cells: "pd.Series[str]", decision: Decision) -> Array:
+    """Return the numbers (rows,) of a target column."""
+    if decision.problem:
+        raise UserError(decision.problem)
+    if decision.format and decision.format.kind == "number":
+        return next(iter(decision.inputs.values()))
+    values = columns.read_numbers(cells).values["."]
+    fix = "a class needs a classification, such as apps.logistic_regression"
+    raise UserError(columns.wrong_cell(path, cells, values, "number", fix))
 
 
 def class_labels(path: Path, cells: "pd.Series[str]", fewest: int, hint: str = "") -> tuple[Array, tuple[str, ...]]:
@@ -112,79 +162,114 @@ def class_labels(path: Path, cells: "pd.Series[str]", fewest: int, hint: str = "
     return labels.astype("int32"), tuple(map(str, classes))
 
 
+def _describe(
+    file: csv_file.Cells,
+    frame: "pd.DataFrame",
+    decisions: Mapping[str, Decision],
+    config: TableConfig,
+    notes: Sequence[str],
+) -> Description:
+    """Describe a file: its rows, and one row of a table for each column."""
+    import pandas as pd
+
+    rows = [_overview(frame[name], decision) for name, decision in decisions.items()]
+    used = sum(bool(decision.format) for decision in decisions.values())
+    facts = {
+        "rows": f"{len(frame):,}",
+        "columns": f"{len(file.frame.columns):,}, of which {used:,} are used to predict",
+    }
+    if config.ignore:
+        facts["ignored"] = ", ".join(config.ignore)
+    own = [decision.note for decision in decisions.values() if decision.note]
+    return Description((*file.notes, *notes, *own), facts, {"columns": pd.DataFrame(rows)})
+
+
+def _overview(cells: "pd.Series[str]", decision: Decision) -> dict[str, Any]:
+    """Return the row of a column in the overview: type, rule, missing values, different values, and its range."""
+    kind = decision.format.kind if decision.format else "left out"
+    filled = cells[cells.ne("")] if kind in ("text", "left out") else cells[~cells.isin(MISSING)]
+    return {
+        "column": cells.name,
+        "read as": kind,
+        "because": decision.rule,
+        "missing": len(cells) - len(filled),
+        "different": filled.nunique(),
+        "content": decision.content,
+    }
+
+
+def _warnings(inputs: Mapping[str, Array], targets: Array, target: str) -> list[str]:
+    """Return notes about constants, row numbers, columns that give the target away, and repeated rows."""
+    import pandas as pd
+
+    notes = []
+    for name, column in inputs.items():
+        codes, levels = pd.factorize(column)
+        if len(levels) == 1 and codes.min() == 0:
+            notes.append(f"column {name} has the same value in every row, so it does not contribute")
+        elif column.dtype != object and _counts_rows(column):
+            notes.append(f"column {name} counts the rows; `ignore` {name} if it is only a number for each row")
+        elif len(inputs) > 1 and _gives_away(column, codes, len(levels), targets):
+            notes.append(f"column {name} alone gives {target} away; `ignore` {name} if it is not known beforehand")
+    repeated = pd.DataFrame(dict(inputs) | {"": targets.ravel()}).duplicated().sum()
+    if repeated:
+        notes.append(f"{repeated:,} of {len(targets):,} rows are copies of other rows")
+    return notes
+
+
+def _counts_rows(column: Array) -> bool:
+    """Return whether a column has consecutive integers in order."""
+    return bool(np.all(np.diff(column) == 1)) and bool(column[0] in (0, 1))
+
+
+def _gives_away(column: Array, codes: Array, levels: int, targets: Array) -> bool:
+    """Return whether the target follows from one column.
+
+    A number: its correlation with a quantity, or the separation of two classes by a threshold. A column with few
+    values: each has one class.
+
+    Args:
+        column: The column (rows,).
+        codes: Number of its value in each row, -1 for a missing one.
+        levels: Number of different values.
+        targets: Numbers (rows, 1) or integer labels (rows,).
+    """
+    if targets.ndim == 2:
+        if column.dtype == object:
+            return False
+        known = np.isfinite(column)
+        x, y = column[known].astype("float64"), targets[known, 0].astype("float64")
+        if len(x) < FEWEST or np.ptp(x) == 0 or np.ptp(y) == 0:
+            return False
+        return bool(abs(np.corrcoef(x - x[0], y - y[0])[0, 1]) > GIVEN_AWAY)
+    if levels <= FEW_LEVELS:
+        pairs = np.unique(np.stack([codes[codes >= 0], targets[codes >= 0]]), axis=1)
+        return levels > 1 and pairs.shape[1] == levels
+    if column.dtype == object or targets.max() > 1:
+        return False
+    first, second = (column[(targets == label) & np.isfinite(column)] for label in (0, 1))
+    return bool(len(first) and len(second) and (first.max() < second.min() or second.max() < first.min()))
+
+
+def _copies(data: Data) -> int:
+    """Return the number of test rows that are copies of training rows."""
+    import pandas as pd
+
+    train, test = (
+        pd.util.hash_pandas_object(pd.DataFrame(inputs | {"": targets.ravel()}), index=False)
+        for inputs, targets in (data.train, data.test)
+    )
+    return int(test.isin(train).sum())
+
+
 def read_cells(path: Path) -> "pd.DataFrame":
     """Read all cells of a CSV file as stripped text, "" for a missing value. The index is the line number.
 
     Raises:
-        UserError: if the file cannot be read, or is not comma-separated UTF-8 text with rows of equal length.
+        UserError: if the file cannot be read, or is not a CSV file.
     """
-    import pandas as pd
-
-    rows, lines = [], []
-    with reading(path), path.open(encoding="utf-8-sig", newline="") as file:
-        header = _header(path, file.read(HEADER))
-        file.seek(0)
-        reader = csv.reader(file, strict=True)
-        try:
-            next(reader)
-            for row in filter(None, reader):
-                if len(row) != len(header):
-                    raise UserError(
-                        f"{path}, line {reader.line_num}: {len(row)} cells, but there are {len(header)} columns"
-                    )
-                rows.append(["" if (text := cell.strip()) in MISSING else text for cell in row])
-                lines.append(reader.line_num)
-        except csv.Error as error:
-            raise UserError(f"{path}, line {reader.line_num}: not comma-separated text ({error})") from error
-    return pd.DataFrame(rows, columns=header, index=lines, dtype=object)
-
-
-def require(path: Path, frame: "pd.DataFrame", columns: Sequence[str]) -> None:
-    """Check that a file has `columns`.
-
-    Raises:
-        UserError: if one is missing.
-    """
-    if unknown := next((name for name in columns if name not in frame), None):
-        raise UserError(f"{path}: no column {unknown}; it has {', '.join(frame.columns[:20])}")
-
-
-def _header(path: Path, beginning: str) -> list[str]:
-    """Return the column names in the `beginning` of a file, and check that none is missing or repeated."""
-    names = [name.strip() for name in next(csv.reader(beginning.splitlines(keepends=True)), [])]
-    if "\0" in beginning:
-        raise UserError(f"{path}: not UTF-8 text; save it as CSV in UTF-8")
-    if len(names) > COLUMNS:
-        raise UserError(f"{path}: more than {COLUMNS:,} columns; remove some")
-    if not any(names):
-        raise UserError(f"{path}: no column names in the first line")
-    for position, name in enumerate(names, start=1):
-        if not name or name in names[: position - 1]:
-            fault = f"({name}) repeats the name of another" if name else "has no name"
-            raise UserError(f"{path}: column {position} {fault}; rename it")
-    return names
-
-
-def _column(path: Path, cells: "pd.Series[str]", category: bool) -> Array:
-    """Return one column: numbers if most of its cells are numbers and it is not a `category`, else text."""
-    filled = cells.ne("")
-    if not filled.any():
-        raise UserError(f"{path}: column {cells.name} is empty; `ignore` {cells.name} to leave it out")
-    if not category and _as_numbers(cells)[filled].notna().mean() > 0.5:
-        return numbers(path, cells, "fix it, empty the cell, or name a column of text in `categories`")
-    levels = cells.nunique()
-    if levels > min(LEVELS, len(cells) / 2):
-        many = f"column {cells.name} has {levels:,} different values in {len(cells):,} rows"
-        raise UserError(f"{path}: {many}, which is too many; `ignore` {cells.name} to leave it out")
-    return cells.to_numpy(object)
-
-
-def _as_numbers(cells: "pd.Series[str]") -> "pd.Series[float]":
-    """Convert cells to float32, with NaN for text that is not a finite number."""
-    import pandas as pd
-
-    found = pd.to_numeric(cells, errors="coerce")
-    return found.where(found.abs() <= np.finfo("float32").max).astype("float32")
+    frame = csv_file.read(path).frame
+    return frame.mask(frame.isin(MISSING), "")
 
 
 def numbers(path: Path, cells: "pd.Series[str]", fix: str = "fix it or empty the cell") -> Array:
@@ -193,47 +278,113 @@ def numbers(path: Path, cells: "pd.Series[str]", fix: str = "fix it or empty the
     Raises:
         UserError: if a cell is not a finite number; ends with `fix`.
     """
-    found = _as_numbers(cells)
-    wrong = cells[found.isna() & cells.ne("")]
-    if len(wrong):
-        place = f"{path}, line {wrong.index[0]}: {wrong.iloc[0]!r} in the column {cells.name}"
-        raise UserError(f"{place} is not a number; {fix}")
-    return found.to_numpy()
+    reading = columns.read_numbers(cells)
+    values = reading.values[reading.decided or "."]
+    found = np.where(np.abs(values) <= np.finfo("float32").max, values, np.nan)
+    if problem := columns.wrong_cell(path, cells, found, "number", fix):
+        raise UserError(problem)
+    return found.astype("float32")
 
 
 def read_rows(files: Sequence[str], saved: "SavedModel") -> Examples:
     """Read raw rows from CSV files as inputs of the saved model. Columns without an input are ignored.
 
     Returns:
-        Columns (rows,) by name. The name of a row is FILE:LINE.
+        Columns (rows,) by name. The name of a row is FILE:LINE. Rows with a cell of another type are unusable.
 
     Raises:
-        UserError: if a file cannot be read, a column is missing, or text was not seen in training.
+        UserError: if a file cannot be read, a column is missing, or no row is usable.
     """
-    names, parts = [], list[Mapping[str, Array]]()
+    import pandas as pd
+
+    formats = saved.table_format or {
+        name: ColumnFormat("text" if tensor.dtype == "string" else "number", ".")
+        for name, tensor in saved.model.input.items()
+    }
+    names: list[str] = []
+    frames, parts, reasons, notes, unseen = [], list[dict[str, Array]](), list[str](), list[str](), list[str]()
     for path in map(Path, files):
-        frame = read_cells(path)
-        if frame.empty:
+        file = csv_file.read(path)
+        if file.frame.empty:
             raise UserError(f"{path}: no rows below the column names")
-        names += [f"{path}:{line}" for line in frame.index]
-        columns = saved.model.input.items()
-        parts.append({name: _model_column(path, frame, name, tensor.dtype, saved) for name, tensor in columns})
-    return Examples(names, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
+        _require_inputs(path, file.frame, formats, saved.label)
+        inputs, wrong = _model_rows(file.frame, formats, saved)
+        unseen += _unseen(path, file.frame, inputs, formats, saved)
+        names += [f"{path}:{line}" for line in file.frame.index]
+        notes += file.notes
+        frames.append(file.frame)
+        parts.append(inputs)
+        reasons += wrong
+    unusable = {row: reason for row, reason in enumerate(reasons) if reason}
+    if len(unusable) == len(names):
+        problems = Problems()
+        for row, reason in unusable.items():
+            path_, _, line = names[row].rpartition(":")
+            problems.add(f"{path_}, line {line}: {reason}")
+        problems.check()
+    usable = np.array([not reason for reason in reasons])
+    rows = {name: np.concatenate([part[name] for part in parts])[usable] for name in parts[0]}
+    cells = pd.concat(frames, ignore_index=True).fillna("")
+    return Examples(names, rows, unusable, tuple(dict.fromkeys(notes)), cells, tuple(unseen))
 
 
-def _model_column(path: Path, frame: "pd.DataFrame", name: str, dtype: str, saved: "SavedModel") -> Array:
-    """Return the column `name` (rows,) for the model's input of type `dtype`."""
-    if name not in frame:
-        raise UserError(f"{path}: no column {name}, which {saved.label} was trained on")
-    if dtype != "string":
-        return numbers(path, frame[name])
-    known = saved.model.get_layer(levels_layer(name)).get_vocabulary()
-    unseen = frame[name][~frame[name].isin([*known, ""])]
-    if len(unseen):
-        place = f"{path}, line {unseen.index[0]}: {unseen.iloc[0]!r} in the column {name}"
-        seen = ", ".join(filter(None, known[1:20]))
-        raise UserError(f"{place} was not seen in training ({seen}); empty the cell to predict without it")
-    return frame[name].to_numpy(object)
+def _require_inputs(path: Path, frame: "pd.DataFrame", formats: Mapping[str, ColumnFormat], label: str) -> None:
+    """Check that a file has all columns that the model `label` was trained on."""
+    try:
+        require(path, frame, list(formats))
+    except UserError as error:
+        raise UserError("\n".join(f"{line}; {label} was trained on it" for line in str(error).splitlines())) from error
+
+
+def _model_rows(
+    frame: "pd.DataFrame", formats: Mapping[str, ColumnFormat], saved: "SavedModel"
+) -> tuple[dict[str, Array], list[str]]:
+    """Return the model's inputs (rows,) by name, and for each row the reason why it is unusable, or ""."""
+    inputs: dict[str, Array] = {}
+    reasons = np.where((frame[list(formats)] == "").all(axis=1), "the row is empty", "").astype(object)
+    for name, form in formats.items():
+        cells = frame[name]
+        for feature, values in columns.as_inputs(name, cells, form).items():
+            dtype = saved.model.input[feature].dtype
+            if dtype == "string":
+                inputs[feature] = values
+                continue
+            with np.errstate(over="ignore"):
+                inputs[feature] = values.astype(dtype)
+            wrong = ~np.isfinite(inputs[feature]) & ~cells.isin(MISSING).to_numpy()
+            for row in np.flatnonzero(wrong & (reasons == "")):
+                reasons[row] = f"{columns.shortened(cells.iloc[row])} in the column {name} is not a {form.kind}"
+    return inputs, list(reasons)
+
+
+def _unseen(
+    path: Path,
+    frame: "pd.DataFrame",
+    inputs: dict[str, Array],
+    formats: Mapping[str, ColumnFormat],
+    saved: "SavedModel",
+) -> list[str]:
+    """Return a line for each column with text that training never saw. Such text counts as the most frequent value.
+
+    A model that knows missing text takes unseen text like NA for it.
+    """
+    found = []
+    for name in (name for name, form in formats.items() if form.kind == "text"):
+        known = saved.model.get_layer(levels_layer(name)).get_vocabulary()
+        cells = frame[name]
+        if "" in known:
+            cells = cells.mask(cells.isin(MISSING) & ~cells.isin(known), "")
+            inputs[name] = cells.to_numpy(object)
+        unseen = cells[~cells.isin([*known, ""])]
+        if len(unseen):
+            counts = unseen.value_counts()
+            values = ", ".join(columns.shortened(value) for value in counts.index[:3]) + (
+                ", …" if len(counts) > 3 else ""
+            )
+            place = f"{path}, line {unseen.index[0]}: column {name} has values that training did not see ({values})"
+            seen = ", ".join(filter(None, known[1:11]))
+            found.append(f"{place} in {len(unseen):,} rows; it saw {seen}, and they count as {known[1] or 'missing'}")
+    return found
 
 
 def levels_layer(column: str) -> str:

@@ -12,11 +12,13 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from common.data import Array, Examples, RawData, fingerprint
-from common.errors import UserError, reading
-from common.preprocessing import tables
+from common.data import Array, Description, Examples, RawData, fingerprint
+from common.errors import Problems, UserError
+from common.preprocessing import columns, csv_file, tables
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from common.data import SavedModel
 
 
@@ -24,21 +26,30 @@ TEST_SHARE = 0.2
 """Share of the sentences in the test part, if a data set has none. The part is the same for every seed."""
 FEWEST = 10
 """Minimum number of examples of a class, so that each part has some."""
+WORD = r"[^ \t\n\v\f\r]+"
+"""Pattern of a word."""
 
 
 def read(path: Path, text: str, label: str) -> RawData:
     """Read sentences (rows,) in column `text` of a CSV file, and int32 labels of the classes in column `label`.
 
+    Rows without a sentence or a label are left out, with a note.
+
     Raises:
-        UserError: if the file or a column is missing, a cell is empty, or there are too few classes or examples.
+        UserError: if the file or a column is missing, or there are too few classes or examples.
     """
-    table = tables.read_cells(path)
-    tables.require(path, table, [text, label])
+    file = csv_file.read(path)
+    csv_file.require(path, file.frame, [text, label])
+    table = file.frame[list(dict.fromkeys([text, label]))]
+    problems, notes = Problems(), list(file.notes)
+    if text == label:
+        problems.add(f"{path}: `text` and `label` are the same column, {text}; name two")
+        problems.check()
     for column in (text, label):
         if (empty := table[column].eq("")).any():
-            raise UserError(
-                f"{path}, line {empty.idxmax()}: the column {column} is empty; fill it in or remove the row"
-            )
+            count = f"{empty.sum():,} of {len(table):,} rows have no {column}, first in line {empty.idxmax()}"
+            notes.append(f"{count}; left out")
+            table = table[~empty]
     labels, classes = tables.class_labels(path, table[label], FEWEST)
     sentences = table[text].to_numpy(object)
     return RawData(
@@ -47,7 +58,30 @@ def read(path: Path, text: str, label: str) -> RawData:
         kind="text",
         outputs=classes,
         train=(sentences, labels),
+        description=_describe(table[text], labels, notes, len(file.frame)),
     )
+
+
+def _describe(sentences: "pd.Series[str]", labels: Array, notes: Sequence[str], rows: int) -> Description:
+    """Describe sentences: their number, lengths and repetitions."""
+    lengths = sentences.str.count(WORD)
+    low, middle, high = lengths.quantile([0.0, 0.5, 0.95]).astype(int)
+    facts = {
+        "rows": f"{rows:,}, of which {len(sentences):,} have a sentence and a class",
+        "words of a sentence": f"{low} at least, {middle} in the middle, 95 % up to {high}, {lengths.max():,} at most",
+    }
+    found = list(notes)
+    if copies := int(sentences.duplicated().sum()):
+        by_sentence = sentences.groupby(sentences.to_numpy()).ngroup().to_numpy()
+        pairs = np.unique(np.stack([by_sentence, labels]), axis=1)
+        conflicts = pairs.shape[1] - len(np.unique(by_sentence))
+        found.append(
+            f"{copies:,} sentences are copies of other ones, so some may be in two parts"
+            + (f"; {conflicts:,} of them have another class" if conflicts else "")
+        )
+    if (silent := int((lengths == 0).sum())) > 0:
+        found.append(f"{silent:,} sentences have no word, only punctuation")
+    return Description(tuple(found), facts)
 
 
 def vectorizer(sentences: Array, words: int, length: int) -> keras.layers.Layer:
@@ -67,44 +101,77 @@ def vectorizer(sentences: Array, words: int, length: int) -> keras.layers.Layer:
 
 def words(sentence: str) -> list[str]:
     """Split a sentence into words like `vectorizer`, but keep their case and punctuation."""
-    return [word for word in re.findall(r"[^ \t\n\v\f\r]+", sentence) if word.strip(string.punctuation)]
+    return [word for word in re.findall(WORD, sentence) if word.strip(string.punctuation)]
 
 
 def read_sentences(words: Sequence[str], saved: "SavedModel") -> Examples:
-    """Read sentences from the arguments of `predict`: sentences, or names of .txt and .csv files.
+    """Read sentences from the arguments of `predict`: sentences, or names of .txt, .csv and .tsv files.
 
     A text file has one sentence per line. A CSV file has them in the column of training, or in its only column.
 
     Returns:
-        The sentences (sentences,), which are also their names.
+        The sentences (sentences,). The name of each is the sentence itself. Empty ones are unusable, and those without
+        a word that training saw.
 
     Raises:
-        UserError: if a file cannot be read, or has no sentence.
+        UserError: if a file cannot be read, or no sentence is usable.
     """
-    sentences: list[str] = []
+    import pandas as pd
+
+    names: list[str] = []
+    frames: list[pd.DataFrame] = []
+    notes: list[str] = []
     for word in words:
         # "I fell asleep.txt" with spaces is more likely a sentence than a missing file.
         path = Path(word)
-        if path.suffix in (".txt", ".csv") and (path.exists() or " " not in word):
-            found = _lines(path) if path.suffix == ".txt" else _column(path, saved.settings["text"])
+        if path.suffix in (".txt", ".csv", ".tsv") and (path.exists() or " " not in word):
+            if path.suffix == ".txt":
+                content, encoding = csv_file.read_text(path)
+                found = content.rstrip().splitlines()
+                notes += encoding
+            else:
+                file = csv_file.read(path)
+                found = _column(path, file.frame, saved.settings["text"])
+                frames.append(file.frame)
+                notes += file.notes
         else:
-            found = [word] if word.strip() else []
-        if not found:
+            found = [word]
+        if not any(sentence.strip() for sentence in found):
             raise UserError(f"{word!r}: no sentence here")
-        sentences += found
-    return Examples(sentences, np.array(sentences, dtype=object))
+        names += found
+    known = _vocabulary(saved)
+    reasons = {row: reason for row, sentence in enumerate(names) if (reason := _unusable(sentence, known))}
+    if len(reasons) == len(names):
+        raise UserError(f"{columns.shortened(names[0])}: {reasons[0]}, nor has any other sentence")
+    sentences = np.array([name for row, name in enumerate(names) if row not in reasons], dtype=object)
+    rows = pd.concat(frames, ignore_index=True) if frames else None
+    complete = rows is not None and len(rows) == len(names)
+    return Examples(names, sentences, reasons, tuple(notes), rows if complete else None)
 
 
-def _lines(path: Path) -> list[str]:
-    """Return the lines of a text file that are not blank."""
-    with reading(path):
-        return [line for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+def _vocabulary(saved: "SavedModel") -> set[str] | None:
+    """Return the words that a model knows; None if it has no layer that turns words into numbers."""
+    layers = (layer for layer in saved.model.layers if isinstance(layer, keras.layers.TextVectorization))
+    vectorization = next(layers, None)
+    return set(vectorization.get_vocabulary(include_special_tokens=False)) if vectorization else None
 
 
-def _column(path: Path, column: str | None) -> list[str]:
-    """Return the cells in a column of a CSV file, or in its only column, that are not empty."""
-    table = tables.read_cells(path)
-    if len(table.columns) > 1:
-        tables.require(path, table, [column or "text"])
-        table = table[[column or "text"]]
-    return [sentence for sentence in table.iloc[:, 0] if sentence]
+def _unusable(sentence: str, known: set[str] | None) -> str:
+    """Return the reason why a sentence has no prediction, or ""."""
+    if not sentence.strip():
+        return "the sentence is empty"
+    plain = sentence.lower().translate(str.maketrans("", "", string.punctuation)).split()
+    if not plain:
+        return "the sentence has no word"
+    if known is not None and known.isdisjoint(plain):
+        return "the sentence has no word that training saw"
+    return ""
+
+
+def _column(path: Path, frame: "pd.DataFrame", column: str | None) -> list[str]:
+    """Return the sentences in a column of a CSV file, or in its only column."""
+    name = str(frame.columns[0])
+    if len(frame.columns) > 1:
+        name = column or "text"
+        csv_file.require(path, frame, [name])
+    return list(frame[name])

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 
 from common.data import Array, Inputs
-from common.preprocessing.tables import MISSING
+from common.preprocessing.columns import MISSING
 from common.tracking import InputSpec
 
 JSON, CSV = "application/json", "text/csv"
@@ -97,9 +97,9 @@ def _read_csv(body: bytes, specs: Sequence[InputSpec]) -> _Table:
 
 def _cells(name: str, cells: Sequence[str], spec: InputSpec) -> Sequence[Any]:
     """The text or the numbers in a column of a CSV file."""
-    values = [None if (text := cell.strip()) in MISSING else text for cell in cells]
     if spec.dtype.kind == "O":
-        return ["" if value is None else value for value in values]
+        return [cell.strip() for cell in cells]
+    values = [None if (text := cell.strip()) in MISSING else text for cell in cells]
     try:
         numbers: Array = pd.to_numeric(np.array(values, object))
     except ValueError as error:

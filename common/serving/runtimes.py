@@ -44,9 +44,11 @@ def _keras(file: Path) -> Network:
     """Load a Keras model, with the suite's own layers."""
     import keras
 
+    from common import training
+
     lazy.register_layers()
     model = keras.saving.load_model(file, compile=False)
-    return lambda inputs: model.predict(inputs, verbose=0)
+    return lambda inputs: training.predict(model, inputs)
 
 
 def _saved_model(folder: Path) -> Network:
@@ -88,7 +90,7 @@ def _litert(file: Path) -> Network:
 
 def plain(name: str) -> str:
     """Replace the characters in an input's name that TensorFlow does not allow."""
-    return re.sub(r"\W", "_", name)
+    return re.sub(r"\W", "_", name, flags=re.ASCII)
 
 
 def _plainly_named(inputs: Inputs, name: str) -> dict[str, Array]:

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
 from common import legacy
-from common.data import ImageFormat, SavedModel, TimeAxis
+from common.data import ColumnFormat, ImageFormat, SavedModel, TimeAxis
 from common.errors import UserError, first_line
 from common.lazy import register_layers
 from common.tracking import store
@@ -100,6 +100,7 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
         "outputs": list(run.data.outputs),
         "image_format": dataclasses.asdict(run.data.image_format) if run.data.image_format else None,
         "time_axis": dataclasses.asdict(run.data.time_axis) if run.data.time_axis else None,
+        "table_format": {name: dataclasses.asdict(form) for name, form in (run.data.table_format or {}).items()},
         "settings": dataclasses.asdict(run.config),
         "task": dataclasses.asdict(task),
     }
@@ -168,6 +169,11 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
         settings=legacy.settings(metadata["settings"]),
         image_format=form,
         time_axis=axis and TimeAxis(**axis),
+        table_format={
+            name: ColumnFormat(**values | {"cycles": tuple(values["cycles"])})
+            for name, values in metadata.get("table_format", {}).items()
+        }
+        or None,
         digest=metadata["digest"],
         task=legacy.task(metadata["task"]),
         run_id=description.run_id,

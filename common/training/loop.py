@@ -266,8 +266,8 @@ def predict(model: keras.Model, inputs: Inputs) -> Array:
     """Return the network's outputs for `inputs`, (examples, …)."""
     size = arrays.prediction_batch(inputs)
     model.steps_per_execution = 1  # with several, Keras would trace the network for each
-    if arrays.in_memory(inputs):
-        return model.predict(inputs, batch_size=size, verbose=0)
+    if arrays.in_memory(inputs) and all(part.dtype != "float64" for part in keras.tree.flatten(inputs)):
+        return model.predict(inputs, batch_size=size, verbose=0)  # which would convert float64 to float32
     return model.predict(InOrder((inputs,), size), verbose=0)
 
 
@@ -292,6 +292,7 @@ def fit(
         mode=task.mode if best else "min",
         patience=config.patience,
         restore_best_weights=best,
+        start_from_epoch=0 if best else transient(getattr(model.optimizer, "momentum", 0.0)),
     )
     slowing = keras.callbacks.ReduceLROnPlateau(
         task.monitor if options.validate else "loss",
@@ -321,6 +322,17 @@ def fit(
         for name in resumed.history | history.history
     }
     return history
+
+
+def transient(momentum: float) -> int:
+    """Return the number of epochs for which the loss of gradient descent with optimal momentum may rise at first.
+
+    The error in the steepest direction is at most 2 k momentum^(k / 2) times the initial error in epoch k (Polyak
+    1964), which is first more than 1. Meanwhile, a loss above the first one does not mean that training has ended.
+    """
+    epochs = np.arange(1, 10_000)
+    rising = epochs[2 * epochs * momentum ** (epochs / 2) > 1]
+    return int(rising[-1]) if len(rising) and momentum > 0.5 else 0
 
 
 def best_epoch(history: Mapping[str, Sequence[float]], task: tasks.Task) -> int:

@@ -83,6 +83,8 @@ CASES = {
     "Posterior": Case(
         lambda: {"rubbish": 5.0}, [RNG.uniform(0, 9, (4, 3)).astype("float32")], ("float32",), dtype="float64"
     ),
+    "Standardise": Case(lambda: {"mean": [1.0, -2.0, 0.5], "variance": [1.0, 4.0, 0.1]}, [normal(4, 3)]),
+    "Offset": Case(lambda: {"offset": 2.5}, [normal(4, 1)], ("float32",), dtype="float64"),
     "FillMissing": Case(lambda: {"values": [1.0, -2.0, 0.5], "flagged": [2]}, [GAPS]),
     "LocalResponseNormalization": Case(lambda: {"size": 3, "k": 1.5}, [normal(4, 6, 8, 5)]),
     "AffineDistortion": Case(lambda: {"translation": 1.0, "seed": 1}, [PICTURES]),

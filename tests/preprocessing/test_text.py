@@ -5,6 +5,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from apps.lstm_text import Settings as LstmText
@@ -16,6 +17,7 @@ from common.preprocessing import datasets, download, splits, text
 from common.preprocessing.datasets import MOVIE_REVIEWS
 from common.preprocessing.download import SourceError
 from common.training.batches import Batches, epoch_order
+from tests.conftest import Trained, assert_user_error
 
 SENTENCES = np.array(["a fine film", "a dull film", "fine", "dull and long and dull"] * 10, dtype=object)
 LABELS = np.array([1, 0, 1, 0] * 10, dtype="int32")
@@ -113,10 +115,11 @@ def test_a_table_of_sentences_is_read_and_its_classes_sorted(tmp_path: Path) -> 
     [
         ("body,folder\n" + "a,junk\n" * 30, ["1 classes in the column folder"]),
         ("body,folder\n" + "a,junk\n" * 30 + "b,work\n" * 3, ["folder work in only 3 of 33 rows"]),
-        ("body,folder\n" + "a,junk\n" * 30 + ",work\n" * 30, ["line 32", "column body is empty"]),
+        ("body,folder\n" + "a,junk\n" * 30 + ",work\n" * 30, ["1 classes in the column folder"]),
         ("text,folder\n" + "a,junk\n" * 30, ["no column body", "text, folder"]),
         ("body,folder\n", ["0 classes"]),
-        ("body,folder\na,junk\n".encode("utf-16"), ["UTF-8"]),
+        ("body,folder\na,junk\n".encode("utf-16-le"), ["UTF-8"]),
+        ('body,folder\n"a,junk\n', ["line 2", "a quote opens here"]),
     ],
 )
 def test_a_bad_table_of_sentences_is_named_in_one_line(content: str | bytes, words: list[str], tmp_path: Path) -> None:
@@ -125,6 +128,36 @@ def test_a_bad_table_of_sentences_is_named_in_one_line(content: str | bytes, wor
         load_data(LstmText(csv=str(path), text="body", label="folder"))
     for word in (str(path), *words):
         assert word in str(error.value)
+
+
+def test_rows_without_a_sentence_or_a_class_are_left_out_with_a_note(tmp_path: Path) -> None:
+    rows = "good film\tjunk\n?\twork\nNA\twork\nbad, bad film\tjunk\n" * 20
+    path = write(tmp_path, f"body\tfolder\n{rows}\tjunk\nhere\t\n".encode("utf-16"))
+    data = load_data(LstmText(csv=str(path), text="body", label="folder"))
+    everything = [*data.train[0], *data.validation[0], *data.test[0]]
+    assert sorted(set(everything)) == ["?", "NA", "bad, bad film", "good film"]
+    notes = "\n".join(data.description.notes)
+    for words in (
+        "separated by tabs",
+        "1 of 82 rows have no body, first in line 82; left out",
+        "1 of 81 rows have no folder, first in line 83; left out",
+        "76 sentences are copies of other ones",
+    ):
+        assert words in notes
+    assert data.description.facts["rows"] == "82, of which 80 have a sentence and a class"
+    assert "3 at most" in data.description.facts["words of a sentence"]
+
+
+def test_sentences_with_two_classes_are_counted(tmp_path: Path) -> None:
+    path = write(tmp_path, "body,folder\n" + "a film,junk\na film,work\n" * 20)
+    data = load_data(LstmText(csv=str(path), text="body", label="folder"))
+    assert "1 of them have another class" in " ".join(data.description.notes)
+
+
+def test_a_mistyped_column_gets_the_nearest_name(tmp_path: Path) -> None:
+    path = write(tmp_path, "body,folder\na,junk\n")
+    with pytest.raises(UserError, match="no column bdy; did you mean body"):
+        load_data(LstmText(csv=str(path), text="bdy", label="folder"))
 
 
 def test_a_table_needs_both_its_columns() -> None:
@@ -138,13 +171,14 @@ def saved(column: str | None = None) -> SavedModel:
 
 
 def test_words_are_sentences_and_names_of_text_files_are_read_line_by_line(tmp_path: Path) -> None:
-    lines = write(tmp_path, "\ufeffgood\n\n  \nso bad\n", "my reviews.txt")
+    lines = write(tmp_path, "\ufeffgood\n\n  \nso bad\n\n", "my reviews.txt")
     one = write(tmp_path, "review\nfine\nso so\n")
     asked = ["a fine film", str(lines), "I fell asleep.txt", str(one)]
     examples = text.read_sentences(asked, saved())
     names, sentences = examples.names, examples.inputs
-    assert names == ["a fine film", "good", "so bad", "I fell asleep.txt", "fine", "so so"]
-    assert sentences.tolist() == names
+    assert names == ["a fine film", "good", "", "  ", "so bad", "I fell asleep.txt", "fine", "so so"]
+    assert examples.unusable == {2: "the sentence is empty", 3: "the sentence is empty"}
+    assert sentences.tolist() == ["a fine film", "good", "so bad", "I fell asleep.txt", "fine", "so so"]
     two = write(tmp_path, "stars,body\n3,not bad\n", "two.csv")
     assert text.read_sentences([str(two)], saved("body")).names == ["not bad"]
 
@@ -154,7 +188,7 @@ def test_words_are_sentences_and_names_of_text_files_are_read_line_by_line(tmp_p
     [
         ("none.txt", None, "no such file"),
         ("none.csv", None, "no such file"),
-        ("latin.txt", "café".encode("latin-1"), "UTF-8"),
+        ("zeros.txt", b"caf\0", "UTF-8"),
         ("empty.txt", b"\n\n", "no sentence"),
         ("two.csv", b"stars,review\n3,not bad\n", "no column text"),
     ],
@@ -166,6 +200,41 @@ def test_a_bad_file_of_sentences_is_named(name: str, content: bytes | None, word
     with pytest.raises(UserError, match=words) as error:
         text.read_sentences([str(path)], saved())
     assert name in str(error.value)
+
+
+def test_predict_answers_every_row_of_a_file_in_order(trained_reviewer: Trained, tmp_path: Path) -> None:
+    reviews = ["fine film", "", "dull film", "?", "fine", "zzz", "N/A", "dull film"]
+    rows = "".join(f"{1000 + row};{review}\n" for row, review in enumerate(reviews))
+    path, output = write(tmp_path, f"id;review\n{rows}"), tmp_path / "answers.csv"
+    result = trained_reviewer("predict", str(path), "--keep", "id", "--output", str(output))
+    assert result.returncode == 0, result.stderr
+    answers = pd.read_csv(output, keep_default_na=False)
+    assert answers["id"].tolist() == list(range(1000, 1008))
+    assert answers["input"].tolist() == reviews
+    reasons = [
+        "",
+        "the sentence is empty",
+        "",
+        "no word",
+        "",
+        "no word that training saw",
+        "no word that training saw",
+        "",
+    ]
+    for answer, problem, reason in zip(answers["class"], answers["problem"], reasons, strict=True):
+        assert reason in problem
+        assert (answer == "") == bool(reason)
+
+
+def test_columns_cannot_be_kept_beside_words(trained_reviewer: Trained) -> None:
+    assert_user_error(trained_reviewer("predict", "fine film", "--keep", "id"), "--keep id", "not all tables")
+
+
+def test_a_text_file_in_latin_1_is_read(tmp_path: Path) -> None:
+    path = write(tmp_path, "café\n".encode("latin-1"), "latin.txt")
+    examples = text.read_sentences([str(path)], saved())
+    assert examples.names == ["café"]
+    assert "Windows-1252" in examples.notes[0]
 
 
 def test_a_blank_sentence_is_refused() -> None:

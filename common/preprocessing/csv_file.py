@@ -1,0 +1,224 @@
+"""CSV files: from bytes to cells. Encoding, delimiter and quoting are decided from the file.
+
+A cell is text without blanks around it, "" if it is empty. Nothing here knows about types of columns.
+"""
+
+import csv
+import io
+import itertools
+import re
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from common.errors import UserError, reading
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+DELIMITERS = {"\t": "tabs", ";": "semicolons", "|": "vertical bars", ",": "commas"}
+"""Characters between cells, in the order of preference if several fit a file."""
+BYTE_ORDER_MARKS = {
+    b"\xef\xbb\xbf": "utf-8-sig",
+    b"\xff\xfe\0\0": "utf-32",
+    b"\0\0\xfe\xff": "utf-32",
+    b"\xff\xfe": "utf-16",
+    b"\xfe\xff": "utf-16",
+}
+COLUMNS = 1000
+"""Maximum number of columns of a file, because each is an input of the network."""
+SAMPLE = 2**20
+"""Characters at the beginning of a file that decide the delimiter. The first line must end within them."""
+SAMPLED = 200
+"""Rows at the beginning of a file that decide the delimiter."""
+NAMED = 5
+"""Maximum number of lines that a problem names."""
+
+
+@dataclass(frozen=True)
+class Cells:
+    """The cells of a file."""
+
+    frame: "pd.DataFrame"
+    """Text by column; the index is the line number in which a row begins."""
+    delimiter: str
+    notes: tuple[str, ...] = ()
+    """Decisions about the file, one line each."""
+
+
+def read(path: Path) -> Cells:
+    """Read all cells of a CSV file.
+
+    Raises:
+        UserError: if the file cannot be read, is not text, has a quote that does not close, or rows of unequal length.
+    """
+    import pandas as pd
+
+    text, notes = read_text(path)
+    delimiter = _delimiter(text[:SAMPLE])
+    if delimiter != ",":
+        notes.append(f"{path.name}: its cells are separated by {DELIMITERS[delimiter]}")
+    header = _header(path, text[:SAMPLE], delimiter)
+    rows, lines = _rows(path, text, delimiter, len(header))
+    if len(rows) and header[-1] == "" and not any(row[-1] for row in rows):
+        header = header[:-1]  # every line ends with a delimiter
+        rows = [row[:-1] for row in rows]
+    _check_names(path, header)
+    if rows and all(re.fullmatch(r"[-+]?\d+([.,]\d+)?", name) for name in header):
+        notes.append(f"{path.name}: the first line has only numbers; it is read as the names of the columns")
+    columns = zip(*rows, strict=True) if rows else ([] for _ in header)
+    frame = pd.DataFrame(
+        {name: [cell.strip() for cell in column] for name, column in zip(header, columns, strict=True)}, dtype=object
+    )
+    return Cells(frame.set_axis(pd.Index(lines, dtype="int64")), delimiter, tuple(notes))
+
+
+def read_text(path: Path) -> tuple[str, list[str]]:
+    """Read a text file in the encoding of its byte order mark, in UTF-8, or else in Windows-1252.
+
+    Returns:
+        The text, and notes about its encoding.
+
+    Raises:
+        UserError: if the file cannot be read or is not text.
+    """
+    with reading(path):
+        content = path.read_bytes()
+    for mark, encoding in BYTE_ORDER_MARKS.items():
+        if content.startswith(mark):
+            try:
+                return content.decode(encoding), []
+            except UnicodeError as error:
+                raise UserError(
+                    f"{path}: not {encoding} text, which its first bytes announce; save it again"
+                ) from error
+    if content.startswith(b"PK\x03\x04"):
+        raise UserError(f"{path}: a ZIP archive or an Excel workbook, not text; save it as CSV in UTF-8")
+    if b"\0" in content:
+        raise UserError(f"{path}: not UTF-8 text (it has zero bytes); save it as CSV in UTF-8")
+    try:
+        return content.decode("utf-8"), []
+    except UnicodeError:
+        note = f"{path.name}: not UTF-8; read as Windows-1252 (Latin-1). If letters look wrong, save it in UTF-8"
+        try:
+            return content.decode("cp1252"), [note]
+        except UnicodeError:
+            return content.decode("latin-1"), [note]
+
+
+def _delimiter(beginning: str) -> str:
+    """Return the delimiter that splits the first line, and the most rows into as many cells as the first line.
+
+    Of several, the one that makes the most columns is chosen, then the first of `DELIMITERS`.
+    """
+    best, chosen = (0.0, 1), ","
+    for delimiter in DELIMITERS:
+        sizes = []
+        try:
+            for row in itertools.islice(csv.reader(io.StringIO(beginning, newline=""), delimiter=delimiter), SAMPLED):
+                sizes += [len(row)] if row else []
+        except csv.Error:  # a cell above the limit of the module
+            sizes = sizes[:1]
+        if len(beginning) == SAMPLE:
+            sizes = sizes[:-1] or sizes
+        if not sizes or sizes[0] < 2:
+            continue
+        fitting = sum(size == sizes[0] for size in sizes) / len(sizes)
+        if (fitting, sizes[0]) > best:
+            best, chosen = (fitting, sizes[0]), delimiter
+    return chosen
+
+
+def _header(path: Path, beginning: str, delimiter: str) -> list[str]:
+    """Return the column names in the first line, in which a quoted name may have line breaks."""
+    csv.field_size_limit(sys.maxsize)
+    rows = csv.reader(io.StringIO(beginning, newline=""), delimiter=delimiter)
+    names = [name.strip() for name in next(filter(None, rows), [])]
+    if len(names) > COLUMNS:
+        raise UserError(f"{path}: more than {COLUMNS:,} columns; remove some")
+    if not any(names):
+        raise UserError(f"{path}: no column names in the first line")
+    return names
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    """Check that no column name is missing or repeated."""
+    for position, name in enumerate(names, start=1):
+        if not name or name in names[: position - 1]:
+            fault = f"({name}) repeats the name of another" if name else "has no name"
+            raise UserError(f"{path}: column {position} {fault}; rename it")
+
+
+def _rows(path: Path, text: str, delimiter: str, columns: int) -> tuple[list[list[str]], list[int]]:
+    """Return the rows below the first line, and the lines in which they begin.
+
+    Blank lines are no rows, except between the rows of a file with one column, where they are empty cells.
+    """
+    csv.field_size_limit(sys.maxsize)  # the default is 131,072 characters
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
+    rows: list[list[str]] = []
+    lines: list[int] = []
+    line = 1
+    try:
+        for row in reader:
+            if row or columns == 1:
+                rows.append(row or [""])
+                lines.append(line)
+            line = reader.line_num + 1
+    except csv.Error as error:
+        raise UserError(f"{path}, {_quoting_fault(text, line, delimiter)}") from error
+    named = next(index for index, row in enumerate(rows) if any(cell.strip() for cell in row))
+    rows, lines = rows[named + 1 :], lines[named + 1 :]
+    while columns == 1 and rows and not rows[-1][0].strip():
+        rows.pop()
+        lines.pop()
+    if ragged := [index for index, row in enumerate(rows) if len(row) != columns]:
+        for index in ragged:  # a delimiter too many at the end of a line is no cell
+            if len(rows[index]) > columns and not any(cell.strip() for cell in rows[index][columns:]):
+                rows[index] = rows[index][:columns]
+        _check_lengths(path, [(lines[index], len(rows[index])) for index in ragged], columns)
+    return rows, lines
+
+
+def _check_lengths(path: Path, sizes: Sequence[tuple[int, int]], columns: int) -> None:
+    """Check that all rows have as many cells as there are columns, given the line and cells of some of them."""
+    wrong = [f"line {line}: {cells} cells" for line, cells in sizes if cells != columns]
+    if wrong:
+        more = f", and {len(wrong) - NAMED:,} more" if len(wrong) > NAMED else ""
+        fix = "put cells with delimiters in quotes, or add the missing cells"
+        raise UserError(f"{path}, {', '.join(wrong[:NAMED])}{more}, but there are {columns} columns; {fix}")
+
+
+def _quoting_fault(text: str, line: int, delimiter: str) -> str:
+    """Return a message about the first cell with faulty quotes, in the row that begins in `line`."""
+    rest = "".join(itertools.islice(io.StringIO(text, newline=""), line - 1, None))
+    cell = re.compile(
+        rf'(?:"(?:[^"]|"")*+"|(?!")[^{re.escape(delimiter)}\r\n]*+)(?:{re.escape(delimiter)}|\r\n?|\n|\Z)'
+    )
+    place = 0
+    while place < len(rest) and (found := cell.match(rest, place)) and found.end() > place:
+        place = found.end()
+    opening = line + len(re.findall(r"\r\n?|\n", rest[:place]))
+    fault = "a quote opens here and does not close at the end of a cell"
+    return f"line {opening}: {fault}; close it, and double the quotes inside a cell"
+
+
+def require(path: Path, frame: "pd.DataFrame", columns: Sequence[str]) -> None:
+    """Check that a file has `columns`.
+
+    Raises:
+        UserError: if some are missing; one line for each, with the nearest name.
+    """
+    missing = []
+    for name in dict.fromkeys(columns):
+        if name not in frame:
+            near = get_close_matches(name, map(str, frame.columns), n=1)
+            meant = f"; did you mean {near[0]}?" if near else ""
+            has = f"; it has {', '.join(frame.columns[:20])}" + (", …" if len(frame.columns) > 20 else "")
+            missing.append(f"{path}: no column {name}{meant or has}")
+    if missing:
+        raise UserError("\n".join(missing))
