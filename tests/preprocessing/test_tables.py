@@ -296,7 +296,7 @@ def test_predict_keeps_every_row_in_order_and_names_unusable_ones(churn: Trained
     assert answers["class"].isna().tolist() == [row in (2, 5) for row in range(8)]
     assert "'many' in the column calls is not a number" in answers["problem"][2]
     assert answers["problem"][5] == "the row is empty"
-    assert "of which 2 without a prediction" in result.stdout
+    assert "; 2 rows have none" in result.stdout
     assert "column plan, kind has values that training did not see ('gold') in 1 rows" in result.stderr
     strict = churn("predict", str(tmp_path / "new.csv"), "--strict")
     assert_user_error(strict, "did not see ('gold')")
