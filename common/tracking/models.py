@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
 from common import legacy
-from common.data import ImageFormat, SavedModel
+from common.data import ImageFormat, PixelRange, SavedModel
 from common.errors import UserError, first_line
 from common.lazy import register_layers
 from common.tracking import store
@@ -99,6 +99,7 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
         "digest": run.data.digest,
         "outputs": list(run.data.outputs),
         "image_format": dataclasses.asdict(run.data.image_format) if run.data.image_format else None,
+        "pixel_range": dataclasses.asdict(run.data.pixel_range) if run.data.pixel_range else None,
         "settings": dataclasses.asdict(run.config),
         "task": dataclasses.asdict(task),
     }
@@ -165,6 +166,7 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
         outputs=tuple(metadata["outputs"]),
         settings=legacy.settings(metadata["settings"]),
         image_format=form,
+        pixel_range=PixelRange(**levels) if (levels := metadata.get("pixel_range")) else None,
         digest=metadata["digest"],
         task=legacy.task(metadata["task"]),
         run_id=description.run_id,

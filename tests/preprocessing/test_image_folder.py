@@ -14,7 +14,7 @@ from common import tasks, training
 from common.config import Config
 from common.data import Data
 from common.errors import UserError
-from common.preprocessing import arrays, images
+from common.preprocessing import arrays, image_files, images
 from common.preprocessing.arrays import PREDICTION_BATCH
 from tests.conftest import Trained, assert_user_error, train_once
 
@@ -77,12 +77,12 @@ def test_the_shorter_side_is_scaled_and_the_middle_of_the_longer_kept(tmp_path: 
     picture = np.zeros((20, 60, 3), np.uint8)
     picture[:, :20], picture[:, 20:40], picture[:, 40:] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
     Image.fromarray(picture).save(tmp_path / "a.png")
-    middle = images.decode(tmp_path / "a.png", 10)[:, 1:-1]  # interpolation looks one pixel over the edge
+    middle = image_files.decode(tmp_path / "a.png", 10)[:, 1:-1]  # interpolation looks one pixel over the edge
     np.testing.assert_array_equal(middle, np.broadcast_to(np.array([0, 255, 0], np.uint8), (10, 8, 3)))
     Image.fromarray(picture[:, :, 1]).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(images.decode(tmp_path / "grey.png", 10)[:, 1:-1], np.full((10, 8, 3), 255))
+    np.testing.assert_array_equal(image_files.decode(tmp_path / "grey.png", 10)[:, 1:-1], np.full((10, 8, 3), 255))
     Image.new("RGBA", (20, 20), (9, 9, 9, 0)).save(tmp_path / "clear.png")
-    np.testing.assert_array_equal(images.decode(tmp_path / "clear.png", 10), np.full((10, 10, 3), 255))
+    np.testing.assert_array_equal(image_files.decode(tmp_path / "clear.png", 10), np.full((10, 10, 3), 255))
 
 
 def test_colour_statistics_are_numpys(photographs: Path) -> None:
@@ -164,7 +164,7 @@ def test_fit_streams_the_pictures_in_the_order_of_the_arrays_and_gives_the_same_
 
 
 def test_large_examples_are_evaluated_a_few_at_a_time() -> None:
-    photos = images.ImageFiles((Path("a.jpg"),) * 10, 256)
+    photos = image_files.ImageFiles((Path("a.jpg"),) * 10, 256)
     assert arrays.prediction_batch(photos) == 21
     assert arrays.prediction_batch(np.zeros((9, 28, 28), np.uint8)) == PREDICTION_BATCH
 

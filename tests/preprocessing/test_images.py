@@ -100,7 +100,7 @@ def test_pictures_in_mnists_own_format_stay_as_they_are(mnist: RawData, tmp_path
 
 def test_transparent_grey_palette_and_rotated_pictures_are_read(mnist: RawData, tmp_path: Path) -> None:
     paper = on_paper(mnist.test[0][0], (120, 160), (0, 0, 0), (255, 255, 255))
-    expected = images.standard_image(np.asarray(paper.convert("L"), dtype=np.float32), ImageFormat(28, 20), "")
+    expected = images.standard_image(np.asarray(paper.convert("L"), dtype=np.float32), ImageFormat(28, 20))
     transparent = Image.new("RGBA", paper.size)
     transparent.putalpha(Image.eval(paper.convert("L"), lambda value: 255 - value))
     transparent.save(tmp_path / "transparent.png")
