@@ -22,7 +22,7 @@ from PIL import Image
 from common.data import Array
 from common.errors import UserError
 from common.preprocessing import arrays
-from common.preprocessing.image_files import LARGEST_IMAGE, OVERSHOOT, WHITE_LEVELS, on_paper
+from common.preprocessing.image_files import LARGEST_IMAGE, OVERSHOOT, WHITE_LEVELS, counted, on_paper
 
 SMALLEST_SIDE = 8
 """Smallest side of an image in pixels. A shorter axis counts images or channels."""
@@ -64,7 +64,7 @@ def read_images(path: Path, side: int) -> tuple[list[Array], list[str]]:
     scaled = np.clip(found.astype(np.float32) * np.float32(255 / white), 0, 255)
     images = [_grey(image) for image in scaled] if scaled.ndim == 4 else list(scaled)
     number, height, width = found.shape[:3]
-    words = ", ".join(word for word in (f"{number:,} images of {height} x {width}", layout, scale) if word)
+    words = ", ".join(word for word in (f"{counted(number, 'image')} of {height} x {width}", layout, scale) if word)
     return images, [f"{path}: shape {array.shape} is read as {words}"] if layout or scale else []
 
 
@@ -144,20 +144,21 @@ def _three_axes(array: Array, side: int) -> tuple[Array, str]:
 
 def _four_axes(array: Array) -> tuple[Array, str]:
     first, second, third, fourth = array.shape
-    layouts = []
     if fourth in CHANNELS and _is_image(second, third):
-        layouts.append((array, "channels last"))
-    if second in CHANNELS and _is_image(third, fourth):
-        layouts.append((np.moveaxis(array, 1, -1), "channels first"))
-    if third in CHANNELS and _is_image(first, second):
-        layouts.append((np.moveaxis(array, -1, 0), "the last axis counts the images"))
-    if len(layouts) != 1:
-        problem = "several axes may be the channels" if layouts else "no axis of 1, 3 or 4 channels beside two sides"
-        raise ValueError(f"{problem}; images (n, height, width) or (n, height, width, channels) are needed")
-    images, words = layouts[0]
+        images, words = array, ""
+    elif second in CHANNELS and _is_image(third, fourth):
+        images, words = np.moveaxis(array, 1, -1), "channels first"
+    elif third in CHANNELS and _is_image(first, second):
+        images, words = np.moveaxis(array, -1, 0), "the last axis counts the images"
+    else:
+        raise ValueError(
+            "no axis of 1, 3 or 4 channels is beside the two sides of an image; images (n, height, width) or "
+            "(n, height, width, channels) are needed"
+        )
     if images.shape[-1] == 1:
-        return images[..., 0], "" if words == "channels last" else words
-    return images, f"{words}, in {'RGB' if images.shape[-1] == 3 else 'RGBA'}"
+        return images[..., 0], words
+    colours = "in RGB" if images.shape[-1] == 3 else "in RGBA"
+    return images, f"{words}, {colours}" if words else colours
 
 
 def white_level(values: Array) -> tuple[float, str]:

@@ -423,7 +423,7 @@ def choose_range(facts: Sequence[ImageFacts], where: str) -> tuple[PixelRange | 
         )
     lowest, highest = min(deep, key=lambda one: one.low), max(deep, key=lambda one: one.high)
     span = f"{_number(lowest.low)} to {_number(highest.high)}"
-    kind = f"{len(deep):,} images with {'floating-point' if floats else 'more than 8 bits per'} pixels"
+    kind = f"{counted(len(deep), 'image')} with {'floating-point pixels' if floats else 'more than 8 bits per pixel'}"
     if all(one.declared for one in deep):
         black = min(one.declared[0] for one in deep if one.declared)
         white = max(one.declared[1] for one in deep if one.declared)
@@ -464,7 +464,7 @@ def skipped_notes(facts: Sequence[ImageFacts]) -> list[str]:
     notes = [f"{one.path}: skipped, {one.fault}" for one in faulty[:NAMED]]
     if faulty:
         more = f", of which {NAMED} are named" if len(faulty) > NAMED else ""
-        notes.append(f"{len(faulty):,} {'file' if len(faulty) == 1 else 'files'} skipped{more}")
+        notes.append(f"{counted(len(faulty), 'file')} skipped{more}")
     return notes
 
 
@@ -473,7 +473,12 @@ def animated_notes(facts: Sequence[ImageFacts]) -> list[str]:
     several = [one.path for one in facts if one.animated]
     if not several:
         return []
-    return [f"the first frame or page is read of {len(several):,} with several: {names(several)}"]
+    return [f"only the first frame or page is read of {counted(len(several), 'image')}: {names(several)}"]
+
+
+def counted(number: int, noun: str) -> str:
+    """Return a number of files or images in words."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def names(paths: Sequence[Path], most: int = 5) -> str:

@@ -6,7 +6,7 @@
 Nothing is left out without a note, and all problems are reported at once.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,7 +17,7 @@ import pandas as pd
 from common.data import Data, Description, Pair, PixelRange, RawData, fingerprint
 from common.errors import Problems, UserError
 from common.preprocessing import image_files, splits
-from common.preprocessing.image_files import FoundFiles, ImageFacts, ImageFiles
+from common.preprocessing.image_files import FoundFiles, ImageFacts, ImageFiles, counted
 
 PARTS = {
     "train": "training",
@@ -31,6 +31,8 @@ PARTS = {
 """Part of the data by the name of a folder."""
 FEWEST = 3
 """Minimum number of different images of a class, one for each part."""
+RARE = 10
+"""Number of images from which a class is not named as rare."""
 DARK = 16
 """Largest pixel, of 255, of images that were saved with another white."""
 
@@ -88,10 +90,12 @@ def load_folder(folder: str, side: int, validation: float, seed: int) -> Data:
     with problems.collect():
         pixel_range, range_notes = image_files.choose_range(good, folder)
     problems.check()
-    notes += range_notes + image_files.animated_notes(good) + _plain_notes(good)
+    notes += range_notes + image_files.animated_notes(good) + _plain_notes(good) + _rare_notes(images)
     copies = len(good) - len({one.digest for one in good})
     if copies:
-        notes.append(f"{copies:,} images are copies of others, byte for byte; the copies of an image stay in one part")
+        notes.append(
+            f"{counted(copies, 'file')} with the same content as another; the copies of an image stay in one part"
+        )
     facts_by_name = {
         "images": f"{len(images):,}",
         "skipped files": f"{len(skipped):,}",
@@ -163,7 +167,7 @@ def _beside(folders: Iterable[Path]) -> list[str]:
     ]
     if not images:
         return []
-    return [f"{len(images):,} images are in no folder of a class, and are left out: {image_files.names(images)}"]
+    return [f"{counted(len(images), 'image')} left out, in no folder of a class: {image_files.names(images)}"]
 
 
 def _check_classes(
@@ -209,7 +213,7 @@ def _without_conflicts(images: Sequence[_Image], notes: list[str]) -> list[_Imag
     pairs = "; ".join(" = ".join(map(str, paths)) for paths in conflicts[:5])
     more = f" and {len(conflicts) - 5:,} more" if len(conflicts) > 5 else ""
     notes.append(
-        f"{len(images) - len(kept):,} files are left out, because the same image is in several classes: {pairs}{more}"
+        f"{counted(len(images) - len(kept), 'file')} left out, the same image is in several classes: {pairs}{more}"
     )
     return kept
 
@@ -225,7 +229,7 @@ def _without_leaks(images: Sequence[_Image], notes: list[str]) -> list[_Image]:
     ]
     if leaked:
         paths = image_files.names([image.facts.path for image in leaked])
-        notes.append(f"{len(leaked):,} images are left out, because a later part has a copy of each: {paths}")
+        notes.append(f"{counted(len(leaked), 'image')} left out, because a later part has a copy: {paths}")
     return [image for image in images if image not in leaked] if leaked else list(images)
 
 
@@ -265,7 +269,14 @@ def _check_darkness(folder: str, images: Sequence[_Image], problems: Problems) -
 def _plain_notes(facts: Sequence[ImageFacts]) -> list[str]:
     """Return a note that names images of a single colour, or none."""
     plain = [one.path for one in facts if one.low == one.high]
-    return [f"{len(plain):,} images have a single colour: {image_files.names(plain)}"] if plain else []
+    return [f"{counted(len(plain), 'image')} of a single colour: {image_files.names(plain)}"] if plain else []
+
+
+def _rare_notes(images: Sequence[_Image]) -> list[str]:
+    """Return a note that names classes with few images, or none."""
+    counts = Counter(image.label for image in images)
+    rare = [f"{label} has {number}" for label, number in sorted(counts.items()) if number < RARE]
+    return [f"few images: {', '.join(rare[:10])}; metrics of such a class rest on single images"] if rare else []
 
 
 def _types(facts: Sequence[ImageFacts]) -> pd.DataFrame:
