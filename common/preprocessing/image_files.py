@@ -4,11 +4,12 @@ Pixels of more than 8 bits are scaled by one `PixelRange` for all files that are
 file, because a difference in brightness between two images would be lost.
 """
 
+import contextlib
 import hashlib
 import os
 import sys
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -78,7 +79,8 @@ class ImageFiles:
         return np.stack(images) if images else np.empty((0, *self.shape[1:]), np.uint8)
 
     def _decode(self, index: Any) -> Array:
-        return decode(self.files[index], self.side, self.pixel_range)
+        with decoding(self.files[index]):
+            return decode(self.files[index], self.side, self.pixel_range)
 
     def part(self, indices: Array) -> "ImageFiles":
         """Return the images at `indices` (n,), without reading them."""
@@ -110,7 +112,7 @@ class ImageFacts:
     """Whether the file has several frames or pages."""
     low: float = 0
     high: float = 0
-    """Smallest and largest pixel; of an image with 8 bits per pixel, after scaling to the side."""
+    """Smallest and largest pixel; of the thumbnail, if the pixels have 8 bits."""
     declared: tuple[float, float] | None = None
     """Values of black and white by the file's own statement, for more than 8 bits per pixel."""
 
@@ -320,6 +322,15 @@ def _in_colour(image: Image.Image, pixel_range: PixelRange | None) -> Image.Imag
     return on_paper(image)
 
 
+@contextlib.contextmanager
+def decoding(file: Path) -> Iterator[None]:
+    """Turn any error of the block, which decodes `file`, into a `UserError`, as if the file was changed or removed."""
+    try:
+        yield
+    except Exception as error:  # decoders raise exceptions of any class for a damaged file
+        raise UserError(f"{file}: not an image that can be read ({first_line(error)})") from error
+
+
 def decode(file: Path | BinaryIO, side: int, pixel_range: PixelRange | None = None) -> Array:
     """Decode an image file to bytes (side, side, 3): scale the shorter side to `side`, and crop the longer one.
 
@@ -332,8 +343,12 @@ def decode(file: Path | BinaryIO, side: int, pixel_range: PixelRange | None = No
         ValueError: as `open_image`. For a damaged file, decoders raise any exception.
     """
     with open_image(file) as image:
-        image.draft("RGB", (side, side))  # decodes a large JPEG at a lower resolution, which is faster
-        return np.asarray(ImageOps.fit(_in_colour(image, pixel_range), (side, side), Image.Resampling.BILINEAR))
+        return _fit(image, side, pixel_range)
+
+
+def _fit(image: Image.Image, side: int, pixel_range: PixelRange | None = None) -> Array:
+    image.draft("RGB", (side, side))  # decodes a large JPEG at a lower resolution, which is faster
+    return np.asarray(ImageOps.fit(_in_colour(image, pixel_range), (side, side), Image.Resampling.BILINEAR))
 
 
 def decode_grey(file: Path, pixel_range: PixelRange | None = None) -> Array:
@@ -350,22 +365,17 @@ def decode_grey(file: Path, pixel_range: PixelRange | None = None) -> Array:
         return np.asarray(_in_colour(image, pixel_range).convert("L"), dtype=np.float32)
 
 
-def inspect(files: Sequence[Path], side: int) -> list[ImageFacts]:
-    """Read and decode every file once, in parallel, with a progress bar on a terminal.
-
-    Args:
-        files: The files.
-        side: Side in pixels to which images are decoded.
-    """
+def inspect(files: Sequence[Path]) -> list[ImageFacts]:
+    """Read and decode every file once, in parallel, with a progress bar on a terminal."""
     Image.init()  # not by several threads at once
     with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
         warnings.simplefilter("ignore")  # about large images and damaged metadata
-        found = pool.map(lambda file: _inspect(file, side), files)
+        found = pool.map(_inspect, files)
         console, quiet = Console(stderr=True), not sys.stderr.isatty()
         return list(track(found, "reading images", len(files), console=console, transient=True, disable=quiet))
 
 
-def _inspect(path: Path, side: int) -> ImageFacts:
+def _inspect(path: Path) -> ImageFacts:
     try:
         if not path.is_file():
             return ImageFacts(path, "not a file")
@@ -375,8 +385,7 @@ def _inspect(path: Path, side: int) -> ImageFacts:
             if is_deep(mode):
                 pixels, declared = upright_numbers(image), _declared(image)
             else:
-                image.draft("RGB", (side, side))
-                pixels = np.asarray(ImageOps.fit(on_paper(image), (side, side), Image.Resampling.BILINEAR))
+                pixels = _fit(image, THUMBNAIL)
             low, high = pixels.min().item(), pixels.max().item()
             if declared and not declared[0] <= low <= high <= declared[1]:
                 declared = None

@@ -66,7 +66,7 @@ def load_folder(folder: str, side: int, validation: float, seed: int) -> Data:
     if not root.is_dir():
         raise UserError(f"{folder}: no such folder")
     found, notes = _find(root)
-    facts = image_files.inspect([file for files in found.values() for file in files.images], side)
+    facts = image_files.inspect([file for files in found.values() for file in files.images])
     by_path = {one.path: one for one in facts}
     images = [
         _Image(by_path[file], label, part)

@@ -54,8 +54,7 @@ def read(files: Sequence[str], saved: "SavedModel") -> Examples:
         UserError: if a path is missing, no image is usable, or the layout or scale of the pixels is unknown.
     """
     paths, notes = _paths(files)
-    side = saved.image_format.side if saved.image_format else saved.model.input_shape[1]
-    inspected = image_files.inspect([path for path in paths if not _is_array(path)], side)
+    inspected = image_files.inspect([path for path in paths if not _is_array(path)])
     facts, own_range, range_notes = _scaled(inspected, saved.pixel_range)
     notes += range_notes + image_files.animated_notes(facts)
     if saved.image_format is None:
@@ -63,7 +62,7 @@ def read(files: Sequence[str], saved: "SavedModel") -> Examples:
             raise UserError(f"{array}: {saved.label} reads image files; save the images as PNG")
         examples = Examples(
             [str(one.path) for one in facts],
-            ImageFiles(tuple(one.path for one in facts if not one.fault), side, own_range),
+            ImageFiles(tuple(one.path for one in facts if not one.fault), saved.model.input_shape[1], own_range),
             {index: one.fault for index, one in enumerate(facts) if one.fault},
             tuple(notes),
         )
@@ -135,7 +134,9 @@ def _standard_images(
             unusable[len(names)] = faults[path]
             names.append(str(path))
         else:
-            add(str(path), image_files.decode_grey(path, pixel_range))
+            with image_files.decoding(path):
+                image = image_files.decode_grey(path, pixel_range)
+            add(str(path), image)
     inputs = np.stack(images) if images else np.empty((0, form.side, form.side), np.uint8)
     return Examples(names, inputs, unusable, tuple(notes))
 
