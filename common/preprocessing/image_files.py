@@ -173,7 +173,7 @@ def find(folder: Path, root: Path) -> FoundFiles:
             target = path.resolve()
             if is_hidden(name):
                 folders.remove(name)
-            elif not _is_text(name):
+            elif not is_text(name):
                 folders.remove(name)
                 found.faults.append(_unnameable(path))
             elif path.is_symlink() and (target in visited or target.is_relative_to(top) or top.is_relative_to(target)):
@@ -185,7 +185,7 @@ def find(folder: Path, root: Path) -> FoundFiles:
             path = Path(place, name)
             if is_hidden(name):
                 continue
-            if not _is_text(name):
+            if not is_text(name):
                 found.faults.append(_unnameable(path))
             elif path.suffix.lower() not in known:
                 found.others.append(path)
@@ -197,7 +197,7 @@ def find(folder: Path, root: Path) -> FoundFiles:
     return found
 
 
-def _is_text(name: str) -> bool:
+def is_text(name: str) -> bool:
     """Return whether a name can be printed and recorded. The names of files may be any bytes."""
     return name.isascii() or not any("\ud800" <= letter <= "\udfff" for letter in name)
 

@@ -6,6 +6,7 @@
 Nothing is left out without a note, and all problems are reported at once.
 """
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -78,7 +79,7 @@ def load_folder(folder: str, side: int, validation: float, seed: int) -> Data:
     notes += image_files.skipped_notes(skipped)
     notes += image_files.other_types((file for files in found.values() for file in files.others), folder)
     problems = Problems()
-    notes += _check_classes(folder, found, images, problems)
+    notes += _check_classes(folder, found, images, {one.path: one.fault for one in skipped}, problems)
     problems.check()
     readable = len(images)
     images = _without_conflicts(images, notes)
@@ -100,7 +101,7 @@ def load_folder(folder: str, side: int, validation: float, seed: int) -> Data:
         "images": f"{len(images):,}",
         "skipped files": f"{len(skipped):,}",
         "copies of other images": f"{copies:,}",
-        "images in several classes": f"{readable - len(images):,}",
+        "left out for a copy in another class or part": f"{readable - len(images):,}",
     }
     description = Description(tuple(notes), facts_by_name, {"types of the images": _types(good)})
     raw = _raw(root, images, side, pixel_range, description)
@@ -152,6 +153,8 @@ def _classes(folder: Path, root: Path) -> dict[str, FoundFiles]:
         paths = sorted(path for path in folder.iterdir() if path.is_dir() and not image_files.is_hidden(path.name))
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
+    if unnamed := next((path for path in paths if not image_files.is_text(path.name)), None):
+        raise UserError(f"{folder}: the name of the folder {ascii(unnamed.name)} is not UTF-8; rename it")
     outer = root.resolve()
     return {path.name: image_files.find(path, root) for path in paths if not outer.is_relative_to(path.resolve())}
 
@@ -171,7 +174,11 @@ def _beside(folders: Iterable[Path]) -> list[str]:
 
 
 def _check_classes(
-    folder: str, found: Mapping[tuple[str, str], FoundFiles], images: Sequence[_Image], problems: Problems
+    folder: str,
+    found: Mapping[tuple[str, str], FoundFiles],
+    images: Sequence[_Image],
+    faults: Mapping[Path, str],
+    problems: Problems,
 ) -> list[str]:
     """Add a problem for each class without a readable image, and for too few classes.
 
@@ -188,7 +195,8 @@ def _check_classes(
         ]
         if unread:
             problems.add(
-                f"{files.folder}: no image in this folder can be read, of {len(unread):,} such as {unread[0].name}; "
+                f"{files.folder}: no image in this folder can be read, of {len(unread):,} such as {unread[0].name}: "
+                f"{faults.get(unread[0], 'its type is not read')}; "
                 "replace them, or remove the folder"
             )
         else:
@@ -224,13 +232,11 @@ def _without_leaks(images: Sequence[_Image], notes: list[str]) -> list[_Image]:
     digests = defaultdict[str, set[bytes]](set)
     for image in images:
         digests[image.part].add(image.facts.digest)
-    leaked = [
-        image for image in images if any(image.facts.digest in digests[part] for part in later.get(image.part, ()))
-    ]
-    if leaked:
-        paths = image_files.names([image.facts.path for image in leaked])
-        notes.append(f"{counted(len(leaked), 'image')} left out, because a later part has a copy: {paths}")
-    return [image for image in images if image not in leaked] if leaked else list(images)
+    leaks = [any(image.facts.digest in digests[part] for part in later.get(image.part, ())) for image in images]
+    if any(leaks):
+        paths = image_files.names([image.facts.path for image in itertools.compress(images, leaks)])
+        notes.append(f"{counted(sum(leaks), 'image')} left out, because a later part has a copy: {paths}")
+    return [image for image, leak in zip(images, leaks, strict=True) if not leak]
 
 
 def _check_counts(
