@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+import typing
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 
@@ -20,6 +22,20 @@ def settings(recorded: Mapping[str, Any]) -> dict[str, Any]:
     """Return recorded settings with their current names."""
     renamed = {SETTINGS.get(name, name): value for name, value in recorded.items()}
     return renamed | ({"cell": CELLS.get(renamed["cell"], renamed["cell"])} if "cell" in renamed else {})
+
+
+def parameters(recorded: Mapping[str, str], hints: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the settings that MLflow recorded as text, with their current names and the types of `hints`."""
+    return {name: _value(text, hints[name]) if name in hints else text for name, text in settings(recorded).items()}
+
+
+def _value(text: str, hint: Any) -> Any:
+    """Return the value of a setting of type `hint` that MLflow recorded as `text`."""
+    kind, choices = typing.get_origin(hint), typing.get_args(hint)
+    words = hint is str or (kind is Literal and isinstance(choices[0], str)) or (kind is not tuple and str in choices)
+    if words and not (text == "None" and type(None) in choices):
+        return text
+    return ast.literal_eval(text)
 
 
 def task(recorded: Mapping[str, Any]) -> dict[str, Any]:

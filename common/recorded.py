@@ -10,11 +10,10 @@
 A tag of the run names its app, which is imported by that name: no file of common has an import of an app.
 """
 
-import ast
 import importlib
 import typing
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from common import legacy, tracking
 from common.app import App
@@ -60,20 +59,12 @@ def config(run_id: str) -> Any:
 
 
 def _config(run: tracking.Run) -> Any:
-    settings, recorded = _app(run).settings, legacy.settings(run.data.params)
-    hints = typing.get_type_hints(settings)
+    settings, recorded = _app(run).settings, tracking.settings(run)
+    if recorded is None:
+        recorded = legacy.parameters(run.data.params, typing.get_type_hints(settings))
     if gone := sorted(set(recorded) - {field.name for field in fields(settings)}):
         raise UserError(f"run {run.info.run_id}: recorded with {', '.join(gone)}, which the app no longer has")
-    return settings.from_dict({name: _value(text, hints[name]) for name, text in recorded.items()})
-
-
-def _value(text: str, hint: Any) -> Any:
-    """Return the value of a setting of type `hint` that MLflow recorded as `text`."""
-    kind, choices = typing.get_origin(hint), typing.get_args(hint)
-    words = hint is str or (kind is Literal and isinstance(choices[0], str)) or (kind is not tuple and str in choices)
-    if words and not (text == "None" and type(None) in choices):
-        return text
-    return ast.literal_eval(text)
+    return settings.from_dict(recorded)
 
 
 def data(run_id: str) -> Data:

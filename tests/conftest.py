@@ -30,7 +30,7 @@ from common.preprocessing import datasets
 ROOT = Path(__file__).resolve().parent.parent
 SMALL = {"dbn": ("--hidden", "50", "50", "--pretraining", "2"), "rbm": ("--annealing", "100")}
 """Settings of the apps that take long also with few examples."""
-APPS = [module.name for module in pkgutil.iter_modules(apps.__path__)]
+APPS = [module.name for module in pkgutil.iter_modules(apps.__path__) if module.name[0] != "_"]
 
 
 def load_app(name: str) -> App:

@@ -83,12 +83,24 @@ def test_each_layer_begins_as_the_machine_that_learnt_it(pretrained: Pretrained)
     np.testing.assert_allclose(second, dbn.hidden_features(top, below), rtol=1e-4)
 
 
-def test_a_dream_of_a_label_looks_like_its_pictures(pretrained: Pretrained) -> None:
+def test_pretraining_ends_with_a_figure_of_the_dreams(pretrained: Pretrained) -> None:
     assert pretrained.pictures == ["dreams"]
-    left, right = pretrained.dreams[0].reshape(2, dbn.DREAMS, 6, 6)
-    for picture, ink, paper in ((left, slice(0, 3), slice(3, 6)), (right, slice(3, 6), slice(0, 3))):
-        assert picture[:, :, ink].mean() > 0.8
-        assert picture[:, :, paper].mean() < 0.2
+    assert pretrained.dreams[0].shape == (2 * dbn.DREAMS, 36)
+
+
+def test_a_dream_is_an_image_of_its_label() -> None:
+    """Of machines with known weights: a label turns on two features, and a feature turns on half of the pixels."""
+    bottom, top = RBM(4), RBM(2, labels=2, particles=20)
+    bottom.build((None, 36))
+    top.build((None, 4 + 2))
+    left = np.broadcast_to(np.arange(6) < 3, (6, 6)).reshape(-1, 1)
+    bottom.components.assign(np.where(left == [True, True, False, False], 10.0, 0.0))
+    bottom.intercept_visible.assign(np.full(36, -10.0))
+    first = np.array([[10.0], [10], [-10], [-10], [40], [-40]])
+    top.components.assign(np.concatenate([first, -first], axis=1))
+    ink = dbn.dreams([bottom, top], 2, steps=5).reshape(2, dbn.DREAMS, 36)
+    expected = np.broadcast_to(np.stack([left, ~left]).reshape(2, 1, 36), ink.shape)
+    np.testing.assert_allclose(ink, expected, atol=1e-3)
 
 
 def test_pictures_without_a_label_serve_to_pretrain_alone() -> None:

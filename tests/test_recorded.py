@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pytest
 
+from apps.logistic_regression import Settings as LogisticRegression
 from apps.mnist_mlp import Settings as MnistMlp
 from common import recorded, tracking, training
 from common.app import App
@@ -46,6 +47,15 @@ def test_the_settings_of_a_run_are_those_it_was_recorded_with(name: str, mnist: 
         assert recorded.app(run.id) is app
         assert recorded.config(run.id) == config
         assert type(recorded.config(run.id)) is app.settings
+
+
+def test_long_settings_are_recorded_whole(mnist: RawData) -> None:
+    app = load_app("logistic_regression")
+    config = LogisticRegression(ignore=tuple(f"measurement of sensor {number}" for number in range(600)))
+    with tracking.run(app, "trial", config, few(mnist, 4, 4, 4)) as run:
+        pass
+    assert len(tracking.get(run.id).data.params["ignore"]) < len(str(config.ignore))
+    assert recorded.config(run.id) == config
 
 
 @pytest.fixture(scope="module")

@@ -151,7 +151,7 @@ def main(app: App, description: str | None = None) -> None:
         "serve": serve,
         "request": request,
     }
-    with plain_errors():
+    with plain_errors({name: [command] for name, command in commands.items()}):
         tyro.extras.subcommand_cli_from_dict(
             commands,
             prog=f"python -m apps.{app.name}",
@@ -175,8 +175,9 @@ def _predict(app: App, files: tuple[str, ...], options: PredictOptions, which: s
     answers = options.answers(app.task_of(saved), examples, predictions, saved.outputs)
     if output:
         terminal.write("--output", output, answers)
-        without = f", of which {len(examples.unusable)} without a prediction" if examples.unusable else ""
-        print(f"{len(answers)} rows of {saved.label} in {output}{without}")
+        without = f"; {len(examples.unusable)} rows have none, for the reason in the column problem"
+        made = len(answers) - len(examples.unusable)
+        print(f"{made} predictions of {saved.label} in {output}{without if examples.unusable else ''}")
         return
     details = answers.columns.intersection(list(saved.outputs))
     shown = answers.drop(columns=details) if len(details) < answers.shape[1] - 1 else answers

@@ -89,5 +89,5 @@ def _narrow(shown: "pd.DataFrame") -> "pd.DataFrame":
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with plain_errors({"": [main]}):
         tyro.cli(main, prog="python -m common.cli.compare")

@@ -87,5 +87,5 @@ def copy(file: Path, name: str) -> str:
 
 
 if __name__ == "__main__":
-    with parsing.plain_errors():
+    with parsing.plain_errors({"": [main]}):
         tyro.cli(main, prog="python -m common.cli.new_app")

@@ -1,13 +1,17 @@
 """Report users' errors in one line with an exit status, without a traceback."""
 
 import contextlib
+import dataclasses
+import difflib
+import functools
 import itertools
 import re
 import signal
 import sys
-from collections.abc import Iterator, Sequence
-from types import FrameType
-from typing import NoReturn
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import FrameType, MappingProxyType
+from typing import Any, NoReturn
 
 # tyro has no public way to change the words of its errors. This module is private and may change in any release:
 # pyproject.toml pins tyro's version, and tests/cli/test_commands.py tests the parts that are used here.
@@ -15,16 +19,30 @@ from tyro import _errors as parsing
 
 from common.errors import UserError
 
+Commands = Mapping[str, Sequence[Callable[..., Any]]]
+"""Functions and dataclasses by the name of a command: their parameters are its options."""
+
+READABLE = {
+    r"invalid literal for int\(\) with base 10: (.*)": r"\1 is not a whole number",
+    r"could not convert string to float: (.*)": r"\1 is not a number",
+    r"Could not find valid parse for arguments: \[(.*)\]": r"cannot read \1",
+}
+"""Messages of Python and tyro about a value, and clearer ones."""
+
 
 @contextlib.contextmanager
-def plain_errors() -> Iterator[None]:
+def plain_errors(commands: Commands = MappingProxyType({})) -> Iterator[None]:
     """Run a whole command in this block: a `UserError` ends it with its message on stderr, without a traceback.
 
     The exit status is 2 for an error that the user can fix, 130 after Ctrl-C, and 143 after SIGTERM.
+
+    Args:
+        commands: The commands of the program, to suggest a name for one that is mistyped. The name of a program's only
+            command is empty.
     """
     signal.signal(signal.SIGTERM, _terminated)
     try:
-        with parsing.on_parse_error(_reword):
+        with parsing.on_parse_error(functools.partial(_reword, commands)):
             yield
     except UserError as error:
         for line in str(error).splitlines():
@@ -55,11 +73,29 @@ def _terminated(signum: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(128 + signum)
 
 
-def _reword(event: parsing.ParseErrorEvent) -> None:
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message that suggests the most similar of the `known` words, or nothing."""
+    similar = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {similar[0]}?" if similar else ""
+
+
+def options(command: Callable[..., Any]) -> list[str]:
+    """Return the options of a command: its parameters, or for a parameter that is a dataclass its fields."""
+    names: list[str] = []
+    for name, hint in typing.get_type_hints(command).items():
+        if dataclasses.is_dataclass(hint):
+            names += options(typing.cast("Callable[..., Any]", hint))
+        elif name != "return":
+            names.append("--" + name.replace("_", "-"))
+    return names
+
+
+def _reword(commands: Commands, event: parsing.ParseErrorEvent) -> None:
     """Raise an error of the command line as a `UserError` in one line."""
+    command = next((word for word in sys.argv[1:2] if word in commands), "")
     match event:
         case parsing.UnrecognizedArgs():
-            problem = f"unknown option {' '.join(event.tokens)}"
+            problem = _unrecognized(commands, command, event.tokens)
         case parsing.MissingArgs():
             problem = f"missing {', '.join(argument.arg.display_name() for argument in event.missing_arguments)}"
         case parsing.MissingSubcommand():
@@ -70,7 +106,20 @@ def _reword(event: parsing.ParseErrorEvent) -> None:
             problem = f"{event.argument.display_name()} needs a value"
         case parsing.InstantiationFailure():
             message = event.message.splitlines()[0]  # for a union of types, the other lines give each type's error
+            for pattern, clearer in READABLE.items():
+                message = re.sub(pattern, clearer, message)
             problem = f"{event.argument.display_name()}: {message}" if event.argument else message
         case _:
             return
-    raise UserError(f"{problem}; see {event.prog} --help")
+    program = event.prog if event.prog.endswith(f" {command}") else f"{event.prog} {command}".strip()
+    raise UserError(f"{problem} See {program} --help" if problem.endswith("?") else f"{problem}; see {program} --help")
+
+
+def _unrecognized(commands: Commands, command: str, tokens: Sequence[str]) -> str:
+    """Return the problem of words on the command line that are neither options nor values."""
+    if flag := next((token.split("=")[0] for token in tokens if token.startswith("-")), None):
+        known = itertools.chain.from_iterable(map(options, commands.get(command, ())))
+        return f"unknown option {flag}{did_you_mean(flag, known)}"
+    if not command and "" not in commands:
+        return f"no command {tokens[0]!r}{did_you_mean(tokens[0], commands)}"
+    return f"unexpected {' '.join(tokens)}"

@@ -95,5 +95,5 @@ def _answers(server: subprocess.Popen[bytes], address: str) -> bool:
 
 
 if __name__ == "__main__":
-    with plain_errors():
+    with plain_errors({"": [main]}):
         tyro.cli(main, prog="python -m common.cli.ui")

@@ -181,7 +181,7 @@ def _write_onnx(model: keras.Model, file: Path) -> None:
         if isinstance(layer, keras.layers.Normalization):
             # Tensors would become inputs of the exported network.
             layer.mean, layer.variance = map(keras.ops.convert_to_numpy, (layer.mean, layer.variance))
-    model.export(file, format="onnx", verbose=False)
+    model.export(file, format="onnx", verbose=False, input_signature=[_signature(model)])
     onnx.checker.check_model(file)  # Keras also writes operations that ONNX lacks
 
 
@@ -200,10 +200,12 @@ def _signature(model: keras.Model, examples: int | None = None) -> Any:
     """Return the network's inputs, for a number of `examples` or any, with names that TensorFlow allows."""
     inputs = model.inputs[0] if isinstance(model, keras.Sequential) else model.input
 
-    def spec(tensor: keras.KerasTensor) -> keras.InputSpec:
-        return keras.InputSpec(tensor.dtype, (examples, *tensor.shape[1:]), name=runtimes.plain(tensor.name))
+    def spec(name: str, tensor: keras.KerasTensor) -> keras.InputSpec:
+        return keras.InputSpec(tensor.dtype, (examples, *tensor.shape[1:]), name=runtimes.plain(name))
 
-    return keras.tree.map_structure(spec, inputs)
+    if isinstance(inputs, dict):
+        return {name: spec(name, tensor) for name, tensor in inputs.items()}
+    return spec(inputs.name, inputs)
 
 
 WRITERS: dict[Format, Callable[[keras.Model, Path], None]] = {

@@ -63,7 +63,7 @@ def _onnx(file: Path) -> Network:
 
     session = onnxruntime.InferenceSession(file)
     name = session.get_inputs()[0].name
-    return lambda inputs: session.run(None, _named(inputs, name))[0]
+    return lambda inputs: session.run(None, _plainly_named(inputs, name))[0]
 
 
 def _litert(file: Path) -> Network:
@@ -78,7 +78,7 @@ def _litert(file: Path) -> Network:
     names = list(run.get_input_details())
 
     def run_each(inputs: Inputs) -> Array:
-        parts = {plain(name): part for name, part in _named(inputs, names[0]).items()}
+        parts = _plainly_named(inputs, names[0])
         examples = len(parts[names[0]])
         rows = ({name: part[index : index + 1] for name, part in parts.items()} for index in range(examples))
         return np.concatenate([next(iter(run(**row).values())) for row in rows])
@@ -86,13 +86,15 @@ def _litert(file: Path) -> Network:
     return run_each
 
 
-def _named(inputs: Inputs, name: str) -> dict[str, Array]:
-    return inputs if isinstance(inputs, dict) else {name: inputs}
-
-
 def plain(name: str) -> str:
     """Replace the characters in an input's name that TensorFlow does not allow."""
     return re.sub(r"\W", "_", name)
+
+
+def _plainly_named(inputs: Inputs, name: str) -> dict[str, Array]:
+    """Return the inputs by their plain names; `name` is that of a network's only input."""
+    named = inputs if isinstance(inputs, dict) else {name: inputs}
+    return {plain(name): part for name, part in named.items()}
 
 
 RUNTIMES: dict[str, Callable[[Path], Network]] = {

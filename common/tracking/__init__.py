@@ -18,6 +18,7 @@ from common.tracking.runs import (
     finished,
     get,
     run,
+    settings,
 )
 from common.tracking.store import STORE, connect, folder, local_folder, server_command
 
@@ -49,4 +50,5 @@ __all__ = [
     "save",
     "served",
     "server_command",
+    "settings",
 ]

@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import mlflow
@@ -38,6 +38,8 @@ ERROR_LENGTH = 500
 """Characters of an error that a tag records; the traceback is an artifact."""
 PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
 """Packages that decide the results of a run; also the requirements of a saved model."""
+SETTINGS = "settings.json"
+"""Artifact with all settings. MLflow's parameters show them too, but cut long values."""
 Run = mlflow.entities.Run
 """A recorded run."""
 
@@ -202,7 +204,9 @@ def run(
     recorded = ActiveRun(client, app, config, data, started.info.run_id)
     status = "FAILED"
     try:
-        mlflow.log_params(dataclasses.asdict(config))
+        settings = dataclasses.asdict(config)
+        mlflow.log_params(settings)
+        client.log_dict(recorded.id, settings, SETTINGS)
         if not interrupted:
             _log_data(data)
         yield recorded
@@ -236,6 +240,15 @@ def digest(run: Run) -> str:
     """Return the fingerprint of the data of a run; empty if the run has none."""
     parts = run.inputs.dataset_inputs if run.inputs else []
     return str(parts[0].dataset.digest).rsplit("-", 2)[0] if parts else ""
+
+
+def settings(run: Run) -> dict[str, Any] | None:
+    """Return the settings of a run as JSON values; None for a run of release 0.1.0, which has only parameters."""
+    artifacts = store.connect().list_artifacts(run.info.run_id)
+    if SETTINGS not in {artifact.path for artifact in artifacts}:
+        return None
+    found: dict[str, Any] = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{SETTINGS}")
+    return found
 
 
 def _experiment(client: mlflow.MlflowClient, name: str) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -74,9 +75,16 @@ def test_tyro_has_the_private_parts_that_the_command_line_uses() -> None:
     ("arguments", "words"),
     [
         ([], ["no command"]),
-        (["tarin"], ["tarin"]),
-        (["train", "--epoch", "3"], ["--epoch", "--help"]),
-        (["train", "--epochs", "many"], ["--epochs", "many"]),
+        (["tarin"], ["no command 'tarin'; did you mean train? See python -m apps.mnist_mlp --help"]),
+        (["42"], ["no command '42'; see"]),
+        (["train", "--epoch", "3"], ["--epoch; did you mean --epochs? See python -m apps.mnist_mlp train --help"]),
+        (["train", "--optimiser=adam"], ["--optimiser; did you mean --optimizer?"]),
+        (["predict", "--ouput", "a.csv", "a.png"], ["--ouput; did you mean --output?"]),
+        (["train", "--wavelength", "3"], ["unknown option --wavelength; see python -m apps.mnist_mlp train --help"]),
+        (["train", "today"], ["unexpected today; see"]),
+        (["train", "--epochs", "many"], ["--epochs: 'many' is not a whole number"]),
+        (["train", "--learning-rate", "fast"], ["--learning-rate: 'fast' is not a number"]),
+        (["train", "--hidden", "512", "many"], ["--hidden: cannot read '512', 'many'"]),
         (["train", "--epochs"], ["--epochs"]),
         (["train", "--epochs", "0"], ["--epochs", "at least 1", "not 0"]),
         (["train", "--learning-rate", "-0.1"], ["--learning-rate", "more than 0"]),
@@ -233,3 +241,13 @@ def test_a_failed_import_says_why_and_may_be_tried_again(tmp_path: Path) -> None
     result = run("-c", script, PYTHONPATH=f"{tmp_path}{os.pathsep}{ROOT}")
     assert result.stdout == "no such thing\n" * 2
     assert result.stderr == "half way\n" * 2
+
+
+@pytest.mark.parametrize(
+    ("package", "lenet5"), [("apps", "LeNet-5 on MNIST"), ("tuning", "Search the settings of LeNet-5")]
+)
+def test_a_package_lists_its_programs(package: str, lenet5: str) -> None:
+    *programs, following = run("-m", package, COLUMNS="200").stdout.splitlines()
+    assert [line.split()[2] for line in programs] == [f"{package}.{name}" for name in APPS]
+    assert any(re.match(rf"python -m {package}\.lenet5 +{lenet5}", line) for line in programs)
+    assert following.endswith(f"-m {package}.NAME --help")

@@ -54,10 +54,10 @@ def failing(reason: str) -> Source:
 
 @pytest.fixture
 def server() -> Iterator["Server"]:
-    server = Server(("127.0.0.1", 0), Handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
+    with Server(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
 
 
 class Server(http.server.ThreadingHTTPServer):

@@ -23,7 +23,7 @@ from tests.tuning import tiny_search
 from tuning.search import chief, oracle, results, space, worker, workers
 from tuning.search.options import Algorithm, ExecutionOptions, SearchOptions, direction
 
-SPACES = [module.name for module in pkgutil.iter_modules(tuning.__path__) if module.name != "search"]
+SPACES = [module.name for module in pkgutil.iter_modules(tuning.__path__) if module.name not in ("search", "__main__")]
 
 
 def test_every_app_has_a_space_and_its_settings_are_the_apps() -> None:

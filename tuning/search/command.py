@@ -37,7 +37,7 @@ def main(app: App, space: Space, description: str | None = None) -> None:
     """
     name = f"python -m tuning.{app.name}"
     text = f"{description or ''}\n\nAny flag of python -m apps.{app.name} train fixes that setting in all trials."
-    with plain_errors():
+    with plain_errors({"": [Command, app.settings]}):
         command, flags = tyro.cli(
             Command, prog=name, description=text, return_unknown_args=True, config=(OmitArgPrefixes,)
         )

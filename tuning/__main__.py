@@ -1,0 +1,7 @@
+"""List the searches."""
+
+import tuning
+from common import cli
+
+if __name__ == "__main__":
+    cli.list_programs(tuning)
