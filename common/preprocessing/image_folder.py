@@ -154,7 +154,7 @@ def _classes(folder: Path, root: Path) -> dict[str, FoundFiles]:
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
     if unnamed := next((path for path in paths if not image_files.is_text(path.name)), None):
-        raise UserError(f"{folder}: the name of the folder {ascii(unnamed.name)} is not UTF-8; rename it")
+        raise UserError(f"{folder}: the name of the folder {unnamed.name!a} is not UTF-8; rename it")
     outer = root.resolve()
     return {path.name: image_files.find(path, root) for path in paths if not outer.is_relative_to(path.resolve())}
 
