@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
@@ -49,12 +50,27 @@ Kind = Literal["image", "table", "text", "sequence", "ratings", "vector"]
 """One example: an image, a row of named columns, a sentence, a sequence of steps, a user's ratings or numbers."""
 
 
+LONGEST_NAME = 120
+"""Maximum length of a data set's name in bytes, so that folders and registered models can have it."""
+
+
 def fingerprint(*content: bytes | str | memoryview) -> str:
     """Return the first 16 hexadecimal digits of the SHA-256 of the concatenated `content`."""
     digest = hashlib.sha256()
     for part in content:
         digest.update(part.encode() if isinstance(part, str) else part)
     return digest.hexdigest()[:16]
+
+
+def _allowed_name(name: str) -> str:
+    """Return a name for an experiment, a registered model and a folder, as similar to `name` as possible."""
+    allowed = re.sub(r"[^\w.-]+", "_", unicodedata.normalize("NFC", name)).lstrip(".-")
+    if not re.search(r"[^\W_]", allowed):  # only symbols
+        return "data"
+    if len(allowed.encode()) <= LONGEST_NAME:
+        return allowed
+    # The fingerprint tells long names with the same beginning apart.
+    return allowed.encode()[: LONGEST_NAME - 17].decode(errors="ignore") + "_" + fingerprint(allowed)
 
 
 @dataclass(frozen=True)
@@ -100,6 +116,16 @@ class ColumnFormat:
     """Decimal separator of numbers, or format of dates for `datetime.strptime`."""
     cycles: tuple[str, ...] = ()
     """Cycles that dates become, in addition to days since 1970-01-01."""
+
+
+@dataclass(frozen=True)
+class PixelRange:
+    """Values of black and white in images with more than 8 bits per pixel."""
+
+    black: float
+    white: float
+    floats: bool = False
+    """Whether the pixels are floating-point numbers."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +176,10 @@ class RawData:
     image_format: ImageFormat | None = None
     table_format: Mapping[str, ColumnFormat] | None = None
     """Formats of the columns of the CSV file that are used, by name."""
+    pixel_range: PixelRange | None = None
+    """Black and white of its image files with more than 8 bits per pixel."""
+    groups: Array | None = None
+    """Group of each training example (examples,). The examples of a group, such as copies, stay in one part."""
     description: Description = Description()
 
 
@@ -158,7 +188,10 @@ class Data:
     """A data set that is split into three parts."""
 
     name: str
-    """Name of the data set and of its MLflow experiment, in which the runs of all apps on it are compared."""
+    """Name of the data set and of its MLflow experiment, in which the runs of all apps on it are compared.
+
+    It is also part of a registered model's name and of a folder's; characters that are not allowed are replaced.
+    """
     digest: str
     """Fingerprint of the data before the split. Runs with the same digest are comparable."""
     train: Pair
@@ -168,6 +201,10 @@ class Data:
     """Names of the classes in the order of their labels, or of the target variables."""
     kind: Kind = field(kw_only=True)
     image_format: ImageFormat | None = None
+    pixel_range: PixelRange | None = None
+    """Black and white of its image files with more than 8 bits per pixel."""
+    groups: tuple[Array, Array] | None = None
+    """Groups of the training and of the validation examples, if folds must not divide them."""
     generate_epoch: Callable[[int], Pair] | None = None
     """Generates the training examples of an epoch, counted from 0. None: every epoch uses `train`."""
     time_axis: TimeAxis | None = None
@@ -177,8 +214,8 @@ class Data:
     """Formats of the columns of the CSV file that are used, by name."""
 
     def __post_init__(self) -> None:
-        """Replace characters that are not allowed in the name of a registered model."""
-        object.__setattr__(self, "name", re.sub(r"[^\w.-]+", "_", self.name))
+        """Replace characters that are not allowed in the name of a registered model, and shorten a long name."""
+        object.__setattr__(self, "name", _allowed_name(self.name))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -226,6 +263,7 @@ class SavedModel:
     image_format: ImageFormat | None = None
     time_axis: TimeAxis | None = None
     table_format: Mapping[str, ColumnFormat] | None = None
+    pixel_range: PixelRange | None = None
     digest: str = ""
     task: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the app's task, including values chosen on the validation set."""

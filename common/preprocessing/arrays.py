@@ -1,13 +1,14 @@
 """Arrays: reading .npy files, and batches for prediction."""
 
 import math
+import tokenize
 from pathlib import Path
 
 import keras
 import numpy as np
 
 from common.data import Array, Inputs, Pair
-from common.errors import UserError, reading
+from common.errors import UserError, first_line, reading
 
 PREDICTION_BATCH = 250
 """Maximum number of examples in a batch for prediction."""
@@ -40,10 +41,14 @@ def read_array(path: Path) -> Array:
         UserError: if the file is missing, holds no array, or holds objects.
     """
     try:
-        with reading(path):
-            array: Array = np.load(path, allow_pickle=False)
-    except (ValueError, EOFError) as error:
-        raise UserError(f"{path}: not an array in .npy format ({error})") from error
+        with reading(path), path.open("rb") as file:
+            if file.read(2) == b"PK":
+                raise UserError(f"{path}: a .npz archive; save one array with numpy.save")
+            file.seek(0)
+            # A map of the file needs no memory, also if the header promises more than there is.
+            array: Array = np.array(np.lib.format.open_memmap(path, mode="r"))
+    except (ValueError, EOFError, SyntaxError, TypeError, OverflowError, tokenize.TokenError) as error:
+        raise UserError(f"{path}: not an array in .npy format ({first_line(error)})") from error
     return array
 
 

@@ -1,6 +1,7 @@
 """Split data into training, validation and test parts, or into cross-validation folds."""
 
 import dataclasses
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,36 +25,62 @@ def split(raw: RawData, validation: float, seed: int, test: float = 0.2, test_se
     Raises:
         UserError: if there are too few examples, or too few of a class.
     """
-    train, validation_part, test_part = raw.train, raw.validation, raw.test
+    train, validation_part, test_part, groups = raw.train, raw.validation, raw.test, raw.groups
+    divided = None
     if test_part is None:
-        train, test_part = _draw(raw, train, test, seed if test_seed is None else test_seed)
+        rest, drawn = _draw(raw, train, groups, test, seed if test_seed is None else test_seed)
+        train, test_part = take_pair(train, rest), take_pair(train, drawn)
+        groups = None if groups is None else groups[rest]
     if validation_part is None:
-        train, validation_part = _draw(raw, train, validation, seed)
+        rest, drawn = _draw(raw, train, groups, validation, seed)
+        train, validation_part = take_pair(train, rest), take_pair(train, drawn)
+        divided = None if groups is None else (groups[rest], groups[drawn])
+    elif groups is not None:
+        divided = groups, groups.max() + 1 + np.arange(len(validation_part[1]))
     parts = train, validation_part, test_part
     return Data(
         *(raw.name, raw.digest, *parts, raw.outputs),
         kind=raw.kind,
         image_format=raw.image_format,
         table_format=raw.table_format,
+        pixel_range=raw.pixel_range,
+        groups=divided,
         description=raw.description,
     )
 
 
-def _draw(raw: RawData, pair: Pair, share: float, seed: int) -> tuple[Pair, Pair]:
-    """Split `pair` into the rest and a `share` of it, stratified by class if the targets are labels."""
+def _draw(raw: RawData, pair: Pair, groups: Array | None, share: float, seed: int) -> tuple[Array, Array]:
+    """Draw a `share` of the examples of `pair`, stratified by class if the targets are labels.
+
+    Each class is in the rest and in the drawn part, also if it is rare. With `groups` (examples,), groups are drawn.
+
+    Returns:
+        The rows of the rest, and the rows that are drawn.
+    """
     from sklearn.model_selection import train_test_split
 
     targets = pair[1]
-    labels = targets if targets.ndim == 1 else None
+    labels = np.asarray(targets) if targets.ndim == 1 else None
+    rows = np.arange(len(targets)) if groups is None else np.unique(groups, return_index=True)[1]
+    classes = None if labels is None else labels[rows]
+    number = share if isinstance(share, int) else math.ceil(share * len(rows))
+    if classes is not None:
+        number = max(number, len(np.unique(classes)))
     try:
-        rest, drawn = train_test_split(np.arange(len(targets)), test_size=share, random_state=seed, stratify=labels)
+        rest, drawn = train_test_split(rows, test_size=number, random_state=seed, stratify=classes)
     except ValueError as error:
         smallest = "" if labels is None else f"; its smallest class has {np.bincount(labels).min()}"
         raise UserError(
             f"{raw.name}: {len(targets):,} examples are too few for training, validation and test parts{smallest}; "
             "add some, or change the shares"
         ) from error
-    return take_pair(pair, rest), take_pair(pair, drawn)
+    if labels is not None:
+        for label in np.setdiff1d(labels[rest], labels[drawn]):
+            moved = rest[labels[rest] == label][0]
+            rest, drawn = rest[rest != moved], np.append(drawn, moved)
+    if groups is not None:
+        rest, drawn = (np.flatnonzero(np.isin(groups, groups[chosen])) for chosen in (rest, drawn))
+    return rest, drawn
 
 
 def take_pair(pair: Pair, rows: Array) -> Pair:
@@ -107,7 +134,7 @@ def split_anew(raw: RawData, kind: Split, validation: float, seed: int) -> Data:
     raw = dataclasses.replace(raw, digest=digest, train=joined, test=None)
     if for_validation:
         return split(raw, for_validation, seed, test)
-    rest, drawn = _draw(raw, joined, test, seed)
+    rest, drawn = (take_pair(joined, rows) for rows in _draw(raw, joined, None, test, seed))
     return split(dataclasses.replace(raw, train=rest, validation=rest, test=drawn), validation, seed)
 
 
@@ -128,14 +155,17 @@ def k_folds(data: Data, folds: int, strategy: FoldStrategy | None, seed: int) ->
     Raises:
         UserError: if the examples cannot be split into folds, or there are too few for so many folds.
     """
-    from sklearn.model_selection import KFold, StratifiedKFold, TimeSeriesSplit
+    from sklearn.model_selection import KFold, StratifiedGroupKFold, StratifiedKFold, TimeSeriesSplit
 
     if not poolable(data, strategy):
         raise UserError(f"`folds`: the examples of {data.name} cannot be split into folds; leave `folds` out")
     pair = join_pairs(data.train, data.validation)
     targets = np.asarray(pair[1])
+    groups = None if data.groups is None else np.concatenate(data.groups)
     splitter: Any
     match strategy:
+        case "stratified" if groups is not None:
+            splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
         case "stratified":
             splitter = StratifiedKFold(folds, shuffle=True, random_state=seed)
         case "shuffled":
@@ -143,7 +173,7 @@ def k_folds(data: Data, folds: int, strategy: FoldStrategy | None, seed: int) ->
         case _:
             splitter = TimeSeriesSplit(folds)
     try:
-        rows = list(splitter.split(np.zeros(len(targets)), targets if strategy == "stratified" else None))
+        rows = list(splitter.split(np.zeros(len(targets)), targets if strategy == "stratified" else None, groups))
     except ValueError as error:
         raise UserError(f"`folds` {folds}: too many for {len(targets)} examples of {data.name} ({error})") from error
     for train, validation in rows:

@@ -13,12 +13,17 @@ import numpy as np
 import pandas as pd
 
 from common.data import Array, Inputs
+from common.preprocessing import image_arrays
 from common.preprocessing.columns import MISSING
 from common.tracking import InputSpec
 
 JSON, CSV = "application/json", "text/csv"
 FORMS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 """Keys of a request in JSON; under each the examples are arranged in another way."""
+
+
+DARKEST = 16
+"""Largest pixel of images that were saved with another white than 255."""
 
 
 class RequestError(Exception):
@@ -159,6 +164,10 @@ def _fitting(values: Any, spec: InputSpec, name: str) -> Array:
         fits = array.dtype.kind in "iu" and bounds.min <= array.min() and array.max() <= bounds.max
     if not fits:
         raise RequestError(f"{name} has values of another kind")
+    if spec.dtype == np.uint8 and array.ndim > 2 and 0 < array.max() <= DARKEST:
+        # `predict` scales such images and says so in a note; an answer of the server has none.
+        white, _ = image_arrays.white_level(array)
+        raise RequestError(f"{name} has pixels up to {array.max()}, but white is 255; multiply by {255 / white:g}")
     return array.astype(spec.dtype)
 
 

@@ -14,7 +14,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
 from common import legacy
-from common.data import ColumnFormat, ImageFormat, SavedModel, TimeAxis
+from common.data import ColumnFormat, ImageFormat, PixelRange, SavedModel, TimeAxis
 from common.errors import UserError, first_line
 from common.lazy import register_layers
 from common.tracking import store
@@ -101,6 +101,7 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
         "image_format": dataclasses.asdict(run.data.image_format) if run.data.image_format else None,
         "time_axis": dataclasses.asdict(run.data.time_axis) if run.data.time_axis else None,
         "table_format": {name: dataclasses.asdict(form) for name, form in (run.data.table_format or {}).items()},
+        "pixel_range": dataclasses.asdict(run.data.pixel_range) if run.data.pixel_range else None,
         "settings": dataclasses.asdict(run.config),
         "task": dataclasses.asdict(task),
     }
@@ -174,6 +175,7 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
             for name, values in metadata.get("table_format", {}).items()
         }
         or None,
+        pixel_range=PixelRange(**levels) if (levels := metadata.get("pixel_range")) else None,
         digest=metadata["digest"],
         task=legacy.task(metadata["task"]),
         run_id=description.run_id,

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.data import Array, ImageFormat, RawData, SavedModel
+from common.data import Array, ImageFormat, PixelRange, RawData, SavedModel
 from common.errors import UserError
 from common.preprocessing import datasets, images, splits
 from tests.conftest import Trained
@@ -100,7 +100,7 @@ def test_pictures_in_mnists_own_format_stay_as_they_are(mnist: RawData, tmp_path
 
 def test_transparent_grey_palette_and_rotated_pictures_are_read(mnist: RawData, tmp_path: Path) -> None:
     paper = on_paper(mnist.test[0][0], (120, 160), (0, 0, 0), (255, 255, 255))
-    expected = images.standard_image(np.asarray(paper.convert("L"), dtype=np.float32), ImageFormat(28, 20), "")
+    expected = images.standard_image(np.asarray(paper.convert("L"), dtype=np.float32), ImageFormat(28, 20))
     transparent = Image.new("RGBA", paper.size)
     transparent.putalpha(Image.eval(paper.convert("L"), lambda value: 255 - value))
     transparent.save(tmp_path / "transparent.png")
@@ -134,8 +134,12 @@ def test_clothes_fill_the_picture(tmp_path: Path) -> None:
     ("name", "content", "words"),
     [
         ("text.png", b"dear diary", "not an image"),
-        ("half.png", None, "not an image"),
-        ("empty.jpg", b"", "not an image"),
+        ("half.png", None, "not an image that can be read (image file is truncated"),
+        ("empty.jpg", b"", "not an image that can be read (an empty file)"),
+        ("phone.jpg", b"\0\0\0\x18ftypheic" + bytes(50), "not an image that can be read (a file in the format HEIC"),
+        ("photo.png", b"\0\0\0\x18ftypavif" + bytes(50), "not an image that can be read (a file in the format AVIF"),
+        ("print.eps", b"%!PS-Adobe-3.0 EPSF-3.0\n", "not an image that can be read (a file in the format EPS"),
+        ("texture.dds", b"DDS " + bytes(150), "not an image that can be read (a file in the format DDS"),
         ("text.npy", b"dear diary", "not an array"),
         ("none.png", "", "no such file"),
         ("none.npy", "", "no such file"),
@@ -147,7 +151,7 @@ def test_what_is_no_picture_is_named(name: str, content: bytes | str | None, wor
         content = (tmp_path / name).read_bytes()[:60]
     if isinstance(content, bytes):
         (tmp_path / name).write_bytes(content)
-    with pytest.raises(UserError, match=f"{re.escape(name)}: {words}"):
+    with pytest.raises(UserError, match=re.escape(f"{name}: {words}")):
         read([tmp_path / name])
 
 
@@ -167,6 +171,91 @@ def test_a_blank_picture_an_empty_folder_and_other_arrays_are_named(tmp_path: Pa
     np.save(tmp_path / "nan.npy", np.full((1, 9, 9), np.nan))
     with pytest.raises(UserError, match="nan"):
         read([tmp_path / "nan.npy"])
+
+
+def saved_with(pixel_range: PixelRange | None) -> SavedModel:
+    """A network for photographs, whose training images had this range."""
+    model = keras.Sequential([keras.Input((8, 8, 3), dtype="uint8"), keras.layers.Flatten()])
+    return SavedModel(
+        model=model, label="net", data="x", kind="image", outputs=(), settings={}, pixel_range=pixel_range
+    )
+
+
+def test_a_digit_of_16_bits_is_read_as_its_twin_of_8(mnist: RawData, tmp_path: Path) -> None:
+    digit = mnist.test[0][0]
+    deep = digit.astype(np.uint16)
+    twins = {
+        "16.png": Image.fromarray(deep * 257),
+        "16.tif": Image.fromarray(deep * 257),
+        "16.pgm": Image.fromarray(deep * 257),
+        "12.png": Image.fromarray((deep * 4095.0 / 255).round().astype(np.uint16)),
+        "10.png": Image.fromarray((deep * 1023.0 / 255).round().astype(np.uint16)),
+        "8in16.png": Image.fromarray(deep),
+        "int.tif": Image.fromarray(deep.astype(np.int32) * 257),
+        "float.tif": Image.fromarray(digit.astype(np.float32) / 255),
+    }
+    for name, image in twins.items():
+        image.save(tmp_path / name)
+        names, pictures = read([tmp_path / name])
+        assert names == [str(tmp_path / name)]
+        np.testing.assert_allclose(pictures[0].astype(int), digit, atol=1, err_msg=name)
+
+
+def test_files_that_are_read_together_have_one_scale_which_a_note_says(tmp_path: Path) -> None:
+    for name, level in (("dark", 900), ("light", 4000)):
+        pixels = np.zeros((28, 28), np.uint16)
+        pixels[8:20, 8:20] = level
+        Image.fromarray(pixels).save(tmp_path / f"{name}.png")
+    examples = images.read([str(tmp_path)], saved_with(None))
+    dark, light = examples.inputs[:].max(axis=(1, 2, 3))
+    assert (dark, light) == (round(900 * 255 / 4095), round(4000 * 255 / 4095))
+    assert examples.notes == (
+        "files to predict for: 2 images with more than 8 bits per pixel, values 0 to 4,000; "
+        "as of 12 bits, so white is 4,095 in all of them",
+    )
+
+
+def test_new_images_have_the_scale_of_the_training_images_and_none_that_exceeds_it(tmp_path: Path) -> None:
+    for name, level in (("a", 900), ("b", 5000)):
+        Image.fromarray(np.full((9, 9), level, np.uint16)).save(tmp_path / f"{name}.png")
+    Image.fromarray(np.full((9, 9), 0.5, np.float32)).save(tmp_path / "c.tif")
+    Image.new("L", (9, 9), 77).save(tmp_path / "d.png")
+    examples = images.read([str(tmp_path)], saved_with(PixelRange(0, 4095)))
+    assert examples.inputs[:].max(axis=(1, 2, 3)).tolist() == [round(900 * 255 / 4095), 77]
+    assert "5000 to 5000, exceed those of the training images, 0 to 4095" in examples.unusable[1]
+    assert "of another type" in examples.unusable[2]
+
+
+def test_hidden_files_are_not_read_and_broken_ones_have_no_prediction(mnist: RawData, tmp_path: Path) -> None:
+    Image.fromarray(mnist.test[0][0]).save(tmp_path / "0.png")
+    for name in ("._0.png", "Thumbs.db", "desktop.ini", ".DS_Store"):
+        (tmp_path / name).write_bytes(b"\0\5\x16\7")
+    for name in (".ipynb_checkpoints", "__MACOSX"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "1.png").write_bytes(b"junk")
+    assert read([tmp_path])[0] == [str(tmp_path / "0.png")]
+    (tmp_path / "broken.png").write_bytes(b"junk")
+    Image.new("L", (28, 28)).save(tmp_path / "black.png")
+    (tmp_path / "phone.heic").write_bytes(b"junk")
+    examples = images.read([str(tmp_path)], dataclasses.replace(saved_with(None), image_format=ImageFormat(28, 20)))
+    assert [Path(name).name for name in examples.names] == ["0.png", "black.png", "broken.png"]
+    assert examples.inputs.shape == (1, 28, 28)
+    assert "blank" in examples.unusable[1]
+    assert "not an image" in examples.unusable[2]
+    assert any("1 .heic" in note for note in examples.notes)
+
+
+def test_a_faint_digit_is_stretched(mnist: RawData, tmp_path: Path) -> None:
+    Image.fromarray(mnist.test[0][0] // 10).save(tmp_path / "faint.png")
+    picture = read([tmp_path / "faint.png"])[1][0]
+    assert picture.max() > 240
+    assert np.corrcoef(picture.ravel(), mnist.test[0][0].ravel())[0, 1] > 0.9
+
+
+def test_an_array_for_a_network_of_photographs_is_refused(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", np.zeros((2, 9, 9, 3), np.uint8))
+    with pytest.raises(UserError, match=r"a\.npy: net reads image files"):
+        images.read([str(tmp_path / "a.npy")], saved_with(None))
 
 
 def test_a_perceptron_of_one_epoch_reads_digits_on_paper(mnist: RawData, trained_mlp: Trained, tmp_path: Path) -> None:

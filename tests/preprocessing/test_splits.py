@@ -9,7 +9,7 @@ import pytest
 from common.config import FoldStrategy
 from common.data import Data
 from common.errors import UserError
-from common.preprocessing import images, splits
+from common.preprocessing import image_files, splits
 
 
 def numbered(training: int = 30, validation: int = 10) -> Data:
@@ -54,8 +54,8 @@ def test_named_inputs_and_pictures_on_the_disk_are_dealt_too(tmp_path: Path) -> 
     files = tuple(tmp_path / str(number) for number in range(40))
     stored = dataclasses.replace(
         data,
-        train=(images.ImageFiles(files[:30], 8), data.train[1]),
-        validation=(images.ImageFiles(files[30:], 8), data.validation[1]),
+        train=(image_files.ImageFiles(files[:30], 8), data.train[1]),
+        validation=(image_files.ImageFiles(files[30:], 8), data.validation[1]),
     )
     pictures, labels = next(splits.k_folds(stored, 4, "shuffled", 0)).validation
     assert [int(file.name) % 3 == 0 for file in pictures.files] == list(labels)

@@ -107,6 +107,8 @@ BLACK = np.zeros((28, 28), int).tolist()
         ({"inputs": [[[0.5] * 28] * 28]}, "values of another kind"),
         ({"inputs": [[[256] * 28] * 28]}, "values of another kind"),
         ({"inputs": [[["ink"] * 28] * 28]}, "values of another kind"),
+        ({"inputs": [[[0, 1] * 14] * 28]}, "pixels up to 1, but white is 255; multiply by 255"),
+        ({"inputs": [[[0, 15] * 14] * 28]}, "pixels up to 15, but white is 255; multiply by 17"),
         ({"inputs": {"picture": BLACK}}, "shape ()"),
         ({"picture": BLACK}, "'inputs'"),
         ({"inputs": [BLACK], "instances": [BLACK]}, "one of the keys"),
