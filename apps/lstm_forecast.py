@@ -161,7 +161,7 @@ def read_inputs(words: Sequence[str], saved: SavedModel) -> Examples:
         if word == saved.data and not settings.csv and not Path(word).exists():
             found = series.load(settings.data)
         else:
-            found = series.read(Path(word), settings.time, saved.outputs, settings.time_format, saved.time_axis)
+            found = series.read(Path(word), settings.time, saved.outputs, settings.time_format, saved.formats.times)
         if len(found.table) < settings.window:
             raise UserError(f"{word}: {len(found.table)} steps; the network needs {settings.window}")
         names += [f"{word} {time}" for time in found.following(settings.horizon)]

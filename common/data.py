@@ -128,6 +128,20 @@ class PixelRange:
     """Whether the pixels are floating-point numbers."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class Formats:
+    """Formats of a data set's files. New examples for its models are read in the same formats."""
+
+    image: ImageFormat | None = None
+    """Format to which images are converted; None for photographs."""
+    pixels: PixelRange | None = None
+    """Black and white of image files with more than 8 bits per pixel."""
+    times: TimeAxis | None = None
+    """Times of a series."""
+    columns: Mapping[str, ColumnFormat] = field(default_factory=dict)
+    """Columns of a CSV file that are used, by name."""
+
+
 @dataclass(frozen=True)
 class Description:
     """Content of a user's files, as a reader found it: `train` prints the notes, `check` prints everything."""
@@ -173,11 +187,7 @@ class RawData:
     """A `Pair`, or None."""
     test: Any = None
     """A `Pair`, or None."""
-    image_format: ImageFormat | None = None
-    table_format: Mapping[str, ColumnFormat] | None = None
-    """Formats of the columns of the CSV file that are used, by name."""
-    pixel_range: PixelRange | None = None
-    """Black and white of its image files with more than 8 bits per pixel."""
+    formats: Formats = Formats()
     groups: Array | None = None
     """Group of each training example (examples,). The examples of a group, such as copies, stay in one part."""
     description: Description = Description()
@@ -200,18 +210,12 @@ class Data:
     outputs: tuple[str, ...] = ()
     """Names of the classes in the order of their labels, or of the target variables."""
     kind: Kind = field(kw_only=True)
-    image_format: ImageFormat | None = None
-    pixel_range: PixelRange | None = None
-    """Black and white of its image files with more than 8 bits per pixel."""
+    formats: Formats = Formats()
     groups: tuple[Array, Array] | None = None
     """Groups of the training and of the validation examples, if folds must not divide them."""
     generate_epoch: Callable[[int], Pair] | None = None
     """Generates the training examples of an epoch, counted from 0. None: every epoch uses `train`."""
-    time_axis: TimeAxis | None = None
-    """Times of a series."""
     description: Description = Description()
-    table_format: Mapping[str, ColumnFormat] | None = None
-    """Formats of the columns of the CSV file that are used, by name."""
 
     def __post_init__(self) -> None:
         """Replace characters that are not allowed in the name of a registered model, and shorten a long name."""
@@ -260,10 +264,7 @@ class SavedModel:
     kind: Kind
     outputs: tuple[str, ...]
     settings: Mapping[str, Any]
-    image_format: ImageFormat | None = None
-    time_axis: TimeAxis | None = None
-    table_format: Mapping[str, ColumnFormat] | None = None
-    pixel_range: PixelRange | None = None
+    formats: Formats = Formats()
     digest: str = ""
     task: Mapping[str, Any] = field(default_factory=dict)
     """Fields of the app's task, including values chosen on the validation set."""

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import keras
 
-from common.data import ImageFormat, Kind
+from common.data import Formats, ImageFormat, Kind
 
 SETTINGS = {"keep": "restore"}
 CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
@@ -58,6 +58,11 @@ def kind(model: keras.Model, app: str) -> Kind:
     if first.dtype in ("string", "uint8"):
         return "text" if first.dtype == "string" else "image"
     return "sequence" if len(first.shape) == 3 else "vector"
+
+
+def formats(kind: Kind, data: str) -> Formats:
+    """Return the formats of the files of a data set, of which only those of images were recorded, by their name."""
+    return Formats(image=IMAGE_FORMATS.get(data) if kind == "image" else None)
 
 
 def flags(arguments: Sequence[str]) -> list[str]:

@@ -225,7 +225,7 @@ def few(raw: RawData, train: int = 1024, validation: int = 512, test: int = 512)
     x, y = raw.train
     end = train + validation
     parts = (x[:train], y[:train]), (x[train:end], y[train:end]), (raw.test[0][:test], raw.test[1][:test])
-    return Data(raw.name, raw.digest, *parts, raw.outputs, kind=raw.kind, image_format=raw.image_format)
+    return Data(raw.name, raw.digest, *parts, raw.outputs, kind=raw.kind, formats=raw.formats)
 
 
 @pytest.fixture

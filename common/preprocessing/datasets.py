@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 import numpy as np
 
-from common.data import Array, ImageFormat, RawData, fingerprint
+from common.data import Array, Formats, ImageFormat, RawData, fingerprint
 from common.errors import UserError, first_line
 from common.preprocessing import download
 from common.preprocessing.download import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, Dataset, Source
@@ -100,7 +100,7 @@ def _idx_images(name: ImageName) -> RawData:
         outputs=dataset.classes,
         train=(arrays[TRAIN_IMAGES], arrays[TRAIN_LABELS].astype("int32")),
         test=(arrays[TEST_IMAGES], arrays[TEST_LABELS].astype("int32")),
-        image_format=ImageFormat(28, 20 if name == "mnist" else 28),
+        formats=Formats(image=ImageFormat(28, 20 if name == "mnist" else 28)),
     )
 
 
@@ -128,7 +128,7 @@ def _shifted_digits() -> RawData:
         outputs=tuple("0123456789"),
         train=(x_train, y_train),
         test=(x_test, y_test),
-        image_format=ImageFormat(8, 8),
+        formats=Formats(image=ImageFormat(8, 8)),
     )
 
 

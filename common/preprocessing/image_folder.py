@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from common.data import Data, Description, Pair, PixelRange, RawData, fingerprint
+from common.data import Data, Description, Formats, Pair, PixelRange, RawData, fingerprint
 from common.errors import Problems, UserError
 from common.preprocessing import image_files, splits
 from common.preprocessing.image_files import FoundFiles, ImageFacts, ImageFiles, counted
@@ -320,7 +320,7 @@ def _raw(
         train=pair(training),
         validation=pair(parts["validation"]) if parts["validation"] else None,
         test=pair(parts["test"]) if parts["test"] else None,
-        pixel_range=pixel_range,
+        formats=Formats(pixels=pixel_range),
         groups=groups if len(set(groups)) < len(groups) else None,
         description=description,
     )

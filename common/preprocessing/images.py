@@ -55,9 +55,9 @@ def read(files: Sequence[str], saved: "SavedModel") -> Examples:
     """
     paths, notes = _paths(files)
     inspected = image_files.inspect([path for path in paths if not _is_array(path)])
-    facts, own_range, range_notes = _scaled(inspected, saved.pixel_range)
+    facts, own_range, range_notes = _scaled(inspected, saved.formats.pixels)
     notes += range_notes + image_files.animated_notes(facts)
-    if saved.image_format is None:
+    if saved.formats.image is None:
         if array := next(filter(_is_array, paths), None):
             raise UserError(f"{array}: {saved.label} reads image files; save the images as PNG")
         examples = Examples(
@@ -67,7 +67,7 @@ def read(files: Sequence[str], saved: "SavedModel") -> Examples:
             tuple(notes),
         )
     else:
-        examples = _standard_images(paths, facts, own_range, saved.image_format, notes)
+        examples = _standard_images(paths, facts, own_range, saved.formats.image, notes)
     if len(examples.unusable) == len(examples.names):
         problems = Problems()
         for index, reason in examples.unusable.items():

@@ -12,7 +12,7 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from common.data import Array, Data, Description, Pair, TimeAxis, fingerprint
+from common.data import Array, Data, Description, Formats, Pair, TimeAxis, fingerprint
 from common.errors import Problems, UserError
 from common.preprocessing import arrays, calendars, tables, timestamps
 from common.preprocessing.timestamps import Timestamps
@@ -188,6 +188,6 @@ def split(series: Series, name: str, window: int, horizon: int, validation: floa
         test_part,
         tuple(map(str, table.columns)),
         kind="sequence",
-        time_axis=series.axis,
+        formats=Formats(times=series.axis),
         description=series.description,
     )

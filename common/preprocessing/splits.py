@@ -41,9 +41,7 @@ def split(raw: RawData, validation: float, seed: int, test: float = 0.2, test_se
     return Data(
         *(raw.name, raw.digest, *parts, raw.outputs),
         kind=raw.kind,
-        image_format=raw.image_format,
-        table_format=raw.table_format,
-        pixel_range=raw.pixel_range,
+        formats=raw.formats,
         groups=divided,
         description=raw.description,
     )

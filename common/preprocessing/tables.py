@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from common.config import Config, Share
-from common.data import Array, ColumnFormat, Data, Description, Examples, RawData
+from common.data import Array, ColumnFormat, Data, Description, Examples, Formats, RawData
 from common.errors import Problems, UserError
 from common.preprocessing import columns, csv_file, datasets, splits
 from common.preprocessing.columns import MISSING, Decimal, Decision
@@ -116,7 +116,7 @@ def read_csv(config: TableConfig, kind: Target) -> RawData:
         warnings.insert(0, quantity.note)
     return replace(
         datasets.raw_table(path.name, inputs, targets, outputs),
-        table_format={name: decision.format for name, decision in decisions.items() if decision.format},
+        formats=Formats(columns={name: decision.format for name, decision in decisions.items() if decision.format}),
         description=replace(description, notes=(*description.notes, *warnings)),
     )
 
@@ -297,7 +297,7 @@ def read_rows(files: Sequence[str], saved: "SavedModel") -> Examples:
     """
     import pandas as pd
 
-    formats = saved.table_format or {
+    formats = saved.formats.columns or {
         name: ColumnFormat("text" if tensor.dtype == "string" else "number", ".")
         for name, tensor in saved.model.input.items()
     }

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 import keras
 import mlflow
 import numpy as np
+import pydantic
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 
 from common import legacy
-from common.data import ColumnFormat, ImageFormat, PixelRange, SavedModel, TimeAxis
+from common.data import Formats, SavedModel
 from common.errors import UserError, first_line
 from common.lazy import register_layers
 from common.tracking import store
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 
 CHAMPION = "champion"
+FORMATS = pydantic.TypeAdapter(Formats)
 KERAS_FILE = "data/model.keras"
 """File of the network in the folder of a model. (MLflow's own loader also unpickles classes of old modules.)"""
 
@@ -98,10 +100,7 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
         "kind": run.data.kind,
         "digest": run.data.digest,
         "outputs": list(run.data.outputs),
-        "image_format": dataclasses.asdict(run.data.image_format) if run.data.image_format else None,
-        "time_axis": dataclasses.asdict(run.data.time_axis) if run.data.time_axis else None,
-        "table_format": {name: dataclasses.asdict(form) for name, form in (run.data.table_format or {}).items()},
-        "pixel_range": dataclasses.asdict(run.data.pixel_range) if run.data.pixel_range else None,
+        "formats": FORMATS.dump_python(run.data.formats, mode="json"),
         "settings": dataclasses.asdict(run.config),
         "task": dataclasses.asdict(task),
     }
@@ -156,11 +155,6 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
     model = _load(uri, label, setting)
     metadata = description.metadata or {}
     kind = metadata.get("kind") or legacy.kind(model, app)
-    if "image_format" in metadata:
-        form = metadata["image_format"] and ImageFormat(**metadata["image_format"])
-    else:
-        form = legacy.IMAGE_FORMATS.get(metadata["data"]) if kind == "image" else None
-    axis = metadata.get("time_axis")
     return SavedModel(
         model=model,
         label=label,
@@ -168,14 +162,7 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
         kind=kind,
         outputs=tuple(metadata["outputs"]),
         settings=legacy.settings(metadata["settings"]),
-        image_format=form,
-        time_axis=axis and TimeAxis(**axis),
-        table_format={
-            name: ColumnFormat(**values | {"cycles": tuple(values["cycles"])})
-            for name, values in metadata.get("table_format", {}).items()
-        }
-        or None,
-        pixel_range=PixelRange(**levels) if (levels := metadata.get("pixel_range")) else None,
+        formats=FORMATS.validate_python(metadata.get("formats") or legacy.formats(kind, metadata["data"])),
         digest=metadata["digest"],
         task=legacy.task(metadata["task"]),
         run_id=description.run_id,

@@ -365,7 +365,7 @@ def test_images_of_16_bits_spread_over_the_range_and_stay_apart(tmp_path: Path) 
             name = f"{index}.{('png', 'tif')[index % 2]}"
             Image.fromarray(pixels).save(tmp_path / label / name)
     data = load(tmp_path)
-    assert data.pixel_range == PixelRange(0, 16383)
+    assert data.formats.pixels == PixelRange(0, 16383)
     means = [data.train[0][:][data.train[1] == label].mean() for label in (0, 1)]
     np.testing.assert_allclose(means, [2000 * 255 / 16383, 9000 * 255 / 16383], atol=1)
     (note,) = [note for note in data.description.notes if "bits" in note]
@@ -406,7 +406,7 @@ def test_the_range_is_that_which_files_declare_or_which_holds_all(
     pixels: Callable[[Array], Array], options: dict[str, Any], pixel_range: PixelRange, tmp_path: Path
 ) -> None:
     data = load(save_deep(tmp_path, pixels, **options))
-    assert data.pixel_range == pixel_range
+    assert data.formats.pixels == pixel_range
     assert np.ptp(data.train[0][:]) > 100
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from common.data import Array, ImageFormat, PixelRange, RawData, SavedModel
+from common.data import Array, Formats, ImageFormat, PixelRange, RawData, SavedModel
 from common.errors import UserError
 from common.preprocessing import datasets, images, splits
 from tests.conftest import Trained
@@ -47,7 +47,7 @@ def read(paths: list[Path], data: str = "mnist") -> tuple[list[str], Array]:
         kind="image",
         outputs=(),
         settings={},
-        image_format=datasets.load(data).image_format,
+        formats=datasets.load(data).formats,
     )
     examples = images.read([str(path) for path in paths], saved)
     names, pictures = examples.names, examples.inputs
@@ -177,7 +177,7 @@ def saved_with(pixel_range: PixelRange | None) -> SavedModel:
     """A network for photographs, whose training images had this range."""
     model = keras.Sequential([keras.Input((8, 8, 3), dtype="uint8"), keras.layers.Flatten()])
     return SavedModel(
-        model=model, label="net", data="x", kind="image", outputs=(), settings={}, pixel_range=pixel_range
+        model=model, label="net", data="x", kind="image", outputs=(), settings={}, formats=Formats(pixels=pixel_range)
     )
 
 
@@ -237,7 +237,9 @@ def test_hidden_files_are_not_read_and_broken_ones_have_no_prediction(mnist: Raw
     (tmp_path / "broken.png").write_bytes(b"junk")
     Image.new("L", (28, 28)).save(tmp_path / "black.png")
     (tmp_path / "phone.heic").write_bytes(b"junk")
-    examples = images.read([str(tmp_path)], dataclasses.replace(saved_with(None), image_format=ImageFormat(28, 20)))
+    examples = images.read(
+        [str(tmp_path)], dataclasses.replace(saved_with(None), formats=Formats(image=ImageFormat(28, 20)))
+    )
     assert [Path(name).name for name in examples.names] == ["0.png", "black.png", "broken.png"]
     assert examples.inputs.shape == (1, 28, 28)
     assert "blank" in examples.unusable[1]

@@ -12,7 +12,7 @@ from statsmodels.tsa.ar_model import AutoReg
 from apps.lstm_forecast import Settings as LstmForecast
 from apps.lstm_forecast import build_model, load_data, read_inputs
 from common import baselines
-from common.data import SavedModel, TimeAxis
+from common.data import Formats, SavedModel, TimeAxis
 from common.errors import UserError
 from common.nn import losses
 from common.preprocessing import series
@@ -148,9 +148,9 @@ def test_a_series_of_a_case_is_regular_and_described(case: str, tmp_path: Path) 
     assert any(f"{missing} of {steps:,} steps missing" in note for note in data.description.notes) == bool(missing)
     variables = data.description.tables["variables"]
     assert variables.to_dict("records") == [{"variable": "value", "min": 1, "max": 7, "missing": missing}]
-    assert data.time_axis is not None
+    assert data.formats.times is not None
     examples = read_inputs(
-        [str(path)], dataclasses.replace(saved(LstmForecast(), ("value",), ""), time_axis=data.time_axis)
+        [str(path)], dataclasses.replace(saved(LstmForecast(), ("value",), ""), formats=data.formats)
     )
     assert examples.names == [f"{path} {after}"]
     assert any(step in note for note in examples.notes)
@@ -182,7 +182,9 @@ def test_the_fingerprint_depends_on_the_file_alone(tmp_path: Path) -> None:
 
 def test_new_files_are_read_in_the_format_of_training(tmp_path: Path) -> None:
     axis = TimeAxis("%d/%m/%Y", "clock", 86_400)
-    model = dataclasses.replace(saved(LstmForecast(window=5, season=1, horizon=2), ("x",), ""), time_axis=axis)
+    model = dataclasses.replace(
+        saved(LstmForecast(window=5, season=1, horizon=2), ("x",), ""), formats=Formats(times=axis)
+    )
     text = "t,x\n" + "".join(f"{day:02}/03/2024,{day}\n" for day in range(1, 9))
     path = write(tmp_path, text)
     assert read_inputs([str(path)], model).names == [f"{path} 2024-03-09", f"{path} 2024-03-10"]

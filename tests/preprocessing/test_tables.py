@@ -141,7 +141,7 @@ def test_rows_without_a_target_and_columns_without_information_are_left_out_with
     for words in ("2 of 60 rows have no left, first in line 5", "column id has a different value", "empty is empty"):
         assert words in notes
     assert data.description.facts["rows"] == "58"
-    assert data.table_format == {"number": ColumnFormat("number", ".")}
+    assert data.formats.columns == {"number": ColumnFormat("number", ".")}
 
 
 def test_a_missing_class_is_missing_among_numbers_and_a_name_among_names(tmp_path: Path) -> None:
@@ -334,9 +334,9 @@ def sales(rows: int) -> str:
 
 def test_the_formats_of_training_hold_for_new_files(exported: Trained, tmp_path: Path) -> None:
     saved = tracking.load("linear_regression", str(exported.model))
-    assert saved.table_format
-    assert saved.table_format["Tag"] == ColumnFormat("date", "%d.%m.%Y", ("week",))
-    assert saved.table_format["Preis"] == ColumnFormat("number", ",")
+    assert saved.formats.columns
+    assert saved.formats.columns["Tag"] == ColumnFormat("date", "%d.%m.%Y", ("week",))
+    assert saved.formats.columns["Preis"] == ColumnFormat("number", ",")
     # Alone, these rows fit both separators, and both orders of day and month.
     (tmp_path / "new.csv").write_text("Tag;Zeit;Größe;Preis\n01.02.2024;1700000310;3;3.131\n")
     inputs = tables.read_rows([str(tmp_path / "new.csv")], saved).inputs
