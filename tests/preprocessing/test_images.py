@@ -237,9 +237,8 @@ def test_hidden_files_are_not_read_and_broken_ones_have_no_prediction(mnist: Raw
     (tmp_path / "broken.png").write_bytes(b"junk")
     Image.new("L", (28, 28)).save(tmp_path / "black.png")
     (tmp_path / "phone.heic").write_bytes(b"junk")
-    examples = images.read(
-        [str(tmp_path)], dataclasses.replace(saved_with(None), formats=Formats(image=ImageFormat(28, 20)))
-    )
+    saved = dataclasses.replace(saved_with(None), formats=Formats(image=ImageFormat(28, 20)))
+    examples = images.read([str(tmp_path)], saved)
     assert [Path(name).name for name in examples.names] == ["0.png", "black.png", "broken.png"]
     assert examples.inputs.shape == (1, 28, 28)
     assert "blank" in examples.unusable[1]

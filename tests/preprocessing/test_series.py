@@ -182,9 +182,8 @@ def test_the_fingerprint_depends_on_the_file_alone(tmp_path: Path) -> None:
 
 def test_new_files_are_read_in_the_format_of_training(tmp_path: Path) -> None:
     axis = TimeAxis("%d/%m/%Y", "clock", 86_400)
-    model = dataclasses.replace(
-        saved(LstmForecast(window=5, season=1, horizon=2), ("x",), ""), formats=Formats(times=axis)
-    )
+    model = saved(LstmForecast(window=5, season=1, horizon=2), ("x",), "")
+    model = dataclasses.replace(model, formats=Formats(times=axis))
     text = "t,x\n" + "".join(f"{day:02}/03/2024,{day}\n" for day in range(1, 9))
     path = write(tmp_path, text)
     assert read_inputs([str(path)], model).names == [f"{path} 2024-03-09", f"{path} 2024-03-10"]
