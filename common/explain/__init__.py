@@ -111,7 +111,7 @@ def explain(app: App, files: Sequence[str], which: str | None, target: str | Non
 
 def _explain_examples(app: App, saved: SavedModel, examples: Examples, target: str | None) -> Explained:
     print_notes(examples.notes)
-    inputs = examples.inputs[:] if saved.kind == "image" else examples.inputs  # explained images fit into memory
+    inputs = examples.inputs
     names = [name for row, name in enumerate(examples.names) if row not in examples.unusable]
     classes = isinstance(app.task, tasks.Classification)
     predictions = training.predict(saved.model, inputs)

@@ -241,6 +241,7 @@ def test_other_types_and_folders_without_images_are_notes_with_their_number(tmp_
     for index in range(3):
         (tmp_path / "cats" / f"{index}.HEIC").write_bytes(b"junk")
     (tmp_path / "dogs" / "movie.webm").write_bytes(b"junk")
+    picture(8).save(tmp_path / "dogs" / "rare.tga")
     (tmp_path / "dogs" / "README").write_bytes(b"junk")
     (tmp_path / "labels" / "all.txt").write_bytes(b"junk")
     picture(9).save(tmp_path / "cover.png")
@@ -248,6 +249,7 @@ def test_other_types_and_folders_without_images_are_notes_with_their_number(tmp_
     for words in (
         "3 .heic",
         "1 .webm",
+        "1 .tga",
         "1 without an extension",
         "1 .txt",
         "1 image left out, in no folder of a class",
