@@ -45,8 +45,9 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     x = features.standardised(data) if data.kind == "table" else features.pixels(data)
     classes = len(data.outputs)
     weights = class_weights(config, data)
-    # The second derivative of the cross-entropy is p (1 - p) with two classes, and at most 1/2 with more.
-    config = linear.scale_steps(config, x.train, curvature=(0.0, max(weights) * (0.25 if classes == 2 else 0.5)))
+    # The second derivative of the cross-entropy is p (1 - p) with two classes, and at most 1/2 with more. It varies,
+    # and with the largest stable step for it, momentum may circle around the optimum for ever: twice is safe.
+    config = linear.scale_steps(config, x.train, curvature=(0.0, 2 * max(weights) * (0.25 if classes == 2 else 0.5)))
     if classes == 2:
         z = linear.layer(1, config)(x.outputs)
         scores = keras.layers.Concatenate()([keras.ops.zeros_like(z), z])

@@ -156,6 +156,18 @@ def test_breast_cancer_gives_the_coefficients_and_the_log_loss_of_scikit_learn(w
         assert ours == pytest.approx(theirs, rel=1e-3)
 
 
+def test_momentum_does_not_circle_around_the_optimum(tmp_path: Path) -> None:
+    draw = np.random.default_rng(1)
+    x = draw.normal(size=40)
+    y = np.where(x + draw.normal(size=40) > 0, "yes", "no")
+    pd.DataFrame({"x": x, "y": y}).to_csv(tmp_path / "t.csv", index=False)
+    _, data, coefficients = fitted("logistic_regression", csv=str(tmp_path / "t.csv"), target="y")
+    app = load_app("logistic_regression")
+    assert app.baseline
+    exact = app.baseline(app.settings(), data).fit(*data.train)[-1].coef_[0]
+    np.testing.assert_allclose(coefficients.per_deviation[1:], exact, rtol=1e-3)
+
+
 def test_an_absolute_penalty_gives_sparse_log_odds_as_scikit_learns() -> None:
     _, data, coefficients = fitted("logistic_regression", l1=0.02, l2=0.0)
     app = load_app("logistic_regression")

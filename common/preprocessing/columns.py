@@ -128,6 +128,12 @@ def read_numbers(cells: "Cells") -> Reading:
     return Reading(both, special, ambiguous, tuple(sorted(decorations)), mixed)
 
 
+def is_numeric(cells: "Cells") -> bool:
+    """Return whether more than half of the filled cells are numbers."""
+    reading = read_numbers(cells)
+    return max(map(reading.count, GROUPS)) > (~cells.isin(MISSING)).sum() / 2
+
+
 def _parse(cell: str) -> re.Match[str] | None:
     """Split a number into its digits, at most one sign, and a unit; None if the cell has another form."""
     parsed = DECORATED.fullmatch(cell)
@@ -381,7 +387,7 @@ def _number_column(path: Path, cells: "Cells", reading: Reading, usual: str, del
         note = f"column {name}: {cells.iloc[shown.argmax()]} is read as {values[shown.argmax()]:.15g}{signs}"
     comma = " with a decimal comma" if form == "," else ""
     return Decision(
-        f"every filled cell is a number{comma}",
+        f"all are numbers{comma}",
         ColumnFormat("number", form or usual or "."),
         {str(name): compact(values)},
         f"{np.nanmin(values):.6g} to {np.nanmax(values):.6g}",
@@ -419,7 +425,7 @@ def _date_column(path: Path, cells: "Cells", readings: Mapping[str, Array]) -> D
     features = date_features(str(name), values[0], cycles)
     span = f"{as_date(known.min())} to {as_date(known.max())}"
     return Decision(
-        f"every filled cell is a date in the format {forms[0]}",
+        f"all are dates ({forms[0]})",
         ColumnFormat("date", forms[0], cycles),
         {feature: compact(column) for feature, column in features.items()},
         span,
@@ -437,15 +443,15 @@ def _text_column(path: Path, cells: "Cells", named: bool) -> Decision:
     name, filled = cells.name, cells[cells.ne("")]
     levels = filled.nunique()
     if not levels or (not named and filled.isin(MISSING).all()):
-        return Decision("no cell has a value", note=f"column {name} is empty; it is left out")
+        return Decision("no value", note=f"column {name} is empty; it is left out")
     if levels == len(filled) and levels > max(2, len(cells) / 2):
         note = f"column {name} has a different value in every row: an identifier, which is left out"
-        return Decision("a different value in every row", note=note)
+        return Decision("all are different", note=note)
     if levels > min(LEVELS, len(cells) / 2):
         many = f"column {name} has {levels:,} different values in {len(cells):,} rows"
         return Decision("", problem=f"{path}: {many}, which is too many; `ignore` {name} to leave it out")
     most = ", ".join(f"{shortened(str(level))} {count:,}" for level, count in filled.value_counts().head(3).items())
-    rule = "named in `categories`" if named else "most filled cells are not numbers or dates"
+    rule = "named in `categories`" if named else "not numbers or dates"
     return Decision(rule, ColumnFormat("text"), {str(name): cells.to_numpy(object)}, most)
 
 

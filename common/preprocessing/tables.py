@@ -28,6 +28,8 @@ Target = Literal["quantity", "class"]
 
 FEWEST = 10
 """Minimum number of rows, for three parts. A class needs half of them."""
+NAMED = 10
+"""Maximum number of ignored columns that the description names."""
 GIVEN_AWAY = 0.999
 """Absolute correlation with the target from which a column is reported."""
 FEW_LEVELS = 50
@@ -127,8 +129,7 @@ def _with_target(frame: "pd.DataFrame", target: str) -> tuple["pd.DataFrame", li
         return frame, []
     cells = frame[target]
     missing = cells.isin(MISSING)
-    reading = columns.read_numbers(cells)
-    if max(reading.count("."), reading.count(",")) <= (~missing).sum() / 2:
+    if not columns.is_numeric(cells):
         missing = cells.eq("")  # in text, NA is a name
     if not missing.any():
         return frame, []
@@ -179,7 +180,8 @@ def _describe(
         "columns": f"{len(file.frame.columns):,}, of which {used:,} are used to predict",
     }
     if config.ignore:
-        facts["ignored"] = ", ".join(config.ignore)
+        more = f" and {len(config.ignore) - NAMED:,} more" if len(config.ignore) > NAMED else ""
+        facts["ignored"] = ", ".join(config.ignore[:NAMED]) + more
     own = [decision.note for decision in decisions.values() if decision.note]
     return Description((*file.notes, *notes, *own), facts, {"columns": pd.DataFrame(rows)})
 

@@ -107,7 +107,8 @@ def words(sentence: str) -> list[str]:
 def read_sentences(words: Sequence[str], saved: "SavedModel") -> Examples:
     """Read sentences from the arguments of `predict`: sentences, or names of .txt, .csv and .tsv files.
 
-    A text file has one sentence per line. A CSV file has them in the column of training, or in its only column.
+    A text file has one sentence per line. A CSV file has them in the column of training, or in its only column. For a
+    model of built-in data, they are in its only column that has no numbers, or in the column text.
 
     Returns:
         The sentences (sentences,). The name of each is the sentence itself. Empty ones are unusable, and those without
@@ -131,7 +132,9 @@ def read_sentences(words: Sequence[str], saved: "SavedModel") -> Examples:
                 notes += encoding
             else:
                 file = csv_file.read(path)
-                found = _column(path, file.frame, saved.settings["text"])
+                name = _column(path, file.frame, saved.settings["text"])
+                found = list(file.frame[name])
+                notes += [] if name == saved.settings["text"] else [f"{path.name}: the sentences are in column {name}"]
                 frames.append(file.frame)
                 notes += file.notes
         else:
@@ -168,10 +171,13 @@ def _unusable(sentence: str, known: set[str] | None) -> str:
     return ""
 
 
-def _column(path: Path, frame: "pd.DataFrame", column: str | None) -> list[str]:
-    """Return the sentences in a column of a CSV file, or in its only column."""
-    name = str(frame.columns[0])
-    if len(frame.columns) > 1:
-        name = column or "text"
-        csv_file.require(path, frame, [name])
-    return list(frame[name])
+def _column(path: Path, frame: "pd.DataFrame", column: str | None) -> str:
+    """Return the name of the column of sentences: that of training, or else the only one that has no numbers."""
+    if column and column in frame:
+        return column
+    words = [str(name) for name in frame if not columns.is_numeric(frame[name])]
+    candidates = list(frame) if len(frame.columns) == 1 else [] if column else words
+    if len(candidates) != 1:
+        csv_file.require(path, frame, [column or "text"])
+        return column or "text"
+    return str(candidates[0])
