@@ -179,7 +179,7 @@ def layout_of(path: Path) -> Layout:
         first = file.readline(2**12).strip()
     if not first:
         raise UserError(f"{path}: the file is empty")
-    if first.split(",")[:3] == HEADER:
+    if next(csv.reader([first]))[:3] == HEADER:
         return RATINGS_CSV
     for layout, separator in ((RATINGS_DAT, "::"), (U_DATA, "\t")):
         if len(first.split(separator)) >= 3:
@@ -202,18 +202,19 @@ def read(path: Path) -> Ratings:
 
     layout = layout_of(path)
     try:
-        frame = pd.read_csv(
-            path,
-            sep=layout.separator,
-            header=None,
-            skiprows=int(layout.header),
-            usecols=list(layout.columns),
-            names=list(COLUMNS),
-            dtype=COLUMNS,
-            encoding_errors="replace",
-        )
+        with np.errstate(invalid="ignore"):  # a number that is too large for int32 ends in an error
+            frame = pd.read_csv(
+                path,
+                sep=layout.separator,
+                header=None,
+                skiprows=int(layout.header),
+                usecols=list(layout.columns),
+                names=list(COLUMNS),
+                dtype=COLUMNS,
+                encoding_errors="replace",
+            )
         faulty = not np.isfinite(frame["rating"]).all() or not (frame["rating"] > 0).all()
-    except (ValueError, OverflowError):
+    except (ValueError, TypeError, OverflowError):
         faulty = True
     if faulty:
         raise UserError(f"{path}, {_first_fault(path, layout)}")

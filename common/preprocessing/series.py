@@ -107,7 +107,7 @@ def describe(time: str, stamps: Timestamps, table: pd.DataFrame) -> Description:
     if gaps := len(table) - len(stamps.index):
         gap = calendars.names(axis, index[~table.index.isin(stamps.index)][:1])[0]
         missing = f"{gaps:,}, the first {gap}"
-        notes.append(f"{time}: {gaps:,} of {steps} steps missing, the first {gap}; `gaps` says how they are filled")
+        notes.append(f"{time}: {gaps:,} of {steps} steps missing, the first {gap}; gaps are filled")
     facts = {
         "time": f"{time}, {stamps.words}",
         "first": first,

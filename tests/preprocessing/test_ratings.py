@@ -48,8 +48,11 @@ def test_every_layout_is_read_alike(layout: str, star: float, tmp_path: Path) ->
     assert read.digest == ratings.collect(frame, {}).digest
 
 
-def test_a_csv_without_times_is_read(tmp_path: Path) -> None:
-    (tmp_path / "mine.csv").write_text("userId,movieId,rating\n1,5,4.5\n1,6,2\n")
+@pytest.mark.parametrize(
+    "content", ["userId,movieId,rating\n1,5,4.5\n1,6,2\n", '"userId","movieId","rating"\n"1","5","4.5"\n"1","6","2"\n']
+)
+def test_a_csv_without_times_is_read(content: str, tmp_path: Path) -> None:
+    (tmp_path / "mine.csv").write_text(content)
     np.testing.assert_array_equal(ratings.read(tmp_path / "mine.csv")[:], [[4.5, 2]])
 
 
