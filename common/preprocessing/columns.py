@@ -390,7 +390,7 @@ def _number_column(path: Path, cells: "Cells", reading: Reading, usual: str, del
         f"all are numbers{comma}",
         ColumnFormat("number", form or usual or "."),
         {str(name): compact(values)},
-        f"{np.nanmin(values):.6g} to {np.nanmax(values):.6g}",
+        f"{np.nanmin(values):.10g} to {np.nanmax(values):.10g}",
         note,
     )
 
