@@ -9,12 +9,11 @@ The 15 women are all used for the fit, as published, so their test error says no
 """
 
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import keras
 
-from common import App, Data, Regression, baselines, cli, layer_names
+from common import App, Data, Regression, baselines, cli
 from common.nn import linear, optimizers
 from common.preprocessing import features, tables
 
@@ -31,19 +30,16 @@ def build_model(config: Settings, data: Data) -> "keras.Model":
     """Build the network: raw columns in, one linear unit on standardised features out."""
     table = features.standardised(data)
     config = linear.scale_steps(config, table.train, curvature=(2.0, 2.0))
-    targets = data.train[1]
-    output = linear.layer(1, config)(table.outputs)
-    if targets.dtype == "float64":  # float32 cannot hold their offset
-        output = features.Offset(float(targets.mean()), name=layer_names.OFFSET)(output)
-    model = keras.Model(table.inputs, output)
-    loss = keras.losses.MeanSquaredError(dtype=str(targets.dtype))
+    outputs = features.with_offset(linear.layer(1, config)(table.outputs), data.train[1])
+    model = keras.Model(table.inputs, outputs)
+    loss = keras.losses.MeanSquaredError(dtype=outputs.dtype)
     model.compile(optimizers.build(config, data), loss, metrics=["mean_absolute_error"])
     return model
 
 
 app = App(
     settings=Settings,
-    load_data=partial(tables.load, target="quantity"),
+    load_data=lambda config: tables.load(config, "quantity"),
     build_model=build_model,
     task=Regression(),
     baseline=baselines.least_squares,

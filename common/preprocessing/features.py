@@ -224,6 +224,16 @@ class Offset(keras.layers.Layer):
         return super().get_config() | {"offset": self.offset}
 
 
+def with_offset(outputs: Any, targets: Array) -> Any:
+    """Add the mean of the targets to the outputs (batch, 1) if float32 cannot hold the targets' offset.
+
+    Args:
+        outputs: The network's outputs.
+        targets: The training targets (examples, 1), float64 if float32 does not suffice.
+    """
+    return Offset(float(targets.mean()), name=layer_names.OFFSET)(outputs) if targets.dtype == "float64" else outputs
+
+
 @keras.saving.register_keras_serializable("common")
 class FillMissing(keras.layers.Layer):
     """Imputation of NaN with one value per column, and indicators of missing values for the `flagged` columns.
