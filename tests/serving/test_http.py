@@ -28,7 +28,8 @@ from PIL import Image
 from benchmarks import serving as benchmark
 from common import tracking
 from common.data import RawData
-from common.serving import application, http
+from common.serving import application, decoding, http
+from common.tracking import InputSpec
 from tests.conftest import Trained, assert_user_error, free_port, run, train_once
 
 
@@ -262,3 +263,11 @@ def test_a_model_that_is_not_there_is_one_line(served: Served) -> None:
     assert_user_error(
         served.trained("serve", "--port", str(free_port()), "--model", "nothing@all"), "--model", "nothing"
     )
+
+
+def test_a_missing_number_is_missing_and_a_text_of_the_same_letters_is_text() -> None:
+    specs = [InputSpec("age", np.dtype("float64"), (None,)), InputSpec("plan", np.dtype(object), (None,))]
+    inputs = decoding.decode(b"age,plan\nNA,NA\n?,\n1700000001.5,x\n", decoding.CSV, specs)
+    assert isinstance(inputs, dict)
+    np.testing.assert_array_equal(inputs["age"], [np.nan, np.nan, 1700000001.5])
+    assert inputs["plan"].tolist() == ["NA", "", "x"]
