@@ -190,7 +190,7 @@ def test_words_are_sentences_and_names_of_text_files_are_read_line_by_line(tmp_p
         ("none.csv", None, "no such file"),
         ("zeros.txt", b"caf\0", "UTF-8"),
         ("empty.txt", b"\n\n", "no sentence"),
-        ("two.csv", b"stars,review\n3,not bad\n", "no column text"),
+        ("two.csv", b"title,review\nRopes,not bad\n", "no column text"),
     ],
 )
 def test_a_bad_file_of_sentences_is_named(name: str, content: bytes | None, words: str, tmp_path: Path) -> None:
@@ -224,6 +224,13 @@ def test_predict_answers_every_row_of_a_file_in_order(trained_reviewer: Trained,
     for answer, problem, reason in zip(answers["class"], answers["problem"], reasons, strict=True):
         assert reason in problem
         assert (answer == "") == bool(reason)
+
+
+def test_a_model_of_built_in_data_reads_the_only_column_without_numbers(tmp_path: Path) -> None:
+    path = write(tmp_path, "stars,review\n3,not bad\n")
+    examples = text.read_sentences([str(path)], saved())
+    assert examples.names == ["not bad"]
+    assert "the sentences are in column review" in examples.notes[0]
 
 
 def test_columns_cannot_be_kept_beside_words(trained_reviewer: Trained) -> None:
