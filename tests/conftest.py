@@ -9,6 +9,7 @@ import json
 import os
 import pkgutil
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -94,6 +95,11 @@ class OneProcessAnApp(LoadScopeScheduling):
         file, _, test = nodeid.partition("::")
         app = test.partition("[")[2]
         return app if app and file.endswith("test_apps.py") else file
+
+
+def pytest_configure() -> None:
+    """Let Ctrl-C stop the commands that tests start, also if a shell that runs the tests in the background ignores it."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_xdist_auto_num_workers() -> int:

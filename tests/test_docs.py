@@ -135,7 +135,7 @@ class Reader:
         match folder, verb:
             case _, _ if verb in ENDLESS:
                 self.run(command, module, arguments, parsed=True)
-            case _, _ if "--help" in arguments or not app:  # python -m apps
+            case _, _ if "--help" in arguments or module in ("apps", "tuning"):
                 self.run(command, module, arguments)
             case "apps", "train":
                 training = shlex.join([app, *arguments])
