@@ -98,7 +98,7 @@ class OneProcessAnApp(LoadScopeScheduling):
 
 
 def pytest_configure() -> None:
-    """Let Ctrl-C stop the commands that tests start, also if a shell that runs the tests in the background ignores it."""
+    """Let Ctrl-C stop the commands that tests start, also where a shell runs the tests in the background."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
