@@ -53,9 +53,9 @@ class PredictOptions:
         examples = app.read_inputs(files, saved)
         if self.strict and examples.unseen:
             raise UserError("\n".join(examples.unseen))
-        if self.keep and examples.rows is None:
-            raise UserError(f"`keep` {' '.join(self.keep)}: the files are not all tables with columns")
-        if self.keep and examples.rows is not None:
+        if self.keep:
+            if examples.rows is None:
+                raise UserError(f"`keep` {' '.join(self.keep)}: the files are not all tables with columns")
             csv_file.require(Path(files[0]), examples.rows, self.keep)
         return replace(examples, notes=(*examples.notes, *examples.unseen))
 

@@ -1,6 +1,7 @@
 """The exception for a mistake that the user can fix, how other errors become one, and notes for the user."""
 
 import contextlib
+import difflib
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -52,6 +53,12 @@ def print_notes(notes: Iterable[str]) -> None:
     """Print the notes of a reader on stderr: what it decided about the user's data."""
     for note in notes:
         print(f"note: {note}", file=sys.stderr)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """Return the end of a message that suggests the most similar of the `known` words, or nothing."""
+    similar = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def first_line(error: BaseException) -> str:

@@ -2,14 +2,13 @@
 
 import contextlib
 import dataclasses
-import difflib
 import functools
 import itertools
 import re
 import signal
 import sys
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType, MappingProxyType
 from typing import Any, NoReturn
 
@@ -17,7 +16,7 @@ from typing import Any, NoReturn
 # pyproject.toml pins tyro's version, and tests/cli/test_commands.py tests the parts that are used here.
 from tyro import _errors as parsing
 
-from common.errors import UserError
+from common.errors import UserError, did_you_mean
 
 Commands = Mapping[str, Sequence[Callable[..., Any]]]
 """Functions and dataclasses by the name of a command: their parameters are its options."""
@@ -71,12 +70,6 @@ def as_flags(message: str, arguments: Sequence[str]) -> str:
 def _terminated(signum: int, _frame: FrameType | None) -> NoReturn:
     """Raise SystemExit, so that the run is marked as killed."""
     sys.exit(128 + signum)
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return the end of a message that suggests the most similar of the `known` words, or nothing."""
-    similar = difflib.get_close_matches(word, list(known), n=1)
-    return f"; did you mean {similar[0]}?" if similar else ""
 
 
 def options(command: Callable[..., Any]) -> list[str]:

@@ -10,11 +10,10 @@ import re
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from common.errors import UserError, reading
+from common.errors import UserError, did_you_mean, reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -216,8 +215,7 @@ def require(path: Path, frame: "pd.DataFrame", columns: Sequence[str]) -> None:
     missing = []
     for name in dict.fromkeys(columns):
         if name not in frame:
-            near = get_close_matches(name, map(str, frame.columns), n=1)
-            meant = f"; did you mean {near[0]}?" if near else ""
+            meant = did_you_mean(name, map(str, frame.columns))
             has = f"; it has {', '.join(frame.columns[:20])}" + (", …" if len(frame.columns) > 20 else "")
             missing.append(f"{path}: no column {name}{meant or has}")
     if missing:

@@ -40,6 +40,8 @@ THUMBNAIL = 16
 """Side of a thumbnail in pixels."""
 WHITE_LEVELS = (255, 1023, 4095, 16383, 65535)
 """Possible values of white in whole numbers: those of 8, 10, 12, 14 and 16 bits."""
+DARKEST = 16
+"""Largest pixel, of 255, of images of 8 bits that were probably saved with another white."""
 OVERSHOOT = 0.05
 """Distance of a pixel from [0, 1] that resampling explains. Such pixels are clipped."""
 

@@ -34,8 +34,6 @@ FEWEST = 3
 """Minimum number of different images of a class, one for each part."""
 RARE = 10
 """Number of images from which a class is not named as rare."""
-DARK = 16
-"""Largest pixel, of 255, of images that were saved with another white."""
 
 
 @dataclass(frozen=True)
@@ -265,7 +263,7 @@ def _check_counts(
 def _check_darkness(folder: str, images: Sequence[_Image], problems: Problems) -> None:
     """Add a problem if all images of 8 bits are nearly black."""
     highest = max((image.facts.high for image in images if not image.facts.deep), default=255)
-    if highest < DARK:
+    if highest < image_files.DARKEST:
         problems.add(
             f"{folder}: the brightest pixel of all images is {highest:.0f}, where white is 255; "
             "save the images with values up to 255"

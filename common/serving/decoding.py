@@ -15,15 +15,12 @@ import pandas as pd
 from common.data import Array, Inputs
 from common.preprocessing import image_arrays
 from common.preprocessing.columns import MISSING
+from common.preprocessing.image_files import DARKEST
 from common.tracking import InputSpec
 
 JSON, CSV = "application/json", "text/csv"
 FORMS = ("inputs", "instances", "dataframe_split", "dataframe_records")
 """Keys of a request in JSON; under each the examples are arranged in another way."""
-
-
-DARKEST = 16
-"""Largest pixel of images that were saved with another white than 255."""
 
 
 class RequestError(Exception):
