@@ -140,19 +140,16 @@ def test_one_seed_gives_the_same_numbers_twice_and_another_others(
     assert not np.allclose(weights(1), first)
 
 
-def test_on_a_cpu_dense_and_recurrent_networks_are_compiled_with_xla() -> None:
-    recurrent = keras.Sequential([keras.Input((5, 4)), keras.layers.LSTM(3), keras.layers.Dense(2)])
+def test_on_a_cpu_dense_and_small_recurrent_networks_are_compiled_with_xla() -> None:
+    recurrent = keras.Sequential([keras.Input((5, 4)), keras.layers.LSTM(32), keras.layers.Dense(2)])
     dense = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     convolution = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)])
     dropped = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5), keras.layers.Dense(2)])
     table = keras.Sequential([keras.Input((4, 4, 1)), layers.TableConv2D([[0]], 3)])
-    assert [training.benefits_from_xla(model) for model in (dense, recurrent, dropped, convolution, table)] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
+    assert training.benefits_from_xla(dense, batch_size=512)
+    assert training.benefits_from_xla(recurrent, batch_size=128)
+    assert not training.benefits_from_xla(recurrent, batch_size=512)
+    assert not any(training.benefits_from_xla(model, batch_size=4) for model in (dropped, convolution, table))
 
 
 @pytest.mark.usefixtures("store")
