@@ -139,9 +139,18 @@ def build(app: App, config: Config, data: Data) -> keras.Model:
     Raises:
         UserError: if there is no such model, or its network differs.
     """
-    if app.fine_tune and isinstance(config, FineTuneConfig) and config.init_from:
-        return app.fine_tune(tracking.load(app.name, config.init_from, "init_from"), config, data)
-    return app.build_model(config, data)
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.precision)
+    try:
+        if app.fine_tune and isinstance(config, FineTuneConfig) and config.init_from:
+            model = app.fine_tune(tracking.load(app.name, config.init_from, "init_from"), config, data)
+        else:
+            model = app.build_model(config, data)
+    finally:
+        keras.config.set_dtype_policy(usual)
+    if config.precision != "float32":
+        model.layers[-1].dtype_policy = "float32"  # 16 bits do not suffice for probabilities and quantities
+    return model
 
 
 def trial(app: App, config: Config, data: Data, run: tracking.ActiveRun, options: FitOptions) -> dict[str, float]:

@@ -13,6 +13,7 @@ from common import tasks, training
 from common.app import App
 from common.data import Array, Data, RawData
 from common.nn import layers
+from common.training import loop
 from common.training.batches import Batches, GatheredBatches, epoch_order
 from tests.conftest import few, load_app
 
@@ -150,6 +151,19 @@ def test_on_a_cpu_dense_and_small_recurrent_networks_are_compiled_with_xla() -> 
     assert training.benefits_from_xla(recurrent, batch_size=128)
     assert not training.benefits_from_xla(recurrent, batch_size=512)
     assert not any(training.benefits_from_xla(model, batch_size=4) for model in (dropped, convolution, table))
+
+
+def test_mixed_precision_computes_in_16_bits_and_answers_in_32(mnist: RawData) -> None:
+    app, data = load_app("mnist_mlp"), few(mnist, train=512)
+    config = app.settings(epochs=3, hidden=(64,), precision="mixed_bfloat16")
+    model = loop.build(app, config, data)
+    assert model.layers[-2].compute_dtype == "bfloat16"
+    assert all(weight.dtype == "float32" for weight in model.trainable_weights)
+    training.fit(model, data, config, app.task)
+    probabilities = training.predict(model, data.test[0])
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert keras.config.dtype_policy().name == "float32"  # of networks that are built later
 
 
 @pytest.mark.usefixtures("store")
