@@ -155,7 +155,7 @@ def test_on_a_cpu_dense_and_small_recurrent_networks_are_compiled_with_xla() -> 
 
 def test_mixed_precision_computes_in_16_bits_and_answers_in_32(mnist: RawData) -> None:
     app, data = load_app("mnist_mlp"), few(mnist, train=512)
-    config = app.settings(epochs=3, hidden=(64,), precision="mixed_bfloat16")
+    config = MnistMlp(epochs=3, hidden=(64,), precision="mixed_bfloat16")
     model = loop.build(app, config, data)
     assert model.layers[-2].compute_dtype == "bfloat16"
     assert all(weight.dtype == "float32" for weight in model.trainable_weights)
