@@ -1,5 +1,6 @@
 """The settings that every app has, their bounds, and the names that a user may choose from."""
 
+import math
 import operator
 import os
 import typing
@@ -141,6 +142,9 @@ def check_bounds(settings: "DataclassInstance") -> None:
         value, annotation = getattr(settings, setting.name), hints[setting.name]
         # A tuple such as `hidden` carries the bounds in its element type.
         element, values = (typing.get_args(annotation)[0], value) if isinstance(value, tuple) else (annotation, [value])
+        for number in values:
+            if isinstance(number, float) and math.isinf(number):
+                raise UserError(f"`{setting.name}` must be finite, not {number}")
         for bound in getattr(element, "__metadata__", ()):
             match bound:
                 case Gt(gt=limit):

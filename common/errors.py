@@ -20,6 +20,10 @@ class UserError(Exception):
     """
 
 
+class DivergenceError(Exception):
+    """Training whose loss is no longer finite. The message is one line, as that of a `UserError`; exit status 1."""
+
+
 class Problems:
     """Collects the problems of a user's files and settings, so that one error reports all of them."""
 

@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 # pyproject.toml pins tyro's version, and tests/cli/test_commands.py tests the parts that are used here.
 from tyro import _errors as parsing
 
-from common.errors import UserError, did_you_mean
+from common.errors import DivergenceError, UserError, did_you_mean
 
 Commands = Mapping[str, Sequence[Callable[..., Any]]]
 """Functions and dataclasses by the name of a command: their parameters are its options."""
@@ -33,7 +33,8 @@ READABLE = {
 def plain_errors(commands: Commands = MappingProxyType({})) -> Iterator[None]:
     """Run a whole command in this block: a `UserError` ends it with its message on stderr, without a traceback.
 
-    The exit status is 2 for an error that the user can fix, 130 after Ctrl-C, and 143 after SIGTERM.
+    The exit status is 2 for an error that the user can fix, 1 if training diverged, 130 after Ctrl-C, and 143 after
+    SIGTERM.
 
     Args:
         commands: The commands of the program, to suggest a name for one that is mistyped. The name of a program's only
@@ -43,10 +44,10 @@ def plain_errors(commands: Commands = MappingProxyType({})) -> Iterator[None]:
     try:
         with parsing.on_parse_error(functools.partial(_reword, commands)):
             yield
-    except UserError as error:
+    except (UserError, DivergenceError) as error:
         for line in str(error).splitlines():
             print(f"error: {as_flags(line, sys.argv[1:])}", file=sys.stderr)
-        sys.exit(2)
+        sys.exit(1 if isinstance(error, DivergenceError) else 2)
     except KeyboardInterrupt:
         print("stopped", file=sys.stderr)
         sys.exit(130)

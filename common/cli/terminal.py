@@ -46,7 +46,8 @@ def summarise(app: App, result: "training.Result", name: str | None = None) -> N
         rows["diagnosis"] = "\n".join(result.findings)
     following = ["make ui"]
     if version := result.version:
-        rank = "the champion" if version.champion is None else f"champion stays version {version.champion}"
+        rank = f"champion stays version {version.champion}" if version.champion else "there is no champion"
+        rank = "the champion" if version.champion == version.number else rank
         rows["model"] = f"{version.name} version {version.number}, {rank}"
         python = this_python()
         following += [f"{python} -m apps.{app.name} predict FILE...", f"{python} -m tuning.{app.name}"]

@@ -16,6 +16,9 @@ from common.tracking import store
 from common.tracking.models import CHAMPION
 from common.tracking.runs import Kind, Run, digest, find
 
+LARGEST = 1e300
+"""Absolute metrics from here on are infinite: a database has no infinity."""
+
 
 @dataclass(frozen=True)
 class Leaderboard:
@@ -99,6 +102,7 @@ def _table(runs: Sequence[Run], metric: str, metric_mode: str, models: dict[str,
         for run in runs
     ]
     table = pd.DataFrame(rows).astype({validation: float, test: float, "seconds": float, "parameters": "Int64"})
+    table[validation] = table[validation].where(table[validation].abs() < LARGEST)  # a run without a value is last
     return table.sort_values(validation, ascending=metric_mode == "min", kind="stable", ignore_index=True)
 
 

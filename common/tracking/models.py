@@ -42,7 +42,7 @@ class Version:
     name: str
     number: int
     champion: int | None
-    """The version that remains champion; None if this one is the new champion."""
+    """The version that is champion now; None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -126,18 +126,21 @@ def _register(run: ActiveRun, info: "ModelInfo", value: float) -> Version:
             run.client.create_registered_model(name, tags={"app": run.app.name, "data": run.data.name})
         version = run.client.create_model_version(name, info.model_uri, run.id, tags, model_id=info.model_id)
         champion = run.client.get_registered_model(name).aliases.get(CHAMPION)
-        if champion is None or _is_better(run, name, champion, value):
-            run.client.set_registered_model_alias(name, CHAMPION, version.version)
-            champion = None
-    return Version(name, int(version.version), champion and int(champion))
+        if np.isfinite(value) and (champion is None or _is_better(run, name, champion, value)):
+            champion = str(version.version)
+            run.client.set_registered_model_alias(name, CHAMPION, champion)
+    return Version(name, int(version.version), int(champion) if champion else None)
 
 
 def _is_better(run: ActiveRun, name: str, champion: str, value: float) -> bool:
-    """Return whether `value` of the task's `monitor` is better than the champion's, and on the same data."""
+    """Return whether `value` of the task's `monitor` is better than the champion's, and on the same data.
+
+    A champion without a finite value is replaced in any case.
+    """
     tags = run.client.get_model_version(name, champion).tags
     other = float(tags.get(run.app.task.monitor, "nan"))
     better = value > other if run.app.task.mode == "max" else value < other
-    return tags.get("digest") == run.data.digest and better
+    return not np.isfinite(other) or (tags.get("digest") == run.data.digest and better)
 
 
 def load(app: str, which: str | None, setting: str = "model") -> SavedModel:

@@ -16,7 +16,7 @@ from common import baselines, lazy, tasks, tracking
 from common.app import App
 from common.config import Config, FineTuneConfig
 from common.data import Array, Data, Inputs, Pair, Trained
-from common.errors import print_notes
+from common.errors import DivergenceError, print_notes
 from common.preprocessing import arrays, splits
 from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import Checkpoint, State, Stopwatch
@@ -282,6 +282,29 @@ def predict(model: keras.Model, inputs: Inputs) -> Array:
     return model.predict(InOrder((inputs,), size), verbose=0)
 
 
+class StopAtDivergence(keras.callbacks.Callback):
+    """Stops a training whose loss is not finite, before any other callback records or saves it.
+
+    Args:
+        learning_rate: Initial learning rate, for the message.
+    """
+
+    def __init__(self, learning_rate: float) -> None:
+        super().__init__()
+        self.learning_rate, self.epoch = learning_rate, 0
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        self.epoch = epoch
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        loss = (logs or {}).get("loss", 0.0)
+        if not np.isfinite(loss):
+            raise DivergenceError(
+                f"the loss is {loss} in epoch {self.epoch + 1}, step {batch + 1}; try a lower `learning_rate` than "
+                f"{self.learning_rate:g}, or inputs of a smaller scale"
+            )
+
+
 def fit(
     model: keras.Model, data: Data, config: Config, task: tasks.Task, options: FitOptions = DEFAULTS
 ) -> keras.callbacks.History:
@@ -289,6 +312,9 @@ def fit(
 
     Returns:
         Keras's history, including the epochs before an interruption.
+
+    Raises:
+        DivergenceError: if the loss is not finite.
     """
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = benefits_from_xla(model, config.batch_size)
@@ -312,7 +338,7 @@ def fit(
         mode=task.mode if options.validate else "min",
     )
     counting = [*([slowing] if config.schedule == "plateau" else []), stopping]
-    callbacks = [batches, *options.callbacks, *counting]
+    callbacks = [batches, StopAtDivergence(config.learning_rate), *options.callbacks, *counting]
     if options.checkpoint:
         options.checkpoint.counting = counting
         callbacks.append(options.checkpoint)
@@ -348,8 +374,9 @@ def transient(momentum: float) -> int:
 
 def best_epoch(history: Mapping[str, Sequence[float]], task: tasks.Task) -> int:
     """Return the number, from 0, of the first epoch with the best value of the task's `monitor`; `fit` restores it."""
-    values = history[task.monitor]
-    return int(np.argmax(values) if task.mode == "max" else np.argmin(values))
+    values = np.array(history[task.monitor])
+    values = np.where(np.isfinite(values), values if task.mode == "max" else -values, -np.inf)
+    return int(np.argmax(values))
 
 
 def benefits_from_xla(model: keras.Model, batch_size: int) -> bool:

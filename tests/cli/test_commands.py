@@ -204,6 +204,8 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(size: str, when: s
 def test_settings_made_in_python_are_held_to_the_same_bounds() -> None:
     with pytest.raises(UserError, match="`batch_size` must be at least 1, not 0"):
         Config(batch_size=0)
+    with pytest.raises(UserError, match="`learning_rate` must be finite, not inf"):
+        Config(learning_rate=float("inf"))
 
 
 def test_warnings_that_a_user_can_act_on_still_show() -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -16,7 +17,7 @@ from common.app import App
 from common.errors import UserError
 from common.preprocessing.datasets import DATASETS
 from common.training import loop
-from tests.conftest import ROOT, Trained, run
+from tests.conftest import ROOT, Trained, run, run_app
 
 
 @pytest.fixture
@@ -109,9 +110,9 @@ def test_champion_moves_only_when_validation_improves_on_the_same_data(tiny_app:
         assert registered is not None
         return registered
 
-    assert version(epochs=1).champion is None  # the first one is champion
+    assert version(epochs=1).champion == 1
     better = version(epochs=4)
-    assert (better.number, better.champion) == (2, None)
+    assert (better.number, better.champion) == (2, 2)
     worse = version(epochs=1, learning_rate=1e-5)
     assert (worse.number, worse.champion) == (3, 2)
     data = tiny_app.load_data(tiny_app.settings())
@@ -120,6 +121,41 @@ def test_champion_moves_only_when_validation_improves_on_the_same_data(tiny_app:
     assert (elsewhere.number, elsewhere.champion) == (4, 2)
     champion = mlflow.MlflowClient().get_model_version_by_alias("mnist_mlp-mnist", "champion")
     assert int(champion.version) == 2
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("value", [float("nan"), float("-inf"), float("inf")])
+def test_a_model_without_a_finite_metric_is_no_champion(value: float, tiny_app: App) -> None:
+    config = tiny_app.settings()
+    data = tiny_app.load_data(config)
+
+    def version(accuracy: float) -> tracking.Version:
+        with tracking.run(tiny_app, "train", config, data) as run:
+            model = tiny_app.build_model(config, data)
+            return tracking.save(run, model, {"best_val_accuracy": accuracy}, tiny_app.task)
+
+    assert version(value).champion is None
+    assert version(0.5).champion == 2
+    assert version(value).champion == 2
+    # Earlier releases made such a model champion.
+    client = mlflow.MlflowClient()
+    client.set_registered_model_alias("mnist_mlp-mnist", "champion", "3")
+    assert version(0.4).champion == 4
+
+
+@pytest.mark.usefixtures("store")
+@pytest.mark.parametrize("app", ["linear_regression", "mnist_mlp"])
+def test_training_that_diverges_stops_in_a_line_with_status_1(app: str) -> None:
+    few = () if app == "linear_regression" else ("--limit", "4000", "--optimizer", "sgd", "--l2", "1")
+    result = run_app(app, "train", "--learning-rate", "1e30", *few)
+    (line,) = result.stderr.splitlines()
+    assert result.returncode == 1
+    assert re.match(r"error: the loss is (nan|inf) in epoch \d+, step \d+; ", line)
+    assert "--learning-rate than 1e+30" in line
+    (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert run.info.status == "FAILED"
+    assert "the loss is" in run.data.tags["error"]
+    assert not mlflow.MlflowClient().search_registered_models()
 
 
 @pytest.mark.usefixtures("store")

@@ -22,6 +22,7 @@ from common import tracking, training
 from common.app import App
 from common.config import Config
 from common.data import Data
+from common.errors import DivergenceError
 from common.preprocessing import splits
 from common.training.checkpoint import Checkpoint
 from tuning.search import oracle
@@ -122,12 +123,14 @@ class Worker(base_tuner.BaseTuner):
             state_file(self.spec.folder, trial, part.number),
             state_file(self.spec.folder, previous, part.number) if previous else None,
         )
-        callbacks: list[keras.callbacks.Callback] = [StopOnNaN()]
+        callbacks = list[keras.callbacks.Callback]()
         if self.options.prune == "median":
             callbacks.append(MedianPruning(self.app, run, finished_curves(self.app, self.key, part.number, run)))
         options = training.FitOptions(values.get("tuner/epochs"), checkpoint, callbacks)
         try:
             return training.trial(self.app, part.config, part.data, run, options)
+        except DivergenceError as error:
+            raise FailedTrialError(str(error)) from error
         finally:
             keras.backend.clear_session()
 
@@ -196,17 +199,6 @@ def finished_curves(app: App, key: tracking.RunKey, part: int, run: tracking.Act
     ]
 
 
-class StopOnNaN(keras.callbacks.Callback):
-    """Stops a training after an epoch whose loss is not finite.
-
-    `keras.callbacks.TerminateOnNaN` reads the loss of every batch, which slows the training.
-    """
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        if not math.isfinite((logs or {}).get("loss", 0.0)):
-            self.model.stop_training = True
-
-
 class MedianPruning(keras.callbacks.Callback):
     """Stops a training whose objective is worse than the median of `curves` at the same epoch, and tags its run."""
 
@@ -215,7 +207,7 @@ class MedianPruning(keras.callbacks.Callback):
         self.task, self.run, self.curves = app.task, run, curves
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        values = [curve[epoch] for curve in self.curves if len(curve) > epoch]
+        values = [curve[epoch] for curve in self.curves if len(curve) > epoch and math.isfinite(curve[epoch])]
         if len(values) < MIN_CURVES:
             return
         value, median = (logs or {})[self.task.monitor], statistics.median(values)
