@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import importlib.metadata
 import subprocess
 import time
@@ -21,7 +22,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 from common.app import App
 from common.data import Data
 from common.errors import UserError, first_line
-from common.tracking import store
+from common.tracking import processes, store
 from common.tracking.store import ROOT
 
 if TYPE_CHECKING:
@@ -38,6 +39,8 @@ ERROR_LENGTH = 500
 """Characters of an error that a tag records; the traceback is an artifact."""
 PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
 """Packages that decide the results of a run; also the requirements of a saved model."""
+PROCESS = "process"
+"""Tag with the process that records a run."""
 SETTINGS = "settings.json"
 """Artifact with all settings. MLflow's parameters show them too, but cut long values."""
 Run = mlflow.entities.Run
@@ -128,6 +131,31 @@ def end_stale(tags: Mapping[str, str]) -> None:
                 client.set_terminated(one.info.run_id, "KILLED")
 
 
+def connect() -> mlflow.MlflowClient:
+    """Return a client of the store, in which no run of a process that has ended is marked as running.
+
+    Raises:
+        UserError: as `store.connect`.
+    """
+    client = store.connect()
+    _end_dead(mlflow.get_tracking_uri())
+    return client
+
+
+@functools.cache
+def _end_dead(store_uri: str) -> None:
+    """Mark the running runs of a store whose process has ended as killed; once for each store.
+
+    A process that is killed at once, or whose machine stops, cannot do so itself.
+    """
+    client = mlflow.MlflowClient(store_uri)
+    experiments = [one.experiment_id for one in client.search_experiments()]
+    for run in client.search_runs(experiments, "attributes.status = 'RUNNING'"):
+        process = run.data.tags.get(PROCESS)
+        if process and processes.is_gone(process):
+            client.set_terminated(run.info.run_id, "KILLED")
+
+
 def finished(kind: Kind, key: RunKey) -> Mapping[str, float] | None:
     """Return the final metrics of the run of this kind with this key, or None if it has not finished."""
     for run in find({"kind": kind, **key.tags}):
@@ -190,7 +218,7 @@ def run(
     Raises:
         UserError: if the store cannot be opened or written, before or during the run.
     """
-    client = store.connect()
+    client = connect()
     name = app.name if kind == "train" and not label else f"{app.name} {label or kind}"
     interrupted = find({"kind": kind} | dict(key.tags)) if key else []
     started = mlflow.start_run(
@@ -266,6 +294,7 @@ def _tags(app: App, kind: Kind) -> dict[str, str]:
     return {
         "app": app.name,
         "kind": kind,
+        PROCESS: processes.this_process(),
         "monitor": app.task.monitor,
         "mode": app.task.mode,
         "metric": app.task.metric,

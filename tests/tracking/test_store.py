@@ -219,6 +219,30 @@ def test_ctrl_c_and_sigterm_leave_the_run_killed(number: signal.Signals, status:
     assert only.info.status == "KILLED"
 
 
+@pytest.mark.usefixtures("store")
+def test_a_run_whose_process_was_killed_is_marked_by_the_next_command() -> None:
+    command = [sys.executable, "-m", "apps.perceptron", "train", "--epochs", "1000000", "--patience", "1000000"]
+    others = []
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        assert "Epoch 1/" in process.stdout.readline()
+        tracking.connect()
+        (running,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+        client, tags = mlflow.MlflowClient(), running.data.tags
+        identity = json.loads(tags["process"])
+        for change in ({"machine": "another"}, {"started": identity["started"] - 60}):  # and an older process
+            made = client.create_run("0", tags={"process": json.dumps(identity | change)})
+            others.append(made.info.run_id)
+        compared = run("-m", "common.cli.compare", "gates")
+        assert "RUNNING" not in compared.stderr
+        assert client.get_run(running.info.run_id).info.status == "RUNNING"  # its process is there
+        assert [client.get_run(one).info.status for one in others] == ["RUNNING", "KILLED"]
+        process.kill()
+        process.wait()
+    run("-m", "common.cli.compare", "gates")
+    assert client.get_run(running.info.run_id).info.status == "KILLED"
+
+
 @pytest.mark.usefixtures("no_store")
 def test_two_first_runs_at_once_share_a_new_store() -> None:
     command = [sys.executable, "-m", "apps.mnist_mlp", "train", "--epochs", "1", "--limit", "1000"]
