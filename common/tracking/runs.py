@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 import mlflow
 import mlflow.data.numpy_dataset
-from mlflow.entities import Metric
+from mlflow.entities import LifecycleStage, Metric
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from common.app import App
 from common.data import Data
-from common.errors import UserError, first_line
+from common.errors import UserError, first_line, print_notes
 from common.tracking import processes, store
 from common.tracking.store import ROOT
 
@@ -280,14 +280,23 @@ def settings(run: Run) -> dict[str, Any] | None:
 
 
 def _experiment(client: mlflow.MlflowClient, name: str) -> str:
-    """Return the id of the experiment `name`; create it if it does not exist. Two processes may do so at once."""
+    """Return the id of the experiment `name`; create it if it does not exist, restore it if it was deleted.
+
+    Two processes may do so at once.
+    """
     database = store.database_of(mlflow.get_tracking_uri())
     # The artifacts are beside the database; a server has its own folder.
     artifacts = (database.parent / "artifacts" / name).as_uri() if database else None
     try:
         return client.create_experiment(name, artifacts)
     except MlflowException:
-        return str(mlflow.set_experiment(name).experiment_id)
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            raise
+        if found.lifecycle_stage == LifecycleStage.DELETED:
+            client.restore_experiment(found.experiment_id)
+            print_notes([f"the experiment {name} had been deleted; it is restored"])
+        return str(found.experiment_id)
 
 
 def _tags(app: App, kind: Kind) -> dict[str, str]:

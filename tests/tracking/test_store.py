@@ -17,7 +17,7 @@ from common.app import App
 from common.errors import UserError
 from common.preprocessing.datasets import DATASETS
 from common.training import loop
-from tests.conftest import ROOT, Trained, run, run_app
+from tests.conftest import ROOT, Trained, assert_user_error, run, run_app
 
 
 @pytest.fixture
@@ -241,6 +241,31 @@ def test_a_run_whose_process_was_killed_is_marked_by_the_next_command() -> None:
         process.wait()
     run("-m", "common.cli.compare", "gates")
     assert client.get_run(running.info.run_id).info.status == "KILLED"
+
+
+@pytest.mark.usefixtures("store")
+def test_training_goes_on_after_anything_was_deleted_in_the_ui() -> None:
+    def train() -> "subprocess.CompletedProcess[str]":
+        result = run_app("perceptron", "train", "--epochs", "2")
+        assert result.returncode == 0, result.stderr
+        return result
+
+    train()
+    client = tracking.connect()
+    (model,) = client.search_registered_models()
+    (found,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    client.delete_run(found.info.run_id)
+    assert run_app("perceptron", "evaluate").returncode == 0  # its model is still registered
+    train()
+    client.delete_model_version(model.name, "1")
+    train()
+    client.delete_registered_model(model.name)
+    assert_user_error(run_app("perceptron", "evaluate"), "train")
+    train()
+    client.delete_experiment(found.info.experiment_id)
+    assert run_app("perceptron", "evaluate", "--model", found.info.run_id).returncode == 0  # its files are there
+    assert "note: the experiment and had been deleted; it is restored" in train().stderr
+    assert client.get_experiment(found.info.experiment_id).lifecycle_stage == "active"
 
 
 @pytest.mark.usefixtures("no_store")
