@@ -264,7 +264,7 @@ def test_training_goes_on_after_anything_was_deleted_in_the_ui() -> None:
     train()
     client.delete_experiment(found.info.experiment_id)
     assert run_app("perceptron", "evaluate", "--model", found.info.run_id).returncode == 0  # its files are there
-    assert "note: the experiment and had been deleted; it is restored" in train().stderr
+    assert "note: the experiment iris had been deleted; it is restored" in train().stderr
     assert client.get_experiment(found.info.experiment_id).lifecycle_stage == "active"
 
 
