@@ -28,9 +28,9 @@ def in_memory(inputs: Inputs | Pair) -> bool:
     return all(isinstance(part, np.ndarray) for part in keras.tree.flatten(inputs))
 
 
-def first(pair: Pair) -> Pair:
-    """Return the first batch for prediction of `pair`: inputs and targets."""
-    examples: Pair = keras.tree.map_structure(lambda part: part[: prediction_batch(pair[0])], pair)
+def first(pair: Pair, number: int) -> Pair:
+    """Return the first `number` examples of `pair`: inputs and targets."""
+    examples: Pair = keras.tree.map_structure(lambda part: part[:number], pair)
     return examples
 
 

@@ -20,7 +20,7 @@ from common.errors import print_notes
 from common.preprocessing import arrays, splits
 from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import Checkpoint, State, Stopwatch
-from common.training.diagnosis import Diagnosis
+from common.training.diagnosis import EXAMPLES, Diagnosis
 
 STEPS_PER_EXECUTION = 32
 """Batches per call from Python into the compiled graph."""
@@ -166,7 +166,7 @@ def _fit_and_measure(
     with lazy.quiet_native_log():  # Keras imports TensorFlow where it is installed, on every backend
         keras.utils.set_random_seed(config.seed)
     model = build(app, config, data)
-    diagnosis = Diagnosis(model, *arrays.first(data.train))
+    diagnosis = Diagnosis(model, *arrays.first(data.train, EXAMPLES))
     resumed = options.checkpoint.state if options.checkpoint else State()
     training = Stopwatch(resumed.wall, resumed.cpu)
     if not resumed.epochs:
