@@ -17,6 +17,7 @@ from common.app import App
 from common.config import Config, FineTuneConfig
 from common.data import Array, Data, Inputs, Pair, Trained
 from common.errors import print_notes
+from common.nn import augmentation
 from common.preprocessing import arrays, splits
 from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import Checkpoint, State, Stopwatch
@@ -266,7 +267,7 @@ def predictions_for(task: tasks.Task, model: keras.Model, pair: Pair) -> Array:
 
 def predict(model: keras.Model, inputs: Inputs) -> Array:
     """Return the network's outputs for `inputs`, (examples, …)."""
-    size = arrays.prediction_batch(inputs)
+    size = arrays.prediction_batch(inputs, augmentation.patches(model))
     model.steps_per_execution = 1  # with several, Keras would trace the network for each
     if arrays.in_memory(inputs) and all(part.dtype != "float64" for part in keras.tree.flatten(inputs)):
         return model.predict(inputs, batch_size=size, verbose=0)  # which would convert float64 to float32
@@ -315,7 +316,7 @@ def fit(
         # The data set has this cardinality, but without it Keras makes every epoch's iterator twice.
         steps_per_epoch=data.steps(config),
         shuffle=False,
-        validation_data=in_order(data.validation) if options.validate else None,
+        validation_data=in_order(data.validation, augmentation.patches(model)) if options.validate else None,
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,  # a progress bar, or one line per epoch in a log file
     )
