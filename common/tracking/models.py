@@ -1,5 +1,7 @@
 """Save models with their run, register them, and load them again."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
@@ -79,7 +81,7 @@ class ServedModel:
         return _load(str(self.folder), self.label, "model")
 
 
-def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task: "tasks.Task") -> Version:
+def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task: tasks.Task) -> Version:
     """Save and register the model of `run`; it becomes champion if its task's `monitor` is the best on this data.
 
     The saved model includes its signature, an example, the code of `common`, and the facts that `load` returns.
@@ -118,7 +120,7 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
     return _register(run, info, metrics[f"best_{run.app.task.monitor}"])
 
 
-def _register(run: ActiveRun, info: "ModelInfo", value: float) -> Version:
+def _register(run: ActiveRun, info: ModelInfo, value: float) -> Version:
     name = f"{run.app.name}-{run.data.name}"
     tags = {"app": run.app.name, "digest": run.data.digest, run.app.task.monitor: repr(value)}
     with store.lock():  # two runs that end at once must not both become champion
@@ -238,7 +240,7 @@ def _find(client: mlflow.MlflowClient, app: str, which: str | None, setting: str
     return f"runs:/{which}/model", which
 
 
-def _newest(client: mlflow.MlflowClient, app: str) -> "ModelVersion":
+def _newest(client: mlflow.MlflowClient, app: str) -> ModelVersion:
     """Return the newest registered model of `app`."""
     versions = [version for version in client.search_model_versions() if version.tags.get("app") == app]
     if not versions:

@@ -19,6 +19,7 @@ from common.data import Array, Data, Inputs, Pair, Trained
 from common.errors import print_notes
 from common.nn import augmentation
 from common.preprocessing import arrays, splits
+from common.tracking.epochs import EpochLogger
 from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import Checkpoint, State, Stopwatch
 from common.training.diagnosis import EXAMPLES, Diagnosis
@@ -174,7 +175,7 @@ def _fit_and_measure(
         for name, figure in app.pretrain(model, config, data):
             run.log_figure(figure, name)
     fitting = Stopwatch(resumed.wall)
-    logger = tracking.EpochLogger(run, resumed.history)
+    logger = EpochLogger(run, resumed.history)
     options = dataclasses.replace(options, callbacks=[logger, *options.callbacks])
     history = fit(model, data, config, app.task, options).history
     fit_seconds, _ = fitting.seconds()
