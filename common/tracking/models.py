@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import keras
 import mlflow
@@ -15,6 +16,7 @@ import numpy as np
 import pydantic
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
+from mlflow.utils import requirements_utils
 
 from common import legacy
 from common.data import Formats, SavedModel
@@ -106,18 +108,30 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
         "settings": dataclasses.asdict(run.config),
         "task": dataclasses.asdict(task),
     }
-    keras.utils.disable_interactive_logging()  # MLflow predicts for the example, with a progress bar
-    info = mlflow.tensorflow.log_model(
-        model,
-        name="model",
-        signature=infer_signature(example, model.predict(example)),
-        input_example=example,
-        pip_requirements=[f"{package}=={version}" for package, version in versions().items()],
-        code_paths=[str(ROOT / "common")],
-        metadata=metadata,
-    )
-    keras.utils.enable_interactive_logging()
+    with _without_checks():
+        info = mlflow.tensorflow.log_model(
+            model,
+            name="model",
+            signature=infer_signature(example, model.predict(example, verbose=0)),
+            input_example=example,
+            pip_requirements=[f"{package}=={version}" for package, version in versions().items()],
+            code_paths=[str(ROOT / "common")],
+            metadata=metadata,
+        )
     return _register(run, info, metrics[f"best_{run.app.task.monitor}"])
+
+
+def _without_checks() -> contextlib.ExitStack:
+    """Skip two checks of `log_model`, for which it has no option.
+
+    It reads the metadata of all installed packages, to compare the installed versions with the model's, which are the
+    same; and it loads the saved model and predicts for the example. Together they take longer than saving.
+    """
+    # Private names of MLflow, whose version pyproject.toml pins; `patch.object` fails if they are gone.
+    stack = contextlib.ExitStack()
+    stack.enter_context(patch.object(requirements_utils, "_MODULES_TO_PACKAGES", {}))
+    stack.enter_context(patch.object(mlflow.models.utils, "_validate_serving_input"))
+    return stack
 
 
 def _register(run: ActiveRun, info: ModelInfo, value: float) -> Version:
