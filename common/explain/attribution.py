@@ -13,7 +13,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from common.data import Array
-from common.nn import gradients
+from common.nn import augmentation, gradients
 from common.preprocessing import arrays
 
 NODES = 8
@@ -48,22 +48,23 @@ def scores(network: keras.Model, x: Array, chosen: Array, context: Sequence[Arra
 def _outputs(network: keras.Model, x: Array, context: Sequence[Array] = ()) -> Array:
     """Return all outputs of the network, (examples, outputs)."""
     # A few calls only: compiling the network, as `predict` does, would take longer.
-    parts = np.array_split(np.arange(len(x)), -(-len(x) // arrays.prediction_batch(x)))
+    parts = np.array_split(np.arange(len(x)), -(-len(x) // arrays.prediction_batch(x, augmentation.patches(network))))
     outputs = (network([one[part] for one in (x, *context)], training=False) for part in parts)
     return np.concatenate([keras.ops.convert_to_numpy(output) for output in outputs])
 
 
 def gradient(network: keras.Model, x: Array, chosen: Array, context: Sequence[Array] = ()) -> Array:
     """Return the gradient of the chosen score of each example by `x`, of its shape; in batches that fit into memory."""
-    parts = np.array_split(np.arange(len(x)), -(-len(x) // _batch_size(x)))
+    parts = np.array_split(np.arange(len(x)), -(-len(x) // _batch_size(network, x)))
     return np.concatenate(
         [gradients.by_input(network, x[part], chosen[part], [one[part] for one in context]) for part in parts]
     )
 
 
-def _batch_size(x: Array) -> int:
+def _batch_size(network: keras.Model, x: Array) -> int:
     """Return the number of examples like those of `x` whose gradients are computed at a time."""
-    return min(AT_ONCE, arrays.prediction_batch(x))
+    patches = augmentation.patches(network)
+    return max(1, min(AT_ONCE // patches, arrays.prediction_batch(x, patches)))
 
 
 def saliency(network: keras.Model, x: Array, chosen: Array, context: Sequence[Array] = ()) -> Array:
@@ -101,7 +102,7 @@ def integrated_gradients(
     while True:
         path = ((np.arange(intervals)[:, None] + (points + 1) / 2) / intervals).ravel()
         mean = np.zeros(x.shape)
-        for part in np.array_split(np.arange(len(path)), -(-len(path) // _batch_size(ends))):
+        for part in np.array_split(np.arange(len(path)), -(-len(path) // _batch_size(network, ends))):
             along = path[part].reshape(-1, *[1] * x.ndim)
             rows = (baseline + along * (x - baseline)).astype(x.dtype)
             repeated = [np.repeat(one[None], len(part), axis=0) for one in context]

@@ -134,6 +134,11 @@ class Crops(keras.layers.Layer):
         }
 
 
+def patches(model: keras.Model) -> int:
+    """Return the number of patches of each image that `model` evaluates outside training."""
+    return max((layer.patches for layer in model.layers if isinstance(layer, Crops)), default=1)
+
+
 @keras.saving.register_keras_serializable("common")
 class CropMean(keras.layers.Layer):
     """Mean of the predictions for the patches of each image that `Crops` returned.

@@ -16,11 +16,16 @@ PREDICTION_BYTES = 2**22
 """Maximum size of the inputs of such a batch, so that the activations of large examples fit into memory."""
 
 
-def prediction_batch(inputs: Inputs) -> int:
-    """Return the number of examples of `inputs` in a batch for prediction."""
+def prediction_batch(inputs: Inputs, patches: int = 1) -> int:
+    """Return the number of examples of `inputs` in a batch for prediction.
+
+    Args:
+        inputs: The examples.
+        patches: Patches of each example that the network evaluates.
+    """
     parts = keras.tree.flatten(inputs)
     example = sum(part.dtype.itemsize * math.prod(part.shape[1:]) for part in parts)
-    return max(1, min(PREDICTION_BATCH, PREDICTION_BYTES // max(1, example)))
+    return max(1, min(PREDICTION_BATCH, PREDICTION_BYTES // max(1, example)) // patches)
 
 
 def in_memory(inputs: Inputs | Pair) -> bool:
@@ -28,9 +33,9 @@ def in_memory(inputs: Inputs | Pair) -> bool:
     return all(isinstance(part, np.ndarray) for part in keras.tree.flatten(inputs))
 
 
-def first(pair: Pair) -> Pair:
-    """Return the first batch for prediction of `pair`: inputs and targets."""
-    examples: Pair = keras.tree.map_structure(lambda part: part[: prediction_batch(pair[0])], pair)
+def first(pair: Pair, number: int) -> Pair:
+    """Return the first `number` examples of `pair`: inputs and targets."""
+    examples: Pair = keras.tree.map_structure(lambda part: part[:number], pair)
     return examples
 
 

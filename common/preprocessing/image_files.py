@@ -5,6 +5,7 @@ file, because a difference in brightness between two images would be lost.
 """
 
 import contextlib
+import dataclasses
 import hashlib
 import os
 import sys
@@ -34,6 +35,8 @@ SIGNATURES = {b"DDS ": "DDS", b"%!PS": "EPS", b"%PDF": "PDF", b"8BPS": "PSD", b"
 """First bytes of files that often have the extension of another format."""
 LARGEST_IMAGE = 100_000_000
 """Maximum number of pixels of an image, because a small file can unpack to more than the memory."""
+CACHE_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+"""Largest size of the decoded images in memory: a quarter of the machine's."""
 NAMED = 20
 """Maximum number of skipped files that are named."""
 THUMBNAIL = 16
@@ -48,12 +51,17 @@ OVERSHOOT = 0.05
 
 @dataclass(frozen=True, eq=False)
 class ImageFiles:
-    """Image files as an array of bytes (images, side, side, 3). Indexing reads the files, several in parallel."""
+    """Image files as an array of bytes (images, side, side, 3). Indexing reads the files, several in parallel.
+
+    Pillow decodes outside Python's lock, so threads are as fast as processes.
+    """
 
     files: tuple[Path, ...]
     side: int
     pixel_range: PixelRange | None = None
     """Black and white of the files with more than 8 bits per pixel."""
+    cache: dict[Path, Array] | None = None
+    """Decoded images, of all parts of a folder, up to `CACHE_BYTES`; None: every access reads the file."""
     dtype = np.dtype(np.uint8)
     ndim = 4
 
@@ -76,21 +84,28 @@ class ImageFiles:
         if isinstance(indices, int | np.integer):
             return self._decode(indices)
         chosen = np.arange(len(self))[indices]
+        known = self.cache or {}
+        missing = [index for index in chosen if self.files[index] not in known]
         with ThreadPoolExecutor() as pool:
-            images = list(pool.map(self._decode, chosen))
+            decoded = dict(zip(missing, pool.map(self._decode, missing), strict=True))
+        images = [decoded[index] if index in decoded else known[self.files[index]] for index in chosen]
         return np.stack(images) if images else np.empty((0, *self.shape[1:]), np.uint8)
 
     def _decode(self, index: Any) -> Array:
-        with decoding(self.files[index]):
-            return decode(self.files[index], self.side, self.pixel_range)
+        file = self.files[index]
+        with decoding(file):
+            image = decode(file, self.side, self.pixel_range)
+        if self.cache is not None and (len(self.cache) + 1) * image.nbytes <= CACHE_BYTES:
+            self.cache[file] = image
+        return image
 
     def part(self, indices: Array) -> "ImageFiles":
         """Return the images at `indices` (n,), without reading them."""
-        return ImageFiles(tuple(self.files[index] for index in indices), self.side, self.pixel_range)
+        return dataclasses.replace(self, files=tuple(self.files[index] for index in indices))
 
     def joined(self, others: "ImageFiles") -> "ImageFiles":
         """Return these images followed by the others, without reading them."""
-        return ImageFiles(self.files + others.files, self.side, self.pixel_range)
+        return dataclasses.replace(self, files=self.files + others.files)
 
     def thumbnails(self) -> Array:
         """Read all images as bytes (images, THUMBNAIL, THUMBNAIL, 3)."""

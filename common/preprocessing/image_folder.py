@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from common.data import Data, Description, Formats, Pair, PixelRange, RawData, fingerprint
+from common.data import Array, Data, Description, Formats, Pair, PixelRange, RawData, fingerprint
 from common.errors import Problems, UserError
 from common.preprocessing import image_files, splits
 from common.preprocessing.image_files import FoundFiles, ImageFacts, ImageFiles, counted
@@ -303,10 +303,11 @@ def _raw(
     classes = tuple(sorted({image.label for image in images}))
     parts = {part: [image for image in images if image.part == part] for part in ("validation", "test")}
     training = [image for image in images if image.part not in parts]
+    cache = dict[Path, Array]()
 
     def pair(part: Sequence[_Image]) -> Pair:
         labels = np.array([classes.index(image.label) for image in part], dtype=np.int32)
-        return ImageFiles(tuple(image.facts.path for image in part), side, pixel_range), labels
+        return ImageFiles(tuple(image.facts.path for image in part), side, pixel_range, cache), labels
 
     _, groups = np.unique([image.facts.digest for image in training], return_inverse=True)
     content = (image.facts.digest + image.label.encode() + image.part.encode() for image in images)

@@ -22,6 +22,7 @@ from fastapi.responses import JSONResponse, PlainTextResponse
 from starlette.requests import ClientDisconnect
 
 from common.data import Array, Inputs
+from common.nn import augmentation
 from common.preprocessing import arrays
 from common.serving import decoding
 from common.serving.decoding import CSV, JSON, RequestError
@@ -110,7 +111,7 @@ def _answer(model: keras.Model, specs: Sequence[InputSpec], kind: str, body: byt
 
 def _predict(model: keras.Model, inputs: Inputs) -> Array:
     """The network's outputs (examples, …)."""
-    examples, size = len(keras.tree.flatten(inputs)[0]), arrays.prediction_batch(inputs)
+    examples, size = len(keras.tree.flatten(inputs)[0]), arrays.prediction_batch(inputs, augmentation.patches(model))
     batches = (
         keras.tree.map_structure(lambda part, start=start: part[start : start + size], inputs)
         for start in range(0, examples, size)

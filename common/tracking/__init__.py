@@ -7,7 +7,6 @@ from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages
 from common.tracking.models import InputSpec, Version, champions, load, save, served
 from common.tracking.runs import (
     ActiveRun,
-    EpochLogger,
     Run,
     RunKey,
     attach,
@@ -25,7 +24,6 @@ from common.tracking.store import STORE, connect, folder, local_folder, server_c
 __all__ = [
     "STORE",
     "ActiveRun",
-    "EpochLogger",
     "InputSpec",
     "Leaderboard",
     "Pages",

@@ -1,11 +1,14 @@
 """Save models with their run, register them, and load them again."""
 
+from __future__ import annotations
+
 import contextlib
 import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import keras
 import mlflow
@@ -13,6 +16,7 @@ import numpy as np
 import pydantic
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
+from mlflow.utils import requirements_utils
 
 from common import legacy
 from common.data import Formats, SavedModel
@@ -79,7 +83,7 @@ class ServedModel:
         return _load(str(self.folder), self.label, "model")
 
 
-def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task: "tasks.Task") -> Version:
+def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task: tasks.Task) -> Version:
     """Save and register the model of `run`; it becomes champion if its task's `monitor` is the best on this data.
 
     The saved model includes its signature, an example, the code of `common`, and the facts that `load` returns.
@@ -104,21 +108,33 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
         "settings": dataclasses.asdict(run.config),
         "task": dataclasses.asdict(task),
     }
-    keras.utils.disable_interactive_logging()  # MLflow predicts for the example, with a progress bar
-    info = mlflow.tensorflow.log_model(
-        model,
-        name="model",
-        signature=infer_signature(example, model.predict(example)),
-        input_example=example,
-        pip_requirements=[f"{package}=={version}" for package, version in versions().items()],
-        code_paths=[str(ROOT / "common")],
-        metadata=metadata,
-    )
-    keras.utils.enable_interactive_logging()
+    with _without_checks():
+        info = mlflow.tensorflow.log_model(
+            model,
+            name="model",
+            signature=infer_signature(example, model.predict(example, verbose=0)),
+            input_example=example,
+            pip_requirements=[f"{package}=={version}" for package, version in versions().items()],
+            code_paths=[str(ROOT / "common")],
+            metadata=metadata,
+        )
     return _register(run, info, metrics[f"best_{run.app.task.monitor}"])
 
 
-def _register(run: ActiveRun, info: "ModelInfo", value: float) -> Version:
+def _without_checks() -> contextlib.ExitStack:
+    """Skip two checks of `log_model`, for which it has no option.
+
+    It reads the metadata of all installed packages, to compare the installed versions with the model's, which are the
+    same; and it loads the saved model and predicts for the example. Together they take longer than saving.
+    """
+    # Private names of MLflow, whose version pyproject.toml pins; `patch.object` fails if they are gone.
+    stack = contextlib.ExitStack()
+    stack.enter_context(patch.object(requirements_utils, "_MODULES_TO_PACKAGES", {}))
+    stack.enter_context(patch.object(mlflow.models.utils, "_validate_serving_input"))
+    return stack
+
+
+def _register(run: ActiveRun, info: ModelInfo, value: float) -> Version:
     name = f"{run.app.name}-{run.data.name}"
     tags = {"app": run.app.name, "digest": run.data.digest, run.app.task.monitor: repr(value)}
     with store.lock():  # two runs that end at once must not both become champion
@@ -241,7 +257,7 @@ def _find(client: mlflow.MlflowClient, app: str, which: str | None, setting: str
     return f"runs:/{which}/model", which
 
 
-def _newest(client: mlflow.MlflowClient, app: str) -> "ModelVersion":
+def _newest(client: mlflow.MlflowClient, app: str) -> ModelVersion:
     """Return the newest registered model of `app`."""
     versions = [version for version in client.search_model_versions() if version.tags.get("app") == app]
     if not versions:

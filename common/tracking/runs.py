@@ -5,17 +5,15 @@ import dataclasses
 import functools
 import importlib.metadata
 import subprocess
-import time
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import mlflow
 import mlflow.data.numpy_dataset
-from mlflow.entities import LifecycleStage, Metric
+from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
@@ -33,8 +31,6 @@ if TYPE_CHECKING:
 
 Kind = Literal["train", "search", "trial", "fold", "baseline"]
 """Purpose of a run."""
-BATCH = 1000
-"""Largest number of metrics that MLflow takes in one request."""
 ERROR_LENGTH = 500
 """Characters of an error that a tag records; the traceback is an artifact."""
 PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
@@ -331,38 +327,3 @@ def _git() -> dict[str, str]:
         return {"git.commit": git("rev-parse", "HEAD").strip(), "git.dirty": str(dirty).lower()}
     except (OSError, subprocess.CalledProcessError):
         return {}
-
-
-class EpochLogger(keras.callbacks.Callback):
-    """A callback that records every epoch's metrics in the store, at most once per second, because a write is slow.
-
-    Args:
-        run: The run.
-        history: Metrics of the epochs before an interruption. Epochs that the run has are not recorded again.
-    """
-
-    def __init__(self, run: ActiveRun, history: Mapping[str, Sequence[float]] = MappingProxyType({})) -> None:
-        super().__init__()
-        self.run, self.pending, self.written = run, list[Metric](), time.monotonic()
-        self.recorded = len(curve(run.client, run.id, "loss"))
-        for epoch, values in enumerate(zip(*history.values(), strict=True)):
-            self._add(epoch, dict(zip(history, values, strict=True)))
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self._add(epoch, logs or {})
-        if time.monotonic() - self.written >= 1 or len(self.pending) >= BATCH:
-            self._write()
-
-    def on_train_end(self, logs: dict[str, float] | None = None) -> None:
-        self._write()
-
-    def _add(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Add an epoch's metrics to those that are not written yet."""
-        if epoch >= self.recorded:
-            now = int(1000 * time.time())
-            self.pending += [Metric(name, float(value), now, epoch + 1) for name, value in logs.items()]
-
-    def _write(self) -> None:
-        for start in range(0, len(self.pending), BATCH):
-            self.run.client.log_batch(self.run.id, metrics=self.pending[start : start + BATCH])
-        self.pending, self.written = [], time.monotonic()

@@ -151,9 +151,9 @@ class InOrder(keras.utils.PyDataset):
         return batch
 
 
-def in_order(pair: Pair) -> Any:
-    """Return batches of `pair` in its given order, the last one smaller."""
-    size = arrays.prediction_batch(pair[0])
+def in_order(pair: Pair, patches: int = 1) -> Any:
+    """Return batches of `pair` in its given order, the last one smaller; `patches` as in `prediction_batch`."""
+    size = arrays.prediction_batch(pair[0], patches)
     if keras.backend.backend() != "tensorflow" or not arrays.in_memory(pair[0]):
         return InOrder(pair, size)
     import tensorflow as tf

@@ -1,16 +1,21 @@
 """Diagnose a training run: findings in words, with the numbers that support them."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 from keras import ops
 
 from common.data import Array, Inputs
-from common.nn import gradients
+from common.nn import augmentation, gradients
+from common.preprocessing import arrays
 
 HEALTHY = "nothing found wrong"
-
+EXAMPLES = 64
+"""Training examples to judge a network by."""
+BATCH = 32
+"""Examples in memory at once. The gradient is that of the first batch."""
 
 # Thresholds of the symptoms: rules of thumb, far from the values of the suite's networks when training goes well.
 OVERFITTING = 1.1
@@ -25,8 +30,8 @@ DEAD = 0.2
 """Share of a layer's ReLU units whose output is 0 for every example."""
 VANISHING = 1e-4
 """Relative gradient of a layer (its norm over the norm of the weights) over that of the layer with the largest."""
-EXPLODING = 10.0
-"""Relative gradient of a layer."""
+EXPLODING = 20.0
+"""Relative gradient of a layer, for the mean loss of `BATCH` examples."""
 
 
 class Diagnosis:
@@ -40,10 +45,9 @@ class Diagnosis:
 
     def __init__(self, model: keras.Model, inputs: Inputs, targets: Array) -> None:
         self.model, self.inputs, self.targets = model, inputs, targets
-        self.relus = [layer for layer in model.layers if is_relu(layer)]
-        # A model of its own, because a model keeps its compiled training and prediction functions.
-        self.probe = keras.Model(model.inputs, [*model.outputs, *(layer.output for layer in self.relus)])
-        self.initial_loss = self._loss(self._outputs()[0])
+        self.size = min(BATCH, arrays.prediction_batch(inputs))
+        self.probe = probe(model)
+        self.initial_loss, _, _ = self._predict()
         self.early = gradient(self._relative_gradients(), "before training")
 
     def findings(self, history: Mapping[str, Sequence[float]]) -> list[str]:
@@ -55,27 +59,33 @@ class Diagnosis:
         found = [*learning_rate(history["loss"], self.initial_loss)]
         if "val_loss" in history:
             found += overfitting(history)
-        outputs, *activities = self._outputs()
-        loss = self._loss(outputs)
+        loss, outputs, largest = self._predict()
         if np.isfinite(loss):
-            found += underfitting(loss, self._loss(np.random.default_rng(0).permutation(outputs)))
-            for layer, activity in zip(self.relus, activities, strict=True):
-                found += dead_units(layer.name, activity)
+            permuted = np.random.default_rng(0).permutation(outputs)
+            found += underfitting(loss, float(self.model.compute_loss(self.inputs, self.targets, permuted)))
+            for layer, units in largest.items():
+                found += dead_units(layer, units, len(self.targets))
             found += gradient(self._relative_gradients(), "after training")
         return [*found, *self.early] or [HEALTHY]
 
-    def _outputs(self) -> list[Array]:
-        """Return the outputs for the examples, then the outputs of each layer of ReLU units."""
-        # A call, unlike `predict`, also drops the losses that layers added in the last training step.
-        inputs = [ops.convert_to_tensor(part) for part in keras.tree.flatten(self.inputs)]
-        return [ops.convert_to_numpy(output) for output in keras.tree.flatten(self.probe(inputs, training=False))]
-
-    def _loss(self, outputs: Array) -> float:
-        return float(self.model.compute_loss(self.inputs, self.targets, outputs))
+    def _predict(self) -> tuple[float, Array, dict[str, Array]]:
+        """Return the loss, the outputs, and for each layer of ReLU units the largest output of each unit."""
+        total, outputs, largest = 0.0, [], dict[str, Array]()
+        for start in range(0, len(self.targets), self.size):
+            rows = slice(start, start + self.size)
+            inputs, targets = keras.tree.map_structure(lambda part: part[rows], (self.inputs, self.targets))  # noqa: B023
+            # A call, unlike `predict`, also drops the losses that layers added in the last training step.
+            found = self.probe([ops.convert_to_tensor(part) for part in keras.tree.flatten(inputs)], training=False)
+            found = keras.tree.map_structure(ops.convert_to_numpy, found)
+            outputs.append(found.pop(OUTPUTS))
+            total += len(targets) * float(self.model.compute_loss(inputs, targets, outputs[-1]))
+            largest = {layer: np.maximum(units, largest.get(layer, units)) for layer, units in found.items()}
+        return total / len(self.targets), np.concatenate(outputs), largest
 
     def _relative_gradients(self) -> dict[str, float]:
         """Return for each layer the norm of its gradient over that of its weights, without biases, which start at 0."""
-        found = gradients.by_weight(self.model, self.inputs, self.targets, self.model.loss)
+        inputs, targets = arrays.first((self.inputs, self.targets), self.size)
+        found = gradients.by_weight(self.model, inputs, targets, self.model.loss)
         relative = {}
         for layer in self.model.layers:
             kernels = [weight for weight in layer.trainable_weights if len(weight.shape) > 1]
@@ -83,6 +93,36 @@ class Diagnosis:
             if weight_length := length([ops.convert_to_numpy(kernel) for kernel in kernels]):
                 relative[layer.name] = gradient_length / weight_length
         return relative
+
+
+OUTPUTS = ""
+"""Name of the network's outputs among those of its probe."""
+
+
+def probe(model: keras.Model) -> keras.Model:
+    """Return a network of the layers of `model` that also gives the largest output of each ReLU unit.
+
+    It takes one patch of each image, the centre, where `model` averages its predictions over several.
+
+    Returns:
+        A network with the outputs by name: `OUTPUTS`, and for each layer of ReLU units an array (units,).
+    """
+    largest = {}
+
+    def call(layer: keras.layers.Layer, *arguments: Any, **options: Any) -> Any:
+        match layer:
+            case augmentation.Crops():
+                return augmentation.Crops(layer.size, corners=False, reflections=False)(*arguments)
+            case augmentation.CropMean():
+                return arguments[0]
+        outputs = layer(*arguments, **options)
+        if is_relu(layer):
+            largest[layer.name] = ops.max(outputs, axis=range(len(outputs.shape) - 1))
+        return outputs
+
+    functional = keras.Model(model.inputs, model.outputs)
+    copy = keras.models.clone_model(functional, clone_function=lambda layer: layer, call_function=call)
+    return keras.Model(copy.inputs, {OUTPUTS: copy.outputs[0], **largest})
 
 
 def length(arrays: Sequence[Array]) -> float:
@@ -148,16 +188,17 @@ def learning_rate(losses: Sequence[float], initial: float) -> Iterator[str]:
         )
 
 
-def dead_units(layer: str, activity: Array) -> Iterator[str]:
+def dead_units(layer: str, largest: Array, examples: int) -> Iterator[str]:
     """Find that many ReLU units, or maps, of a layer are 0 for every example, so that they stop learning.
 
     Args:
         layer: Name of the layer.
-        activity: Its outputs (examples, …, units).
+        largest: Largest output of each unit (units,).
+        examples: Number of examples.
     """
-    dead = (activity.reshape(-1, activity.shape[-1]) <= 0).all(axis=0)
+    dead = largest <= 0
     if dead.mean() > DEAD:
-        yield f"dead ReLU units: {dead.sum()} of {dead.size} in {layer} are 0 for all of {len(activity):,} examples"
+        yield f"dead ReLU units: {dead.sum()} of {dead.size} in {layer} are 0 for all of {examples:,} examples"
 
 
 def is_relu(layer: keras.layers.Layer) -> bool:

@@ -17,10 +17,12 @@ from common.app import App
 from common.config import Config, FineTuneConfig
 from common.data import Array, Data, Inputs, Pair, Trained
 from common.errors import DivergenceError, print_notes
+from common.nn import augmentation
 from common.preprocessing import arrays, splits
+from common.tracking.epochs import EpochLogger
 from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import Checkpoint, State, Stopwatch
-from common.training.diagnosis import Diagnosis
+from common.training.diagnosis import EXAMPLES, Diagnosis
 
 STEPS_PER_EXECUTION = 32
 """Batches per call from Python into the compiled graph."""
@@ -175,14 +177,14 @@ def _fit_and_measure(
     with lazy.quiet_native_log():  # Keras imports TensorFlow where it is installed, on every backend
         keras.utils.set_random_seed(config.seed)
     model = build(app, config, data)
-    diagnosis = Diagnosis(model, *arrays.first(data.train))
+    diagnosis = Diagnosis(model, *arrays.first(data.train, EXAMPLES))
     resumed = options.checkpoint.state if options.checkpoint else State()
     training = Stopwatch(resumed.wall, resumed.cpu)
     if not resumed.epochs:
         for name, figure in app.pretrain(model, config, data):
             run.log_figure(figure, name)
     fitting = Stopwatch(resumed.wall)
-    logger = tracking.EpochLogger(run, resumed.history)
+    logger = EpochLogger(run, resumed.history)
     options = dataclasses.replace(options, callbacks=[logger, *options.callbacks])
     history = fit(model, data, config, app.task, options).history
     fit_seconds, _ = fitting.seconds()
@@ -275,7 +277,7 @@ def predictions_for(task: tasks.Task, model: keras.Model, pair: Pair) -> Array:
 
 def predict(model: keras.Model, inputs: Inputs) -> Array:
     """Return the network's outputs for `inputs`, (examples, …)."""
-    size = arrays.prediction_batch(inputs)
+    size = arrays.prediction_batch(inputs, augmentation.patches(model))
     model.steps_per_execution = 1  # with several, Keras would trace the network for each
     if arrays.in_memory(inputs) and all(part.dtype != "float64" for part in keras.tree.flatten(inputs)):
         return model.predict(inputs, batch_size=size, verbose=0)  # which would convert float64 to float32
@@ -350,7 +352,7 @@ def fit(
         # The data set has this cardinality, but without it Keras makes every epoch's iterator twice.
         steps_per_epoch=data.steps(config),
         shuffle=False,
-        validation_data=in_order(data.validation) if options.validate else None,
+        validation_data=in_order(data.validation, augmentation.patches(model)) if options.validate else None,
         callbacks=callbacks,
         verbose=1 if sys.stdout.isatty() else 2,  # a progress bar, or one line per epoch in a log file
     )

@@ -18,6 +18,7 @@ from common import tasks, training
 from common.config import Config
 from common.data import Array, Data, PixelRange
 from common.errors import UserError
+from common.nn import augmentation
 from common.preprocessing import arrays, image_files, image_folder, images, splits
 from common.preprocessing.arrays import PREDICTION_BATCH
 from tests.conftest import Trained, assert_user_error, train_once
@@ -180,6 +181,41 @@ def test_large_examples_are_evaluated_a_few_at_a_time() -> None:
     photos = image_files.ImageFiles((Path("a.jpg"),) * 10, 256)
     assert arrays.prediction_batch(photos) == 21
     assert arrays.prediction_batch(np.zeros((9, 28, 28), np.uint8)) == PREDICTION_BATCH
+
+
+def test_a_batch_for_prediction_counts_the_patches_of_each_image() -> None:
+    inputs = keras.Input((32, 32, 3))
+    crops = augmentation.Crops(28)
+    model = keras.Model(inputs, crops(inputs))
+    assert augmentation.patches(model) == 10
+    images = np.zeros((600, 32, 32, 3), np.uint8)
+    assert arrays.prediction_batch(images, augmentation.patches(model)) == PREDICTION_BATCH // 10
+    assert augmentation.patches(keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])) == 1
+
+
+def test_images_are_decoded_once_where_they_fit_into_memory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The parts of a folder share the decoded images; without memory for them, each access reads the file."""
+    fill(tmp_path, red=5, green=5)
+
+    def second_epoch() -> Array:
+        train, _ = image_folder.load_folder(str(tmp_path), 8, 0.2, 0).train
+        first = train[:]
+        assert (train.part(np.arange(2))[:] == first[:2]).all()
+        decoded.clear()
+        assert (train[::-1] == first[::-1]).all()
+        return train
+
+    decoded, decode = list[Path](), image_files.decode
+
+    def counted(file: Path, *arguments: Any) -> Array:
+        decoded.append(file)
+        return decode(file, *arguments)
+
+    monkeypatch.setattr(image_files, "decode", counted)
+    second_epoch()
+    assert not decoded
+    monkeypatch.setattr(image_files, "CACHE_BYTES", 0)
+    assert len(second_epoch()) == len(decoded)
 
 
 def picture(seed: int, size: tuple[int, int] = (12, 12)) -> Image.Image:

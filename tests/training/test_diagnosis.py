@@ -14,7 +14,7 @@ from apps.mnist_mlp import build_model
 from common import tasks, training
 from common.app import App
 from common.data import Data, RawData
-from common.nn import gradients
+from common.nn import augmentation, gradients
 from common.training.diagnosis import HEALTHY, Diagnosis, learning_rate, overfitting
 from tests.conftest import few
 
@@ -126,6 +126,24 @@ def test_dead_units_are_counted_in_their_layer(mnist: RawData) -> None:
     config = dataclasses.replace(HEALTHY_RUN, learning_rate=0.1)
     (line,) = findings(config, few(mnist), build)
     assert re.fullmatch(r"dead ReLU units: 2[0-3] of 32 in hidden_2 are 0 for all of 256 examples", line)
+
+
+def test_a_unit_is_judged_by_all_batches_and_by_one_patch_of_each_image() -> None:
+    """Each unit is active for one example alone, of 64 in two batches; the network averages over ten patches."""
+    inputs = x = keras.Input((6, 6, 1))
+    x = keras.layers.Flatten()(augmentation.Crops(4)(x))
+    x = keras.layers.Dense(64, "relu", kernel_initializer="ones", name="hidden")(x)
+    outputs = augmentation.CropMean(10)(keras.layers.Dense(2, "softmax")(x))
+    model = keras.Model(inputs, outputs)
+    model.compile("sgd", "sparse_categorical_crossentropy")
+    images = np.zeros((64, 6, 6, 1), "float32")
+    images[40, 2, 2] = 1.0
+    examined = Diagnosis(model, images, np.zeros(64, "int32"))
+    assert not starting(examined.findings({"loss": [1.0]}), "dead")
+    images[40] = 0.0
+    images[:, 0, 0] = 1.0  # the corner is in other patches alone
+    (line,) = starting(Diagnosis(model, images, np.zeros(64, "int32")).findings({"loss": [1.0]}), "dead")
+    assert line == "dead ReLU units: 64 of 64 in hidden are 0 for all of 64 examples"
 
 
 def test_a_vanishing_gradient_is_reported_for_the_layers_that_lose_it(mnist: RawData) -> None:

@@ -213,13 +213,13 @@ def objective(app: App) -> keras_tuner.Objective:
 
 
 def check_objective(app: App, config: Config, data: Data) -> None:
-    """Evaluate the untrained network on one batch and check that the objective is among its metrics.
+    """Evaluate the untrained network on a few examples and check that the objective is among its metrics.
 
     Raises:
         UserError: If it is not; names the metrics.
     """
     model = app.build_model(config, data)
-    inputs, targets = arrays.first(data.validation)
+    inputs, targets = arrays.first(data.validation, 32)
     names = [f"val_{name}" for name in model.evaluate(inputs, targets, verbose=0, return_dict=True)]
     if app.task.monitor not in names:
         raise UserError(f"--objective {app.task.monitor}: {app.name} has {', '.join(names)}")
