@@ -1,4 +1,4 @@
-"""Write the settings and the arrays of rows for the peers: python -m benchmarks.speed.arrays FOLDER ROW …."""
+"""Write the settings and the arrays of rows for the peers: python -m benchmarks.speed.arrays FOLDER ROW EXAMPLES."""
 
 import dataclasses
 import json
@@ -11,7 +11,7 @@ import numpy as np
 from apps import lenet5
 from benchmarks.speed import suite
 from benchmarks.speed.gate import Array
-from benchmarks.speed.rows import ROWS, Row
+from benchmarks.speed.rows import Row, find
 from common.config import Config
 from common.data import Data
 from common.preprocessing import images, text
@@ -19,13 +19,13 @@ from common.preprocessing import images, text
 import keras  # isort: skip - deferred by `common`
 
 
-def main(folder: str, *names: str) -> None:
-    """Write ROW.json, the settings, and ROW.npz, the arrays, of each row."""
-    for row in ROWS:
-        if row.name in names:
-            _, config, data = suite.load(row, folder)
-            (Path(folder) / f"{row.name}.json").write_text(json.dumps(dataclasses.asdict(config)))
-            np.savez(Path(folder) / f"{row.name}.npz", **arrays(row, config, data))
+def main(folder: str, name: str, examples: str) -> None:
+    """Write ROW.json, the settings, and ROW.npz, the arrays."""
+    row = find(name, int(examples))
+    _, config, data = suite.load(row, folder)
+    (Path(folder) / f"{name}.json").write_text(json.dumps(dataclasses.asdict(config)))
+    found: dict[str, Any] = arrays(row, config, data)
+    np.savez(Path(folder) / f"{name}.npz", **found)
 
 
 def arrays(row: Row, config: Config, data: Data) -> dict[str, Array]:

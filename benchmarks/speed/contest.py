@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import statistics
 import subprocess
 import sys
@@ -58,7 +59,7 @@ class Resident:
     """
 
     def __init__(self, command: Sequence[str], environment: Mapping[str, str], folder: Path = ROOT) -> None:
-        self.log = tempfile.TemporaryFile()
+        self.log = tempfile.TemporaryFile()  # noqa: SIM115 - `close` closes it
         began = time.perf_counter()
         self.process = subprocess.Popen(
             [sys.executable, *command],
@@ -120,6 +121,7 @@ def train(
     contestants: Mapping[str, tuple[str, Mapping[str, str], Path]],
     data: Path,
     rounds: int,
+    examples: int,
     report: Callable[[str], None],
 ) -> dict[str, Measured]:
     """Start the contestants of a row one after another, then let each train in turn.
@@ -129,12 +131,13 @@ def train(
         contestants: For each label, the contestant's name, its environment and its work tree.
         data: Folder with the row's files.
         rounds: Number of rounds to measure.
+        examples: Largest number of training examples; 0 for all.
         report: Called with a line of progress.
     """
     residents = dict[str, Resident]()
     with ExitStack() as stack:
         for label, (contestant, environment, folder) in contestants.items():
-            command = ["-m", "benchmarks.speed.worker", name, contestant, str(data), str(rounds)]
+            command = ["-m", "benchmarks.speed.worker", name, contestant, str(data), str(rounds), str(examples)]
             residents[label] = Resident(command, environment, folder)
             stack.callback(residents[label].close)
             found = residents[label].measured
@@ -205,9 +208,7 @@ def run_program(program: Program, measured: Measured) -> tuple[float, float, flo
 
 def results_in(printed: str) -> dict[str, float]:
     """Return the test metrics in the output of a program: lines such as `test accuracy  0.97`, or with %."""
-    import re
-
-    found = re.findall(r"^\W*(test (?:accuracy|rmse|error))\W+([\d.]+) ?(%?)", printed, re.MULTILINE)
+    found = re.findall(r"^\W*(test (?:accuracy|R²))\W+([\d.]+) ?(%?)", printed, re.MULTILINE)
     return {name: float(value) / (100 if percent else 1) for name, value, percent in found}
 
 

@@ -86,7 +86,7 @@ def lenet5_1998(run: Run) -> dict[str, float]:
         total = lax.reduce_window(x, 0.0, lax.add, (1, 2, 2, 1), (1, 2, 2, 1), "VALID")
         return squash(total * layer["kernel"] + layer["bias"])
 
-    def apply(parameters: Any, state: Any, x: Array, key: Any) -> tuple[Array, Any]:
+    def apply(parameters: Any, state: Any, x: Array, _: Any) -> tuple[Array, Any]:
         c1, c3, c5, f6 = (parameters[name] for name in ("c1", "c3", "c5", "f6"))
         x = subsample(parameters["s2"], squash(convolution(x, c1["kernel"]) + c1["bias"]))
         x = subsample(parameters["s4"], squash(convolution(x, c3["kernel"] * table) + c3["bias"]))
@@ -141,7 +141,7 @@ def lstm_forecast(run: Run) -> dict[str, float]:
     mean, deviation = float(past.mean()), float(past.std())
     parameters = {"lstm": lstm_weights(keys[0], 1, units), "output": dense_weights(keys[1], units, 1)}
 
-    def apply(parameters: Any, state: Any, window: Array, key: Any) -> tuple[Array, Any]:
+    def apply(parameters: Any, state: Any, window: Array, _: Any) -> tuple[Array, Any]:
         x = (jnp.sqrt(window) - mean) / deviation
         last = x[:, -1:]
         x = dense(parameters["output"], lstm(parameters["lstm"], x - last))[:, None] + last
@@ -168,7 +168,7 @@ def alexnet(run: Run) -> dict[str, float]:
     shapes = [
         *((first, first, 3, width[0]), (5, 5, width[0] // groups, width[1]), (3, 3, width[1], width[2])),
         *((3, 3, width[2] // groups, width[3]), (3, 3, width[3] // groups, width[4])),
-        *((side * side * width[4], width[5]), (width[5], width[5]), (width[5], int(run.data.get("classes", 10)))),
+        *((side * side * width[4], width[5]), (width[5], width[5]), (width[5], 1 + int(run.data["y_train"].max()))),
     ]
     deviation, ones = 0.01 / config.width**0.5, (1, 3, 4, 5, 6)
     parameters = [
@@ -225,7 +225,7 @@ def rbm(run: Run) -> dict[str, float]:
     config, grey = run.config, flat(run.data["x_train"])
     targets, size = jax.nn.one_hot(run.data["y_train"], 10), config.batch_size
     readout = {"kernel": jnp.zeros((config.hidden, 10)), "bias": jnp.zeros(10)}
-    carry = {
+    carry: Any = {
         "machine": machine(grey, config.hidden),
         "readout": readout,
         "moments": moments_of(config.hidden),

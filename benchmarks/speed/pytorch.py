@@ -219,13 +219,14 @@ class LeNet5(nn.Module):
         self.c1, self.c3 = nn.Conv2d(1, 6, 5), nn.Conv2d(6, 16, 5)
         self.c5, self.f6 = nn.Conv2d(16, 120, 5), nn.Linear(120, 84)
         fans = 25.0, 25 * float(table.sum()) / 16, 400.0, 120.0
-        for layer, fan_in in zip((self.c1, self.c3, self.c5, self.f6), fans, strict=True):
+        layers: list[Any] = [self.c1, self.c3, self.c5, self.f6]
+        for layer, fan_in in zip(layers, fans, strict=True):
             nn.init.uniform_(layer.weight, -2.4 / fan_in, 2.4 / fan_in)
-            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+            nn.init.zeros_(layer.bias)
         self.scale2, self.scale4 = (nn.Parameter(torch.empty(maps, 1, 1).uniform_(-0.6, 0.6)) for maps in (6, 16))
         self.bias2, self.bias4 = (nn.Parameter(torch.zeros(maps, 1, 1)) for maps in (6, 16))
-        self.register_buffer("table", table.T[:, :, None, None].contiguous())
-        self.register_buffer("codes", codes)
+        self.table = nn.Buffer(table.T[:, :, None, None].contiguous())
+        self.codes = nn.Buffer(codes)
         self.rubbish = rubbish
 
     def forward(self, x: Tensor) -> Tensor:
@@ -310,16 +311,20 @@ class AlexNet(nn.Module):
         for _ in range(3):
             side = (side - 3) // 2 + 1
         self.dense6 = nn.Linear(side * side * width[4], width[5])
-        self.dense7, self.output = nn.Linear(width[5], width[5]), nn.Linear(width[5], run.data.get("classes", 10))
+        self.dense7, self.output = (
+            nn.Linear(width[5], width[5]),
+            nn.Linear(width[5], 1 + int(run.data["y_train"].max())),
+        )
         self.dropout = nn.Dropout(config.dropout)
-        for name, layer in self.named_children():
-            if isinstance(layer, nn.Conv2d | nn.Linear):
+        children: dict[str, Any] = dict(self.named_children())
+        for name, layer in children.items():
+            if name != "dropout":
                 nn.init.normal_(layer.weight, std=0.01 / config.width**0.5)
                 bias = float(name in ("conv2", "conv4", "conv5", "dense6", "dense7"))
-                nn.init.constant_(layer.bias, bias)  # type: ignore[arg-type]
+                nn.init.constant_(layer.bias, bias)
         values, vectors = np.linalg.eigh(run.data["covariance"])
-        self.register_buffer("components", torch.tensor((vectors * values).T * 255, dtype=torch.float32))
-        self.register_buffer("mean", torch.tensor(run.data["mean"], dtype=torch.float32)[:, None, None])
+        self.components = nn.Buffer(torch.tensor((vectors * values).T * 255, dtype=torch.float32))
+        self.mean = nn.Buffer(torch.tensor(run.data["mean"], dtype=torch.float32)[:, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.augmented(x - self.mean) if self.training else self.centre(x - self.mean)
@@ -422,7 +427,7 @@ def fit(run: Run, network: nn.Module, inputs: Callable[[Array], Tensor], loss: L
     x, y = inputs(run.data["x_train"]).to(device), torch.from_numpy(run.data["y_train"]).to(device)
     y = y.long() if y.dtype == torch.int32 else y
     if "channels_last" in run.option and x.ndim == 4:
-        network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        network = network.to(memory_format=torch.channels_last)
         x = x.contiguous(memory_format=torch.channels_last)
     optimizer: torch.optim.Optimizer
     if config.optimizer == "momentum":

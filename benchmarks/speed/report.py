@@ -69,7 +69,8 @@ def lines(section: Section) -> Iterable[str]:
         spread = f"{found.seconds:.2f} ({min(found.wall):.2f}–{max(found.wall):.2f})"
         ratios = f"{found.seconds / ours.seconds:.2f} | {found.processor / ours.processor:.2f}"
         results = ", ".join(f"{name} {value:.4g}" for name, value in found.results.items())
-        yield f"| {label} | {spread} | {found.processor:.2f} | {ratios} | {found.start:.1f} | {found.peak:.0f} | {results} |"
+        costs = f"{found.start:.1f} | {found.peak:.0f} | {results}"
+        yield f"| {label} | {spread} | {found.processor:.2f} | {ratios} | {costs} |"
     if section.floor:
         yield f"| floor | {section.floor[0]:.2f} | {section.floor[1]:.2f} | | | | | |"
 
@@ -103,8 +104,9 @@ def behind(section: Section) -> bool:
     return peer is not None and section.measured[peer].seconds < section.measured[ours].seconds
 
 
-def page(sections: list[Section], rounds: int, rate: str, old: str) -> str:
+def page(sections: list[Section], rounds: int, rates: tuple[float, float], old: str) -> str:
     """Return the page, with all that is below the mark in the `old` one, and a line for each row that lacks one."""
+    rate = f"{rates[0] / 1e9:.0f} GFLOP a second, {rates[1] / 1e9:.0f} GFLOP a CPU second"
     groups = dict.fromkeys(section.group for section in sections)
     parts = [HEAD.format(day=date.today(), commit=commit(), machine=machine(), rounds=rounds, rate=rate)]
     parts += summary(sections)
@@ -129,13 +131,13 @@ def commit() -> str:
 def machine() -> str:
     """Describe the machine and the versions of the packages."""
     model = platform.processor() or platform.machine()
-    if (cpuinfo := Path("/proc/cpuinfo")).exists() and (
-        found := re.search(r"model name\s*: (.*)", cpuinfo.read_text())
-    ):
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists() and (found := re.search(r"model name\s*: (.*)", cpuinfo.read_text())):
         model = found[1]
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    return f"{cores} cores of {model}, {memory:.0f} GiB, {platform.system()}, Python {platform.python_version()}, {versions()}"
+    system = f"{platform.system()}, Python {platform.python_version()}, {versions()}"
+    return f"{cores} cores of {model}, {memory:.0f} GiB, {system}"
 
 
 def versions() -> str:

@@ -1,8 +1,11 @@
 """The trainings that are compared: their settings, their contestants, and the products that they cannot do without."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
+
+from benchmarks.speed import files
 
 TENSORFLOW, JAX = {"KERAS_BACKEND": "tensorflow"}, {"KERAS_BACKEND": "jax"}
 
@@ -58,6 +61,8 @@ class Row:
     wide: bool = False
     """Whether the suite's network computes a part in float64, which JAX must be told."""
     group: str = "Trainings"
+    prepare: Callable[[Path], None] | None = None
+    """Writes the files that the settings name."""
 
     def environment(self, contestant: str) -> dict[str, str]:
         """Return the variables of a contestant in this row, in addition to its own."""
@@ -164,6 +169,7 @@ ROWS = (
         ("suite, TensorFlow", "scikit-learn"),
         jobs=True,
         rounds=3,
+        prepare=lambda folder: files.table(folder, 200_000),
     ),
     *(
         Row(
@@ -179,3 +185,9 @@ ROWS = (
         for examples in (6_000, 60_000, 600_000)
     ),
 )
+
+
+def find(name: str, examples: int = 0) -> Row:
+    """Return a row by its name, with at most this number of training examples if it is not 0."""
+    row = next(row for row in ROWS if row.name == name)
+    return replace(row, examples=min(examples, row.examples or examples)) if examples else row

@@ -70,13 +70,13 @@ def linear_regression(run: Run) -> dict[str, float]:
 def load(row: Row, folder: str) -> tuple[App, Config, Data]:
     """Return the app of a row, its settings with files in `folder`, and its data."""
     app: App = import_module(f"apps.{row.app}").app
-    values = {
+    values: dict[str, Any] = {
         name: value.format(folder=folder) if isinstance(value, str) else value for name, value in row.settings.items()
     }
     config = app.settings(**values)
     data = app.load_data(config)
     if row.examples:
-        rows = np.resize(np.arange(len(data.train[1])), row.examples)
+        rows = np.resize(np.arange(data.examples(config)), row.examples)
         data = dataclasses.replace(data, train=splits.take_pair(data.train, rows))
     return app, config, data
 

@@ -1,4 +1,4 @@
-"""The process of a contestant: python -m benchmarks.speed.worker ROW CONTESTANT FOLDER ROUNDS."""
+"""The process of a contestant: python -m benchmarks.speed.worker ROW CONTESTANT FOLDER ROUNDS EXAMPLES."""
 
 import json
 import os
@@ -11,15 +11,15 @@ from types import SimpleNamespace
 import numpy as np
 
 from benchmarks.speed.gate import Gate, Run
-from benchmarks.speed.rows import CONTESTANTS, ROWS
+from benchmarks.speed.rows import CONTESTANTS, find
 
 
-def main(name: str, contestant: str, folder: str, rounds: str) -> None:
+def main(name: str, contestant: str, folder: str, rounds: str, examples: str) -> None:
     """Train a row, round by round, then answer with its test results and the peak of its memory in MiB."""
     # Libraries write to standard output, too. The parent reads only answers.
     channel = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
-    row = next(row for row in ROWS if row.name == name)
+    row = find(name, int(examples))
     gate = Gate(channel, 1 if row.jobs else row.epochs, int(rounds))
     who, kept = CONTESTANTS[contestant], Path(folder)
     module = import_module(f"benchmarks.speed.{who.module}")
