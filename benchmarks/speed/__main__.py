@@ -24,11 +24,18 @@ MOST = 8
 """Largest number of rounds; a training of 10 epochs has no more."""
 
 
-def main(rows: tuple[str, ...] = (), rounds: int = 5, examples: int = 0, output: Path | None = None) -> None:
+def main(
+    rows: tuple[str, ...] = (),
+    contestants: tuple[str, ...] = (),
+    rounds: int = 5,
+    examples: int = 0,
+    output: Path | None = None,
+) -> None:
     """Measure and write.
 
     Args:
         rows: Names of the rows; by default all.
+        contestants: Labels of the contestants, such as "suite, JAX" PyTorch; by default all.
         rounds: Rounds of each contestant. Long rows have fewer.
         examples: Largest number of training examples, for a quick look; 0 for all.
         output: File of the page; by default docs/performance.md for all rows, and none for some.
@@ -39,11 +46,11 @@ def main(rows: tuple[str, ...] = (), rounds: int = 5, examples: int = 0, output:
         raise UserError(f"`rows`: {', '.join(sorted(unknown))} unknown; there are {', '.join(known)}")
     if not 1 <= rounds <= MOST:
         raise UserError(f"`rounds` must be between 1 and {MOST}, not {rounds}")
-    output = output or (None if rows or examples else report.PAGE)
+    output = output or (None if rows or contestants or examples else report.PAGE)
     chosen = [row for row in every if not rows or row.name in rows]
     rates = json.loads(python("-m", "benchmarks.speed.floor"))
     sections, text = list[Section](), ""
-    for section in measure(chosen, rounds, examples, rates):
+    for section in measure(chosen, contestants, rounds, examples, rates):
         sections.append(section)
         text = report.page(sections, rounds, rates, output.read_text() if output and output.exists() else "")
         if output:
@@ -51,34 +58,38 @@ def main(rows: tuple[str, ...] = (), rounds: int = 5, examples: int = 0, output:
     Console().print(Markdown(text.partition(report.MARK)[0]))
 
 
-def measure(rows: list[Row | Command], rounds: int, examples: int, rates: tuple[float, float]) -> Iterator[Section]:
+def measure(
+    rows: list[Row | Command], only: tuple[str, ...], rounds: int, examples: int, rates: tuple[float, float]
+) -> Iterator[Section]:
     """Measure the contestants of each row."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         for row in rows:
             most = min(rounds, row.rounds)
             if isinstance(row, Command):
-                yield Section(row.title, row.name, row.group, measure_command(row, folder, most))
+                yield Section(row.title, row.name, row.group, measure_command(row, only, folder, most))
             else:
-                measured = measure_training(row, folder, most, examples)
+                measured = measure_training(row, only, folder, most, examples)
                 with np.load(folder / f"{row.name}.npz") as data:
                     operations = len(data["y_train"]) * row.epochs * row.flops
                 floor = (operations / rates[0], operations / rates[1]) if operations else None
                 yield Section(row.title, row.name, row.group, measured, floor)
 
 
-def measure_training(row: Row, folder: Path, rounds: int, examples: int) -> dict[str, Measured]:
+def measure_training(row: Row, only: tuple[str, ...], folder: Path, rounds: int, examples: int) -> dict[str, Measured]:
     """Write the row's arrays and let its contestants train."""
     if row.prepare:
         row.prepare(folder)
     python("-m", "benchmarks.speed.arrays", str(folder), row.name, str(examples))
     contestants = {
-        label: (label, {**CONTESTANTS[label].environment, **row.environment(label)}, ROOT) for label in row.contestants
+        label: (label, {**CONTESTANTS[label].environment, **row.environment(label)}, ROOT)
+        for label in row.contestants
+        if not only or label in only
     }
     return train(row.name, contestants, folder, rounds, examples, progress)
 
 
-def measure_command(row: Command, folder: Path, rounds: int) -> dict[str, Measured]:
+def measure_command(row: Command, only: tuple[str, ...], folder: Path, rounds: int) -> dict[str, Measured]:
     """Write the row's files, run the commands that come before, and then the programs in turn."""
     row.prepare(folder)
     for program in row.before(folder):
@@ -86,7 +97,8 @@ def measure_command(row: Command, folder: Path, rounds: int) -> dict[str, Measur
         run_program(program, failed)
         if failed.fault:
             raise UserError(f"{row.name}: {' '.join(program.command)} failed: {failed.fault}")
-    return run_programs(row.name, row.programs(folder), rounds, progress)
+    programs = {label: one for label, one in row.programs(folder).items() if not only or label in only}
+    return run_programs(row.name, programs, rounds, progress)
 
 
 def python(*arguments: str) -> str:

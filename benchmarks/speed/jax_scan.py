@@ -164,7 +164,7 @@ def alexnet(run: Run) -> dict[str, float]:
     side = (size - 2 * stride - 3) // stride + 1 if size >= 227 else -(-size // stride)
     for _ in range(3):
         side = (side - 3) // 2 + 1
-    first = 2 * stride + 3
+    first, side_of_images = 2 * stride + 3, round(size * 256 / 227)
     shapes = [
         *((first, first, 3, width[0]), (5, 5, width[0] // groups, width[1]), (3, 3, width[1], width[2])),
         *((3, 3, width[2] // groups, width[3]), (3, 3, width[3] // groups, width[4])),
@@ -182,7 +182,7 @@ def alexnet(run: Run) -> dict[str, float]:
     components, mean = jnp.asarray((vectors * values).T * 255, "float32"), jnp.asarray(run.data["mean"], "float32")
 
     def augmented(x: Array, key: Any) -> Array:
-        keys, free = random.split(key, 4), config.side - size + 1
+        keys, free = random.split(key, 4), side_of_images - size + 1
         rows, columns = (random.randint(one, (len(x),), 0, free) for one in keys[:2])
         patches = jax.vmap(lambda image, row, column: lax.dynamic_slice(image, (row, column, 0), (size, size, 3)))
         x = patches(x, rows, columns)
@@ -194,7 +194,9 @@ def alexnet(run: Run) -> dict[str, float]:
 
     def apply(parameters: Any, state: Any, x: Array, key: Any) -> tuple[Array, Any]:
         conv1, conv2, conv3, conv4, conv5, *hidden, output = parameters
-        x, middle = jnp.broadcast_to(x, (*x.shape[:3], 3)) - mean, (config.side - size) // 2
+        if x.shape[1] != side_of_images:
+            x = jax.image.resize(x, (len(x), side_of_images, side_of_images, 1), "bilinear")
+        x, middle = jnp.broadcast_to(x, (*x.shape[:3], 3)) - mean, (side_of_images - size) // 2
         x = (
             x[:, middle : middle + size, middle : middle + size]
             if key is None

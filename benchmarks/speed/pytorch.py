@@ -298,7 +298,7 @@ class AlexNet(nn.Module):
     def __init__(self, run: Run) -> None:
         super().__init__()
         config = run.config
-        self.size, self.pixels = config.image_size, config.side
+        self.size, self.pixels = config.image_size, round(config.image_size * 256 / 227)
         width = [round(config.width * maps / 2) * 2 for maps in (96, 256, 384, 384, 256, 4096)]
         stride = max(1, round(4 * config.image_size / 227))
         padding = 0 if config.image_size >= 227 else stride + 1
@@ -327,6 +327,8 @@ class AlexNet(nn.Module):
         self.mean = nn.Buffer(torch.tensor(run.data["mean"], dtype=torch.float32)[:, None, None])
 
     def forward(self, x: Tensor) -> Tensor:
+        if x.shape[-1] != self.pixels:
+            x = F.interpolate(x, (self.pixels, self.pixels), mode="bilinear")
         x = self.augmented(x - self.mean) if self.training else self.centre(x - self.mean)
         x = F.max_pool2d(F.local_response_norm(F.relu(self.conv1(x)), 5, 5e-4, 0.75, 2.0), 3, 2)
         x = F.max_pool2d(F.local_response_norm(F.relu(self.conv2(x)), 5, 5e-4, 0.75, 2.0), 3, 2)

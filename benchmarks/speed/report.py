@@ -45,27 +45,25 @@ class Section:
     """Wall and CPU seconds of the products."""
 
 
-def first(section: Section) -> tuple[str, str | None]:
-    """Return the faster contestant of the suite and the fastest peer by wall time, if there is one."""
-    done = {label: found for label, found in section.measured.items() if not found.fault}
-    ours = min((label for label in done if label.startswith("suite")), key=lambda label: done[label].seconds)
-    peers = [label for label in done if not label.startswith("suite")]
-    return ours, min(peers, key=lambda label: done[label].seconds) if peers else None
+def fastest(section: Section, suite: bool) -> str | None:
+    """Return the fastest contestant by wall time, of the suite or of the peers, if one was measured."""
+    done = [
+        label for label, found in section.measured.items() if not found.fault and label.startswith("suite") == suite
+    ]
+    return min(done, key=lambda label: section.measured[label].seconds, default=None)
 
 
 def lines(section: Section) -> Iterable[str]:
-    """Return the heading of a row and its table."""
+    """Return the heading of a row and its table. Without the suite, the fastest peer is the reference."""
     yield f"\n### {section.title}\n"
-    if all(found.fault for label, found in section.measured.items() if label.startswith("suite")):
-        yield from (f"- {label}: {found.fault}" for label, found in section.measured.items() if found.fault)
-        return
-    ours = section.measured[first(section)[0]]
     yield "| | wall s | CPU s | wall ratio | CPU ratio | first round s | MiB | result |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    reference = fastest(section, suite=True) or fastest(section, suite=False)
     for label, found in section.measured.items():
-        if found.fault:
+        if found.fault or not reference:
             yield f"| {label} | | | | | | | not measured: {found.fault.replace('|', ' ')[:120]} |"
             continue
+        ours = section.measured[reference]
         spread = f"{found.seconds:.2f} ({min(found.wall):.2f}–{max(found.wall):.2f})"
         ratios = f"{found.seconds / ours.seconds:.2f} | {found.processor / ours.processor:.2f}"
         results = ", ".join(f"{name} {value:.4g}" for name, value in found.results.items())
@@ -80,28 +78,27 @@ def summary(sections: Iterable[Section]) -> Iterable[str]:
     yield "\n| row | suite: wall / CPU s | fastest peer: wall / CPU s | peer | wall ratio (of the rounds) | floor |"
     yield "| --- | --- | --- | --- | --- | --- |"
     for section in sections:
-        if all(found.fault for label, found in section.measured.items() if label.startswith("suite")):
-            continue
-        best, peer = first(section)
-        ours = section.measured[best]
-        floor = f"{section.floor[0]:.1f} / {section.floor[1]:.1f}" if section.floor else ""
-        theirs = section.measured[peer] if peer else None
-        cells = ["", "", ""]
-        if theirs:
+        best, peer = (fastest(section, suite) for suite in (True, False))
+        own = theirs = name = ratio = floor = ""
+        if best:
+            ours = section.measured[best]
+            own = f"{ours.seconds:.2f} / {ours.processor:.2f} ({best.partition(', ')[2]})"
+        if peer:
+            found = section.measured[peer]
+            theirs, name = f"{found.seconds:.2f} / {found.processor:.2f}", peer
+        if best and peer:
             # Each round has its own ratio, because contestants of a round run one after another.
-            ratios = [other / own for other, own in zip(theirs.wall, ours.wall, strict=False)]
-            ratio = f"{theirs.seconds / ours.seconds:.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
-            cells = [f"{theirs.seconds:.2f} / {theirs.processor:.2f}", str(peer), ratio]
-        own = f"{ours.seconds:.2f} / {ours.processor:.2f} ({best.partition(', ')[2]})"
-        yield f"| {section.title} | {own} | {' | '.join(cells)} | {floor} |"
+            ratios = [other / one for other, one in zip(found.wall, ours.wall, strict=False)]
+            ratio = f"{found.seconds / ours.seconds:.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
+        if section.floor:
+            floor = f"{section.floor[0]:.1f} / {section.floor[1]:.1f}"
+        yield f"| {section.title} | {own} | {theirs} | {name} | {ratio} | {floor} |"
 
 
 def behind(section: Section) -> bool:
     """Return whether a peer is faster than the suite by wall time."""
-    if all(found.fault for label, found in section.measured.items() if label.startswith("suite")):
-        return True
-    ours, peer = first(section)
-    return peer is not None and section.measured[peer].seconds < section.measured[ours].seconds
+    ours, peer = (fastest(section, suite) for suite in (True, False))
+    return peer is not None and (ours is None or section.measured[peer].seconds < section.measured[ours].seconds)
 
 
 def page(sections: list[Section], rounds: int, rates: tuple[float, float], old: str) -> str:

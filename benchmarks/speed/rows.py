@@ -28,6 +28,9 @@ CONTESTANTS = {
     "PyTorch, compiled": Contestant("pytorch", "compiled"),
     "JAX, scan": Contestant("jax_scan", "scan", JAX),
     "JAX, step": Contestant("jax_scan", "step", JAX),
+    "PyTorch, cuda": Contestant("pytorch", "cuda"),
+    "PyTorch, cuda, compiled": Contestant("pytorch", "cuda compiled"),
+    "PyTorch, cuda, bfloat16": Contestant("pytorch", "cuda compiled bfloat16 channels_last"),
     "NumPy": Contestant("numpy_rbm"),
     "scikit-learn": Contestant("scikit"),
 }
@@ -186,8 +189,23 @@ ROWS = (
     ),
 )
 
+LARGE = Row(
+    "alexnet_227",
+    "alexnet at 227 pixels on Fashion-MNIST, 20 steps of 128",
+    "alexnet",
+    learned(
+        *(55 * 55 * 121 * 3 * 96, 27 * 27 * 25 * 48 * 256, 13 * 13 * 9 * 256 * 384, 13 * 13 * 9 * 192 * 384),
+        *(13 * 13 * 9 * 192 * 256, 9216 * 4096, 4096 * 4096, 4096 * 10),
+    ),
+    {"image_size": 227, "width": 1.0, "limit": 2560},
+    function="alexnet",
+)
+"""The paper's network, for a GPU."""
+GPU_ROWS = ("mnist_mlp", "lenet5_modern", "lstm_mnist", "rbm", "alexnet", LARGE.name)
+"""Names of the rows that are measured on a GPU."""
+
 
 def find(name: str, examples: int = 0) -> Row:
     """Return a row by its name, with at most this number of training examples if it is not 0."""
-    row = next(row for row in ROWS if row.name == name)
+    row = next(row for row in (*ROWS, LARGE) if row.name == name)
     return replace(row, examples=min(examples, row.examples or examples)) if examples else row
