@@ -3,13 +3,14 @@ PYTHON ?= $(shell for python in python3 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null && echo $$python && break; done)
 BIN := .venv/bin
 PORT ?= 5000
+BASE ?= main
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help train app test quick test-slow results lint format ui screenshots browser lock clean
+.PHONY: help train app test quick test-slow results benchmark benchmark-quick lint format ui screenshots browser lock clean
 
 help: ## list these commands
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
 
 train: .venv/installed ## train the MNIST app on all of MNIST
 	@$(BIN)/python -m apps.mnist_mlp train
@@ -28,6 +29,12 @@ test-slow: .venv/installed-dev ## reproduce the published results (hours)
 
 results: .venv/installed ## measure the table of docs/results.md again (hours)
 	@$(BIN)/python -m benchmarks.published
+
+benchmark: .venv/installed-benchmark ## measure the speed beside PyTorch, JAX and others (hours)
+	@$(BIN)/python -m benchmarks.speed
+
+benchmark-quick: .venv/installed ## compare the speed with a commit's: make benchmark-quick BASE=main
+	@$(BIN)/python -m benchmarks.speed.quick --base $(BASE)
 
 lint: .venv/installed-dev ## check style and types
 	@$(BIN)/ruff check .
@@ -57,6 +64,7 @@ lock: .venv/installed-dev ## compile the pinned requirements from pyproject.toml
 	@$(call compile,requirements-dev.txt,--extra dev -c requirements.txt)
 	@$(call compile,requirements-gpu.txt,--extra gpu -c requirements.txt)
 	@$(call compile,requirements-jax.txt,--extra jax -c requirements.txt)
+	@$(call compile,requirements-benchmark.txt,--extra benchmark -c requirements.txt)
 
 clean: ## remove the environment and caches; runs and data stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache
@@ -78,4 +86,9 @@ compile = $(BIN)/uv pip compile pyproject.toml $(2) --universal --python-version
 .venv/installed-dev: requirements-dev.txt | .venv/installed
 	@echo "installing requirements-dev.txt …"
 	@$(PIP_INSTALL) -r requirements-dev.txt
+	@touch $@
+
+.venv/installed-benchmark: requirements-benchmark.txt | .venv/installed
+	@echo "installing requirements-benchmark.txt, 5 GB, some minutes …"
+	@$(PIP_INSTALL) -r requirements-benchmark.txt
 	@touch $@

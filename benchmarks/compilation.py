@@ -9,7 +9,6 @@ from collections.abc import Callable
 from dataclasses import replace
 from unittest import mock
 
-import keras
 import tyro
 
 from apps import lenet5, lstm_memory, lstm_mnist, mnist_mlp
@@ -18,6 +17,8 @@ from common import training
 from common.app import App
 from common.config import Config
 from common.training import loop
+
+import keras  # isort: skip - deferred by `common`
 
 
 def main(rounds: int = 3) -> None:

@@ -9,7 +9,6 @@ groups: the adjusted Rand index and the normalised mutual information of groups 
 
 import statistics
 
-import keras
 import tyro
 from rich.console import Console
 from rich.table import Table
@@ -19,6 +18,8 @@ from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 from apps import dbn
 from common.nn.rbm import visible_units
 from common.preprocessing import datasets
+
+import keras  # isort: skip - deferred by `common`
 
 SEEDS = (0, 1, 2)
 

@@ -8,7 +8,6 @@ the examples inside the training step, so that XLA compiles this too.
 
 from collections.abc import Callable
 
-import keras
 import tensorflow as tf
 import tyro
 
@@ -17,6 +16,8 @@ from benchmarks import measure
 from common import training
 from common.data import Array
 from common.training.batches import Batches, GatheredBatches
+
+import keras  # isort: skip - deferred by `common`
 
 
 class GatheringModel(keras.Sequential):

@@ -10,9 +10,7 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-import keras
 import numpy as np
-from keras import ops
 from rich.console import Console
 from rich.table import Table
 from scipy import fft
@@ -21,6 +19,9 @@ from apps import boltzmann as boltzmann_app
 from common import layer_names, training
 from common.data import Array
 from common.nn import boltzmann
+
+import keras  # isort: skip - deferred by `common`
+from keras import ops  # isort: skip - deferred by `common`
 
 
 class Walk(keras.layers.Layer):

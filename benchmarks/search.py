@@ -1,6 +1,5 @@
-"""Measure the cost of a search beside its trainings: processor time, two workers against one, and memory.
+"""Measure two workers of a search against one, and the memory of its processes.
 
-    python -m benchmarks.search overhead     # the same trials in a plain loop, and as a search
     python -m benchmarks.search workers      # trials an hour of two workers with a core each, and of one with one core
     python -m benchmarks.search memory       # resident memory of its processes over 50 trials
 
@@ -18,54 +17,6 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import tyro
-
-PLAIN = """
-import sys
-from importlib import import_module
-import keras
-from common import training
-from common.preprocessing import splits
-import dataclasses
-import tyro
-app = import_module("apps.lenet5").app
-best = None
-for flags in sys.stdin.read().splitlines():
-    config = tyro.cli(app.settings, args=flags.split())
-    data = app.load_data(config)
-    keras.utils.set_random_seed(config.seed)
-    model = app.build_model(config, data)
-    history = training.fit(model, data, config, app.task).history
-    score = max(history["val_accuracy"])
-    if best is None or score > best[0]:
-        best = score, config, history["val_accuracy"].index(score) + 1
-_, config, until = best
-data = app.load_data(config)
-whole = dataclasses.replace(data, train=splits.join_pairs(data.train, data.validation))
-model = app.build_model(config, whole)
-options = training.FitOptions(until, validate=False)
-training.fit(model, whole, dataclasses.replace(config, restore="last"), app.task, options)
-model.evaluate(*data.test, verbose=0)
-"""
-
-
-def overhead(trials: int = 6, epochs: int = 4, rounds: int = 1) -> None:
-    """Compare the processor time of a search of lenet5 with that of the same trainings in one process.
-
-    Args:
-        trials: Trials of the search. Both then train the best settings once more.
-        epochs: Epochs per trial.
-        rounds: Runs of each, alternately.
-    """
-    flags = ["--trials", str(trials), "--epochs", str(epochs)]
-    shown = subprocess.run(
-        [sys.executable, "-m", "tuning.lenet5", "--dry-run", *flags], capture_output=True, text=True, check=True
-    ).stdout.splitlines()
-    drawn = "\n".join(line.partition(": ")[2] for line in shown if line[:1].isdigit())
-    for _ in range(rounds):
-        with store() as folder:
-            searching = spent(["-m", "tuning.lenet5", *flags], folder)
-        plain = spent(["-c", PLAIN], Path(), drawn)
-        print(f"search {searching:.0f} CPU s, the same trainings alone {plain:.0f}: ratio {searching / plain:.3f}")
 
 
 def workers(trials: int = 8, epochs: int = 2) -> None:
@@ -158,4 +109,4 @@ def resident(process: int) -> float:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"overhead": overhead, "workers": workers, "memory": memory})
+    tyro.extras.subcommand_cli_from_dict({"workers": workers, "memory": memory})

@@ -1,0 +1,117 @@
+"""Measure the rows and write docs/performance.md; a part of the rows is only printed."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.markdown import Markdown
+
+from benchmarks.speed import report
+from benchmarks.speed.commands import COMMANDS, Command
+from benchmarks.speed.contest import ROOT, Measured, run_program, run_programs, train
+from benchmarks.speed.report import Section
+from benchmarks.speed.rows import CONTESTANTS, ROWS, Row
+from common.cli.parsing import plain_errors
+from common.errors import UserError
+
+MOST = 8
+"""Largest number of rounds; a training of 10 epochs has no more."""
+
+
+def main(
+    rows: tuple[str, ...] = (),
+    contestants: tuple[str, ...] = (),
+    rounds: int = 5,
+    examples: int = 0,
+    output: Path | None = None,
+) -> None:
+    """Measure and write.
+
+    Args:
+        rows: Names of the rows; by default all.
+        contestants: Labels of the contestants, such as "suite, JAX" PyTorch; by default all.
+        rounds: Rounds of each contestant. Long rows have fewer.
+        examples: Largest number of training examples, for a quick look; 0 for all.
+        output: File of the page; by default docs/performance.md for all rows, and none for some.
+    """
+    every: list[Row | Command] = [*ROWS, *COMMANDS]
+    known = [row.name for row in every]
+    if unknown := set(rows) - set(known):
+        raise UserError(f"`rows`: {', '.join(sorted(unknown))} unknown; there are {', '.join(known)}")
+    if not 1 <= rounds <= MOST:
+        raise UserError(f"`rounds` must be between 1 and {MOST}, not {rounds}")
+    output = output or (None if rows or contestants or examples else report.PAGE)
+    chosen = [row for row in every if not rows or row.name in rows]
+    rates = json.loads(python("-m", "benchmarks.speed.floor"))
+    sections, text = list[Section](), ""
+    for section in measure(chosen, contestants, rounds, examples, rates):
+        sections.append(section)
+        text = report.page(sections, rounds, rates, output.read_text() if output and output.exists() else "")
+        if output:
+            output.write_text(text)
+    Console().print(Markdown(text.partition(report.MARK)[0]))
+
+
+def measure(
+    rows: list[Row | Command], only: tuple[str, ...], rounds: int, examples: int, rates: tuple[float, float]
+) -> Iterator[Section]:
+    """Measure the contestants of each row."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        for row in rows:
+            most = min(rounds, row.rounds)
+            if isinstance(row, Command):
+                yield Section(row.title, row.name, row.group, measure_command(row, only, folder, most))
+            else:
+                measured = measure_training(row, only, folder, most, examples)
+                with np.load(folder / f"{row.name}.npz") as data:
+                    operations = len(data["y_train"]) * row.epochs * row.flops
+                floor = (operations / rates[0], operations / rates[1]) if operations else None
+                yield Section(row.title, row.name, row.group, measured, floor)
+
+
+def measure_training(row: Row, only: tuple[str, ...], folder: Path, rounds: int, examples: int) -> dict[str, Measured]:
+    """Write the row's arrays and let its contestants train."""
+    if row.prepare:
+        row.prepare(folder)
+    python("-m", "benchmarks.speed.arrays", str(folder), row.name, str(examples))
+    contestants = {
+        label: (label, {**CONTESTANTS[label].environment, **row.environment(label)}, ROOT)
+        for label in row.contestants
+        if not only or label in only
+    }
+    return train(row.name, contestants, folder, rounds, examples, progress)
+
+
+def measure_command(row: Command, only: tuple[str, ...], folder: Path, rounds: int) -> dict[str, Measured]:
+    """Write the row's files, run the commands that come before, and then the programs in turn."""
+    row.prepare(folder)
+    for program in row.before(folder):
+        failed = Measured()
+        run_program(program, failed)
+        if failed.fault:
+            raise UserError(f"{row.name}: {' '.join(program.command)} failed: {failed.fault}")
+    programs = {label: one for label, one in row.programs(folder).items() if not only or label in only}
+    return run_programs(row.name, programs, rounds, progress)
+
+
+def python(*arguments: str) -> str:
+    """Run Python in the work tree and return its output."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def progress(line: str) -> None:
+    """Print a line at once."""
+    print(line, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    with plain_errors():
+        tyro.cli(main)

@@ -1,0 +1,5 @@
+"""Import Keras."""
+
+import keras
+
+print(keras.__version__)

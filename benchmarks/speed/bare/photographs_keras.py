@@ -1,0 +1,43 @@
+"""Train AlexNet at a quarter of its width for an epoch on photographs with Keras: FOLDER."""
+
+import sys
+
+import keras
+from keras import layers, ops
+
+train, valid = (
+    keras.utils.image_dataset_from_directory(
+        sys.argv[1], batch_size=128, image_size=(71, 71), validation_split=0.19, subset=part, seed=0
+    ).prefetch(2)
+    for part in ("training", "validation")
+)
+
+
+def normalize(x: keras.KerasTensor) -> keras.KerasTensor:
+    """Apply local response normalisation across five maps."""
+    squares = ops.pad(ops.square(x), ((0, 0), (0, 0), (0, 0), (2, 2)))
+    return x * (2 + 1e-4 * sum(squares[..., shift : shift + x.shape[-1]] for shift in range(5))) ** -0.75
+
+
+def towers(x: keras.KerasTensor, maps: int, size: int) -> keras.KerasTensor:
+    """Apply a convolution in two groups; with `groups=2` it is many times slower on a CPU."""
+    parts = ops.split(x, 2, axis=-1)
+    return ops.concatenate(
+        [layers.Conv2D(maps // 2, size, padding="same", activation="relu")(one) for one in parts], -1
+    )
+
+
+inputs = x = keras.Input((71, 71, 3))
+x = layers.RandomFlip("horizontal")(layers.RandomCrop(63, 63)(x - 110.0))
+x = normalize(layers.Conv2D(24, 5, padding="same", activation="relu")(x))
+x = normalize(towers(layers.MaxPooling2D(3, 2)(x), 64, 5))
+x = layers.Conv2D(96, 3, padding="same", activation="relu")(layers.MaxPooling2D(3, 2)(x))
+x = towers(towers(x, 96, 3), 64, 3)
+x = layers.Flatten()(layers.MaxPooling2D(3, 2)(x))
+x = layers.Dropout(0.5)(layers.Dense(1024, "relu")(x))
+x = layers.Dropout(0.5)(layers.Dense(1024, "relu")(x))
+model = keras.Model(inputs, layers.Dense(4, "softmax")(x))
+optimizer = keras.optimizers.SGD(0.01, momentum=0.9)
+model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
+model.fit(train, epochs=1, verbose=2)
+print(f"test accuracy {model.evaluate(valid, verbose=0)[1]:.4f}")

@@ -1,0 +1,148 @@
+"""Write docs/performance.md: the machine, a table for each group, and the sentences that a person has written."""
+
+import os
+import platform
+import re
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import date
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from benchmarks.speed.contest import ROOT, Measured
+
+PAGE = ROOT / "docs" / "performance.md"
+MARK = "<!-- written by hand from here on; `make benchmark` keeps it -->"
+PACKAGES = ("tensorflow", "jax", "keras", "torch", "scikit-learn", "numpy", "pandas", "mlflow")
+UNEXPLAINED = "not explained yet"
+HEAD = """# Performance
+
+Measured side by side by `make benchmark`, on {day}, commit {commit}: {machine}.
+
+Each contestant is a process of its own. All are started first, and each trains for one round that compiles. Then they
+work in turn, one at a time, for up to {rounds} rounds. The tables have the median of the rounds, and for wall time the
+smallest and the largest one. Ratios are those of a contestant's median to the suite's, on the faster of its backends
+by wall time: a ratio above 1 means that the suite is faster. Peers train the same network with the same optimizer,
+schedule, batch size and data on the same split, after the same number of epochs; their code is in `benchmarks/speed/`.
+
+CPU seconds are those of all threads. PyTorch's OpenMP threads spin while they wait, which inflates its CPU seconds:
+compare it by wall time. The floor is the time of the training's matrix products alone, at the rate that this machine
+reached for products of large matrices of single precision: {rate}.
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A row with its measurements."""
+
+    title: str
+    name: str
+    group: str
+    measured: Mapping[str, Measured]
+    floor: tuple[float, float] | None = None
+    """Wall and CPU seconds of the products."""
+
+
+def fastest(section: Section, suite: bool) -> str | None:
+    """Return the fastest contestant by wall time, of the suite or of the peers, if one was measured."""
+    done = [
+        label for label, found in section.measured.items() if not found.fault and label.startswith("suite") == suite
+    ]
+    return min(done, key=lambda label: section.measured[label].seconds, default=None)
+
+
+def lines(section: Section) -> Iterable[str]:
+    """Return the heading of a row and its table. Without the suite, the fastest peer is the reference."""
+    yield f"\n### {section.title}\n"
+    yield "| | wall s | CPU s | wall ratio | CPU ratio | first round s | MiB | result |"
+    yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
+    reference = fastest(section, suite=True) or fastest(section, suite=False)
+    for label, found in section.measured.items():
+        if found.fault or not reference:
+            yield f"| {label} | | | | | | | not measured: {found.fault.replace('|', ' ')[:120]} |"
+            continue
+        ours = section.measured[reference]
+        spread = f"{found.seconds:.2f} ({min(found.wall):.2f}–{max(found.wall):.2f})"
+        ratios = f"{found.seconds / ours.seconds:.2f} | {found.processor / ours.processor:.2f}"
+        results = ", ".join(f"{name} {value:.4g}" for name, value in found.results.items())
+        costs = f"{found.start:.1f} | {found.peak:.0f} | {results}"
+        yield f"| {label} | {spread} | {found.processor:.2f} | {ratios} | {costs} |"
+    if section.floor:
+        yield f"| floor | {section.floor[0]:.2f} | {section.floor[1]:.2f} | | | | | |"
+
+
+def summary(sections: Iterable[Section]) -> Iterable[str]:
+    """Return the table of all rows: the suite beside the fastest peer."""
+    yield "\n| row | suite: wall / CPU s | fastest peer: wall / CPU s | peer | wall ratio (of the rounds) | floor |"
+    yield "| --- | --- | --- | --- | --- | --- |"
+    for section in sections:
+        best, peer = (fastest(section, suite) for suite in (True, False))
+        own = theirs = name = ratio = floor = ""
+        if best:
+            ours = section.measured[best]
+            own = f"{ours.seconds:.2f} / {ours.processor:.2f} ({best.partition(', ')[2]})"
+        if peer:
+            found = section.measured[peer]
+            theirs, name = f"{found.seconds:.2f} / {found.processor:.2f}", peer
+        if best and peer:
+            # Each round has its own ratio, because contestants of a round run one after another.
+            ratios = [other / one for other, one in zip(found.wall, ours.wall, strict=False)]
+            ratio = f"{found.seconds / ours.seconds:.2f} ({min(ratios):.2f}–{max(ratios):.2f})"
+        if section.floor:
+            floor = f"{section.floor[0]:.1f} / {section.floor[1]:.1f}"
+        yield f"| {section.title} | {own} | {theirs} | {name} | {ratio} | {floor} |"
+
+
+def behind(section: Section) -> bool:
+    """Return whether a peer is faster than the suite by wall time."""
+    ours, peer = (fastest(section, suite) for suite in (True, False))
+    return peer is not None and (ours is None or section.measured[peer].seconds < section.measured[ours].seconds)
+
+
+def page(sections: list[Section], rounds: int, rates: tuple[float, float], old: str) -> str:
+    """Return the page, with all that is below the mark in the `old` one, and a line for each row that lacks one."""
+    rate = f"{rates[0] / 1e9:.0f} GFLOP a second, {rates[1] / 1e9:.0f} GFLOP a CPU second"
+    groups = dict.fromkeys(section.group for section in sections)
+    parts = [HEAD.format(day=date.today(), commit=commit(), machine=machine(), rounds=rounds, rate=rate)]
+    parts += summary(sections)
+    for group in groups:
+        parts.append(f"\n## {group}")
+        for section in sections:
+            if section.group == group:
+                parts += lines(section)
+    kept = old.partition(MARK)[2].strip() or "## Where the suite is not first"
+    for section in sections:
+        if behind(section) and not re.search(rf"^- `{section.name}`:", kept, re.MULTILINE):
+            kept += f"\n- `{section.name}`: {UNEXPLAINED}."
+    return "\n".join(parts) + f"\n\n{MARK}\n\n{kept}\n"
+
+
+def commit() -> str:
+    """Return the short name of the commit, with a plus if files differ from it."""
+    found = subprocess.run(["git", "describe", "--always", "--dirty=+"], cwd=ROOT, capture_output=True, text=True)
+    return found.stdout.strip() or "unknown"
+
+
+def machine() -> str:
+    """Describe the machine and the versions of the packages."""
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists() and (found := re.search(r"model name\s*: (.*)", cpuinfo.read_text())):
+        model = found[1]
+    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    system = f"{platform.system()}, Python {platform.python_version()}, {versions()}"
+    return f"{cores} cores of {model}, {memory:.0f} GiB, {system}"
+
+
+def versions() -> str:
+    """Return the versions of the packages that are compared."""
+    found = []
+    for package in PACKAGES:
+        try:
+            found.append(f"{package} {version(package)}")
+        except PackageNotFoundError:
+            found.append(f"no {package}")
+    return ", ".join(found)
