@@ -12,6 +12,8 @@ from common.errors import UserError, first_line, reading
 
 PREDICTION_BATCH = 250
 """Maximum number of examples in a batch for prediction."""
+ROWS = 10_000
+"""Maximum number of rows of a table in such a batch."""
 PREDICTION_BYTES = 2**22
 """Maximum size of the inputs of such a batch, so that the activations of large examples fit into memory."""
 
@@ -25,7 +27,8 @@ def prediction_batch(inputs: Inputs, patches: int = 1) -> int:
     """
     parts = keras.tree.flatten(inputs)
     example = sum(part.dtype.itemsize * math.prod(part.shape[1:]) for part in parts)
-    return max(1, min(PREDICTION_BATCH, PREDICTION_BYTES // max(1, example)) // patches)
+    most = ROWS if isinstance(inputs, dict) else PREDICTION_BATCH
+    return max(1, min(most, PREDICTION_BYTES // max(1, example)) // patches)
 
 
 def in_memory(inputs: Inputs | Pair) -> bool:

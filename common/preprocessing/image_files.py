@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
+import psutil
 from PIL import Image, ImageOps, UnidentifiedImageError
 from rich.console import Console
 from rich.progress import track
@@ -35,7 +36,7 @@ SIGNATURES = {b"DDS ": "DDS", b"%!PS": "EPS", b"%PDF": "PDF", b"8BPS": "PSD", b"
 """First bytes of files that often have the extension of another format."""
 LARGEST_IMAGE = 100_000_000
 """Maximum number of pixels of an image, because a small file can unpack to more than the memory."""
-CACHE_BYTES = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") // 4
+CACHE_BYTES = psutil.virtual_memory().total // 4
 """Largest size of the decoded images in memory: a quarter of the machine's."""
 NAMED = 20
 """Maximum number of skipped files that are named."""
