@@ -109,7 +109,7 @@ def _read_plain(cells: "Cells") -> Reading | None:
     except pa.ArrowInvalid:
         return None
     filled = int((np.abs(values) <= LARGEST).sum())
-    if filled < len(cells) - pc.sum(missing).as_py():
+    if filled < len(cells) - pc.sum(missing, min_count=0).as_py():
         return None
     special, dotted = np.zeros(len(cells), bool), pc.match_substring(texts, ".").to_numpy(zero_copy_only=False)
     if not dotted.any():
