@@ -94,7 +94,7 @@ def described(path: Path, target: str) -> Any:
     return raw.digest, raw.description.notes, raw.description.facts, overview
 
 
-@settings(max_examples=400, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
+@settings(max_examples=200, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(files())
 @example(b'a,b\n1,"2\n3"\n4,5\n')
 @example(b"a,b\n-0,1\n0,2\n")
