@@ -459,8 +459,8 @@ def shortened(cell: str) -> str:
 
 def _date_column(path: Path, cells: "Cells", readings: Mapping[str, Array]) -> Decision:
     name, forms, values = cells.name, list(readings), list(readings.values())
-    if len(forms) > 1:
-        place = int((values[0] != values[1]).argmax())
+    if len(forms) > 1 and (different := np.abs(values[0] - values[1]) > 0).any():
+        place = int(different.argmax())
         days = " or ".join(as_date(days[place]) for days in values)
         fix = f"write dates as {as_date(values[0][place])}, or `ignore` {name}"
         return Decision("", problem=f"{path}: column {name}: {cells.iloc[place]} may be {days}; {fix}")

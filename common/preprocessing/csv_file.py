@@ -68,7 +68,7 @@ def read(path: Path) -> Cells:
     frame = _parse_at_once(content, encoding, delimiter, len(header))
     if frame is None:
         frame = _parse_by_row(path, content.decode(encoding), delimiter, len(header))
-    if len(frame) and header[-1] == "" and frame[len(header) - 1].eq("").all():
+    if len(frame) and header[-1] == "" and frame.iloc[:, -1].eq("").all():
         header = header[:-1]  # every line ends with a delimiter
         frame = frame.iloc[:, :-1]
     _check_names(path, header)
@@ -194,14 +194,13 @@ def _parse_at_once(content: bytes, encoding: str, delimiter: str, columns: int) 
             heights += pc.count_substring_regex(column, LINE_BREAK).to_numpy()
         if heights.sum() != lines:
             return None
-    dtype = pd.StringDtype("pyarrow", np.nan)
-    texts = [column[1:] for column in table.columns]
+    texts = table.slice(1).columns
     if not content.isascii() or any(blank in content for blank in BLANKS):
         texts = [pc.utf8_trim_whitespace(column) for column in texts]
-    cells = {place: pd.arrays.ArrowStringArray(column, dtype=dtype) for place, column in enumerate(texts)}
+    string = pd.StringDtype(na_value=np.nan)
+    frame = pa.table(texts, names).to_pandas(types_mapper={pa.large_string(): string}.get)
     ends = heights.cumsum()
-    index = pd.RangeIndex(2, len(table) + 1) if lines == len(table) else pd.Index(ends[:-1] + 1)
-    return pd.DataFrame(cells, index=index, copy=False)
+    return frame.set_axis(pd.RangeIndex(2, lines + 1) if lines == len(table) else pd.Index(ends[:-1] + 1))
 
 
 def _unusual_quotes(content: bytes, delimiter: str) -> bool:

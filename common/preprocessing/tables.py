@@ -165,7 +165,7 @@ def class_labels(path: Path, cells: "pd.Series[str]", fewest: int, hint: str = "
     if len(classes) < 2:
         raise UserError(f"{path}: {len(classes)} classes in the column {cells.name}; at least two are needed")
     if counts.min() < fewest:
-        rare = f"{cells.name} {classes[counts.argmin()]} in only {counts.min()} of {len(cells)} rows"
+        rare = f"{cells.name} {classes[int(counts.argmin())]} in only {counts.min()} of {len(cells)} rows"
         raise UserError(f"{path}: {rare}; each class needs {fewest}{hint}")
     return labels.astype("int32"), tuple(map(str, classes))
 
@@ -198,10 +198,14 @@ def _overview(cells: "pd.Series[str]", decision: Decision) -> dict[str, Any]:
     import pandas as pd
 
     kind = decision.format.kind if decision.format else "left out"
-    if kind == "number":
-        filled = pd.Series(decision.inputs[str(cells.name)]).dropna()
-    else:
-        filled = cells[~cells.isin(MISSING)] if kind == "date" else cells[cells.ne("")]
+    filled: pd.Series[Any]
+    match kind:
+        case "number":
+            filled = pd.Series(decision.inputs[str(cells.name)]).dropna()
+        case "date":
+            filled = cells[~cells.isin(MISSING)]
+        case _:
+            filled = cells[cells.ne("")]
     return {
         "column": cells.name,
         "read as": kind,
@@ -272,8 +276,8 @@ def _copies(data: Data) -> int:
     return int(_hashes(data.test).isin(_hashes(data.train)).sum())
 
 
-def _hashes(pair: tuple[Mapping[str, Array], Array]) -> "pd.Series[int]":
-    """Return a hash of each row, equal for rows of equal values."""
+def _hashes(pair: tuple[Mapping[str, Array], Array]) -> "pd.Series[Any]":
+    """Return a hash of each row (rows,), equal for rows of equal values."""
     import pandas as pd
 
     hashes = np.zeros(len(pair[1]), "uint64")
