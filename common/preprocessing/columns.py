@@ -259,7 +259,11 @@ def date_readings(cells: "Cells") -> dict[str, Array]:
 
 
 def read_dates(cells: "Cells", form: str) -> Array:
-    """Return days since 1970-01-01, in UTC if there is a zone, (rows,) float64, NaN where a cell is no date."""
+    """Return days since 1970-01-01, in UTC if there is a zone, (rows,) float64, NaN where a cell is no date.
+
+    Each cell is read by itself, so that a row has the same date in training and in `predict`. The times of a series are
+    read together (`time_formats`): their century and their offsets from UTC depend on all of them.
+    """
     import pandas as pd
 
     codes, levels = _factorized(cells)

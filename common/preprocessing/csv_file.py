@@ -77,6 +77,13 @@ def read(path: Path) -> Cells:
     return Cells(frame.set_axis(header, axis="columns"), delimiter, tuple(notes))
 
 
+def release_memory() -> None:
+    """Give the memory of cells that are no longer in use back to the system; PyArrow keeps it."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
+
+
 def read_text(path: Path) -> tuple[str, list[str]]:
     """Read a text file in the encoding of its byte order mark, in UTF-8, or else in Windows-1252.
 

@@ -72,6 +72,8 @@ def load(config: TableConfig, target: Target) -> Data:
         Columns (rows,) by name, and numbers (rows, 1) or integer labels (rows,).
     """
     raw = read_csv(config, target) if config.csv else datasets.load(config.data)
+    if config.csv:
+        csv_file.release_memory()
     data = splits.split(raw, config.validation, config.seed, config.test)
     if config.csv and (copies := _copies(data)):
         note = f"{copies:,} of {len(data.test[1]):,} test rows are copies of training rows, which flatters the test"
