@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, Self
 import numpy as np
 
 from common.config import Config
+from common.errors import Problems
 
 if TYPE_CHECKING:
     import keras
@@ -50,6 +51,8 @@ Kind = Literal["image", "table", "text", "sequence", "ratings", "vector"]
 """One example: an image, a row of named columns, a sentence, a sequence of steps, a user's ratings or numbers."""
 
 
+LARGE = 100_000
+"""Rows of a table from which writing it as CSV for a fingerprint takes seconds."""
 LONGEST_NAME = 120
 """Maximum length of a data set's name in bytes, so that folders and registered models can have it."""
 
@@ -60,6 +63,13 @@ def fingerprint(*content: bytes | str | memoryview) -> str:
     for part in content:
         digest.update(part.encode() if isinstance(part, str) else part)
     return digest.hexdigest()[:16]
+
+
+def table_content(table: pd.DataFrame) -> str | bytes:
+    """Return the content of a table for a fingerprint: as CSV, or of a large table hashes of its rows."""
+    import pandas as pd
+
+    return table.to_csv() if len(table) <= LARGE else pd.util.hash_pandas_object(table).to_numpy().tobytes()
 
 
 def _allowed_name(name: str) -> str:
@@ -170,6 +180,21 @@ class Examples:
     """The cells of the files, one row for each name, if they are tables."""
     unseen: tuple[str, ...] = ()
     """Values that training never saw, one line for each place, with their number."""
+
+    def check_usable(self, place: Callable[[str], str] = str) -> None:
+        """Check that an example is usable.
+
+        Args:
+            place: Function from the name of an example to its place, in words.
+
+        Raises:
+            UserError: if none is; one line for each.
+        """
+        if len(self.unusable) == len(self.names):
+            problems = Problems()
+            for index, reason in self.unusable.items():
+                problems.add(f"{place(self.names[index])}: {reason}")
+            problems.check()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,8 @@ def check(app: App, config: Any) -> None:
     Raises:
         UserError: if training cannot start on the data, for all reasons that were found.
     """
-    data = app.load_data(config)
+    with Console(stderr=True).status(f"reading the data of {app.name}"):
+        data = app.load_data(config)
     console = Console()
     facts = {f"{app.name} on {data.name}": "", **data.description.facts, **parts(data)}
     console.print(terminal.key_values(facts))

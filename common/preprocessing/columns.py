@@ -64,9 +64,11 @@ class Reading:
     """The cells of a column as numbers, with the decimal separator "." and with ","."""
 
     values: Mapping[str, Array]
-    """Numbers (rows,) by decimal separator, NaN where a cell is no number or none."""
+    """Numbers (rows,) by decimal separator, NaN where a cell is no number or none. "," may be missing beside "."."""
     special: Array
     """Whether a cell is a number only by its signs or separators, (rows,)."""
+    filled: int
+    """Number of cells that are not missing."""
     ambiguous: str = ""
     """A cell that is a number with both separators and has a separator of either; "" if there is none."""
     decorations: tuple[str, ...] = ()
@@ -76,7 +78,12 @@ class Reading:
 
     def count(self, decimal: str) -> int:
         """Return the number of cells that are numbers with this decimal separator."""
-        return int(np.isfinite(self.values[decimal]).sum())
+        return int(np.isfinite(self.values[decimal]).sum()) if decimal in self.values else 0
+
+    @property
+    def is_numeric(self) -> bool:
+        """Whether more than half of the filled cells are numbers."""
+        return max(map(self.count, GROUPS)) > self.filled / 2
 
     @property
     def decided(self) -> str:
@@ -87,9 +94,36 @@ class Reading:
 
 def read_numbers(cells: "Cells") -> Reading:
     """Read a column as numbers, with both decimal separators."""
+    return _read_plain(cells) or _read_decorated(cells)
+
+
+def _read_plain(cells: "Cells") -> Reading | None:
+    """Read a column in which all cells are like -1.5e3 or missing; return None if they are not, or may be grouped."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    texts = pa.array(cells.astype("str").array)
+    missing = pc.is_in(texts, pa.array(MISSING, texts.type))
+    try:
+        values = pc.cast(pc.if_else(missing, None, texts), "float64").to_numpy(zero_copy_only=False)
+    except pa.ArrowInvalid:
+        return None
+    filled = int((np.abs(values) <= LARGEST).sum())
+    if filled < len(cells) - pc.sum(missing, min_count=0).as_py():
+        return None
+    special, dotted = np.zeros(len(cells), bool), pc.match_substring(texts, ".").to_numpy(zero_copy_only=False)
+    if not dotted.any():
+        # Among whole numbers, -0 is 0.
+        return None if np.signbit(values[values == 0]).any() else Reading({".": values, ",": values}, special, filled)
+    decisive = not all(map(DOTTED.fullmatch, cells.iloc[np.flatnonzero(dotted)[:TRIED]]))
+    return Reading({".": values}, special, filled) if decisive else None
+
+
+def _read_decorated(cells: "Cells") -> Reading:
+    """Read a column as numbers, of which each may have signs and separators."""
     import pandas as pd
 
-    codes, found = pd.factorize(cells.to_numpy(object))
+    codes, found = _factorized(cells)
     levels = pd.Series(found, dtype=object)
     missing = levels.isin(MISSING)
     dot = _finite(pd.to_numeric(levels.where(~missing), errors="coerce").to_numpy("float64"))
@@ -125,13 +159,26 @@ def read_numbers(cells: "Cells") -> Reading:
         mixed = "mixes numbers with and without %"
     both = {".": _finite(dot)[codes], ",": _finite(comma)[codes]}
     special = (hard & np.isfinite(np.fmax(dot, comma)))[codes]
-    return Reading(both, special, ambiguous, tuple(sorted(decorations)), mixed)
+    return Reading(both, special, int((~missing)[codes].sum()), ambiguous, tuple(sorted(decorations)), mixed)
+
+
+def _factorized(cells: "Cells") -> tuple[Array, Array]:
+    """Return the index of the text of each cell (rows,), and the different texts as Python strings."""
+    import pandas as pd
+
+    codes, levels = pd.factorize(cells)
+    return codes, levels.to_numpy(object)
+
+
+def strings(cells: "Cells") -> Array:
+    """Return cells as Python strings (rows,), equal ones as one object."""
+    codes, levels = _factorized(cells)
+    return levels[codes] if len(levels) else np.empty(0, object)
 
 
 def is_numeric(cells: "Cells") -> bool:
     """Return whether more than half of the filled cells are numbers."""
-    reading = read_numbers(cells)
-    return max(map(reading.count, GROUPS)) > (~cells.isin(MISSING)).sum() / 2
+    return read_numbers(cells).is_numeric
 
 
 def _parse(cell: str) -> re.Match[str] | None:
@@ -195,7 +242,7 @@ def date_readings(cells: "Cells") -> dict[str, Array]:
         other formats do. Of formats that read the same dates, only the first.
     """
     filled = cells[~cells.isin(MISSING)]
-    first = filled.drop_duplicates().iloc[:TRIED]
+    first = filled.drop_duplicates().iloc[:TRIED].astype(object)
     if first.empty or not first.str.contains(r"\d", regex=True).mean() > 0.5:
         return {}
     few = first.iloc[:: max(1, len(first) // 10)]
@@ -212,10 +259,14 @@ def date_readings(cells: "Cells") -> dict[str, Array]:
 
 
 def read_dates(cells: "Cells", form: str) -> Array:
-    """Return days since 1970-01-01, in UTC if there is a zone, (rows,) float64, NaN where a cell is no date."""
+    """Return days since 1970-01-01, in UTC if there is a zone, (rows,) float64, NaN where a cell is no date.
+
+    Each cell is read by itself, so that a row has the same date in training and in `predict`. The times of a series are
+    read together (`time_formats`): their century and their offsets from UTC depend on all of them.
+    """
     import pandas as pd
 
-    codes, levels = pd.factorize(cells.to_numpy(object))
+    codes, levels = _factorized(cells)
     shaped = pd.Series(levels, dtype=object)
     if form == ISO:
         shaped = shaped.where(shaped.str.match(r"\d{4}-\d"))  # the year alone is a number
@@ -293,7 +344,7 @@ def as_inputs(name: str, cells: "Cells", form: ColumnFormat) -> dict[str, Array]
         case "date":
             return date_features(name, read_dates(cells, form.form), form.cycles)
         case _:
-            return {name: cells.to_numpy(object)}
+            return {name: strings(cells)}
 
 
 LEVELS = 1000
@@ -336,10 +387,9 @@ def decide(
     dates: dict[str, dict[str, Array]] = {}
     for name in frame.columns.difference(list(categories), sort=False):
         cells = frame[name]
-        filled = int((~cells.isin(MISSING)).sum())
         reading = read_numbers(cells)
-        if filled and max(map(reading.count, GROUPS)) > filled / 2:
-            if _days_of_eight_digits(cells):
+        if reading.is_numeric:
+            if _days_of_eight_digits(cells, reading):
                 dates[name] = {"%Y%m%d": read_dates(cells, "%Y%m%d")}
             else:
                 readings[name] = reading
@@ -352,7 +402,7 @@ def decide(
     for name in map(str, frame.columns):
         cells = frame[name]
         if name in readings:
-            decisions[name] = _number_column(path, cells, readings[name], usual, delimiter)
+            decisions[name] = _number_column(path, cells, readings.pop(name), usual, delimiter)
         elif name in dates:
             agreed = {form: days for form, days in dates[name].items() if form in known}
             decisions[name] = _date_column(path, cells, agreed if len(agreed) == 1 else dates[name])
@@ -413,8 +463,8 @@ def shortened(cell: str) -> str:
 
 def _date_column(path: Path, cells: "Cells", readings: Mapping[str, Array]) -> Decision:
     name, forms, values = cells.name, list(readings), list(readings.values())
-    if len(forms) > 1:
-        place = int((values[0] != values[1]).argmax())
+    if len(forms) > 1 and (different := np.abs(values[0] - values[1]) > 0).any():
+        place = int(different.argmax())
         days = " or ".join(as_date(days[place]) for days in values)
         fix = f"write dates as {as_date(values[0][place])}, or `ignore` {name}"
         return Decision("", problem=f"{path}: column {name}: {cells.iloc[place]} may be {days}; {fix}")
@@ -452,11 +502,14 @@ def _text_column(path: Path, cells: "Cells", named: bool) -> Decision:
         return Decision("", problem=f"{path}: {many}, which is too many; `ignore` {name} to leave it out")
     most = ", ".join(f"{shortened(str(level))} {count:,}" for level, count in filled.value_counts().head(3).items())
     rule = "named in `categories`" if named else "not numbers or dates"
-    return Decision(rule, ColumnFormat("text"), {str(name): cells.to_numpy(object)}, most)
+    return Decision(rule, ColumnFormat("text"), {str(name): strings(cells)}, most)
 
 
-def _days_of_eight_digits(cells: "Cells") -> bool:
+def _days_of_eight_digits(cells: "Cells", reading: Reading) -> bool:
     """Return whether all filled cells are days like 20241231, of this century or the last one."""
-    filled = cells[~cells.isin(MISSING)].drop_duplicates()
-    days = filled.iloc[:TRIED].str.fullmatch(r"(19|20)\d{6}").all() and filled.str.fullmatch(r"(19|20)\d{6}").all()
-    return bool(days) and bool(np.isfinite(read_dates(filled, "%Y%m%d")).all())
+    known = reading.values["."][np.isfinite(reading.values["."])]
+    if not len(known) or known.min() < 19_000_000 or known.max() >= 21_000_000:
+        return False
+    filled, shape = cells[~cells.isin(MISSING)], re.compile(r"(19|20)\d{6}")
+    days = all(map(shape.fullmatch, filled.unique()))
+    return days and bool(np.isfinite(read_dates(filled, "%Y%m%d")).all())

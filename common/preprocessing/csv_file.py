@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from common.errors import UserError, did_you_mean, reading
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ SAMPLE = 2**20
 """Characters at the beginning of a file that decide the delimiter. The first line must end within them."""
 SAMPLED = 200
 """Rows at the beginning of a file that decide the delimiter."""
+BLANKS = (b" ", b"\t", b"\v", b"\f", b"\x1c", b"\x1d", b"\x1e", b"\x1f")
+LINE_BREAK = r"\r\n?|\n"
 NAMED = 5
 """Maximum number of lines that a problem names."""
 
@@ -55,25 +59,29 @@ def read(path: Path) -> Cells:
     Raises:
         UserError: if the file cannot be read, is not text, has a quote that does not close, or rows of unequal length.
     """
-    import pandas as pd
-
-    text, notes = read_text(path)
-    delimiter = _delimiter(text[:SAMPLE])
+    content, encoding, notes = _read_bytes(path)
+    beginning = content[: 4 * SAMPLE].decode(encoding, "ignore")[:SAMPLE]
+    delimiter = _delimiter(beginning)
     if delimiter != ",":
         notes.append(f"{path.name}: its cells are separated by {DELIMITERS[delimiter]}")
-    header = _header(path, text[:SAMPLE], delimiter)
-    rows, lines = _rows(path, text, delimiter, len(header))
-    if len(rows) and header[-1] == "" and not any(row[-1] for row in rows):
+    header = _header(path, beginning, delimiter)
+    frame = _parse_at_once(content, encoding, delimiter, len(header))
+    if frame is None:
+        frame = _parse_by_row(path, content.decode(encoding), delimiter, len(header))
+    if len(frame) and header[-1] == "" and frame.iloc[:, -1].eq("").all():
         header = header[:-1]  # every line ends with a delimiter
-        rows = [row[:-1] for row in rows]
+        frame = frame.iloc[:, :-1]
     _check_names(path, header)
-    if rows and all(re.fullmatch(r"[-+]?\d+([.,]\d+)?", name) for name in header):
+    if len(frame) and all(re.fullmatch(r"[-+]?\d+([.,]\d+)?", name) for name in header):
         notes.append(f"{path.name}: the first line has only numbers; it is read as the names of the columns")
-    columns = zip(*rows, strict=True) if rows else ([] for _ in header)
-    frame = pd.DataFrame(
-        {name: [cell.strip() for cell in column] for name, column in zip(header, columns, strict=True)}, dtype=object
-    )
-    return Cells(frame.set_axis(pd.Index(lines, dtype="int64")), delimiter, tuple(notes))
+    return Cells(frame.set_axis(header, axis="columns"), delimiter, tuple(notes))
+
+
+def release_memory() -> None:
+    """Give the memory of cells that are no longer in use back to the system; PyArrow keeps it."""
+    import pyarrow as pa
+
+    pa.default_memory_pool().release_unused()
 
 
 def read_text(path: Path) -> tuple[str, list[str]]:
@@ -85,28 +93,36 @@ def read_text(path: Path) -> tuple[str, list[str]]:
     Raises:
         UserError: if the file cannot be read or is not text.
     """
+    content, encoding, notes = _read_bytes(path)
+    return content.decode(encoding), notes
+
+
+def _read_bytes(path: Path) -> tuple[bytes, str, list[str]]:
+    """Return the content of a text file, its encoding, and notes about the encoding."""
     with reading(path):
         content = path.read_bytes()
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
-            try:
-                return content.decode(encoding), []
-            except UnicodeError as error:
-                raise UserError(
-                    f"{path}: not {encoding} text, which its first bytes announce; save it again"
-                ) from error
+            if not _decodes(content, encoding):
+                raise UserError(f"{path}: not {encoding} text, which its first bytes announce; save it again")
+            return content, encoding, []
     if content.startswith(b"PK\x03\x04"):
         raise UserError(f"{path}: a ZIP archive or an Excel workbook, not text; save it as CSV in UTF-8")
     if b"\0" in content:
         raise UserError(f"{path}: not UTF-8 text (it has zero bytes); save it as CSV in UTF-8")
+    if _decodes(content, "utf-8"):
+        return content, "utf-8", []
+    note = f"{path.name}: not UTF-8; read as Windows-1252 (Latin-1). If letters look wrong, save it in UTF-8"
+    return content, "cp1252" if _decodes(content, "cp1252") else "latin-1", [note]
+
+
+def _decodes(content: bytes, encoding: str) -> bool:
+    """Return whether `content` is text in an encoding."""
     try:
-        return content.decode("utf-8"), []
+        content.decode(encoding)
     except UnicodeError:
-        note = f"{path.name}: not UTF-8; read as Windows-1252 (Latin-1). If letters look wrong, save it in UTF-8"
-        try:
-            return content.decode("cp1252"), [note]
-        except UnicodeError:
-            return content.decode("latin-1"), [note]
+        return False
+    return True
 
 
 def _delimiter(beginning: str) -> str:
@@ -152,11 +168,77 @@ def _check_names(path: Path, names: Sequence[str]) -> None:
             raise UserError(f"{path}: column {position} {fault}; rename it")
 
 
-def _rows(path: Path, text: str, delimiter: str, columns: int) -> tuple[list[list[str]], list[int]]:
-    """Return the rows below the first line, and the lines in which they begin.
+def _parse_at_once(content: bytes, encoding: str, delimiter: str, columns: int) -> "pd.DataFrame | None":
+    """Parse the rows below the first line with PyArrow.
+
+    Returns:
+        The cells by the position of their column, and the lines in which rows begin as the index. None if another
+        parser could see other cells: the quotes are unusual, rows have unequal lengths, or lines are blank.
+    """
+    import pandas as pd
+    import pyarrow as pa
+    import pyarrow.compute as pc
+    from pyarrow import csv as pyarrow_csv
+
+    if encoding != "utf-8":
+        content = content.decode(encoding).encode()
+    quoted = b'"' in content
+    if columns == 1 or b"\0" in content or (quoted and _unusual_quotes(content, delimiter)):
+        return None
+    names = list(map(str, range(columns)))
+    try:
+        table = pyarrow_csv.read_csv(
+            pa.BufferReader(content),
+            pyarrow_csv.ReadOptions(column_names=names),
+            pyarrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=quoted),
+            pyarrow_csv.ConvertOptions(check_utf8=False, column_types=dict.fromkeys(names, pa.large_string())),
+        )
+    except pa.ArrowInvalid:
+        return None
+    heights = np.ones(len(table), "int64")
+    if (lines := _count_lines(content)) != len(table):
+        for column in table.columns:
+            heights += pc.count_substring_regex(column, LINE_BREAK).to_numpy()
+        if heights.sum() != lines:
+            return None
+    texts = table.slice(1).columns
+    if not content.isascii() or any(blank in content for blank in BLANKS):
+        texts = [pc.utf8_trim_whitespace(column) for column in texts]
+    string = pd.StringDtype(na_value=np.nan)
+    frame = pa.table(texts, names).to_pandas(types_mapper={pa.large_string(): string}.get)
+    ends = heights.cumsum()
+    return frame.set_axis(pd.RangeIndex(2, lines + 1) if lines == len(table) else pd.Index(ends[:-1] + 1))
+
+
+def _unusual_quotes(content: bytes, delimiter: str) -> bool:
+    """Return whether a quote that opens a cell is not closed at the end of a cell."""
+    ends = b"\r\n" + re.escape(delimiter).encode()
+    cell = re.compile(rb'"(?<![^%b]")(?:[^"]++|"")*+(?:"(?=[%b]|\Z)|())' % (ends, ends))
+    return any(found[1] is not None for found in cell.finditer(content))
+
+
+def _count_lines(content: bytes) -> int:
+    """Return the number of lines up to the last one that is not blank."""
+    tail = content[-SAMPLED:]
+    blank = tail[len(tail.rstrip(b"\r\n")) :]
+
+    def breaks(text: bytes) -> int:
+        returns = text.count(b"\r")
+        return text.count(b"\n") + returns - (text.count(b"\r\n") if returns else 0)
+
+    return breaks(content) - breaks(blank) + 1
+
+
+def _parse_by_row(path: Path, text: str, delimiter: str, columns: int) -> "pd.DataFrame":
+    """Parse the rows below the first line, and find the place of any problem.
 
     Blank lines are no rows, except between the rows of a file with one column, where they are empty cells.
+
+    Returns:
+        The cells by the position of their column, and the lines in which rows begin as the index.
     """
+    import pandas as pd
+
     csv.field_size_limit(sys.maxsize)  # the default is 131,072 characters
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows: list[list[str]] = []
@@ -180,7 +262,8 @@ def _rows(path: Path, text: str, delimiter: str, columns: int) -> tuple[list[lis
             if len(rows[index]) > columns and not any(cell.strip() for cell in rows[index][columns:]):
                 rows[index] = rows[index][:columns]
         _check_lengths(path, [(lines[index], len(rows[index])) for index in ragged], columns)
-    return rows, lines
+    cells = {place: [row[place].strip() for row in rows] for place in range(columns)}
+    return pd.DataFrame(cells, index=pd.Index(lines, dtype="int64"), dtype="str")
 
 
 def _check_lengths(path: Path, sizes: Sequence[tuple[int, int]], columns: int) -> None:
@@ -201,7 +284,7 @@ def _quoting_fault(text: str, line: int, delimiter: str) -> str:
     place = 0
     while place < len(rest) and (found := cell.match(rest, place)) and found.end() > place:
         place = found.end()
-    opening = line + len(re.findall(r"\r\n?|\n", rest[:place]))
+    opening = line + len(re.findall(LINE_BREAK, rest[:place]))
     fault = "a quote opens here and does not close at the end of a cell"
     return f"line {opening}: {fault}; close it, and double the quotes inside a cell"
 

@@ -1,23 +1,18 @@
 """Built-in data sets by name."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
 
-from common.data import Array, Formats, ImageFormat, RawData, fingerprint
+from common.data import Array, Formats, ImageFormat, RawData, fingerprint, table_content
 from common.errors import UserError, first_line
 from common.preprocessing import download
 from common.preprocessing.download import TEST_IMAGES, TEST_LABELS, TRAIN_IMAGES, TRAIN_LABELS, Dataset, Source
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 ImageName = Literal["mnist", "fashion_mnist"]
 
-LARGE = 100_000
-"""Rows of a table from which writing it as CSV for a fingerprint takes seconds."""
 HEIGHTS = range(58, 73)
 WEIGHTS = (115, 117, 120, 123, 126, 129, 132, 135, 139, 142, 146, 150, 154, 159, 164)
 """Mean weight in pounds of American women aged 30 to 39, for each height in inches (R's `women`)."""
@@ -66,26 +61,17 @@ def raw_table(
     """
     import pandas as pd
 
-    frame = pd.DataFrame(dict(columns) | {"": targets.ravel()})
+    frame = pd.DataFrame(dict(columns) | {"": targets.ravel()}, copy=False)
     pair = dict(columns), targets
     return RawData(
         name=name,
-        digest=fingerprint(_content(frame), repr(outputs)),
+        digest=fingerprint(table_content(frame), repr(outputs)),
         kind="table",
         outputs=outputs,
         train=pair,
         validation=pair if whole else None,
         test=pair if whole else None,
     )
-
-
-def _content(frame: "pd.DataFrame") -> str | bytes:
-    """Return the content of a table for a fingerprint: as CSV, or of a large table hashes of its rows."""
-    import pandas as pd
-
-    if len(frame) <= LARGE:
-        return frame.to_csv()
-    return pd.util.hash_pandas_object(frame).to_numpy().tobytes()
 
 
 def _idx_images(name: ImageName) -> RawData:

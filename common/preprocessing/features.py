@@ -100,7 +100,9 @@ def standardised(data: Data) -> Features:
         normalise = keras.layers.Normalization(mean=mean, variance=variance, name=layer_names.STANDARDISE)
     else:
         normalise = Standardise(mean.tolist(), variance.tolist(), name=layer_names.STANDARDISE, dtype=precision)
-    return Features(tensors, normalise(raw), (train - mean) / np.sqrt(variance))
+    train -= mean
+    train /= np.sqrt(variance)
+    return Features(tensors, normalise(raw), train)
 
 
 def _outputs(model: keras.Model, columns: dict[str, Array]) -> Array:

@@ -68,11 +68,7 @@ def read(files: Sequence[str], saved: "SavedModel") -> Examples:
         )
     else:
         examples = _standard_images(paths, facts, own_range, saved.formats.image, notes)
-    if len(examples.unusable) == len(examples.names):
-        problems = Problems()
-        for index, reason in examples.unusable.items():
-            problems.add(f"{examples.names[index]}: {reason}")
-        problems.check()
+    examples.check_usable()
     return examples
 
 

@@ -12,9 +12,10 @@ from typing import Literal
 import numpy as np
 import pandas as pd
 
-from common.data import Array, Data, Description, Formats, Pair, TimeAxis, fingerprint
+from common.data import Array, Data, Description, Formats, Pair, TimeAxis, fingerprint, table_content
 from common.errors import Problems, UserError
-from common.preprocessing import arrays, calendars, tables, timestamps
+from common.preprocessing import arrays, calendars, columns, csv_file, timestamps
+from common.preprocessing.columns import MISSING
 from common.preprocessing.timestamps import Timestamps
 
 Name = Literal["sunspots", "co2"]
@@ -74,26 +75,36 @@ def read(
         UserError: if the file or a column is missing, a cell is not a number, or times are missing, repeated,
             unreadable, ambiguous or irregular.
     """
-    cells = tables.read_cells(path)
+    cells = csv_file.read(path).frame
     time = time or str(cells.columns[0])
-    tables.require(path, cells, [time, *targets])
+    csv_file.require(path, cells, [time, *targets])
     if cells.empty:
         raise UserError(f"{path}: no rows below the column names")
     problems = Problems()
-    columns = {}
+    variables = {}
     for name in targets:
         with problems.collect():
-            if not cells[name].any():
-                raise UserError(f"{path}: column {name} is empty; fill it in or leave it out")
-            columns[name] = tables.numbers(path, cells[name]).astype("float64")
+            variables[name] = _numbers(path, cells[name])
     with problems.collect():
-        stamps = timestamps.parse(path, cells[time], time_format, like)
+        stamps = timestamps.parse(path, cells[time].mask(cells[time].isin(MISSING), ""), time_format, like)
     problems.check()
-    given = pd.DataFrame(columns, index=stamps.index).sort_index()
+    given = pd.DataFrame(variables, index=stamps.index).sort_index()
     first, last = given.index.to_numpy()[[0, -1]]
     grid = calendars.advance(stamps.axis, first, np.arange(calendars.steps(stamps.axis, first, last)))
     table = given.reindex(pd.Index(grid))
     return Series(table, stamps.axis, describe(time, stamps, table))
+
+
+def _numbers(path: Path, cells: "pd.Series[str]") -> Array:
+    """Return a column as numbers with the precision of float32, as float64 (rows,), NaN for an empty cell."""
+    if cells.isin(MISSING).all():
+        raise UserError(f"{path}: column {cells.name} is empty; fill it in or leave it out")
+    reading = columns.read_numbers(cells)
+    values = reading.values[reading.decided or "."]
+    values = np.where(np.abs(values) <= np.finfo("float32").max, values, np.nan)
+    if problem := columns.wrong_cell(path, cells, values, "number", "fix it or empty the cell"):
+        raise UserError(problem)
+    return values.astype("float32").astype("float64")
 
 
 def describe(time: str, stamps: Timestamps, table: pd.DataFrame) -> Description:
@@ -182,7 +193,7 @@ def split(series: Series, name: str, window: int, horizon: int, validation: floa
     train, validation_part, test_part = pairs
     return Data(
         name,
-        fingerprint(table.to_csv()),
+        fingerprint(table_content(table)),
         train,
         validation_part,
         test_part,

@@ -16,7 +16,7 @@ from common.data import Array, ColumnFormat, Data, Description, Examples, Format
 from common.errors import Problems, UserError
 from common.preprocessing import columns, csv_file, datasets, splits
 from common.preprocessing.columns import MISSING, Decimal, Decision
-from common.preprocessing.csv_file import require as require
+from common.preprocessing.csv_file import require
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,8 +30,12 @@ FEWEST = 10
 """Minimum number of rows, for three parts. A class needs half of them."""
 NAMED = 10
 """Maximum number of ignored columns that the description names."""
+FACTOR = 0x9E3779B97F4A7C15
+"""Odd number that multiplies the hash of a row before that of the next column is added."""
 GIVEN_AWAY = 0.999
 """Absolute correlation with the target from which a column is reported."""
+BEGINNING = 1000
+"""Rows that show whether a column has more values than `FEW_LEVELS`."""
 FEW_LEVELS = 50
 """Maximum number of values of a column that is compared with the target value by value."""
 
@@ -68,6 +72,8 @@ def load(config: TableConfig, target: Target) -> Data:
         Columns (rows,) by name, and numbers (rows, 1) or integer labels (rows,).
     """
     raw = read_csv(config, target) if config.csv else datasets.load(config.data)
+    if config.csv:
+        csv_file.release_memory()
     data = splits.split(raw, config.validation, config.seed, config.test)
     if config.csv and (copies := _copies(data)):
         note = f"{copies:,} of {len(data.test[1]):,} test rows are copies of training rows, which flatters the test"
@@ -129,7 +135,7 @@ def _with_target(frame: "pd.DataFrame", target: str) -> tuple["pd.DataFrame", li
         return frame, []
     cells = frame[target]
     missing = cells.isin(MISSING)
-    if not columns.is_numeric(cells):
+    if missing.any() and not columns.is_numeric(cells):
         missing = cells.eq("")  # in text, NA is a name
     if not missing.any():
         return frame, []
@@ -154,11 +160,14 @@ def class_labels(path: Path, cells: "pd.Series[str]", fewest: int, hint: str = "
     Raises:
         UserError: if there is only one class, or a class has less than `fewest` rows; ends with `hint`.
     """
-    classes, labels, counts = np.unique(cells.to_numpy(str), return_inverse=True, return_counts=True)
+    import pandas as pd
+
+    labels, classes = pd.factorize(cells, sort=True)
+    counts = np.bincount(labels)
     if len(classes) < 2:
         raise UserError(f"{path}: {len(classes)} classes in the column {cells.name}; at least two are needed")
     if counts.min() < fewest:
-        rare = f"{cells.name} {classes[counts.argmin()]} in only {counts.min()} of {len(cells)} rows"
+        rare = f"{cells.name} {classes[int(counts.argmin())]} in only {counts.min()} of {len(cells)} rows"
         raise UserError(f"{path}: {rare}; each class needs {fewest}{hint}")
     return labels.astype("int32"), tuple(map(str, classes))
 
@@ -188,8 +197,17 @@ def _describe(
 
 def _overview(cells: "pd.Series[str]", decision: Decision) -> dict[str, Any]:
     """Return the row of a column in the overview: type, rule, missing values, different values, and its range."""
+    import pandas as pd
+
     kind = decision.format.kind if decision.format else "left out"
-    filled = cells[cells.ne("")] if kind in ("text", "left out") else cells[~cells.isin(MISSING)]
+    filled: pd.Series[Any]
+    match kind:
+        case "number":
+            filled = pd.Series(decision.inputs[str(cells.name)]).dropna()
+        case "date":
+            filled = cells[~cells.isin(MISSING)]
+        case _:
+            filled = cells[cells.ne("")]
     return {
         "column": cells.name,
         "read as": kind,
@@ -206,14 +224,16 @@ def _warnings(inputs: Mapping[str, Array], targets: Array, target: str) -> list[
 
     notes = []
     for name, column in inputs.items():
-        codes, levels = pd.factorize(column)
+        codes, levels = pd.factorize(column[:BEGINNING])
+        if len(levels) <= FEW_LEVELS:
+            codes, levels = pd.factorize(column)
         if len(levels) == 1 and codes.min() == 0:
             notes.append(f"column {name} has the same value in every row, so it does not contribute")
         elif column.dtype != object and _counts_rows(column):
             notes.append(f"column {name} counts the rows; `ignore` {name} if it is only a number for each row")
         elif len(inputs) > 1 and _gives_away(column, codes, len(levels), targets):
             notes.append(f"column {name} alone gives {target} away; `ignore` {name} if it is not known beforehand")
-    repeated = pd.DataFrame(dict(inputs) | {"": targets.ravel()}).duplicated().sum()
+    repeated = _hashes((inputs, targets)).duplicated().sum()
     if repeated:
         notes.append(f"{repeated:,} of {len(targets):,} rows are copies of other rows")
     return notes
@@ -255,37 +275,18 @@ def _gives_away(column: Array, codes: Array, levels: int, targets: Array) -> boo
 
 def _copies(data: Data) -> int:
     """Return the number of test rows that are copies of training rows."""
+    return int(_hashes(data.test).isin(_hashes(data.train)).sum())
+
+
+def _hashes(pair: tuple[Mapping[str, Array], Array]) -> "pd.Series[Any]":
+    """Return a hash of each row (rows,), equal for rows of equal values."""
     import pandas as pd
 
-    train, test = (
-        pd.util.hash_pandas_object(pd.DataFrame(inputs | {"": targets.ravel()}), index=False)
-        for inputs, targets in (data.train, data.test)
-    )
-    return int(test.isin(train).sum())
-
-
-def read_cells(path: Path) -> "pd.DataFrame":
-    """Read all cells of a CSV file as stripped text, "" for a missing value. The index is the line number.
-
-    Raises:
-        UserError: if the file cannot be read, or is not a CSV file.
-    """
-    frame = csv_file.read(path).frame
-    return frame.mask(frame.isin(MISSING), "")
-
-
-def numbers(path: Path, cells: "pd.Series[str]", fix: str = "fix it or empty the cell") -> Array:
-    """Convert a column of text to float32 (rows,), with NaN for an empty cell.
-
-    Raises:
-        UserError: if a cell is not a finite number; ends with `fix`.
-    """
-    reading = columns.read_numbers(cells)
-    values = reading.values[reading.decided or "."]
-    found = np.where(np.abs(values) <= np.finfo("float32").max, values, np.nan)
-    if problem := columns.wrong_cell(path, cells, found, "number", fix):
-        raise UserError(problem)
-    return found.astype("float32")
+    hashes = np.zeros(len(pair[1]), "uint64")
+    for column in (*pair[0].values(), pair[1].ravel()):
+        equal = column if column.dtype == object else column + 0  # -0 becomes 0
+        hashes = hashes * np.uint64(FACTOR) + pd.util.hash_array(equal)
+    return pd.Series(hashes)
 
 
 def read_rows(files: Sequence[str], saved: "SavedModel") -> Examples:
@@ -318,16 +319,12 @@ def read_rows(files: Sequence[str], saved: "SavedModel") -> Examples:
         parts.append(inputs)
         reasons += wrong
     unusable = {row: reason for row, reason in enumerate(reasons) if reason}
-    if len(unusable) == len(names):
-        problems = Problems()
-        for row, reason in unusable.items():
-            path_, _, line = names[row].rpartition(":")
-            problems.add(f"{path_}, line {line}: {reason}")
-        problems.check()
     usable = np.array([not reason for reason in reasons])
     rows = {name: np.concatenate([part[name] for part in parts])[usable] for name in parts[0]}
     cells = pd.concat(frames, ignore_index=True).fillna("")
-    return Examples(names, rows, unusable, tuple(dict.fromkeys(notes)), cells, tuple(unseen))
+    examples = Examples(names, rows, unusable, tuple(dict.fromkeys(notes)), cells, tuple(unseen))
+    examples.check_usable(lambda name: ", line ".join(name.rsplit(":", 1)))
+    return examples
 
 
 def _require_inputs(path: Path, frame: "pd.DataFrame", formats: Mapping[str, ColumnFormat], label: str) -> None:

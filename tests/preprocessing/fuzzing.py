@@ -18,7 +18,7 @@ from apps.lstm_forecast import Settings as LstmForecast
 from apps.lstm_forecast import load_data
 from common.data import Formats, ImageFormat, SavedModel
 from common.errors import UserError
-from common.preprocessing import arrays, images, ratings, series, tables, text
+from common.preprocessing import arrays, csv_file, images, ratings, series, tables, text
 
 ANYTHING = st.text(max_size=12)
 NUMBERS = st.one_of(
@@ -180,7 +180,7 @@ def read_classes(path: Path) -> None:
 
 def read_text(path: Path) -> None:
     """Read the sentences in the first column of a table that is read at all."""
-    text.read(path, str(tables.read_cells(path).columns[0]), "y")
+    text.read(path, str(csv_file.read(path).frame.columns[0]), "y")
 
 
 def read_arrays(path: Path) -> None:

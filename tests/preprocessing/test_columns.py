@@ -87,6 +87,8 @@ def test_a_number_that_fits_both_separators_is_refused_unless_something_decides(
         (["1", "2", "3", "inf"], "'inf'"),
         (["01/02/2024", "03/04/2024"], "01/02/2024 may be 2024-02-01 or 2024-01-02"),
         (["01/02/24", "03/04/24"], "01/02/24 may be"),
+        (["", "13/13/2024", "01/02/2024", "03/04/2024"], "01/02/2024 may be 2024-02-01 or 2024-01-02"),
+        (["13/02/2024", "02/13/2024", "01/01/2024", "02/02/2024"], "'02/13/2024' in the column x is not a date like"),
         (["2024-01-05", "2024-01-06", "soon"], "'soon' in the column x is not a date like the others"),
     ],
 )

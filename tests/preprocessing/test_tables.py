@@ -371,3 +371,15 @@ def test_xla_is_not_asked_to_compile_text(file: Path) -> None:
     app = load_app("logistic_regression")
     assert not training.benefits_from_xla(app.build_model(app.settings(), data), batch_size=16)
     assert training.benefits_from_xla(app.build_model(app.settings(), app.load_data(app.settings())), batch_size=16)
+
+
+def test_check_shows_on_a_terminal_that_it_reads() -> None:
+    assert "reading the data of linear_regression" in run_app("linear_regression", "check", FORCE_COLOR="1").stderr
+    assert "reading" not in run_app("linear_regression", "check").stderr
+
+
+def test_rows_of_equal_numbers_are_copies_whatever_their_text(tmp_path: Path) -> None:
+    rows = [f"{row},{row % 7}.5" for row in range(1, 40)] + ["-0.0,0.5", "0,0.5", "1.0,1.50"]
+    (tmp_path / "t.csv").write_text("\n".join(["a,y", *rows]) + "\n")
+    notes = read(tmp_path / "t.csv", "quantity", target="y", categories=()).description.notes
+    assert any(note.startswith("2 of 42 rows are copies of other rows") for note in notes)
