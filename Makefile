@@ -56,6 +56,7 @@ lock: .venv/installed-dev ## compile the pinned requirements from pyproject.toml
 	@$(call compile,requirements.txt,)
 	@$(call compile,requirements-dev.txt,--extra dev -c requirements.txt)
 	@$(call compile,requirements-gpu.txt,--extra gpu -c requirements.txt)
+	@$(call compile,requirements-jax.txt,--extra jax -c requirements.txt)
 
 clean: ## remove the environment and caches; runs and data stay
 	rm -rf .venv .mypy_cache .pytest_cache .ruff_cache

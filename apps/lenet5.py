@@ -110,7 +110,7 @@ def lenet5_modern(config: Settings, classes: int) -> list[keras.layers.Layer]:
     pool = keras.layers.MaxPooling2D if config.pooling == "max" else keras.layers.AveragePooling2D
 
     def unit(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-        return [layer, keras.layers.BatchNormalization(), keras.layers.Activation("relu")]
+        return [layer, layers.BatchNormalization(), keras.layers.Activation("relu")]
 
     return [
         keras.layers.Rescaling(1 / 255),

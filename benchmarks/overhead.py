@@ -33,7 +33,7 @@ def main(epochs: int = 20, rounds: int = 3) -> None:
     def bare_fit() -> None:
         keras.utils.set_random_seed(config.seed)
         model = mnist_mlp.build_model(config, data)
-        model.jit_compile = training.benefits_from_xla(model)
+        model.jit_compile = training.benefits_from_xla(model, config.batch_size)
         options = {"epochs": epochs, "batch_size": config.batch_size, "validation_data": data.validation}
         model.fit(*data.train, **options, validation_batch_size=PREDICTION_BATCH, verbose=0)
 

@@ -1,9 +1,10 @@
 """The settings that every app has, their bounds, and the names that a user may choose from."""
 
 import operator
+import os
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Lt
@@ -19,6 +20,9 @@ Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
 Share = Annotated[float, Gt(0), Lt(1)]
+
+Backend = Literal["tensorflow", "jax"]
+Precision = Literal["float32", "mixed_bfloat16", "mixed_float16"]
 
 Activation = Literal[
     "threshold", "sigmoid", "tanh", "scaled_tanh", "relu", "leaky_relu", "prelu", "elu", "softmax", "arctan", "sqnl"
@@ -58,6 +62,18 @@ Mode = Literal["min", "max"]
 FoldStrategy = Literal["stratified", "shuffled", "in order"]
 
 
+def environment_backend() -> Backend:
+    """Return the backend that the environment variable KERAS_BACKEND names; by default TensorFlow.
+
+    Raises:
+        UserError: if the apps do not run on it.
+    """
+    name = os.environ.get("KERAS_BACKEND", "tensorflow")
+    if name not in typing.get_args(Backend):
+        raise UserError(f"KERAS_BACKEND={name}: must be one of {', '.join(typing.get_args(Backend))}")
+    return typing.cast("Backend", name)
+
+
 @dataclass(frozen=True)
 class Config:
     """Settings that every app has. The fields of an app's own subclass are its flags and its logged parameters."""
@@ -88,6 +104,10 @@ class Config:
     of --patience without a better validation metric."""
     decay: Positive = 0.95
     """Constant of the schedules inverse, exponential, k_over_epoch and plateau."""
+    backend: Backend = field(default_factory=environment_backend)
+    """Library that computes, as Keras's backend. jax needs the packages of requirements-jax.txt."""
+    precision: Precision = "float32"
+    """Numbers that layers compute with. The mixed ones keep weights in float32 and compute in 16 bits."""
 
     def __post_init__(self) -> None:
         """Check the bounds of every field."""
@@ -117,8 +137,8 @@ def check_bounds(settings: "DataclassInstance") -> None:
         UserError: if a value is outside its bounds.
     """
     hints = typing.get_type_hints(type(settings), include_extras=True)
-    for field in fields(settings):
-        value, annotation = getattr(settings, field.name), hints[field.name]
+    for setting in fields(settings):
+        value, annotation = getattr(settings, setting.name), hints[setting.name]
         # A tuple such as `hidden` carries the bounds in its element type.
         element, values = (typing.get_args(annotation)[0], value) if isinstance(value, tuple) else (annotation, [value])
         for bound in getattr(element, "__metadata__", ()):
@@ -133,4 +153,4 @@ def check_bounds(settings: "DataclassInstance") -> None:
                     continue
             for number in values:
                 if not inside(number, limit):  # also if the number is NaN
-                    raise UserError(f"`{field.name}` must be {words} {limit}, not {number}")
+                    raise UserError(f"`{setting.name}` must be {words} {limit}, not {number}")

@@ -7,6 +7,7 @@ into `sys.modules`. The first access to an attribute imports the module, without
 
 import contextlib
 import importlib
+import importlib.util
 import os
 import pkgutil
 import re
@@ -16,6 +17,8 @@ import threading
 import types
 from collections.abc import Iterable, Iterator
 from typing import Any
+
+from common.errors import UserError
 
 # Log lines of the native libraries below Keras: glog lines, and TensorFlow's oneDNN hints.
 _NATIVE_LOG = re.compile(
@@ -52,6 +55,20 @@ def defer(*names: str) -> None:
 def defer_room(package: str, path: Iterable[str]) -> None:
     """Defer every module of a package, given the `__name__` and `__path__` of its `__init__`."""
     defer(*(f"{package}.{module.name}" for module in pkgutil.iter_modules(path)))
+
+
+def use_backend(name: str) -> None:
+    """Make `name` Keras's backend, before Keras is imported.
+
+    Raises:
+        UserError: if its library is not installed, or Keras already runs on another backend.
+    """
+    if importlib.util.find_spec(name) is None:
+        raise UserError(f"`backend` {name} is not installed; pip install -r requirements-{name}.txt")
+    keras = sys.modules.get("keras")
+    if keras and not isinstance(keras, _Deferred) and keras.backend.backend() != name:
+        raise UserError(f"`backend` {name}: Keras already runs on {keras.backend.backend()} in this process")
+    os.environ["KERAS_BACKEND"] = name
 
 
 def register_layers() -> None:

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -13,7 +14,7 @@ from common.app import App
 from common.data import Data
 from common.preprocessing import arrays
 from tests import conftest
-from tests.conftest import APPS, Trained, load_app, run, run_app
+from tests.conftest import APPS, Trained, assert_user_error, load_app, run, run_app
 
 SETTINGS = {
     "alexnet": ("--width", "0.02"),
@@ -97,6 +98,21 @@ def test_native_libraries_write_no_log_lines(results: Results) -> None:
 def test_the_metrics_are_those_on_tensorflow(results: Results, trained: Trained) -> None:
     if trained.app != "lstm_text":
         assert metrics(results.store, trained.app) == metrics(trained.uri, trained.app)
+
+
+def test_a_command_selects_its_backend(tmp_path: Path) -> None:
+    store = f"sqlite:///{tmp_path}/mlflow.db"
+    flags = ("--backend", "jax", "--epochs", "2")
+    result = run("-m", "apps.perceptron", "train", *flags, MLFLOW_TRACKING_URI=store)
+    assert result.returncode == 0, result.stderr
+    (found,) = mlflow.MlflowClient(store).search_runs(["1"])
+    assert found.data.params["backend"] == "jax"
+
+
+def test_one_process_has_one_backend() -> None:
+    assert_user_error(run_app("perceptron", "train", "--backend", "jax"), "--backend jax", "runs on tensorflow")
+    result = run("-m", "apps.perceptron", "train", KERAS_BACKEND="theano")
+    assert_user_error(result, "KERAS_BACKEND=theano", "tensorflow, jax")
 
 
 def metrics(store: str, app: str) -> set[str]:

@@ -9,7 +9,7 @@ import tyro
 from rich.console import Console
 from tyro.conf import OmitArgPrefixes, Positional
 
-from common import legacy
+from common import lazy, legacy
 from common.app import App, PredictOptions
 from common.cli import terminal
 from common.cli.parsing import plain_errors
@@ -37,18 +37,21 @@ def main(app: App, description: str | None = None) -> None:
 
     def train(settings: app.settings) -> None:  # type: ignore[name-defined]
         """Train, evaluate once on the test set, record and register the model."""
+        lazy.use_backend(settings.backend)
         from common import training
 
         terminal.summarise(app, training.train(app, settings))
 
     def check(settings: app.settings) -> None:  # type: ignore[name-defined]
         """Look at the data without training: its content, problems, and the reader's decisions."""
+        lazy.use_backend(settings.backend)
         from common.cli import check as data_check
 
         data_check.check(app, settings)
 
     def baseline(settings: app.settings) -> None:  # type: ignore[name-defined]
         """Fit the classical baseline on the same split and record it beside the network."""
+        lazy.use_backend(settings.backend)
         from common import training
 
         for name, result in training.baseline(app, settings).items():

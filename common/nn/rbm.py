@@ -96,7 +96,10 @@ class RBM(keras.layers.Layer):
 
     def contrastive_divergence(self, data: Any) -> Any:
         """Return the mean free energy of `data` (batch, visible) minus that of a sample. Updates the particles."""
-        sample = ops.stop_gradient(self.gibbs(self.fantasies if self.particles else data, self.gibbs_steps))
+        field = self.visible_field(self.draw(self.transform(self.fantasies if self.particles else data)))
+        if not self.particles:
+            self.reconstruction = self.mean(field)
+        sample = ops.stop_gradient(self.gibbs(self.sample_visible(field), self.gibbs_steps - 1))
         if self.particles:
             self.fantasies.assign(sample)
         return ops.mean(self.free_energy(data)) - ops.mean(self.free_energy(sample))
@@ -184,23 +187,27 @@ class RBM(keras.layers.Layer):
 class RBMSequential(keras.Sequential):
     """Layers in a row, an RBM among them, whose reconstruction error `fit` and `evaluate` report.
 
-    It is the mean squared difference between visible units and their reconstruction (Hinton 2012, section 4). On JAX,
-    metrics are updated where the loss is computed, not in layers.
+    It is the mean squared difference between visible units and their reconstruction (Hinton 2012, section 4). Training
+    with contrastive divergence takes the reconstruction from its first Gibbs step, `evaluate` from the expected hidden
+    units, whose error is smaller. On JAX, metrics are updated where the loss is computed, not in layers.
     """
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self.reconstruction_error = keras.metrics.Mean("reconstruction_error")
 
-    def compute_loss(self, x: Any = None, *args: Any, **kwargs: Any) -> Any:
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
         visible = x
         for layer in self.layers:
             if isinstance(layer, RBM):
-                difference = visible - layer.reconstruct(visible)
+                chain = training and not layer.particles
+                difference = visible - (layer.reconstruction if chain else layer.reconstruct(visible))
                 self.reconstruction_error.update_state(ops.mean(ops.square(difference), axis=-1))
                 break
             visible = layer(visible)
-        return super().compute_loss(x, *args, **kwargs)
+        return super().compute_loss(x, y, y_pred, sample_weight, training)
 
 
 def visible_units(model: keras.Sequential, layer: str, inputs: Array) -> Array:

@@ -23,8 +23,8 @@ def prediction_batch(inputs: Inputs) -> int:
     return max(1, min(PREDICTION_BATCH, PREDICTION_BYTES // max(1, example)))
 
 
-def in_memory(inputs: Inputs) -> bool:
-    """Return whether `inputs` are arrays in memory, not a `LazyArray`."""
+def in_memory(inputs: Inputs | Pair) -> bool:
+    """Return whether `inputs`, or a pair of inputs and targets, are arrays in memory, not a `LazyArray`."""
     return all(isinstance(part, np.ndarray) for part in keras.tree.flatten(inputs))
 
 

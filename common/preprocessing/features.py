@@ -41,7 +41,7 @@ def inputs(data: Data) -> Inputs:
     """
     text = list(text_values(data))
     if text and keras.backend.backend() != "tensorflow":
-        raise UserError(f"columns of text ({', '.join(text)}) need KERAS_BACKEND=tensorflow; set it, or `ignore` them")
+        raise UserError(f"columns of text ({', '.join(text)}) need `backend` tensorflow; set it, or `ignore` them")
     check_precision(data)
     return {
         name: keras.Input(

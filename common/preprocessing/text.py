@@ -93,7 +93,7 @@ def vectorizer(sentences: Array, words: int, length: int) -> keras.layers.Layer:
         UserError: if the backend has no strings.
     """
     if keras.backend.backend() != "tensorflow":
-        raise UserError(f"KERAS_BACKEND={keras.backend.backend()} has no strings; networks on text need tensorflow")
+        raise UserError(f"`backend` {keras.backend.backend()} has no strings; networks on text need tensorflow")
     layer = keras.layers.TextVectorization(max_tokens=words + 2, output_sequence_length=length)
     layer.adapt(sentences)
     return layer

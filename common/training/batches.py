@@ -1,5 +1,6 @@
 """Batches of the training set, in an order that depends on the seed and the epoch alone."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -70,7 +71,7 @@ class Batches(keras.callbacks.Callback):
     def dataset(self) -> Any:
         """Return the data that `fit` reads once per epoch: a `tf.data.Dataset` on TensorFlow, else a `PyDataset`.
 
-        The fastest input on TensorFlow that keeps the order (benchmarks/input_pipeline.py).
+        Arrays in memory are gathered by TensorFlow's own threads, without Python.
         """
         if keras.backend.backend() != "tensorflow":
             return GatheredBatches(self)
@@ -82,18 +83,31 @@ class Batches(keras.callbacks.Callback):
             order = tf.ensure_shape(tf.numpy_function(self.order, [], tf.int64), (steps, batch))
             return tf.data.Dataset.from_tensor_slices(order)
 
+        gather: Callable[[Any], Any] = self._gather_in_python
+        if arrays.in_memory(self.pair) and not self.generate_epoch:
+            gather = functools.partial(_gather, keras.tree.map_structure(tf.constant, self.pair))
+        dataset = tf.data.Dataset.range(1).flat_map(rows).map(gather).prefetch(2)
+        return dataset.apply(tf.data.experimental.assert_cardinality(steps))
+
+    def _gather_in_python(self, indices: Any) -> Any:
+        """Return the examples at `indices` (batch,) as tensors, in a graph of TensorFlow."""
+        import tensorflow as tf
+
         def read(indices: Array) -> list[Array]:
             return [part[indices] for part in keras.tree.flatten(self.pair)]
 
-        def gather(indices: Any) -> Any:
-            parts = keras.tree.flatten(self.pair)
-            examples = tf.numpy_function(read, [indices], [part.dtype for part in parts])
-            for tensor, part in zip(examples, parts, strict=True):
-                tensor.set_shape((batch, *part.shape[1:]))
-            return keras.tree.pack_sequence_as(self.pair, examples)
+        parts = keras.tree.flatten(self.pair)
+        examples = tf.numpy_function(read, [indices], [part.dtype for part in parts])
+        for tensor, part in zip(examples, parts, strict=True):
+            tensor.set_shape((*indices.shape, *part.shape[1:]))
+        return keras.tree.pack_sequence_as(self.pair, examples)
 
-        dataset = tf.data.Dataset.range(1).flat_map(rows).map(gather).prefetch(2)
-        return dataset.apply(tf.data.experimental.assert_cardinality(steps))
+
+def _gather(tensors: Any, indices: Any) -> Any:
+    """Return the examples at `indices` (batch,) of tensors (examples, …)."""
+    import tensorflow as tf
+
+    return keras.tree.map_structure(lambda part: tf.gather(part, indices), tensors)
 
 
 class GatheredBatches(keras.utils.PyDataset):
@@ -144,4 +158,10 @@ def in_order(pair: Pair) -> Any:
         return InOrder(pair, size)
     import tensorflow as tf
 
-    return tf.data.Dataset.from_tensor_slices(pair).batch(size).prefetch(2)
+    tensors = keras.tree.map_structure(tf.constant, pair)
+    starts = tf.data.Dataset.range(0, len(keras.tree.flatten(pair)[0]), size)
+
+    def read(start: Any) -> Any:
+        return keras.tree.map_structure(lambda part: part[start : start + size], tensors)
+
+    return starts.map(read).prefetch(2)

@@ -24,6 +24,8 @@ from common.training.diagnosis import Diagnosis
 
 STEPS_PER_EXECUTION = 32
 """Batches per call from Python into the compiled graph."""
+RECURRENT_STATES = 4096
+"""Units of a recurrent layer times examples per step, up to which XLA makes it faster on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -137,9 +139,18 @@ def build(app: App, config: Config, data: Data) -> keras.Model:
     Raises:
         UserError: if there is no such model, or its network differs.
     """
-    if app.fine_tune and isinstance(config, FineTuneConfig) and config.init_from:
-        return app.fine_tune(tracking.load(app.name, config.init_from, "init_from"), config, data)
-    return app.build_model(config, data)
+    usual = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(config.precision)
+    try:
+        if app.fine_tune and isinstance(config, FineTuneConfig) and config.init_from:
+            model = app.fine_tune(tracking.load(app.name, config.init_from, "init_from"), config, data)
+        else:
+            model = app.build_model(config, data)
+    finally:
+        keras.config.set_dtype_policy(usual)
+    if config.precision != "float32":
+        model.layers[-1].dtype_policy = "float32"  # 16 bits do not suffice for probabilities and quantities
+    return model
 
 
 def trial(app: App, config: Config, data: Data, run: tracking.ActiveRun, options: FitOptions) -> dict[str, float]:
@@ -280,7 +291,7 @@ def fit(
         Keras's history, including the epochs before an interruption.
     """
     if keras.backend.backend() == "tensorflow":
-        model.jit_compile = benefits_from_xla(model)
+        model.jit_compile = benefits_from_xla(model, config.batch_size)
     model.steps_per_execution = STEPS_PER_EXECUTION
     resumed = options.checkpoint.state if options.checkpoint else State()
     batches = Batches(
@@ -341,12 +352,16 @@ def best_epoch(history: Mapping[str, Sequence[float]], task: tasks.Task) -> int:
     return int(np.argmax(values) if task.mode == "max" else np.argmin(values))
 
 
-def benefits_from_xla(model: keras.Model) -> bool:
+def benefits_from_xla(model: keras.Model, batch_size: int) -> bool:
     """Return whether XLA makes this network faster on this device (benchmarks/compilation.py).
 
-    On a GPU, every network whose layers support it, as Keras chooses. On a CPU, dense and recurrent networks:
-    XLA's convolutions are slow there, and so is its random noise before the first layer with weights, which it draws
-    again for every unit that reads it.
+    On a GPU, every network whose layers support it, as Keras chooses. On a CPU, dense networks and small recurrent
+    ones. XLA's convolutions and its loops over large products are slow there, and so is its random noise before the
+    first layer with weights, which it draws again for every unit that reads it.
+
+    Args:
+        model: The network.
+        batch_size: Examples per step.
     """
     import tensorflow as tf
 
@@ -354,7 +369,12 @@ def benefits_from_xla(model: keras.Model) -> bool:
         return False  # XLA has no strings
     if tf.config.list_physical_devices("GPU"):
         return all(layer.supports_jit for layer in model.layers)  # LSTM and GRU do not: cuDNN runs them
-    if any("conv" in type(layer).__name__.lower() for layer in model.layers):
+    if any(
+        len(weight.shape) > 3 or hasattr(layer, "kernel_size") for layer in model.layers for weight in layer.weights
+    ):
+        return False
+    recurrent = [layer for layer in model.layers if isinstance(layer, keras.layers.RNN)]
+    if any(batch_size * getattr(layer, "units", 0) > RECURRENT_STATES for layer in recurrent):
         return False
     first = next((layer for layer in model.layers if layer.trainable_weights or hasattr(layer, "seed_generator")), None)
     return not hasattr(first, "seed_generator")

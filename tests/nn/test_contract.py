@@ -86,6 +86,7 @@ CASES = {
     "Standardise": Case(lambda: {"mean": [1.0, -2.0, 0.5], "variance": [1.0, 4.0, 0.1]}, [normal(4, 3)]),
     "Offset": Case(lambda: {"offset": 2.5}, [normal(4, 1)], ("float32",), dtype="float64"),
     "FillMissing": Case(lambda: {"values": [1.0, -2.0, 0.5], "flagged": [2]}, [GAPS]),
+    "BatchNormalization": Case(lambda: {"momentum": 1.0}, [normal(4, 6, 8, 3)]),
     "LocalResponseNormalization": Case(lambda: {"size": 3, "k": 1.5}, [normal(4, 6, 8, 5)]),
     "AffineDistortion": Case(lambda: {"translation": 1.0, "seed": 1}, [PICTURES]),
     "Crops": Case(lambda: {"size": 4, "seed": 1}, [PICTURES]),

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from apps import lenet5
 from common.data import RawData
@@ -23,6 +24,26 @@ def test_subsampling_sums_blocks_times_coefficient_plus_bias() -> None:
     blocks = x.reshape(2, 3, 2, 2, 2, 3).sum(axis=(2, 4))
     expected = 1.7159 * np.tanh(2 / 3 * (blocks * coefficient + bias))
     np.testing.assert_allclose(layer(x), expected, atol=1e-5)
+
+
+def test_batch_normalisation_is_keras_own_in_fewer_operations() -> None:
+    x = RANDOM.normal(loc=3.0, scale=5.0, size=(8, 6, 4, 3)).astype("float32")
+    weights = RANDOM.normal(size=x.shape).astype("float32")
+    found = []
+    for kind in (keras.layers.BatchNormalization, layers.BatchNormalization):
+        layer = kind(momentum=0.9)
+        layer.build(x.shape)
+        layer.gamma.assign([0.5, 1.0, 2.0])
+        layer.beta.assign([0.1, -0.2, 0.3])
+        inputs = tf.constant(x)
+        with tf.GradientTape() as tape:
+            tape.watch(inputs)
+            output = layer(inputs, training=True)
+            loss = tf.reduce_sum(output * weights)
+        gradients = tape.gradient(loss, [inputs, *layer.trainable_variables])
+        found.append([output, *gradients, *layer.non_trainable_variables, layer(inputs)])
+    for own, expected in zip(*found, strict=True):
+        np.testing.assert_allclose(own, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_table_convolution_sees_only_the_maps_in_its_table() -> None:

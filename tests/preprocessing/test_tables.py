@@ -369,8 +369,8 @@ def test_a_table_that_changed_since_is_not_tested_on(churn: Trained) -> None:
 def test_xla_is_not_asked_to_compile_text(file: Path) -> None:
     data = read(file)
     app = load_app("logistic_regression")
-    assert not training.benefits_from_xla(app.build_model(app.settings(), data))
-    assert training.benefits_from_xla(app.build_model(app.settings(), app.load_data(app.settings())))
+    assert not training.benefits_from_xla(app.build_model(app.settings(), data), batch_size=16)
+    assert training.benefits_from_xla(app.build_model(app.settings(), app.load_data(app.settings())), batch_size=16)
 
 
 def test_check_shows_on_a_terminal_that_it_reads() -> None:

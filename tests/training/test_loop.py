@@ -13,6 +13,7 @@ from common import tasks, training
 from common.app import App
 from common.data import Array, Data, RawData
 from common.nn import layers
+from common.training import loop
 from common.training.batches import Batches, GatheredBatches, epoch_order
 from tests.conftest import few, load_app
 
@@ -140,19 +141,29 @@ def test_one_seed_gives_the_same_numbers_twice_and_another_others(
     assert not np.allclose(weights(1), first)
 
 
-def test_on_a_cpu_dense_and_recurrent_networks_are_compiled_with_xla() -> None:
-    recurrent = keras.Sequential([keras.Input((5, 4)), keras.layers.LSTM(3), keras.layers.Dense(2)])
+def test_on_a_cpu_dense_and_small_recurrent_networks_are_compiled_with_xla() -> None:
+    recurrent = keras.Sequential([keras.Input((5, 4)), keras.layers.LSTM(32), keras.layers.Dense(2)])
     dense = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     convolution = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)])
     dropped = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5), keras.layers.Dense(2)])
     table = keras.Sequential([keras.Input((4, 4, 1)), layers.TableConv2D([[0]], 3)])
-    assert [training.benefits_from_xla(model) for model in (dense, recurrent, dropped, convolution, table)] == [
-        True,
-        True,
-        False,
-        False,
-        False,
-    ]
+    assert training.benefits_from_xla(dense, batch_size=512)
+    assert training.benefits_from_xla(recurrent, batch_size=128)
+    assert not training.benefits_from_xla(recurrent, batch_size=512)
+    assert not any(training.benefits_from_xla(model, batch_size=4) for model in (dropped, convolution, table))
+
+
+def test_mixed_precision_computes_in_16_bits_and_answers_in_32(mnist: RawData) -> None:
+    app, data = load_app("mnist_mlp"), few(mnist, train=512)
+    config = MnistMlp(epochs=3, hidden=(64,), precision="mixed_bfloat16")
+    model = loop.build(app, config, data)
+    assert model.layers[-2].compute_dtype == "bfloat16"
+    assert all(weight.dtype == "float32" for weight in model.trainable_weights)
+    training.fit(model, data, config, app.task)
+    probabilities = training.predict(model, data.test[0])
+    assert probabilities.dtype == np.float32
+    np.testing.assert_allclose(probabilities.sum(axis=1), 1, atol=1e-5)
+    assert keras.config.dtype_policy().name == "float32"  # of networks that are built later
 
 
 @pytest.mark.usefixtures("store")

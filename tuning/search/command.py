@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import tyro
 from tyro.conf import OmitArgPrefixes
 
-from common import legacy
+from common import lazy, legacy
 from common.app import App
 from common.cli.parsing import plain_errors
 from tuning.search.options import ExecutionOptions, SearchOptions, Space, with_objective
@@ -45,14 +45,14 @@ def main(app: App, space: Space, description: str | None = None) -> None:
 
 
 def _run(app: App, space: Space, command: Command, flags: list[str], name: str) -> bool:
-    from common import lazy
-
+    flags = legacy.flags(flags)
+    lazy.use_backend(tyro.cli(app.settings, prog=name, args=flags).backend)
     with lazy.quiet_native_log():
         from tuning.search import chief, worker
         from tuning.search.space import ConfigBuilder
         from tuning.search.workers import WorkerSpec
     options, execution = command.search, command.execution
-    configs = ConfigBuilder(space, legacy.flags(flags), name)
+    configs = ConfigBuilder(space, flags, name)
     if spec := WorkerSpec.from_environment():
         worker.run(with_objective(app, options.objective), configs, options, spec)
     elif execution.dry_run:
