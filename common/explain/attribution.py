@@ -79,7 +79,7 @@ def integrated_gradients(
     baseline: Array,
     context: Sequence[Array] = (),
     tolerance: float = 0.01,
-    most: int = 512,
+    most: int = 2048,
 ) -> Integrated:
     """Return (x - baseline) times the mean gradient on the line between both (Sundararajan et al. 2017, equation 1).
 

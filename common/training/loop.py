@@ -2,6 +2,7 @@
 
 import dataclasses
 import functools
+import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -326,12 +327,15 @@ def fit(
         data.train, config.batch_size, config.seed, data.examples(config), data.generate_epoch, resumed.epochs
     )
     best = config.restore == "best"
+    patience, momentum = config.patience, getattr(model.optimizer, "momentum", 0.0)
+    if not best and momentum and config.batch_size >= data.examples(config):
+        patience = min(patience, settling(momentum))
     stopping = keras.callbacks.EarlyStopping(
         task.monitor if best else "loss",
         mode=task.mode if best else "min",
-        patience=config.patience,
+        patience=patience,
         restore_best_weights=best,
-        start_from_epoch=0 if best else transient(getattr(model.optimizer, "momentum", 0.0)),
+        start_from_epoch=0 if best else transient(momentum),
     )
     slowing = keras.callbacks.ReduceLROnPlateau(
         task.monitor if options.validate else "loss",
@@ -361,6 +365,15 @@ def fit(
         for name in resumed.history | history.history
     }
     return history
+
+
+def settling(momentum: float) -> int:
+    """Return the number of epochs in which the error of gradient descent with optimal momentum falls to a thousandth.
+
+    The error is proportional to momentum^(k / 2) in epoch k (Polyak 1964). Where all examples are in each step, a loss
+    that has not fallen for so long has reached its minimum.
+    """
+    return max(3, math.ceil(2 * math.log(1000) / -math.log(momentum)))
 
 
 def transient(momentum: float) -> int:
