@@ -27,32 +27,34 @@ class Command:
     backends: tuple[str, ...] = ("suite, TensorFlow", "suite, JAX")
     rounds: int = 5
     group: str = "Commands"
+    fresh: bool = False
+    """Whether each round has a store of its own, because a second search would only continue the first."""
 
     def programs(self, folder: Path, tree: Path = ROOT) -> dict[str, Program]:
         """Return the programs by the name of the contestant, with their files and their store in `folder`."""
         found = {
-            label: Program(self.words(self.suite, folder), SUITE[label] | store(folder, self.name), tree)
+            label: Program(self.words(self.suite, folder), SUITE[label] | self.store(folder), tree)
             for label in self.backends
         }
-        own = TENSORFLOW | store(folder, self.name)
+        own = TENSORFLOW | self.store(folder)
         return found | {label: Program(self.words(text, folder), own) for label, text in self.peers.items()}
 
     def before(self, folder: Path, tree: Path = ROOT) -> list[Program]:
         """Return the programs to run before."""
-        return [Program(self.words(text, folder), TENSORFLOW | store(folder, self.name), tree) for text in self.once]
+        return [Program(self.words(text, folder), TENSORFLOW | self.store(folder), tree) for text in self.once]
+
+    def store(self, folder: Path) -> dict[str, str]:
+        """Return the variable that names the store for the runs."""
+        name = f"{self.name}_{{round}}" if self.fresh else self.name
+        return {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/{name}/mlflow.db"}
 
     def words(self, text: str, folder: Path) -> list[str]:
         """Return the arguments in a text."""
         return [word.format(folder=folder) for word in text.split()]
 
 
-def store(folder: Path, name: str) -> dict[str, str]:
-    """Return the variable that names a store for a row's runs."""
-    return {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/{name}.db"}
-
-
 TRAIN = "-m apps.mnist_mlp train --epochs 1 --limit 1000"
-TRIALS = "--trials 10 --epochs 2 --limit 5000"
+TRIALS, EACH = 10, "--epochs 2 --limit 5000"
 
 COMMANDS = (
     Command(
@@ -93,11 +95,12 @@ COMMANDS = (
     Command(
         "trials",
         "ten short trials of lenet5, and the training of the best",
-        f"-m tuning.lenet5 {TRIALS}",
-        {"Keras": f"{BARE}.trials_keras {TRIALS}"},
-        files.mnist,
+        f"-m tuning.lenet5 --trials {TRIALS} {EACH}",
+        {"Keras": f"{BARE}.trials_keras {{folder}}/trials.txt"},
+        lambda folder: files.trials(folder, TRIALS, EACH),
         backends=("suite, TensorFlow",),
         rounds=3,
+        fresh=True,
     ),
     Command(
         "photographs",

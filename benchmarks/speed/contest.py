@@ -157,6 +157,7 @@ class Program:
 
     command: Sequence[str]
     environment: Mapping[str, str] = field(default_factory=dict)
+    """Variables. `{round}` in a value is the number of the round."""
     folder: Path = ROOT
 
 
@@ -170,7 +171,7 @@ def run_programs(
             if measured[label].fault:
                 continue
             time.sleep(REST)
-            wall, cpu, peak, results = run_program(program, measured[label])
+            wall, cpu, peak, results = run_program(program, measured[label], number)
             if number and not measured[label].fault:
                 measured[label].wall.append(wall)
                 measured[label].cpu.append(cpu)
@@ -183,14 +184,15 @@ def run_programs(
     return measured
 
 
-def run_program(program: Program, measured: Measured) -> tuple[float, float, float, dict[str, float]]:
+def run_program(program: Program, measured: Measured, number: int = 0) -> tuple[float, float, float, dict[str, float]]:
     """Run a program; return its wall and processor seconds, its peak of memory in MiB and the results it printed."""
+    own = {name: value.replace("{round}", str(number)) for name, value in program.environment.items()}
     with tempfile.TemporaryFile() as output:
         began = time.perf_counter()
         process = subprocess.Popen(
             [sys.executable, *program.command],
             cwd=program.folder,
-            env=os.environ | program.environment,
+            env=os.environ | own,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.STDOUT,

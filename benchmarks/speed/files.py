@@ -3,9 +3,13 @@
 Peers import this module, so it imports pandas and Pillow only where it needs them.
 """
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
+
+ROOT = Path(__file__).resolve().parents[2]
 
 COLUMNS = 20
 PHOTOGRAPHS = 2000
@@ -50,3 +54,21 @@ def photographs(folder: Path) -> None:
         coarse = Image.fromarray(small.astype("uint8")).resize((500, 375), Image.Resampling.BICUBIC)
         noise = random.integers(0, 24, (375, 500, 1), dtype="uint8")
         Image.fromarray(np.asarray(coarse) // 16 * 15 + noise // 2).save(place / f"{number}.jpg", quality=85)
+
+
+DRY_RUN = """
+import runpy, sys
+from tuning.search import results
+results.SHOWN = int(sys.argv[1])
+del sys.argv[1]
+runpy.run_module("tuning.lenet5", run_name="__main__")
+"""
+"""Prints as many proposals of a search as its first argument says."""
+
+
+def trials(folder: Path, number: int, flags: str) -> None:
+    """Write trials.txt, the flags of the first trials of a search of lenet5, one on each line."""
+    command = [sys.executable, "-c", DRY_RUN, str(number), "--dry-run", *flags.split()]
+    shown = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout.splitlines()
+    drawn = [line.partition(": ")[2] for line in shown if line[:1].isdigit()]
+    (folder / "trials.txt").write_text("\n".join(drawn))

@@ -162,7 +162,7 @@ def alexnet(run: Run) -> dict[str, float]:
     config = run.config
     inputs = keras.Input((28, 28, 1))
     x = ops.concatenate([inputs] * 3, axis=-1) - run.data["mean"]
-    x = layers.RandomFlip("horizontal")(layers.RandomCrop(25, 25)(x))
+    x = layers.RandomFlip("horizontal")(Crop(25, 25)(x))
     x = ColourShift(run.data["covariance"])(x)
     x = layers.MaxPooling2D(3, 2)(ResponseNormalization()(convolution(config, x, 96, 5, 0)))
     x = layers.MaxPooling2D(3, 2)(ResponseNormalization()(towers(config, x, 256, 5)))
@@ -194,6 +194,16 @@ def towers(config: Any, x: Any, maps: int, size: int) -> Any:
     """Apply a convolution in two groups; with `groups=2` it is many times slower on a CPU."""
     parts = [convolution(config, part, maps, size, 1, 2) for part in ops.split(x, 2, axis=-1)]
     return layers.Concatenate()(parts)
+
+
+class Crop(layers.RandomCrop):
+    """Random patches in training, and the one in the middle otherwise, which Keras's layer leaves out."""
+
+    def call(self, x: Any, training: bool = False) -> Any:
+        if training:
+            return super().call(x, training=True)
+        top, left = (x.shape[1] - self.height) // 2, (x.shape[2] - self.width) // 2
+        return x[:, top : top + self.height, left : left + self.width]
 
 
 class ResponseNormalization(layers.Layer):

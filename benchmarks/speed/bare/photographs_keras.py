@@ -13,6 +13,16 @@ train, valid = (
 )
 
 
+class Crop(layers.RandomCrop):
+    """Random patches in training, and the one in the middle otherwise, which Keras's layer leaves out."""
+
+    def call(self, x: keras.KerasTensor, training: bool = False) -> keras.KerasTensor:
+        if training:
+            return super().call(x, training=True)
+        top, left = (x.shape[1] - self.height) // 2, (x.shape[2] - self.width) // 2
+        return x[:, top : top + self.height, left : left + self.width]
+
+
 def normalize(x: keras.KerasTensor) -> keras.KerasTensor:
     """Apply local response normalisation across five maps."""
     squares = ops.pad(ops.square(x), ((0, 0), (0, 0), (0, 0), (2, 2)))
@@ -28,7 +38,7 @@ def towers(x: keras.KerasTensor, maps: int, size: int) -> keras.KerasTensor:
 
 
 inputs = x = keras.Input((71, 71, 3))
-x = layers.RandomFlip("horizontal")(layers.RandomCrop(63, 63)(x - 110.0))
+x = layers.RandomFlip("horizontal")(Crop(63, 63)(x - 110.0))
 x = normalize(layers.Conv2D(24, 5, padding="same", activation="relu")(x))
 x = normalize(towers(layers.MaxPooling2D(3, 2)(x), 64, 5))
 x = layers.Conv2D(96, 3, padding="same", activation="relu")(layers.MaxPooling2D(3, 2)(x))

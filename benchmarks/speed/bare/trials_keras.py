@@ -1,11 +1,8 @@
-"""Train the trials that a search of lenet5 draws, then the best one on all images, with Keras's `fit` alone.
+"""Train trials of lenet5, then the best one on all images, with Keras's `fit` alone: FILE of flags, a trial a line."""
 
-Arguments: those of python -m tuning.lenet5.
-"""
-
-import subprocess
 import sys
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import tyro
@@ -15,10 +12,7 @@ from common.preprocessing import splits
 import keras  # isort: skip - deferred by `common`
 
 app = import_module("apps.lenet5").app
-shown = subprocess.run(
-    [sys.executable, "-m", "tuning.lenet5", "--dry-run", *sys.argv[1:]], capture_output=True, text=True, check=True
-)
-drawn = [line.partition(": ")[2].split() for line in shown.stdout.splitlines() if line[:1].isdigit()]
+drawn = [line.split() for line in Path(sys.argv[1]).read_text().splitlines()]
 tried: list[tuple[float, int, Any]] = []
 for flags in drawn:
     config = tyro.cli(app.settings, args=flags)
