@@ -163,17 +163,14 @@ def learning_rate(losses: Sequence[float], initial: float) -> Iterator[str]:
     two fifths of the whole fall, and no epoch three times the mean fall, as an epoch that leaves a plateau has.
 
     Args:
-        losses: Training loss of every epoch.
+        losses: Training loss of every epoch, which is finite.
         initial: Training loss before the first epoch.
     """
     curve = np.array([initial, *losses])
     falls = -np.diff(losses)
     jumps = int((falls < -JUMP * initial).sum())
     late = falls[len(falls) // 2 :].sum()
-    if not np.isfinite(curve).all():
-        epoch = int(np.flatnonzero(~np.isfinite(curve))[0])
-        yield f"learning rate too large: the training loss was {curve[epoch]} in epoch {epoch}"
-    elif curve.max() > DIVERGED * initial:
+    if curve.max() > DIVERGED * initial:
         epoch = int(curve.argmax())
         yield f"learning rate too large: the loss, at first {initial:.3g}, was {max(losses):.3g} in epoch {epoch}"
     elif jumps > max(1, len(losses) / 5):
