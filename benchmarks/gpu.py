@@ -17,8 +17,7 @@ import numpy as np
 import tyro
 
 from benchmarks.speed import report
-from benchmarks.speed.__main__ import progress, python
-from benchmarks.speed.contest import ROOT, train
+from benchmarks.speed.contest import ROOT, progress, python, train
 from benchmarks.speed.report import Section
 from benchmarks.speed.rows import CONTESTANTS, GPU_ROWS, find
 

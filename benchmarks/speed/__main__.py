@@ -1,8 +1,6 @@
 """Measure the rows and write docs/performance.md; a part of the rows is only printed."""
 
 import json
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +12,7 @@ from rich.markdown import Markdown
 
 from benchmarks.speed import report
 from benchmarks.speed.commands import COMMANDS, Command
-from benchmarks.speed.contest import ROOT, Measured, run_program, run_programs, train
+from benchmarks.speed.contest import ROOT, Measured, progress, python, run_program, run_programs, train
 from benchmarks.speed.report import Section
 from benchmarks.speed.rows import CONTESTANTS, ROWS, Row
 from common.cli.parsing import plain_errors
@@ -99,17 +97,6 @@ def measure_command(row: Command, only: tuple[str, ...], folder: Path, rounds: i
             raise UserError(f"{row.name}: {' '.join(program.command)} failed: {failed.fault}")
     programs = {label: one for label, one in row.programs(folder).items() if not only or label in only}
     return run_programs(row.name, programs, rounds, progress)
-
-
-def python(*arguments: str) -> str:
-    """Run Python in the work tree and return its output."""
-    command = [sys.executable, *arguments]
-    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
-
-
-def progress(line: str) -> None:
-    """Print a line at once."""
-    print(line, file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Measured:
 
 
 class Resident:
-    """A process that trains for a round when it is asked to (`gate.py`).
+    """A process that trains one round for each line that it receives (`gate.py`).
 
     Args:
         command: Arguments of Python.
@@ -223,3 +223,14 @@ def words(measured: Measured) -> str:
         f"{measured.seconds:.2f} s ({min(measured.wall):.2f} to {max(measured.wall):.2f}), "
         f"{measured.processor:.2f} CPU s, {measured.peak:.0f} MiB; {results}"
     )
+
+
+def python(*arguments: str) -> str:
+    """Run Python in the work tree and return its output."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+
+
+def progress(line: str) -> None:
+    """Print a line at once."""
+    print(line, file=sys.stderr, flush=True)

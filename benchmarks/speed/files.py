@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[2]
+from benchmarks.speed.contest import ROOT
 
 COLUMNS = 20
 PHOTOGRAPHS = 2000

@@ -1,4 +1,4 @@
-"""The pauses of a contestant: it trains for a round when the parent asks for it, and answers with its seconds."""
+"""The pauses of a contestant: it trains one round for each line on its standard input, and answers with the seconds."""
 
 import json
 import sys
@@ -16,9 +16,9 @@ Array = np.ndarray[Any, Any]
 
 
 class Gate:
-    """Stops the training after each round until the parent asks for the next one.
+    """Stops the training after each round until the parent sends a line.
 
-    A round lasts from the parent's question to the end of its last epoch. The first one begins with the process.
+    A round lasts from this line to the end of its last epoch. The first one begins with the process.
 
     Args:
         channel: File for the answers, one line of JSON each.
@@ -45,7 +45,7 @@ class Gate:
 
 @dataclass(frozen=True)
 class Run:
-    """The training that a contestant is asked for."""
+    """A training to measure, with its settings and its data."""
 
     row: Row
     gate: Gate

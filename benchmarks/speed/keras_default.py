@@ -8,18 +8,8 @@ import keras
 import numpy as np
 from keras import layers, ops
 
-from benchmarks.speed.gate import Array, Gate, Run
-
-
-class Pause(keras.callbacks.Callback):
-    """Pauses `fit` at the end of each epoch."""
-
-    def __init__(self, gate: Gate) -> None:
-        super().__init__()
-        self.gate = gate
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.gate((logs or {})["loss"])
+from benchmarks.speed.gate import Array, Run
+from benchmarks.speed.pause import Pause
 
 
 def mnist_mlp(run: Run) -> dict[str, float]:

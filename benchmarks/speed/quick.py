@@ -15,9 +15,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speed.__main__ import progress, python
 from benchmarks.speed.commands import COMMANDS
-from benchmarks.speed.contest import ROOT, Measured, run_program, run_programs, train
+from benchmarks.speed.contest import ROOT, Measured, progress, python, run_program, run_programs, train
 from benchmarks.speed.rows import CONTESTANTS
 from common.cli.parsing import plain_errors
 from common.errors import UserError

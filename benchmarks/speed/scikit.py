@@ -25,7 +25,7 @@ def rbm(run: Run) -> dict[str, float]:
 
 
 def logistic_regression(run: Run) -> dict[str, float]:
-    """Solve logistic regression with the default solver and penalty, whole, at each epoch that is asked for."""
+    """Solve logistic regression with the default solver and penalty, whole, in the first epoch of each round."""
     inputs, labels = pixels(run.data["x_train"]), run.data["y_train"]
     for epoch in range(run.gate.epochs):
         if epoch % run.row.epochs == 0:

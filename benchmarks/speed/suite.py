@@ -6,9 +6,11 @@ import dataclasses
 from importlib import import_module
 from typing import Any
 
+import keras
 import numpy as np
 
-from benchmarks.speed.gate import Gate, Run
+from benchmarks.speed.gate import Run
+from benchmarks.speed.pause import Pause
 from benchmarks.speed.rows import Row
 from common import training
 from common.app import App
@@ -16,21 +18,8 @@ from common.config import Config
 from common.data import Data
 from common.preprocessing import splits
 
-import keras  # isort: skip - deferred by `common`
-
 ENDLESS = 1_000_000
 """Epochs without progress after which a training that is measured stops."""
-
-
-class Pause(keras.callbacks.Callback):
-    """Pauses `fit` at the end of each epoch."""
-
-    def __init__(self, gate: Gate) -> None:
-        super().__init__()
-        self.gate = gate
-
-    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        self.gate((logs or {})["loss"])
 
 
 def any_row(run: Run) -> dict[str, float]:

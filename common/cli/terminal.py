@@ -46,8 +46,13 @@ def summarise(app: App, result: "training.Result", name: str | None = None) -> N
         rows["diagnosis"] = "\n".join(result.findings)
     following = ["make ui"]
     if version := result.version:
-        rank = f"champion stays version {version.champion}" if version.champion else "there is no champion"
-        rank = "the champion" if version.champion == version.number else rank
+        match version.champion:
+            case version.number:
+                rank = "the champion"
+            case None:
+                rank = "there is no champion"
+            case champion:
+                rank = f"champion stays version {champion}"
         rows["model"] = f"{version.name} version {version.number}, {rank}"
         python = this_python()
         following += [f"{python} -m apps.{app.name} predict FILE...", f"{python} -m tuning.{app.name}"]

@@ -95,7 +95,10 @@ class RBM(keras.layers.Layer):
         return ops.log(share) - ops.log(1 - share)
 
     def contrastive_divergence(self, data: Any) -> Any:
-        """Return the mean free energy of `data` (batch, visible) minus that of a sample. Updates the particles."""
+        """Return the mean free energy of `data` (batch, visible) minus that of a sample. Updates the particles.
+
+        Without particles, the expected visible units of the first Gibbs step become `reconstruction` (batch, visible).
+        """
         field = self.visible_field(self.draw(self.transform(self.fantasies if self.particles else data)))
         if not self.particles:
             self.reconstruction = self.mean(field)

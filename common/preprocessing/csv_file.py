@@ -37,6 +37,7 @@ SAMPLE = 2**20
 SAMPLED = 200
 """Rows at the beginning of a file that decide the delimiter."""
 BLANKS = (b" ", b"\t", b"\v", b"\f", b"\x1c", b"\x1d", b"\x1e", b"\x1f")
+"""Characters other than line breaks that `str.strip` removes from ASCII text."""
 LINE_BREAK = r"\r\n?|\n"
 NAMED = 5
 """Maximum number of lines that a problem names."""

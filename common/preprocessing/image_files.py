@@ -84,16 +84,14 @@ class ImageFiles:
     def __getitem__(self, indices: Any) -> Array:
         if isinstance(indices, int | np.integer):
             return self._decode(indices)
-        chosen = np.arange(len(self))[indices]
-        known = self.cache or {}
-        missing = [index for index in chosen if self.files[index] not in known]
         with ThreadPoolExecutor() as pool:
-            decoded = dict(zip(missing, pool.map(self._decode, missing), strict=True))
-        images = [decoded[index] if index in decoded else known[self.files[index]] for index in chosen]
+            images = list(pool.map(self._decode, np.arange(len(self))[indices]))
         return np.stack(images) if images else np.empty((0, *self.shape[1:]), np.uint8)
 
     def _decode(self, index: Any) -> Array:
         file = self.files[index]
+        if self.cache and file in self.cache:
+            return self.cache[file]
         with decoding(file):
             image = decode(file, self.side, self.pixel_range)
         if self.cache is not None and (len(self.cache) + 1) * image.nbytes <= CACHE_BYTES:

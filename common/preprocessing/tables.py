@@ -30,8 +30,6 @@ FEWEST = 10
 """Minimum number of rows, for three parts. A class needs half of them."""
 NAMED = 10
 """Maximum number of ignored columns that the description names."""
-FACTOR = 0x9E3779B97F4A7C15
-"""Odd number that multiplies the hash of a row before that of the next column is added."""
 GIVEN_AWAY = 0.999
 """Absolute correlation with the target from which a column is reported."""
 BEGINNING = 1000
@@ -282,11 +280,9 @@ def _hashes(pair: tuple[Mapping[str, Array], Array]) -> "pd.Series[Any]":
     """Return a hash of each row (rows,), equal for rows of equal values."""
     import pandas as pd
 
-    hashes = np.zeros(len(pair[1]), "uint64")
-    for column in (*pair[0].values(), pair[1].ravel()):
-        equal = column if column.dtype == object else column + 0  # -0 becomes 0
-        hashes = hashes * np.uint64(FACTOR) + pd.util.hash_array(equal)
-    return pd.Series(hashes)
+    columns = enumerate((*pair[0].values(), pair[1].ravel()))
+    equal = {index: column if column.dtype == object else column + 0 for index, column in columns}  # -0 becomes 0
+    return pd.util.hash_pandas_object(pd.DataFrame(equal, copy=False), index=False)
 
 
 def read_rows(files: Sequence[str], saved: "SavedModel") -> Examples:

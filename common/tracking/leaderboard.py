@@ -14,7 +14,7 @@ from common import legacy
 from common.errors import UserError
 from common.tracking import store
 from common.tracking.models import CHAMPION
-from common.tracking.runs import Kind, Run, connect, digest, find
+from common.tracking.runs import Kind, Run, digest, find, open_store
 
 LARGEST = 1e300
 """Absolute metrics from here on are infinite: a database has no infinity."""
@@ -46,7 +46,7 @@ def leaderboards(data: str, kinds: Sequence[Kind]) -> list[Leaderboard]:
     Raises:
         UserError: if there is no such data set, or no such run on it.
     """
-    client = connect()
+    client = open_store()
     names = {one.name: one.experiment_id for one in client.search_experiments() if one.name != "Default"}
     if not names:
         raise UserError(f"no runs are recorded in {store.folder()} yet; first: make train")
@@ -133,7 +133,7 @@ def pages(server: str) -> Pages:
     The pages open with columns and charts of the data set's own metrics: this view is written into the store, where it
     replaces the last one.
     """
-    client, found = connect(), []
+    client, found = open_store(), []
     for experiment in client.search_experiments():
         runs = finished_runs(experiment.experiment_id, ("train", "baseline"))
         if not runs:

@@ -23,7 +23,7 @@ from common.data import Formats, SavedModel
 from common.errors import UserError, first_line
 from common.lazy import register_layers
 from common.tracking import store
-from common.tracking.runs import ActiveRun, connect, versions
+from common.tracking.runs import ActiveRun, open_store, versions
 from common.tracking.store import ROOT
 
 if TYPE_CHECKING:
@@ -230,7 +230,7 @@ def _load(uri: str, label: str, setting: str) -> keras.Model:
 
 def _describe(app: str, which: str | None, setting: str) -> tuple[str, str, mlflow.models.Model]:
     """Return the address, the label and MLflow's description of the model of `app` that `which` names."""
-    uri, label = (which, which) if which and Path(which).exists() else _find(connect(), app, which, setting)
+    uri, label = (which, which) if which and Path(which).exists() else _find(open_store(), app, which, setting)
     try:
         description = mlflow.models.Model.load(uri)  # unlike get_model_info, this reads other stores too
     except MlflowException as error:

@@ -127,7 +127,7 @@ def end_stale(tags: Mapping[str, str]) -> None:
                 client.set_terminated(one.info.run_id, "KILLED")
 
 
-def connect() -> mlflow.MlflowClient:
+def open_store() -> mlflow.MlflowClient:
     """Return a client of the store, in which no run of a process that has ended is marked as running.
 
     Raises:
@@ -214,7 +214,7 @@ def run(
     Raises:
         UserError: if the store cannot be opened or written, before or during the run.
     """
-    client = connect()
+    client = open_store()
     name = app.name if kind == "train" and not label else f"{app.name} {label or kind}"
     interrupted = find({"kind": kind} | dict(key.tags)) if key else []
     started = mlflow.start_run(

@@ -1,10 +1,10 @@
 """Train and evaluate an app's model, and record the run."""
 
+from common.training.compilation import benefits_from_xla
 from common.training.loop import (
     FitOptions,
     Result,
     baseline,
-    benefits_from_xla,
     best_epoch,
     evaluate,
     fit,

@@ -10,12 +10,15 @@ from keras import ops
 from common.data import Array, Inputs
 from common.nn import augmentation, gradients
 from common.preprocessing import arrays
+from common.training.batches import InOrder
 
 HEALTHY = "nothing found wrong"
 EXAMPLES = 64
 """Training examples to judge a network by."""
 BATCH = 32
 """Examples in memory at once. The gradient is that of the first batch."""
+OUTPUTS = ""
+"""Name of the network's outputs among those of its probe."""
 
 # Thresholds of the symptoms: rules of thumb, far from the values of the suite's networks when training goes well.
 OVERFITTING = 1.1
@@ -71,9 +74,8 @@ class Diagnosis:
     def _predict(self) -> tuple[float, Array, dict[str, Array]]:
         """Return the loss, the outputs, and for each layer of ReLU units the largest output of each unit."""
         total, outputs, largest = 0.0, [], dict[str, Array]()
-        for start in range(0, len(self.targets), self.size):
-            rows = slice(start, start + self.size)
-            inputs, targets = keras.tree.map_structure(lambda part: part[rows], (self.inputs, self.targets))  # noqa: B023
+        batches = InOrder((self.inputs, self.targets), self.size)
+        for inputs, targets in map(batches.__getitem__, range(len(batches))):
             # A call, unlike `predict`, also drops the losses that layers added in the last training step.
             found = self.probe([ops.convert_to_tensor(part) for part in keras.tree.flatten(inputs)], training=False)
             found = keras.tree.map_structure(ops.convert_to_numpy, found)
@@ -93,10 +95,6 @@ class Diagnosis:
             if weight_length := length([ops.convert_to_numpy(kernel) for kernel in kernels]):
                 relative[layer.name] = gradient_length / weight_length
         return relative
-
-
-OUTPUTS = ""
-"""Name of the network's outputs among those of its probe."""
 
 
 def probe(model: keras.Model) -> keras.Model:

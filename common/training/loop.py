@@ -2,7 +2,6 @@
 
 import dataclasses
 import functools
-import math
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -17,18 +16,18 @@ from common import baselines, lazy, tasks, tracking
 from common.app import App
 from common.config import Config, FineTuneConfig
 from common.data import Array, Data, Inputs, Pair, Trained
-from common.errors import DivergenceError, print_notes
+from common.errors import print_notes
 from common.nn import augmentation
 from common.preprocessing import arrays, splits
 from common.tracking.epochs import EpochLogger
 from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import Checkpoint, State, Stopwatch
+from common.training.compilation import benefits_from_xla
 from common.training.diagnosis import EXAMPLES, Diagnosis
+from common.training.stopping import StopAtDivergence, early_stopping
 
 STEPS_PER_EXECUTION = 32
 """Batches per call from Python into the compiled graph."""
-RECURRENT_STATES = 4096
-"""Units of a recurrent layer times examples per step, up to which XLA makes it faster on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -285,29 +284,6 @@ def predict(model: keras.Model, inputs: Inputs) -> Array:
     return model.predict(InOrder((inputs,), size), verbose=0)
 
 
-class StopAtDivergence(keras.callbacks.Callback):
-    """Stops a training whose loss is not finite, before any other callback records or saves it.
-
-    Args:
-        learning_rate: Initial learning rate, for the message.
-    """
-
-    def __init__(self, learning_rate: float) -> None:
-        super().__init__()
-        self.learning_rate, self.epoch = learning_rate, 0
-
-    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
-        self.epoch = epoch
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        loss = (logs or {}).get("loss", 0.0)
-        if not np.isfinite(loss):
-            raise DivergenceError(
-                f"the loss is {loss} in epoch {self.epoch + 1}, step {batch + 1}; try a lower `learning_rate` than "
-                f"{self.learning_rate:g}, or inputs of a smaller scale"
-            )
-
-
 def fit(
     model: keras.Model, data: Data, config: Config, task: tasks.Task, options: FitOptions = DEFAULTS
 ) -> keras.callbacks.History:
@@ -326,17 +302,7 @@ def fit(
     batches = Batches(
         data.train, config.batch_size, config.seed, data.examples(config), data.generate_epoch, resumed.epochs
     )
-    best = config.restore == "best"
-    patience, momentum = config.patience, getattr(model.optimizer, "momentum", 0.0)
-    if not best and momentum and config.batch_size >= data.examples(config):
-        patience = min(patience, settling(momentum))
-    stopping = keras.callbacks.EarlyStopping(
-        task.monitor if best else "loss",
-        mode=task.mode if best else "min",
-        patience=patience,
-        restore_best_weights=best,
-        start_from_epoch=0 if best else transient(momentum),
-    )
+    stopping = early_stopping(model.optimizer, data, config, task)
     slowing = keras.callbacks.ReduceLROnPlateau(
         task.monitor if options.validate else "loss",
         config.decay,
@@ -367,56 +333,8 @@ def fit(
     return history
 
 
-def settling(momentum: float) -> int:
-    """Return the number of epochs in which the error of gradient descent with optimal momentum falls to a thousandth.
-
-    The error is proportional to momentum^(k / 2) in epoch k (Polyak 1964). Where all examples are in each step, a loss
-    that has not fallen for so long has reached its minimum.
-    """
-    return max(3, math.ceil(2 * math.log(1000) / -math.log(momentum)))
-
-
-def transient(momentum: float) -> int:
-    """Return the number of epochs for which the loss of gradient descent with optimal momentum may rise at first.
-
-    The error in the steepest direction is at most 2 k momentum^(k / 2) times the initial error in epoch k (Polyak
-    1964), which is first more than 1. Meanwhile, a loss above the first one does not mean that training has ended.
-    """
-    epochs = np.arange(1, 10_000)
-    rising = epochs[2 * epochs * momentum ** (epochs / 2) > 1]
-    return int(rising[-1]) if len(rising) and momentum > 0.5 else 0
-
-
 def best_epoch(history: Mapping[str, Sequence[float]], task: tasks.Task) -> int:
     """Return the number, from 0, of the first epoch with the best value of the task's `monitor`; `fit` restores it."""
     values = np.array(history[task.monitor])
     values = np.where(np.isfinite(values), values if task.mode == "max" else -values, -np.inf)
     return int(np.argmax(values))
-
-
-def benefits_from_xla(model: keras.Model, batch_size: int) -> bool:
-    """Return whether XLA makes this network faster on this device (benchmarks/compilation.py).
-
-    On a GPU, every network whose layers support it, as Keras chooses. On a CPU, dense networks and small recurrent
-    ones. XLA's convolutions and its loops over large products are slow there, and so is its random noise before the
-    first layer with weights, which it draws again for every unit that reads it.
-
-    Args:
-        model: The network.
-        batch_size: Examples per step.
-    """
-    import tensorflow as tf
-
-    if any(tensor.dtype == "string" for tensor in model.inputs):
-        return False  # XLA has no strings
-    if tf.config.list_physical_devices("GPU"):
-        return all(layer.supports_jit for layer in model.layers)  # LSTM and GRU do not: cuDNN runs them
-    if any(
-        len(weight.shape) > 3 or hasattr(layer, "kernel_size") for layer in model.layers for weight in layer.weights
-    ):
-        return False
-    recurrent = [layer for layer in model.layers if isinstance(layer, keras.layers.RNN)]
-    if any(batch_size * getattr(layer, "units", 0) > RECURRENT_STATES for layer in recurrent):
-        return False
-    first = next((layer for layer in model.layers if layer.trainable_weights or hasattr(layer, "seed_generator")), None)
-    return not hasattr(first, "seed_generator")

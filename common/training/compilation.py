@@ -1,0 +1,37 @@
+"""Whether XLA compiles a network."""
+
+import keras
+
+RECURRENT_STATES = 4096
+"""Units of a recurrent layer times examples per step, up to which XLA makes it faster on a CPU."""
+
+
+def benefits_from_xla(model: keras.Model, batch_size: int) -> bool:
+    """Return whether XLA makes this network faster on this device (benchmarks/compilation.py).
+
+    On a GPU, every network whose layers support it, as Keras chooses. On a CPU, dense networks and small recurrent
+    ones. XLA's convolutions and its loops over large products are slow there, and so is its random noise before the
+    first layer with weights, which it draws again for every unit that reads it.
+
+    Args:
+        model: The network.
+        batch_size: Examples per step.
+    """
+    import tensorflow as tf
+
+    if any(tensor.dtype == "string" for tensor in model.inputs):
+        return False  # XLA has no strings
+    if tf.config.list_physical_devices("GPU"):
+        return all(layer.supports_jit for layer in model.layers)  # LSTM and GRU do not: cuDNN runs them
+    if any(map(_is_convolution, model.layers)):
+        return False
+    recurrent = [layer for layer in model.layers if isinstance(layer, keras.layers.RNN)]
+    if any(batch_size * getattr(layer, "units", 0) > RECURRENT_STATES for layer in recurrent):
+        return False
+    first = next((layer for layer in model.layers if layer.trainable_weights or hasattr(layer, "seed_generator")), None)
+    return not hasattr(first, "seed_generator")
+
+
+def _is_convolution(layer: keras.layers.Layer) -> bool:
+    """Return whether a layer has the kernel of a convolution."""
+    return any(len(weight.shape) > 3 or hasattr(layer, "kernel_size") for weight in layer.weights)
