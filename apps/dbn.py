@@ -24,7 +24,7 @@ import keras
 import numpy as np
 from annotated_types import Ge
 
-from common import App, Array, Classification, Count, Data, Fraction, Positive, Schedule, Share, cli
+from common import App, Array, Classification, Count, Data, Fraction, PartFit, Positive, Schedule, Share, cli
 from common.nn import optimizers, rbm
 from common.plots import results
 from common.preprocessing import features, images
@@ -90,7 +90,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     return model
 
 
-def pretrain(model: keras.Model, config: Settings, data: Data) -> Iterator[tuple[str, Figure]]:
+def pretrain(model: keras.Model, config: Settings, data: Data, fit: PartFit) -> Iterator[tuple[str, Figure]]:
     """Train the machines from the bottom up on all images, and initialise `model` with their weights.
 
     The last machine also learns from the labels if all examples have one; only then can it generate images.
@@ -108,7 +108,7 @@ def pretrain(model: keras.Model, config: Settings, data: Data) -> Iterator[tuple
         if last and classes:
             visible = np.concatenate([visible, np.eye(classes, dtype="float32")[labels]], axis=1)
         print(f"pretraining layer {depth} of {len(config.hidden)}: {visible.shape[1]} visible, {units} hidden units")
-        machines.append(learn(config, units, visible, classes if last else 0))
+        machines.append(learn(config, units, visible, classes if last else 0, fit, f"layer_{depth}"))
         layer = model.get_layer(f"hidden_{depth}")
         layer.kernel.assign(machines[-1].components[: layer.kernel.shape[0]])
         layer.bias.assign(machines[-1].intercept_hidden)
@@ -124,17 +124,17 @@ def pretrain(model: keras.Model, config: Settings, data: Data) -> Iterator[tuple
             yield "dreams", results.image_grid(generated, titles, columns=DREAMS)
 
 
-def learn(config: Settings, units: int, visible: Array, labels: int) -> rbm.RBM:
+def learn(config: Settings, units: int, visible: Array, labels: int, fit: PartFit, name: str) -> rbm.RBM:
     """Train an RBM with `units` hidden units on `visible` (examples, visible), which ends in `labels` label units."""
     # Generated images need persistent chains, which move far from the data.
     particles = config.batch_size if labels and config.persistent else 0
     machine = rbm.RBM(units, labels=labels, gibbs_steps=config.gibbs_steps, particles=particles, seed=config.seed)
     model = rbm.RBMSequential([keras.Input(visible.shape[1:]), machine])
     machine.intercept_visible.assign(machine.independent(visible.mean(axis=0)))
-    steps = -(-len(visible) // config.batch_size)
+    steps = max(1, len(visible) // config.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(config.pretraining_rate, config.pretraining * steps)
-    model.compile(keras.optimizers.SGD(rate, momentum=config.momentum), jit_compile=False, steps_per_execution=32)
-    model.fit(visible, visible[:, 0], batch_size=config.batch_size, epochs=config.pretraining, verbose=2)
+    model.compile(keras.optimizers.SGD(rate, momentum=config.momentum), jit_compile=False)
+    fit(model, (visible, visible[:, 0]), name, config.pretraining)
     return machine
 
 

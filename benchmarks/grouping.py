@@ -16,6 +16,7 @@ from sklearn.cluster import KMeans
 from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from apps import dbn
+from common import training
 from common.nn.rbm import visible_units
 from common.preprocessing import datasets
 
@@ -34,7 +35,7 @@ def main(pretraining: int = 20) -> None:
     config = dbn.Settings(pretraining=pretraining, labelled=1)
     data = dbn.load_data(config)
     model = dbn.build_model(config, data)
-    list(dbn.pretrain(model, config, data))
+    list(training.pretrain(dbn.app, model, config, data))
     images, labels = datasets.load("mnist").test
     shown = {"pixels": visible_units(model, "hidden_1", images)}
     for name, depth in (("restricted Boltzmann machine", 1), ("deep belief network", len(config.hidden))):

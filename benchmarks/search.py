@@ -56,7 +56,7 @@ def memory(trials: int = 50) -> None:
         during = [
             max(size for when, size in seen if begin <= when <= end) for begin, end in sorted(trial_times(folder))
         ]
-        kept = [file.stat().st_size / 2**20 for file in folder.rglob("*.state")]
+        kept = [file.stat().st_size / 2**20 for file in folder.rglob("*.npz")]
     grown = max(during) - during[0]
     print(f"in the first of {len(during)} trials {during[0]:.0f} MiB, at most {max(during):.0f}: {grown:.0f} MiB more")
     print(f"{len(kept)} states kept, {sum(kept):.0f} MiB")

@@ -12,7 +12,7 @@ lazy.defer("keras")
 warnings.filterwarnings("ignore", "When providing `inputs` as a dict", UserWarning)
 
 from common import metrics, nn, plots, preprocessing  # noqa: E402, F401 - `register_layers` imports their modules
-from common.app import App, PredictOptions  # noqa: E402 - Keras is deferred before anything imports it
+from common.app import App, PartFit, PredictOptions  # noqa: E402 - Keras is deferred before anything imports it
 from common.config import Config, Count, Fraction, NotNegative, Optimizer, Positive, Schedule, Share  # noqa: E402
 from common.data import Array, Data, Examples, Pair, RawData, SavedModel, Trained  # noqa: E402
 from common.errors import UserError  # noqa: E402
@@ -32,6 +32,7 @@ __all__ = [
     "NotNegative",
     "Optimizer",
     "Pair",
+    "PartFit",
     "Positive",
     "PredictOptions",
     "RawData",

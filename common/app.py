@@ -6,10 +6,10 @@ import inspect
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from common.config import Config, check_bounds
-from common.data import Array, Data, Examples
+from common.data import Array, Data, Examples, Pair
 from common.errors import UserError
 from common.preprocessing import csv_file, images, tables, text
 
@@ -94,6 +94,20 @@ def read_by_kind(files: Sequence[str], saved: SavedModel) -> Examples:
             raise TypeError(f"an app with data of the kind {saved.kind} needs its own `read_inputs`")
 
 
+class PartFit(Protocol):
+    """Function by which an app's `pretrain` trains a part of its network: a compiled network of its own."""
+
+    def __call__(self, model: keras.Model, pair: Pair, name: str, epochs: int, /) -> None:
+        """Train `model` on the examples in `pair`. After an interruption, it goes on where it was.
+
+        Args:
+            model: Compiled network; trained in place.
+            pair: Inputs and targets.
+            name: Name of the part, different for each part.
+            epochs: Number of epochs.
+        """
+
+
 @dataclass(frozen=True, kw_only=True)
 class App:
     """An application: settings, data, network and task."""
@@ -112,8 +126,8 @@ class App:
     """(settings, data) -> unfitted scikit-learn estimator, or several by name. Default: `baselines.default`."""
     tables: Callable[[keras.Model, Data], Iterable[tuple[str, pd.DataFrame]]] = lambda _model, _data: ()
     """(trained network, data) -> named tables of its weights, which `train` prints and saves with the run."""
-    pretrain: Callable[[keras.Model, Any, Data], Iterable[tuple[str, Figure]]] = lambda _model, _settings, _data: ()
-    """(network, settings, data): trains parts of the network before `fit`, and yields named figures."""
+    pretrain: Callable[[keras.Model, Any, Data, PartFit], Iterable[tuple[str, Figure]]] = lambda *_: ()
+    """(network, settings, data, fit): trains parts of the network before `fit`, and yields named figures."""
     fine_tune: Callable[[SavedModel, Any, Data], keras.Model] | None = None
     """(trained model, settings, data) -> compiled network that starts from it, for settings with `init_from`."""
     predict_options: type[PredictOptions] = PredictOptions

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from common import legacy, tracking
 from common.app import App
+from common.config import Config
 from common.data import Data
 from common.errors import UserError
 
@@ -59,7 +60,16 @@ def config(run_id: str) -> Any:
 
 
 def _config(run: tracking.Run) -> Any:
-    settings, recorded = _app(run).settings, tracking.settings(run)
+    return settings_of(run, _app(run).settings)
+
+
+def settings_of(run: tracking.Run, settings: type[Config]) -> Config:
+    """Return the settings of the run as an instance of its app's class `settings`.
+
+    Raises:
+        UserError: if the app no longer has one of its settings.
+    """
+    recorded = tracking.settings(run)
     if recorded is None:
         recorded = legacy.parameters(run.data.params, typing.get_type_hints(settings))
     if gone := sorted(set(recorded) - {field.name for field in fields(settings)}):

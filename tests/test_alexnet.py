@@ -171,7 +171,7 @@ def test_the_rate_is_divided_by_ten_when_validation_stops_improving() -> None:
     config = Config(schedule="plateau", decay=0.1, patience=6, epochs=9, learning_rate=1e-9, optimizer="sgd")
     data = Data("n", "", (x, y), (x, -y), (x, y), kind="vector")
     model.compile(optimizers.build(config, data), "mse")
-    rates = training.fit(model, data, config, tasks.Regression()).history["learning_rate"]
+    rates = training.fit(model, data, config, tasks.Regression())["learning_rate"]
     np.testing.assert_allclose(rates, [1e-9] * 4 + [1e-10] * 3, rtol=1e-4)
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from apps import dbn, rbm
 from common.config import Visible
-from common.data import Array, Data, RawData
+from common.data import Array, Data, Pair, RawData
 from common.metrics import likelihood
 from common.nn.rbm import RBM, visible_units
 from common.preprocessing import datasets
@@ -44,6 +44,11 @@ class Pretrained:
     pictures: list[str]
 
 
+def fit(model: keras.Model, pair: Pair, _name: str, epochs: int) -> None:
+    """Train a machine as Keras does."""
+    model.fit(*pair, batch_size=CONFIG.batch_size, epochs=epochs, verbose=0)
+
+
 @pytest.fixture(scope="module")
 def pretrained() -> Pretrained:
     data, machines, dreams = halves(1000), list[RBM](), list[Array]()
@@ -61,7 +66,7 @@ def pretrained() -> Pretrained:
         patch.setattr(dbn, "learn", learn)
         patch.setattr(dbn, "dreams", dream)
         model = dbn.build_model(CONFIG, data)
-        pictures = [name for name, _ in dbn.pretrain(model, CONFIG, data)]
+        pictures = [name for name, _ in dbn.pretrain(model, CONFIG, data, fit)]
     return Pretrained(model, machines, dreams, pictures)
 
 
@@ -115,7 +120,7 @@ def test_no_pretraining_leaves_the_random_weights() -> None:
     data, config = halves(100), dataclasses.replace(CONFIG, pretraining=0)
     model = dbn.build_model(config, data)
     before = model.get_weights()
-    assert list(dbn.pretrain(model, config, data)) == []
+    assert list(dbn.pretrain(model, config, data, fit)) == []
     for weight, old in zip(model.get_weights(), before, strict=True):
         np.testing.assert_array_equal(weight, old)
 

@@ -20,7 +20,7 @@ def trained(**settings: Any) -> tuple[keras.Model, Data, Array]:
     data = app.load_data(config)
     keras.utils.set_random_seed(config.seed)
     model = app.build_model(config, data)
-    history = training.fit(model, data, config, app.task).history
+    history = training.fit(model, data, config, app.task)
     # At one example a step an epoch's accuracy counts each example before it teaches.
     return model, data, np.rint((1 - np.array(history["accuracy"])) * len(data.train[1]))
 

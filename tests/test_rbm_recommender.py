@@ -204,7 +204,7 @@ def test_training_learns_tastes_that_an_items_mean_does_not_know() -> None:
     data = small_data(config)
     keras.utils.set_random_seed(0)
     model = rbm_recommender.build_model(config, data)
-    history = training.fit(model, data, config, rbm_recommender.app.task).history
+    history = training.fit(model, data, config, rbm_recommender.app.task)
     mean = baselines.ItemMean().fit(*data.train)
     task = rbm_recommender.app.task
     figures = task.score(data.test[1], training.predictions_for(task, model, data.test))

@@ -41,8 +41,8 @@ def dbn(run: Run) -> dict[str, float]:
     app, config, data = load(run.row, run.folder)
     for _ in range(run.gate.epochs):
         model = build(app, config, data)
-        list(app.pretrain(model, config, data))
-        history = training.fit(model, data, config, app.task, training.FitOptions(validate=False)).history
+        list(training.pretrain(app, model, config, data))
+        history = training.fit(model, data, config, app.task, training.FitOptions(validate=False))
         run.gate(history["loss"][-1])
     return score(app, model, data)
 
@@ -52,7 +52,7 @@ def linear_regression(run: Run) -> dict[str, float]:
     app, config, data = load(run.row, run.folder)
     for _ in range(run.gate.epochs):
         model = build(app, config, data)
-        run.gate(training.fit(model, data, config, app.task).history["loss"][-1])
+        run.gate(training.fit(model, data, config, app.task)["loss"][-1])
     return score(app, model, data)
 
 

@@ -11,9 +11,11 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from common import lazy, legacy
 from common.app import App, PredictOptions
-from common.cli import terminal
+from common.cli import resuming, terminal
 from common.cli.parsing import plain_errors
+from common.config import Config, Positive
 from common.errors import UserError, print_notes
+from common.interruption import InterruptionError
 from common.serving.export import Format
 from common.serving.http import Port
 
@@ -34,13 +36,24 @@ def main(app: App, description: str | None = None) -> None:
         app: The app.
         description: Description of the app for --help.
     """
+    arguments = resuming.complete(legacy.flags(sys.argv[1:]))
+    with plain_errors():
+        run_id, recorded = resuming.find(app, arguments)
 
-    def train(settings: app.settings) -> None:  # type: ignore[name-defined]
-        """Train, evaluate once on the test set, record and register the model."""
+    def train(
+        settings: app.settings,  # type: ignore[name-defined]
+        resume: Annotated[str | None, tyro.conf.arg(metavar="[RUN]")] = None,
+        checkpoint_minutes: Positive = 10,
+    ) -> None:
+        """Train, evaluate once on the test set, record and register the model.
+
+        Args:
+            settings: The settings.
+            resume: Go on with an interrupted training, with the settings of its run; without RUN, with the newest.
+            checkpoint_minutes: Longest time in minutes that a training may lose, within an epoch.
+        """
         lazy.use_backend(settings.backend)
-        from common import training
-
-        terminal.summarise(app, training.train(app, settings))
+        _train(app, settings, run_id if resume else None, recorded, checkpoint_minutes)
 
     def check(settings: app.settings) -> None:  # type: ignore[name-defined]
         """Look at the data without training: its content, problems, and the reader's decisions."""
@@ -96,16 +109,17 @@ def main(app: App, description: str | None = None) -> None:
         """
         _export(app, form, output, quantize, model)
 
-    def serve(model: Model = None, port: Port = 5001) -> None:
+    def serve(model: Model = None, port: Port = 5001, allowed_hosts: tuple[str, ...] = ()) -> None:
         """Serve a saved model over HTTP on 127.0.0.1 until Ctrl-C.
 
         Args:
             model: Model to use.
             port: Port of this machine.
+            allowed_hosts: Further names, such as models.example.org, under which a proxy is asked for this server.
         """
         from common.serving import http
 
-        http.serve(app, model, port)
+        http.serve(app, model, port, allowed_hosts)
 
     def request(
         files: Positional[tuple[str, ...]],
@@ -144,6 +158,8 @@ def main(app: App, description: str | None = None) -> None:
         """
         _explain(app, files, target, model, output)
 
+    if recorded:  # the flags that are not given have the values of the run
+        train.__defaults__ = (recorded, *(train.__defaults__ or ()))
     commands: dict[str, Callable[..., None]] = {
         "check": check,
         "train": train,
@@ -160,9 +176,23 @@ def main(app: App, description: str | None = None) -> None:
             commands,
             prog=f"python -m apps.{app.name}",
             description=description,
-            args=legacy.flags(sys.argv[1:]),
+            args=arguments,
             config=(OmitArgPrefixes,),
         )
+
+
+def _train(app: App, settings: Config, run_id: str | None, recorded: Config | None, minutes: float) -> None:
+    if run_id and recorded:
+        resuming.check(run_id, settings, recorded)
+    from common import training
+
+    try:
+        terminal.summarise(app, training.train(app, settings, run_id, minutes))
+    except InterruptionError as error:
+        if error.run_id:
+            words = f"{terminal.this_python()} {resuming.command(app, error.run_id)}"
+            print(f"run {error.run_id} is interrupted; to go on: {words}", file=sys.stderr)
+        raise
 
 
 def _predict(app: App, files: tuple[str, ...], options: PredictOptions, which: str | None, output: Path | None) -> None:

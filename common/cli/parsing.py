@@ -5,18 +5,19 @@ import dataclasses
 import functools
 import itertools
 import re
-import signal
 import sys
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from types import FrameType, MappingProxyType
-from typing import Any, NoReturn
+from types import MappingProxyType
+from typing import Any
 
 # tyro has no public way to change the words of its errors. This module is private and may change in any release:
 # pyproject.toml pins tyro's version, and tests/cli/test_commands.py tests the parts that are used here.
 from tyro import _errors as parsing
 
+from common import interruption
 from common.errors import DivergenceError, UserError, did_you_mean
+from common.interruption import InterruptionError
 
 Commands = Mapping[str, Sequence[Callable[..., Any]]]
 """Functions and dataclasses by the name of a command: their parameters are its options."""
@@ -34,23 +35,22 @@ def plain_errors(commands: Commands = MappingProxyType({})) -> Iterator[None]:
     """Run a whole command in this block: a `UserError` ends it with its message on stderr, without a traceback.
 
     The exit status is 2 for an error that the user can fix, 1 if training diverged, 130 after Ctrl-C, and 143 after
-    SIGTERM.
+    SIGTERM, whose number is 15.
 
     Args:
         commands: The commands of the program, to suggest a name for one that is mistyped. The name of a program's only
             command is empty.
     """
-    signal.signal(signal.SIGTERM, _terminated)
     try:
-        with parsing.on_parse_error(functools.partial(_reword, commands)):
+        with interruption.handled(), parsing.on_parse_error(functools.partial(_reword, commands)):
             yield
     except (UserError, DivergenceError) as error:
         for line in str(error).splitlines():
             print(f"error: {as_flags(line, sys.argv[1:])}", file=sys.stderr)
         sys.exit(1 if isinstance(error, DivergenceError) else 2)
-    except KeyboardInterrupt:
-        print("stopped", file=sys.stderr)
-        sys.exit(130)
+    except InterruptionError as error:
+        print(error, file=sys.stderr)
+        sys.exit(128 + error.number)
 
 
 def as_flags(message: str, arguments: Sequence[str]) -> str:
@@ -66,11 +66,6 @@ def as_flags(message: str, arguments: Sequence[str]) -> str:
             message = f"{flag} {message}"
             break
     return re.sub(r"`([a-z][a-z0-9_]*)`", lambda found: f"--{found[1].replace('_', '-')}", message)
-
-
-def _terminated(signum: int, _frame: FrameType | None) -> NoReturn:
-    """Raise SystemExit, so that the run is marked as killed."""
-    sys.exit(128 + signum)
 
 
 def options(command: Callable[..., Any]) -> list[str]:

@@ -3,10 +3,12 @@
 | method and path | request | answer |
 | --- | --- | --- |
 | POST /invocations | examples, as JSON or CSV | `{"predictions": [...]}`: the network's outputs for each example |
-| GET /ping, GET /health | nothing | status 200 |
+| GET /ping, GET /health, GET /live | nothing | status 200 |
+| GET /ready | nothing | status 200, or 503 until the network has predicted for the first time |
 | GET /version | nothing | the version of MLflow |
 
-A refused request is answered with status 400, or 415 for its content type, and `{"error": one sentence}`.
+A refused request is answered with status 400, 413 for its size, or 415 for its content type, and `{"error": one
+sentence}`. So is one whose header Host is none of the server's names, as from a page in a browser of this machine.
 """
 
 import asyncio
@@ -19,6 +21,7 @@ import keras
 import numpy as np
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.requests import ClientDisconnect
 
 from common.data import Array, Inputs
@@ -26,30 +29,37 @@ from common.nn import augmentation
 from common.preprocessing import arrays
 from common.serving import decoding
 from common.serving.decoding import CSV, JSON, RequestError
-from common.tracking import InputSpec
+from common.tracking import ServedModel
 
 LIMIT_MEGABYTES = 32
 """Largest size of a request."""
+READ_MEGABYTES = 4 * LIMIT_MEGABYTES
+"""Largest size of a request that is read to its end. A longer one is cut off, and its client may see no answer."""
+NAMES = ("127.0.0.1", "localhost")
+"""Names of this machine for itself."""
 
 
-def scoring_app(model: keras.Model, specs: Sequence[InputSpec]) -> FastAPI:
+def scoring_app(model: keras.Model, served: ServedModel, names: Sequence[str] = NAMES) -> FastAPI:
     """Build the ASGI application that serves a model.
 
     Args:
         model: The network. A single thread runs it, since Keras is not made for several at once.
-        specs: The signature of its inputs.
+        served: The saved model.
+        names: Names of the server that a request may have in its header Host.
 
     Returns:
         The application, for a server such as uvicorn.
     """
-    app = FastAPI(openapi_url=None)
     worker = ThreadPoolExecutor(1, "keras")
+    warm = worker.submit(_answer, model, served, JSON, served.example.read_bytes())
+    app = FastAPI(openapi_url=None)
+    app.add_middleware(TrustedHostMiddleware, allowed_hosts=list(names))
 
     @app.post("/invocations")
     async def invocations(request: Request) -> Response:
         try:
             kind, body = _content_type(request), await _body(request)
-            answer = asyncio.get_running_loop().run_in_executor(worker, _answer, model, specs, kind, body)
+            answer = asyncio.get_running_loop().run_in_executor(worker, _answer, model, served, kind, body)
             return Response(await answer, media_type=JSON)
         except RequestError as error:
             return JSONResponse({"error": str(error)}, error.status)
@@ -58,8 +68,13 @@ def scoring_app(model: keras.Model, specs: Sequence[InputSpec]) -> FastAPI:
 
     @app.get("/ping")
     @app.get("/health")
+    @app.get("/live")
     async def ping() -> Response:
         return PlainTextResponse("\n")
+
+    @app.get("/ready")
+    async def ready() -> Response:
+        return PlainTextResponse("\n", 200 if warm.done() else 503)
 
     @app.get("/version")
     async def version() -> Response:
@@ -82,7 +97,7 @@ def _content_type(request: Request) -> str:
 
 
 async def _body(request: Request) -> bytes:
-    """Read all of a request, also one that is too large: a client that still sends does not read the answer.
+    """Read a request, also one that is too large: a client that still sends does not read the answer.
 
     Raises:
         RequestError: where it is larger than the limit.
@@ -92,18 +107,20 @@ async def _body(request: Request) -> bytes:
         size += len(part)
         if size <= limit:
             body += part
+        if size > READ_MEGABYTES * 2**20:
+            break
     if size > limit:
-        raise RequestError(f"a request has at most {LIMIT_MEGABYTES} MB; send fewer examples")
+        raise RequestError(f"a request has at most {LIMIT_MEGABYTES} MB; send fewer examples", 413)
     return bytes(body)
 
 
-def _answer(model: keras.Model, specs: Sequence[InputSpec], kind: str, body: bytes) -> bytes:
+def _answer(model: keras.Model, served: ServedModel, kind: str, body: bytes) -> bytes:
     """Answer a request, in JSON; an output that is not finite is null.
 
     Raises:
         RequestError: where the request does not fit the model.
     """
-    outputs = _predict(model, decoding.decode(body, kind, specs))
+    outputs = _predict(model, decoding.decode(body, kind, served.inputs, served.takes_missing))
     if not np.isfinite(outputs).all():
         outputs = np.where(np.isfinite(outputs), outputs, np.array(None))
     return json.dumps({"predictions": outputs.tolist()}).encode()

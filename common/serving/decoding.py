@@ -9,6 +9,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import keras
 import numpy as np
 import pandas as pd
 
@@ -35,7 +36,7 @@ class _Table(dict[str, Sequence[Any]]):
     """Columns by name, from a request with rows: a model whose input has no name takes them side by side."""
 
 
-def decode(body: bytes, kind: str, specs: Sequence[InputSpec]) -> Inputs:
+def decode(body: bytes, kind: str, specs: Sequence[InputSpec], missing: bool = True) -> Inputs:
     """Decode a request.
 
     Args:
@@ -44,6 +45,7 @@ def decode(body: bytes, kind: str, specs: Sequence[InputSpec]) -> Inputs:
             or `{"dataframe_split": {"columns": names, "data": rows}}`. A missing number is null, or an empty cell.
         kind: `JSON` or `CSV`.
         specs: The signature of the model's inputs.
+        missing: Whether a number may be missing.
 
     Returns:
         One array (examples, …), or one per named input.
@@ -53,7 +55,10 @@ def decode(body: bytes, kind: str, specs: Sequence[InputSpec]) -> Inputs:
     """
     try:
         data = _read_json(body) if kind == JSON else _read_csv(body, specs)
-        return _inputs(data, specs)
+        inputs = _inputs(data, specs)
+        if not missing and any(np.isnan(part).any() for part in keras.tree.flatten(inputs) if part.dtype.kind == "f"):
+            raise RequestError("a number is missing")
+        return inputs
     except RequestError as error:
         words = [f"{spec.name}: {_words(spec)}" if spec.name else _words(spec) for spec in specs]
         more = f" and {len(words) - 5} more" if len(words) > 5 else ""
@@ -63,7 +68,7 @@ def decode(body: bytes, kind: str, specs: Sequence[InputSpec]) -> Inputs:
 def _read_json(body: bytes) -> Any:
     """The examples in a request: a `_Table`, or the value of "inputs" or "instances" as it is."""
     try:
-        content = json.loads(body)
+        content = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise RequestError(f"the JSON cannot be read ({error})") from error
     forms = [form for form in FORMS if isinstance(content, dict) and form in content]
@@ -72,7 +77,10 @@ def _read_json(body: bytes) -> Any:
     match forms[0], content[forms[0]]:
         case ("dataframe_records" | "instances", [{}, *_] as rows) if all(isinstance(row, dict) for row in rows):
             names = dict.fromkeys(name for row in rows for name in row)
-            return _Table({name: [row.get(name) for row in rows] for name in names})
+            for number, row in enumerate(rows, start=1):
+                if gone := next((name for name in names if name not in row), None):
+                    raise RequestError(f"row {number} has no {gone}, which others have; send null for a missing number")
+            return _Table({name: [row[name] for row in rows] for name in names})
         case "dataframe_records", _:
             raise RequestError("'dataframe_records' is a list of objects, each with one value per column")
         case "dataframe_split", {"columns": [*names], "data": [*rows]}:
@@ -81,6 +89,11 @@ def _read_json(body: bytes) -> Any:
             raise RequestError("'dataframe_split' is an object with the lists 'columns' and 'data'")
         case _, data:
             return data
+
+
+def _refuse_constant(name: str) -> None:
+    """Refuse NaN and Infinity, which Python's JSON has and the standard has not."""
+    raise RequestError(f"{name} is not JSON; send null for a missing number")
 
 
 def _read_csv(body: bytes, specs: Sequence[InputSpec]) -> _Table:

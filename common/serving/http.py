@@ -3,6 +3,7 @@
 import json
 import shlex
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -17,6 +18,8 @@ from common.errors import UserError
 HOST = "127.0.0.1"
 SHOWN = 300
 """Longest example in characters that is printed; of a longer one, the file is named."""
+FINISH = 60
+"""Longest time in seconds to answer the requests that have begun."""
 Port = Annotated[int, Ge(1), Lt(2**16)]
 
 
@@ -32,13 +35,14 @@ def listen(port: int, fix: str) -> socket.socket:
         raise UserError(f"`port` {port} cannot be used ({error}); {fix}") from error
 
 
-def serve(app: App, which: str | None, port: int) -> None:
+def serve(app: App, which: str | None, port: int, names: Sequence[str] = ()) -> None:
     """Serve a saved model on 127.0.0.1 until Ctrl-C.
 
     Args:
         app: The app of the model.
         which: The model, as for `tracking.load`; None for the champion.
         port: Port of this machine.
+        names: Further names under which a proxy is asked for it.
 
     Raises:
         UserError: if the port cannot be used, or there is no such model.
@@ -51,17 +55,17 @@ def serve(app: App, which: str | None, port: int) -> None:
 
         served = tracking.served(app.name, which)
         print(f"loading {served.label} …", flush=True)
-        scoring = application.scoring_app(served.load(), served.inputs)
-        server = uvicorn.Server(uvicorn.Config(scoring, log_level="warning"))
+        scoring = application.scoring_app(served.load(), served, [*application.NAMES, *names])
+        # After Ctrl-C, requests that have begun are answered.
+        server = uvicorn.Server(uvicorn.Config(scoring, log_level="warning", timeout_graceful_shutdown=FINISH))
         print(f"{served.label} answers at http://{HOST}:{port}/invocations; to try it:\n")
-        print(curl(served.folder, port))
+        print(curl(served.example, port))
         print("\nCtrl-C stops it", flush=True)
         server.run(sockets=[listening])
 
 
-def curl(folder: Path, port: int) -> str:
-    """Return a shell command that requests predictions for the example in the model's `folder`."""
-    file = folder / "serving_input_example.json"
+def curl(file: Path, port: int) -> str:
+    """Return a shell command that requests predictions for the example in `file`."""
     example = json.dumps(json.loads(file.read_text()))
     data = example if len(example) <= SHOWN else f"@{file}"
     address = f"http://{HOST}:{port}/invocations"

@@ -4,18 +4,21 @@ The store is `mlruns/mlflow.db` beside `common`, or the one that MLFLOW_TRACKING
 """
 
 from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages
-from common.tracking.models import InputSpec, Version, champions, load, save, served
+from common.tracking.models import InputSpec, ServedModel, Version, champions, load, log_model, save, served
 from common.tracking.runs import (
     ActiveRun,
     Run,
     RunKey,
     attach,
+    checkpoints,
     curve,
+    delete_checkpoints,
     digest,
     end_stale,
     find,
     finished,
     get,
+    interrupted,
     run,
     settings,
 )
@@ -29,20 +32,25 @@ __all__ = [
     "Pages",
     "Run",
     "RunKey",
+    "ServedModel",
     "Version",
     "attach",
     "champions",
+    "checkpoints",
     "connect",
     "curve",
+    "delete_checkpoints",
     "digest",
     "end_stale",
     "find",
     "finished",
     "folder",
     "get",
+    "interrupted",
     "leaderboards",
     "load",
     "local_folder",
+    "log_model",
     "pages",
     "run",
     "save",

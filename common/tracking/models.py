@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 CHAMPION = "champion"
 FORMATS = pydantic.TypeAdapter(Formats)
+COMPLETE = ("image", "sequence", "ratings")
+"""Kinds of data without missing numbers."""
 KERAS_FILE = "data/model.keras"
 """File of the network in the folder of a model. (MLflow's own loader also unpickles classes of old modules.)"""
 
@@ -68,8 +70,15 @@ class ServedModel:
     label: str
     """The registered name and version, the run's id, or the path."""
     folder: Path
-    """Contains the model and, in `serving_input_example.json`, a valid request."""
+    """Contains the model and a valid request."""
     inputs: tuple[InputSpec, ...]
+    takes_missing: bool
+    """Whether a number of an example may be missing, as NaN."""
+
+    @property
+    def example(self) -> Path:
+        """The file of a valid request, in JSON."""
+        return self.folder / "serving_input_example.json"
 
     def load(self) -> keras.Model:
         """Load the network.
@@ -97,6 +106,15 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
     Returns:
         The registered version.
     """
+    return _register(run, log_model(run, model, task), metrics[f"best_{run.app.task.monitor}"])
+
+
+def log_model(run: ActiveRun, model: keras.Model, task: tasks.Task) -> ModelInfo:
+    """Save the model with `run`, without registering it; arguments as for `save`.
+
+    Returns:
+        MLflow's description.
+    """
     example = keras.tree.map_structure(lambda part: part[:2], run.data.validation[0])
     metadata = {
         "app": run.app.name,
@@ -109,7 +127,7 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
         "task": dataclasses.asdict(task),
     }
     with _without_checks():
-        info = mlflow.tensorflow.log_model(
+        return mlflow.tensorflow.log_model(
             model,
             name="model",
             signature=infer_signature(example, model.predict(example, verbose=0)),
@@ -118,7 +136,6 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
             code_paths=[str(ROOT / "common")],
             metadata=metadata,
         )
-    return _register(run, info, metrics[f"best_{run.app.task.monitor}"])
 
 
 def _without_checks() -> contextlib.ExitStack:
@@ -140,7 +157,13 @@ def _register(run: ActiveRun, info: ModelInfo, value: float) -> Version:
     with store.lock():  # two runs that end at once must not both become champion
         with contextlib.suppress(MlflowException):  # the name is already registered
             run.client.create_registered_model(name, tags={"app": run.app.name, "data": run.data.name})
-        version = run.client.create_model_version(name, info.model_uri, run.id, tags, model_id=info.model_id)
+        # A resumed run may have been interrupted after this line.
+        found = run.client.search_model_versions(f"run_id = '{run.id}'")
+        version = (
+            found[0]
+            if found
+            else run.client.create_model_version(name, info.model_uri, run.id, tags, model_id=info.model_id)
+        )
         champion = run.client.get_registered_model(name).aliases.get(CHAMPION)
         if np.isfinite(value) and (champion is None or _is_better(run, name, champion, value)):
             champion = str(version.version)
@@ -206,7 +229,9 @@ def served(app: str, which: str | None) -> ServedModel:
         InputSpec(spec.name, spec.type, tuple(None if size == -1 else size for size in spec.shape))
         for spec in description.get_input_schema().inputs
     )
-    return ServedModel(label, Path(mlflow.artifacts.download_artifacts(uri)), inputs)
+    kind = (description.metadata or {}).get("kind")
+    folder = Path(mlflow.artifacts.download_artifacts(uri))
+    return ServedModel(label, folder, inputs, kind not in COMPLETE)
 
 
 def champions(app: str) -> Iterator[Mapping[str, Any]]:

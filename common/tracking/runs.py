@@ -4,10 +4,12 @@ import contextlib
 import dataclasses
 import functools
 import importlib.metadata
+import shutil
 import subprocess
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import keras
@@ -134,7 +136,9 @@ def open_store() -> mlflow.MlflowClient:
         UserError: as `store.connect`.
     """
     client = store.connect()
-    _end_dead(mlflow.get_tracking_uri())
+    database = store.database_of(mlflow.get_tracking_uri())
+    if not database or store.is_writable(database):
+        _end_dead(mlflow.get_tracking_uri())
     return client
 
 
@@ -150,6 +154,39 @@ def _end_dead(store_uri: str) -> None:
         process = run.data.tags.get(PROCESS)
         if process and processes.is_gone(process):
             client.set_terminated(run.info.run_id, "KILLED")
+
+
+def interrupted(app: str, run_id: str | None) -> Run:
+    """Return a run of `train` that was interrupted: the one with this id, or else the newest of the app.
+
+    Raises:
+        UserError: if there is none.
+    """
+    client = open_store()
+    if run_id:
+        run = get(run_id)
+        if run.data.tags.get("app") != app or run.data.tags.get("kind") != "train":
+            raise UserError(f"`resume` {run_id}: not a training of {app}; choose the run of one")
+        if "search" in run.data.tags:
+            raise UserError(f"`resume` {run_id}: a training of a search; the command of the search resumes it")
+        if run.info.status in ("FINISHED", "RUNNING"):
+            raise UserError(f"`resume` {run_id}: {run.info.status.lower()}; choose a run that was interrupted")
+        return run
+    for run in find({"kind": "train", "app": app}):
+        resumable = run.info.status == "KILLED" or checkpoints(run.info.run_id).exists()
+        if resumable and run.info.status not in ("FINISHED", "RUNNING") and "search" not in run.data.tags:
+            return client.get_run(run.info.run_id)
+    raise UserError(f"`resume`: {store.folder()} has no interrupted training of {app}; leave it out")
+
+
+def checkpoints(run_id: str) -> Path:
+    """Return the folder of a run's checkpoints, on this machine."""
+    return store.local_folder() / "checkpoints" / run_id
+
+
+def delete_checkpoints(run_id: str) -> None:
+    """Delete the checkpoints of a run."""
+    shutil.rmtree(checkpoints(run_id), ignore_errors=True)
 
 
 def finished(kind: Kind, key: RunKey) -> Mapping[str, float] | None:
@@ -177,6 +214,7 @@ def attach(
         artifacts = Artifacts(client, client.get_run(run_id or "").info.run_id)
     except MlflowException:
         return False
+    store.check_writable()
     try:
         for name, figure in figures.items():
             artifacts.log_figure(figure, f"{folder}/{name}")
@@ -200,6 +238,7 @@ def run(
     data: Data,
     label: str | None = None,
     key: RunKey | None = None,
+    resumed: str | None = None,
 ) -> Iterator[ActiveRun]:
     """Record the block as a run: settings, tags and data set at the start; FINISHED, FAILED or KILLED at the end.
 
@@ -210,15 +249,20 @@ def run(
         data: The data.
         label: Second part of the run's name; by default the kind.
         key: If a run of this kind with this key exists, that run is resumed.
+        resumed: Id of a run to resume.
 
     Raises:
-        UserError: if the store cannot be opened or written, before or during the run.
+        UserError: if the store cannot be opened or written, before or during the run, or the data of a resumed run has
+            changed.
     """
     client = open_store()
+    store.check_writable()
     name = app.name if kind == "train" and not label else f"{app.name} {label or kind}"
-    interrupted = find({"kind": kind} | dict(key.tags)) if key else []
+    earlier = get(resumed) if resumed else next(iter(find({"kind": kind} | dict(key.tags)) if key else []), None)
+    if earlier and digest(earlier) not in ("", data.digest):
+        raise UserError(f"{data.name} has changed since the run {earlier.info.run_id}; train again")
     started = mlflow.start_run(
-        run_id=interrupted[0].info.run_id if interrupted else None,
+        run_id=earlier.info.run_id if earlier else None,
         experiment_id=_experiment(client, data.name),
         run_name=name,
         nested=True,
@@ -229,9 +273,10 @@ def run(
     status = "FAILED"
     try:
         settings = dataclasses.asdict(config)
-        mlflow.log_params(settings)
+        known = earlier.data.params if earlier else {}  # MLflow's parameters cannot be changed
+        mlflow.log_params({name: value for name, value in settings.items() if name not in known})
         client.log_dict(recorded.id, settings, SETTINGS)
-        if not interrupted:
+        if not earlier or not digest(earlier):
             _log_data(data)
         yield recorded
         status = "FINISHED"

@@ -6,6 +6,7 @@ import os
 import shutil
 import sqlite3
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,8 @@ from filelock import FileLock
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from common import files
-from common.errors import UserError, first_line
+from common.errors import UserError, first_line, print_notes
+from common.tracking import relocation
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
@@ -24,6 +26,11 @@ STORE = ROOT / "mlruns"
 NEEDED_MEGABYTES = 100
 """Free disk space that a run needs: for a model, its figures and the database's journal."""
 
+FIRST_CONTACT = 10
+"""Seconds within which a server must answer at first."""
+RESTORE = "restore it from a backup, or move it away and train again"
+"""Advice for a broken database."""
+
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # MLflow also raises the errors that it logs
 logging.getLogger("alembic").setLevel(logging.ERROR)
 
@@ -32,19 +39,32 @@ def connect() -> mlflow.MlflowClient:
     """Return a client of the store. A database file is created if it does not exist.
 
     Raises:
-        UserError: if the store cannot be opened or written.
+        UserError: if the store cannot be opened.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE / 'mlflow.db'}"
-    database = database_of(uri)
-    if database:
-        _make(database)
+    if database := database_of(uri):
+        _prepare(database)
     try:
-        mlflow.set_tracking_uri(uri)
-        client = mlflow.MlflowClient()
-        client.search_experiments(max_results=1)
+        with _impatient():
+            mlflow.set_tracking_uri(uri)
+            client = mlflow.MlflowClient()
+            client.search_experiments(max_results=1)
     except Exception as error:  # any error of the store's driver: the user chose the address
         raise UserError(f"MLFLOW_TRACKING_URI {uri}: cannot open this store ({first_line(error)})") from error
     return client
+
+
+@contextlib.contextmanager
+def _impatient() -> Iterator[None]:
+    """Let a server answer within `FIRST_CONTACT` seconds in this block; MLflow waits for minutes."""
+    limits = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(FIRST_CONTACT), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
+    added = {name: value for name, value in limits.items() if name not in os.environ}
+    os.environ |= added
+    try:
+        yield
+    finally:
+        for name in added:
+            del os.environ[name]
 
 
 def database_of(uri: str) -> Path | None:
@@ -52,27 +72,57 @@ def database_of(uri: str) -> Path | None:
     return Path(uri.removeprefix("sqlite:///")).absolute() if uri.startswith("sqlite:///") else None
 
 
-def _make(database: Path) -> None:
-    """Create the database if it does not exist, and check that it can be written.
+def _prepare(database: Path) -> None:
+    """Create the database if it does not exist, and let the addresses of its artifacts follow it.
 
     If a process dies while MLflow creates the tables, or two processes create them at once, the database never opens.
     Therefore the tables are created under a lock in a temporary file, which is then renamed.
     """
     folder = database.parent
     try:
+        if database.exists() and not (is_writable(database) and relocation.outdated(database)):
+            return
         folder.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(folder).free < NEEDED_MEGABYTES * 2**20:
-            raise UserError(f"{folder}: disk full; free at least {NEEDED_MEGABYTES} MB")
         with FileLock(folder / ".lock"):
-            if not database.exists():
-                with files.replacing(database) as temporary:
-                    store = SqlAlchemyStore(f"sqlite:///{temporary}", (folder / "artifacts").as_uri())
-                    store.engine.dispose()
+            if database.exists():
+                if note := relocation.relocate(database):
+                    print_notes([note])
+                return
+            with files.replacing(database) as temporary:
+                store = SqlAlchemyStore(f"sqlite:///{temporary}", (folder / "artifacts").as_uri())
+                store.engine.dispose()
+    except sqlite3.Error as error:
+        raise UserError(f"{database}: not a database of MLflow ({first_line(error)}); {RESTORE}") from error
+    except OSError as error:
+        raise UserError(f"{folder}: cannot record here ({first_line(error)}); make it writable") from error
+
+
+def is_writable(database: Path) -> bool:
+    """Return whether the database and its folder can be written."""
+    return os.access(database, os.W_OK) and os.access(database.parent, os.W_OK)
+
+
+def check_writable() -> None:
+    """Check that the store can be written and, if it is a database file, that its disk has enough space.
+
+    Raises:
+        UserError: if not.
+    """
+    if not (database := database_of(mlflow.get_tracking_uri())):
+        return
+    folder = database.parent
+    if not is_writable(database):
+        raise UserError(f"{folder}: cannot record here; make it writable, or set MLFLOW_TRACKING_URI to another store")
+    if shutil.disk_usage(folder).free < NEEDED_MEGABYTES * 2**20:
+        raise UserError(f"{folder}: disk full; free at least {NEEDED_MEGABYTES} MB")
+    try:
         with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
             connection.execute("BEGIN IMMEDIATE")
             connection.execute("ROLLBACK")
-    except (OSError, sqlite3.Error) as error:
-        raise UserError(f"{folder}: cannot record here ({first_line(error)}); make it writable") from error
+    except sqlite3.Error as error:
+        raise UserError(
+            f"{database}: cannot be written ({first_line(error)}); end the program that locks it"
+        ) from error
 
 
 def folder() -> str:

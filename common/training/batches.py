@@ -38,6 +38,7 @@ class Batches(keras.callbacks.Callback):
         examples: Number of training examples to use; by default all.
         generate_epoch: As in `Data`.
         epoch: First epoch, from 0. Keras reads its first batches before it calls `on_epoch_begin`.
+        step: First step of the epochs, from 0.
     """
 
     def __init__(
@@ -48,8 +49,10 @@ class Batches(keras.callbacks.Callback):
         examples: int | None = None,
         generate_epoch: Callable[[int], Pair] | None = None,
         epoch: int = 0,
+        step: int = 0,
     ) -> None:
         super().__init__()
+        self.step = step
         self.pair, self.generate_epoch = pair, generate_epoch
         self.batch_size, self.seed, self.examples, self.epoch = batch_size, seed, examples or len(pair[1]), epoch
         if epoch:
@@ -65,8 +68,8 @@ class Batches(keras.callbacks.Callback):
         self.pair, self.generate_epoch = (None, None), None
 
     def order(self) -> Array:
-        """Return the order of the current epoch, (steps, batch)."""
-        return epoch_order(self.seed, self.epoch, self.examples, self.batch_size)
+        """Return the order of the current epoch from the first step on, (steps, batch)."""
+        return epoch_order(self.seed, self.epoch, self.examples, self.batch_size)[self.step :]
 
     def dataset(self) -> Any:
         """Return the data that `fit` reads once per epoch: a `tf.data.Dataset` on TensorFlow, else a `PyDataset`.

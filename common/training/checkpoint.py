@@ -1,22 +1,31 @@
-"""Checkpoints: an interrupted training resumes after its last saved epoch and ends in the same weights."""
+"""Checkpoints: an interrupted training resumes after its last saved step and ends in the same weights."""
 
-import pickle
+import dataclasses
+import json
 import time
-from collections.abc import Sequence
+import zipfile
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from common import files
+from common import files, interruption
 from common.data import Array
+from common.errors import UserError, first_line, print_notes
 
 SHARE = 0.02
 """Largest share of the training time that writing may take. If epochs are very short, not every epoch is written."""
+MINUTES = 10.0
+"""Default of the longest time within an epoch without a checkpoint."""
 COUNTED = ("wait", "best", "best_epoch", "best_weights", "cooldown_counter")
 """Attributes of Keras's callbacks that count across epochs. Keras resets them when training begins."""
+WEIGHTS = "best_weights"
+"""The only one of them that has arrays."""
+SUFFIX = ".npz"
 
 
 class Stopwatch:
@@ -37,15 +46,19 @@ class Stopwatch:
 
 @dataclass(frozen=True)
 class State:
-    """The state of a training after an epoch."""
+    """The state of a training after a step."""
 
     variables: Sequence[Array] = ()
     """Variables of the network, including the states of its random generators."""
     optimizer: Sequence[Array] = ()
-    callbacks: Sequence[dict[str, Any]] = ()
+    metrics: Sequence[Array] = ()
+    """Sums and counts of the metrics in an epoch that is not finished."""
+    callbacks: Sequence[Mapping[str, Any]] = ()
     """For each counting callback, the values of those `COUNTED` attributes that it has."""
-    history: dict[str, list[float]] = field(default_factory=dict)
-    """Metrics of every epoch, by name."""
+    history: Mapping[str, list[float]] = field(default_factory=dict)
+    """Metrics of every finished epoch, by name."""
+    step: int = 0
+    """Number of finished steps in the next epoch."""
     stopped: bool = False
     """Whether a callback ended the training."""
     wall: float = 0.0
@@ -57,62 +70,145 @@ class State:
         """Number of finished epochs."""
         return len(next(iter(self.history.values()), []))
 
+    def write(self, path: Path) -> None:
+        """Write the state as NumPy's arrays and JSON; if the process is killed meanwhile, the file stays as it was."""
+        best = [counts.get(WEIGHTS) for counts in self.callbacks]
+        groups = {"variables": self.variables, "optimizer": self.optimizer, "metrics": self.metrics}
+        groups |= {f"{WEIGHTS}_{index}": weights for index, weights in enumerate(best) if weights}
+        facts = {
+            "arrays": {name: len(arrays) for name, arrays in groups.items()},
+            "callbacks": [{name: counts[name] for name in counts if name != WEIGHTS} for counts in self.callbacks],
+            **{name: getattr(self, name) for name in ("history", "step", "stopped", "wall", "cpu")},
+        }
+        content: dict[str, Any] = {
+            f"{name}_{index}": array for name, arrays in groups.items() for index, array in enumerate(arrays)
+        }
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with files.replacing(path) as temporary, temporary.open("wb") as file:
+            np.savez(file, facts=np.array(json.dumps(facts)), **content)
+
+    @classmethod
+    def read(cls, path: Path) -> "State":
+        """Read a state; one that is damaged, as by a broken disk, is the beginning, which a note says."""
+        try:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as content:
+                facts: dict[str, Any] = json.loads(str(content["facts"]))
+                groups: dict[str, Any] = {
+                    name: [content[f"{name}_{index}"] for index in range(count)]
+                    for name, count in facts.pop("arrays").items()
+                }
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            print_notes([f"{path}: this checkpoint cannot be read ({first_line(error)}); training begins again"])
+            return cls()
+        for index, counts in enumerate(facts["callbacks"]):
+            if weights := groups.pop(f"{WEIGHTS}_{index}", None):
+                counts[WEIGHTS] = weights
+        return cls(**groups, **facts)
+
 
 class Checkpoint(keras.callbacks.Callback):
     """A callback that saves the state of a training and restores it into the same network.
 
-    The callbacks in `counting` come before this one in `fit`; their counts are saved too.
+    The callbacks in `counting` come before this one in `fit`; their counts are saved too. After a signal, it saves the
+    state at the end of the step and stops the training.
 
     Args:
         path: File of the state. If it exists, training resumes from it.
         earlier: File that another training with the same settings left. It is read if `path` does not exist.
+        minutes: Longest time without a checkpoint within an epoch.
     """
 
-    def __init__(self, path: Path, earlier: Path | None = None) -> None:
+    def __init__(self, path: Path, earlier: Path | None = None, minutes: float = MINUTES) -> None:
         super().__init__()
-        self.path, self.counting = path, list[keras.callbacks.Callback]()
+        self.path, self.minutes, self.counting = path, minutes, list[keras.callbacks.Callback]()
         found = next((file for file in (path, earlier) if file and file.exists()), None)
-        self.state: State = pickle.loads(found.read_bytes()) if found else State()
+        self.state = State.read(found) if found else State()
         self.history = {name: list(values) for name, values in self.state.history.items()}
         self.stopwatch = Stopwatch(self.state.wall, self.state.cpu)
-        self.written, self.cost = 0.0, 0.0
+        self.written, self.cost = time.perf_counter(), 0.0
+
+    def part(self, name: str) -> "Checkpoint":
+        """Return the checkpoint of a training that is part of this one, in a file beside this one's."""
+        return Checkpoint(self.path.with_name(f"{self.path.stem}-{name}{SUFFIX}"), minutes=self.minutes)
+
+    def end_parts(self, model: keras.Model) -> None:
+        """Save the network, whose parts have been trained, in place of their checkpoints."""
+        if parts := list(self.path.parent.glob(f"{self.path.stem}-*{SUFFIX}")):
+            self.set_model(model)
+            self._write()
+            for part in parts:
+                part.unlink()
+
+    def restore(self, model: keras.Model) -> None:
+        """Set the variables of the network and its optimizer.
+
+        Raises:
+            UserError: if the network is another one.
+        """
+        optimizer = model.optimizer
+        if not optimizer.built:
+            optimizer.build(model.trainable_variables)
+        try:
+            for variable, value in zip(
+                [*model.variables, *optimizer.variables], [*self.state.variables, *self.state.optimizer], strict=True
+            ):
+                variable.assign(value)
+        except ValueError as error:
+            raise UserError(f"{self.path}: of another network; its code has changed since; train again") from error
 
     def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
-        if not self.state.epochs:
+        if not self.state.variables:
             return
-        optimizer = self.model.optimizer
-        if not optimizer.built:
-            optimizer.build(self.model.trainable_variables)
-        for variable, value in zip(
-            [*self.model.variables, *optimizer.variables], [*self.state.variables, *self.state.optimizer], strict=True
-        ):
-            variable.assign(value)
-        for callback, counts in zip(self.counting, self.state.callbacks, strict=True):
+        self.restore(self.model)
+        for callback, counts in zip(self.counting, self.state.callbacks, strict=False):  # none before the first epoch
             vars(callback).update(counts)
+        self.state = dataclasses.replace(self.state, variables=(), optimizer=(), callbacks=())  # frees their memory
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        if self.state.step and epoch == self.state.epochs:  # Keras has just reset the metrics
+            for variable, value in zip(self.model.metrics_variables, self.state.metrics, strict=True):
+                variable.assign(value)
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        if batch + 1 >= self.params["steps"]:
+            return  # the epoch's end follows
+        if interruption.requested() or time.perf_counter() - self.written > 60 * self.minutes:
+            self._write(self.state.step + batch + 1)
+            interruption.check()
 
     def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         for name, value in (logs or {}).items():
             self.history.setdefault(name, []).append(float(value))
-        now = time.perf_counter()
         # A longer training with the same settings starts from the last epoch.
-        last = self.model.stop_training or epoch + 1 == self.params["epochs"]
-        if last or self.cost <= SHARE * (now - self.written):
+        last = self.model.stop_training or epoch + 1 == self.params["epochs"] or interruption.requested()
+        if last or self.cost <= SHARE * (time.perf_counter() - self.written):
             self._write()
-            self.written = time.perf_counter()
-            self.cost = self.written - now
+        interruption.check()
 
-    def _write(self) -> None:
-        """Write the state; if the process is killed meanwhile, the file stays as it was."""
+    def _write(self, step: int = 0) -> None:
+        """Save the state after an epoch, or after a step of the next one."""
+        began, model = time.perf_counter(), self.model
+        if not model.optimizer.built:
+            model.optimizer.build(model.trainable_variables)
         counts = [
             {name: vars(callback)[name] for name in COUNTED if name in vars(callback)} for callback in self.counting
         ]
         state = State(
-            [ops.convert_to_numpy(variable) for variable in self.model.variables],
-            [ops.convert_to_numpy(variable) for variable in self.model.optimizer.variables],
+            _numbers(model.variables),
+            _numbers(model.optimizer.variables),
+            _numbers(model.metrics_variables) if step else (),
             counts,
-            self.history,
-            self.model.stop_training,
+            {name: list(values) for name, values in self.history.items()},
+            step,
+            model.stop_training,
             *self.stopwatch.seconds(),
         )
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        files.write(self.path, pickle.dumps(state))
+        state.write(self.path)
+        if self.state.step and not step:  # the rest of an epoch has ended; the next `fit` goes on from here
+            self.state = state
+        self.written = time.perf_counter()
+        self.cost = self.written - began
+
+
+def _numbers(variables: Sequence[Any]) -> list[Array]:
+    return [ops.convert_to_numpy(variable) for variable in variables]

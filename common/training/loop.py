@@ -2,32 +2,33 @@
 
 import dataclasses
 import functools
-import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 import pandas as pd
 
-from common import baselines, lazy, tasks, tracking
+from common import baselines, interruption, lazy, tasks, tracking
 from common.app import App
 from common.config import Config, FineTuneConfig
 from common.data import Array, Data, Inputs, Pair, Trained
-from common.errors import print_notes
+from common.errors import DivergenceError, UserError, print_notes
+from common.interruption import InterruptionError
 from common.nn import augmentation
 from common.preprocessing import arrays, splits
 from common.tracking.epochs import EpochLogger
+from common.training import epochs
 from common.training.batches import Batches, InOrder, in_order
-from common.training.checkpoint import Checkpoint, State, Stopwatch
+from common.training.checkpoint import MINUTES, SUFFIX, Checkpoint, State, Stopwatch
 from common.training.compilation import benefits_from_xla
 from common.training.diagnosis import EXAMPLES, Diagnosis
 from common.training.stopping import StopAtDivergence, early_stopping
 
-STEPS_PER_EXECUTION = 32
-"""Batches per call from Python into the compiled graph."""
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -73,15 +74,46 @@ def load_data(app: App, config: Config) -> Data:
     return data
 
 
-def train(app: App, config: Config) -> Result:
+def train(app: App, config: Config, resumed: str | None = None, minutes: float = MINUTES) -> Result:
     """Train the app's network, evaluate it once on the test set, record the run and register the model.
 
+    Args:
+        app: The app.
+        config: The settings.
+        resumed: Id of an interrupted run with these settings, to go on with; None for a new run.
+        minutes: Longest time within an epoch without a checkpoint.
+
     Raises:
-        UserError: if the data cannot be loaded or the store cannot be written.
+        UserError: if the data cannot be loaded or has changed, or the store cannot be written.
+        DivergenceError: if the loss is not finite.
+        InterruptionError: after Ctrl-C or SIGTERM.
     """
     data = load_data(app, config)
-    with tracking.run(app, "train", config, data) as run:
-        return _train(app, config, data, run)
+    with interruption.deferred():
+        with tracking.run(app, "train", config, data, resumed=resumed) as run:
+            checkpoint = Checkpoint(tracking.checkpoints(run.id) / f"training{SUFFIX}", minutes=minutes)
+            if 0 < config.epochs < checkpoint.state.epochs:
+                raise UserError(f"`epochs` {config.epochs}: the run has {checkpoint.state.epochs} already")
+            try:
+                result = _train(app, config, data, run, FitOptions(checkpoint=checkpoint))
+            except InterruptionError as error:
+                error.run_id = run.id
+                raise
+            except DivergenceError as error:
+                raise DivergenceError(f"{error}{_keep_last(app, config, data, run, checkpoint)}") from error
+        tracking.delete_checkpoints(run.id)
+    return result
+
+
+def _keep_last(app: App, config: Config, data: Data, run: tracking.ActiveRun, checkpoint: Checkpoint) -> str:
+    """Save the network of the last checkpoint with the run, and return words about it; nothing if there is none."""
+    saved = Checkpoint(checkpoint.path)
+    if not saved.state.epochs:
+        return ""
+    model = build(app, config, data)
+    saved.restore(model)
+    tracking.log_model(run, model, app.task)
+    return f"; the network after epoch {saved.state.epochs} is saved with the run {run.id}"
 
 
 def retrain(
@@ -125,9 +157,11 @@ def _train(
     predictions = predictions_for(task, model, data.test)
     measured |= _test(task, model, config, data, predictions)
     run.log_metrics(measured, step=len(history["loss"]))
+    interruption.check()
     trained = Trained(model, data, history, int(measured["best_epoch"]), predictions, config)
     for name, figure in task.figures(trained):
         run.log_figure(figure, name)
+        interruption.check()
     tables = dict(app.tables(model, data))
     for name, table in tables.items():
         run.log_table(table, name)
@@ -180,13 +214,13 @@ def _fit_and_measure(
     diagnosis = Diagnosis(model, *arrays.first(data.train, EXAMPLES))
     resumed = options.checkpoint.state if options.checkpoint else State()
     training = Stopwatch(resumed.wall, resumed.cpu)
-    if not resumed.epochs:
-        for name, figure in app.pretrain(model, config, data):
+    if not resumed.variables:
+        for name, figure in pretrain(app, model, config, data, options.checkpoint):
             run.log_figure(figure, name)
     fitting = Stopwatch(resumed.wall)
     logger = EpochLogger(run, resumed.history)
     options = dataclasses.replace(options, callbacks=[logger, *options.callbacks])
-    history = fit(model, data, config, app.task, options).history
+    history = fit(model, data, config, app.task, options)
     fit_seconds, _ = fitting.seconds()
     wall, cpu = training.seconds()
     best = best_epoch(history, app.task) if config.restore == "best" else len(history["loss"]) - 1
@@ -206,6 +240,28 @@ def _fit_and_measure(
     findings = diagnosis.findings(history)
     run.log_text("\n".join(findings), "diagnosis")
     return model, history, measured, findings
+
+
+def pretrain(
+    app: App, model: keras.Model, config: Config, data: Data, checkpoint: Checkpoint | None = None
+) -> Iterator[tuple[str, "Figure"]]:
+    """Train parts of the network before `fit`, if the app does so, and yield named figures.
+
+    Args:
+        app: The app.
+        model: The network.
+        config: The settings.
+        data: The data.
+        checkpoint: Checkpoint of the whole training. Those of the parts are beside it.
+    """
+
+    def fit_part(part: keras.Model, pair: Pair, name: str, last: int) -> None:
+        batches = functools.partial(Batches, pair, config.batch_size, config.seed)
+        epochs.fit(part, batches, last, checkpoint.part(name) if checkpoint else None)
+
+    yield from app.pretrain(model, config, data, fit_part)
+    if checkpoint:
+        checkpoint.end_parts(model)
 
 
 def baseline(app: App, config: Config) -> dict[str, Result]:
@@ -286,51 +342,44 @@ def predict(model: keras.Model, inputs: Inputs) -> Array:
 
 def fit(
     model: keras.Model, data: Data, config: Config, task: tasks.Task, options: FitOptions = DEFAULTS
-) -> keras.callbacks.History:
+) -> dict[str, list[float]]:
     """Train `model` in place; it ends with the weights of the epoch that `config.restore` names.
 
     Returns:
-        Keras's history, including the epochs before an interruption.
+        The metrics of every epoch by name, including the epochs before an interruption.
 
     Raises:
         DivergenceError: if the loss is not finite.
     """
+
+    def counting() -> list[keras.callbacks.Callback]:
+        slowing = keras.callbacks.ReduceLROnPlateau(
+            task.monitor if options.validate else "loss",
+            config.decay,
+            max(1, config.patience // 2),
+            mode=task.mode if options.validate else "min",
+        )
+        stopping = early_stopping(model.optimizer, data, config, task)
+        return [*([slowing] if config.schedule == "plateau" else []), stopping]
+
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = benefits_from_xla(model, config.batch_size)
-    model.steps_per_execution = STEPS_PER_EXECUTION
-    resumed = options.checkpoint.state if options.checkpoint else State()
-    batches = Batches(
-        data.train, config.batch_size, config.seed, data.examples(config), data.generate_epoch, resumed.epochs
+    return epochs.fit(
+        model,
+        functools.partial(
+            Batches,
+            data.train,
+            config.batch_size,
+            config.seed,
+            data.examples(config),
+            generate_epoch=data.generate_epoch,
+        ),
+        options.until or config.epochs,
+        options.checkpoint,
+        lambda step: [StopAtDivergence(config.learning_rate, step), *options.callbacks],
+        counting,
+        in_order(data.validation, augmentation.patches(model)) if options.validate else None,
     )
-    stopping = early_stopping(model.optimizer, data, config, task)
-    slowing = keras.callbacks.ReduceLROnPlateau(
-        task.monitor if options.validate else "loss",
-        config.decay,
-        max(1, config.patience // 2),
-        mode=task.mode if options.validate else "min",
-    )
-    counting = [*([slowing] if config.schedule == "plateau" else []), stopping]
-    callbacks = [batches, StopAtDivergence(config.learning_rate), *options.callbacks, *counting]
-    if options.checkpoint:
-        options.checkpoint.counting = counting
-        callbacks.append(options.checkpoint)
-    epochs = options.until or config.epochs
-    history = model.fit(
-        batches.dataset(),
-        initial_epoch=epochs if resumed.stopped else resumed.epochs,
-        epochs=epochs,
-        # The data set has this cardinality, but without it Keras makes every epoch's iterator twice.
-        steps_per_epoch=data.steps(config),
-        shuffle=False,
-        validation_data=in_order(data.validation, augmentation.patches(model)) if options.validate else None,
-        callbacks=callbacks,
-        verbose=1 if sys.stdout.isatty() else 2,  # a progress bar, or one line per epoch in a log file
-    )
-    history.history = {
-        name: [*resumed.history.get(name, []), *history.history.get(name, [])]
-        for name in resumed.history | history.history
-    }
-    return history
 
 
 def best_epoch(history: Mapping[str, Sequence[float]], task: tasks.Task) -> int:

@@ -16,11 +16,12 @@ class StopAtDivergence(keras.callbacks.Callback):
 
     Args:
         learning_rate: Initial learning rate, for the message.
+        step: First step of the epochs, from 0, for the message.
     """
 
-    def __init__(self, learning_rate: float) -> None:
+    def __init__(self, learning_rate: float, step: int = 0) -> None:
         super().__init__()
-        self.learning_rate, self.epoch = learning_rate, 0
+        self.learning_rate, self.step, self.epoch = learning_rate, step, 0
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch = epoch
@@ -28,9 +29,10 @@ class StopAtDivergence(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss = (logs or {}).get("loss", 0.0)
         if not np.isfinite(loss):
+            place = f"epoch {self.epoch + 1}, step {self.step + batch + 1}"
             raise DivergenceError(
-                f"the loss is {loss} in epoch {self.epoch + 1}, step {batch + 1}; try a lower `learning_rate` than "
-                f"{self.learning_rate:g}, or inputs of a smaller scale"
+                f"the loss is {loss} in {place}; try a lower `learning_rate` than {self.learning_rate:g}, "
+                "or inputs of a smaller scale"
             )
 
 

@@ -55,7 +55,7 @@ def serving(trained: Trained) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch, http.listen(0, "") as listening:
         patch.setenv("MLFLOW_TRACKING_URI", trained.uri)
         model = tracking.served(trained.app, None)
-        scoring = application.scoring_app(model.load(), model.inputs)
+        scoring = application.scoring_app(model.load(), model)
         server = uvicorn.Server(uvicorn.Config(scoring, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -134,7 +134,7 @@ def test_what_does_not_fit_is_a_400_with_one_sentence(served: Served, content: o
 
 def test_a_request_that_is_too_large_or_of_another_type_is_refused(served: Served) -> None:
     assert post(served.address, b" " * (33 * 2**20)) == (
-        400,
+        413,
         {"error": "a request has at most 32 MB; send fewer examples"},
     )
     for kind in ("image/png", "application/json; charset=latin-1", ""):
@@ -144,7 +144,46 @@ def test_a_request_that_is_too_large_or_of_another_type_is_refused(served: Serve
     assert post(served.address, {"inputs": [BLACK]}, "application/json; charset=UTF-8")[0] == 200
 
 
-@pytest.mark.parametrize(("path", "body"), [("ping", "\n"), ("health", "\n"), ("version", version("mlflow"))])
+def raw(address: str, request: bytes) -> bytes:
+    """The first line of the answer to a request as it is sent."""
+    with socket.create_connection(("127.0.0.1", urllib.parse.urlsplit(address).port or 0), timeout=60) as client:
+        client.sendall(request)
+        return client.recv(1000).splitlines()[0]
+
+
+def test_only_requests_for_this_machine_are_answered(served: Served) -> None:
+    """Another name in the header Host comes from a page that has its own name resolved to 127.0.0.1."""
+    for host, status in ((b"127.0.0.1:5001", b"200"), (b"localhost", b"200"), (b"evil.example", b"400")):
+        assert raw(served.address, b"GET /ping HTTP/1.1\r\nHost: " + host + b"\r\n\r\n").split()[1] == status
+
+
+def test_another_method_is_no_fault_of_the_server(served: Served) -> None:
+    for method in (b"GET", b"PUT", b"DELETE"):
+        request = method + b" /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
+        assert raw(served.address, request).split()[1] == b"405"
+    for path in (b"docs", b"redoc", b"openapi.json"):  # pages that would load scripts from elsewhere
+        assert raw(served.address, b"GET /" + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n").split()[1] == b"404"
+
+
+def test_a_request_in_chunks_without_an_end_is_cut_off(served: Served) -> None:
+    start = (
+        b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nTransfer-Encoding: chunked\r\n\r\n"
+    )
+    chunk, sent = b"100000\r\n" + b"0" * 2**20 + b"\r\n", 0
+    with socket.create_connection(("127.0.0.1", urllib.parse.urlsplit(served.address).port or 0), timeout=60) as client:
+        client.sendall(start)
+        with contextlib.suppress(ConnectionError):
+            while sent < 1000:
+                client.sendall(chunk)
+                sent += 1
+    assert sent < 200
+    assert post(served.address, {"inputs": [BLACK]})[0] == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [("ping", "\n"), ("live", "\n"), ("ready", "\n"), ("health", "\n"), ("version", version("mlflow"))],
+)
 def test_its_health_and_version_are_told(served: Served, path: str, body: str) -> None:
     with urllib.request.urlopen(served.address.replace("invocations", path), timeout=60) as answer:
         assert (answer.status, answer.read().decode()) == (200, body)
@@ -197,7 +236,10 @@ def test_rows_of_a_table_are_taken_as_csv_and_json(tmp_path: Path) -> None:
             ({"inputs": columns | {"side": ["east", 1]}}, "side has values of another kind"),
             ({"inputs": columns | {"size (m)": [3, 1e39]}}, "size (m) has values of another kind"),
             ({"dataframe_records": [{"side": "east"}]}, "no column size (m)"),
-            ({"instances": [{"side": "east", "size (m)": 3}, {"size (m)": 3}]}, "side has values of another kind"),
+            ({"instances": [{"side": "east", "size (m)": 3}, {"size (m)": 3}]}, "row 2 has no side"),
+            ({"dataframe_records": [{"side": "east", "size (m)": 3}, {"side": "east"}]}, "row 2 has no size (m)"),
+            (b'{"inputs": {"size (m)": [NaN], "side": ["east"]}}', "NaN is not JSON; send null"),
+            (b'{"inputs": {"size (m)": [-Infinity], "side": ["east"]}}', "-Infinity is not JSON"),
             ({"inputs": [[3, "east"]]}, "no named columns"),
             (b"size (m),side\ntall,east\n", "size (m) has values of another kind"),
             (b"size (m),side\n3,east,7\n", "row 1 does not have"),
@@ -207,7 +249,8 @@ def test_rows_of_a_table_are_taken_as_csv_and_json(tmp_path: Path) -> None:
             (b"\xff\xfe", "CSV cannot be read"),
             (b"", "no line of column names"),
         ):
-            status, said = post(address, wrong, "text/csv" if isinstance(wrong, bytes) else "application/json")
+            csv = isinstance(wrong, bytes) and not wrong.startswith(b"{")
+            status, said = post(address, wrong, "text/csv" if csv else "application/json")
             assert status == 400
             assert words in said["error"]
             assert said["error"].endswith("size (m): numbers (examples), side: text (examples)")
@@ -237,11 +280,40 @@ def test_a_client_that_leaves_before_it_has_sent_all_is_no_error(
         logging.getLogger("uvicorn.error").addHandler(caplog.handler)
         with socket.create_connection(("127.0.0.1", urllib.parse.urlsplit(address).port or 0)) as client:
             client.sendall(
-                b"POST /invocations HTTP/1.1\r\nHost: a\r\nContent-Type: text/csv\r\nContent-Length: 9\r\n\r\na"
+                b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/csv\r\nContent-Length: 9\r\n\r\na"
             )
         assert post(address, {"inputs": ["a fine film"]})[0] == 200
         logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
     assert not caplog.records
+
+
+def test_a_client_that_leaves_before_the_answer_is_no_error(
+    trained_reviewer: Trained, caplog: pytest.LogCaptureFixture
+) -> None:
+    body = json.dumps({"inputs": ["a fine film"] * 20_000}).encode()
+    start = (
+        b"POST /invocations HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n"
+    )
+    with serving(trained_reviewer) as address:
+        logging.getLogger("uvicorn.error").addHandler(caplog.handler)
+        with socket.create_connection(("127.0.0.1", urllib.parse.urlsplit(address).port or 0)) as client:
+            client.sendall(start % len(body) + body)
+        assert post(address, {"inputs": ["a fine film"]})[0] == 200
+        logging.getLogger("uvicorn.error").removeHandler(caplog.handler)
+    assert not caplog.records
+
+
+def test_what_has_begun_is_finished_after_sigterm(trained_reviewer: Trained) -> None:
+    port, body = free_port(), {"inputs": ["a fine film"] * 50_000}
+    with benchmark.serving("lstm_text", port, MLFLOW_TRACKING_URI=trained_reviewer.uri) as (process, _):
+        with ThreadPoolExecutor(1) as pool:
+            answer = pool.submit(post, f"http://127.0.0.1:{port}/invocations", body)
+            time.sleep(0.5)
+            assert not answer.done()
+            process.send_signal(signal.SIGTERM)
+            status, content = answer.result()
+        assert (status, len(content["predictions"])) == (200, 50_000)
+        assert process.wait(timeout=30) == 143
 
 
 def test_training_and_prediction_do_not_import_the_http_server() -> None:

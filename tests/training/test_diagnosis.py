@@ -32,7 +32,7 @@ def findings(
     keras.utils.set_random_seed(config.seed)
     model = build(config, data)
     examined = Diagnosis(model, *keras.tree.map_structure(lambda part: part[:256], data.train))
-    return examined.findings(training.fit(model, data, config, tasks.Regression(), training.FitOptions()).history)
+    return examined.findings(training.fit(model, data, config, tasks.Regression(), training.FitOptions()))
 
 
 def plain(activation: str, initializer: object, layers: int = 1) -> Callable[[MnistMlp, Data], keras.Model]:
@@ -179,7 +179,7 @@ def test_a_penalty_of_a_layer_counts_once_and_no_validation_set_is_needed(mnist:
     model.compile("sgd", "sparse_categorical_crossentropy")
     diagnosis = Diagnosis(model, x, y)
     assert diagnosis.initial_loss == pytest.approx(model.evaluate(x, y, batch_size=256, verbose=0), rel=1e-5)
-    history = training.fit(model, data, config, tasks.Regression(), training.FitOptions(validate=False)).history
+    history = training.fit(model, data, config, tasks.Regression(), training.FitOptions(validate=False))
     assert "val_loss" not in history
     (line,) = starting(diagnosis.findings(history), "underfitting")
     loss = model.evaluate(x, y, batch_size=256, verbose=0)

@@ -107,7 +107,7 @@ def test_the_weights_of_the_best_epoch_by_the_tasks_objective_are_kept(task: tas
     config = MnistMlp(hidden=(32,), epochs=40, patience=3, learning_rate=0.3, schedule="constant", dropout=0.0)
     keras.utils.set_random_seed(0)
     model = build_model(config, data)
-    history = training.fit(model, data, config, task).history
+    history = training.fit(model, data, config, task)
     values = history[task.monitor]
     best = values.index({"min": min, "max": max}[task.mode](values))
     assert training.best_epoch(history, task) == best

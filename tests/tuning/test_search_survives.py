@@ -43,7 +43,7 @@ def wait_until_gone(workers: list[str]) -> None:
 def test_killed_anywhere_it_goes_on_from_the_last_epoch_to_the_same_scores(tmp_path: Path) -> None:
     """Killed while its worker starts, and in two trials' epochs; then compared with a search that nobody killed."""
     store, whole = Store(tmp_path / "killed"), Store(tmp_path / "whole")
-    for reached, let_go in (("worker-0.log", ()), ("trial_0/2.state", ("go-0",)), ("trial_1/1.state", ())):
+    for reached, let_go in (("worker-0.log", ()), ("trial_0/2.npz", ("go-0",)), ("trial_1/1.npz", ())):
         folder = tmp_path / reached.replace("/", "-")
         folder.mkdir()
         for name in let_go:

@@ -20,7 +20,7 @@ from common.app import App
 from common.cli import terminal
 from common.config import Config
 from common.plots import results
-from common.training.checkpoint import Checkpoint
+from common.training.checkpoint import SUFFIX, Checkpoint
 from tuning.search import space
 from tuning.search.oracle import PersistentOracle
 from tuning.search.space import ConfigBuilder
@@ -144,7 +144,7 @@ def _train_best(app: App, own: App, best: TrialResult, run: tracking.ActiveRun, 
         print(f"trial {best.number}, the best, has its final training already")
         return
     print(f"trial {best.number}, the best, is trained once more for the final model")
-    file = folder / f"final_{best.number}.state"
+    file = folder / f"final_{best.number}{SUFFIX}"
     terminal.summarise(app, training.retrain(own, best.config, best.metrics, key, Checkpoint(file)))
     file.unlink(missing_ok=True)
 

@@ -24,7 +24,7 @@ from common.config import Config
 from common.data import Data
 from common.errors import DivergenceError
 from common.preprocessing import splits
-from common.training.checkpoint import Checkpoint
+from common.training.checkpoint import SUFFIX, Checkpoint
 from tuning.search import oracle
 from tuning.search.options import SearchOptions
 from tuning.search.space import ConfigBuilder
@@ -160,7 +160,7 @@ def _end_with_parent(parent: int) -> None:
 
 def state_file(folder: Path, trial: str, part: int) -> Path:
     """Return the file of a part's checkpoint."""
-    return folder / f"trial_{trial}" / f"{part}.state"
+    return folder / f"trial_{trial}" / f"{part}{SUFFIX}"
 
 
 def split(app: App, options: SearchOptions, config: Config, data: Data) -> Iterator[Part]:

@@ -125,9 +125,8 @@ class WorkerProcess:
             error = f"the trial ended its process {self.deaths[trial]} times, the last time by {cause}"
             self.spec = replace(self.spec, fatal_trials={**self.spec.fatal_trials, trial: error})
 
-    def end(self) -> None:
-        """End the process, after `TIMEOUT` seconds by force."""
-        self.process.terminate()
+    def wait(self) -> None:
+        """Wait for the end of the process; after `TIMEOUT` seconds, end it by force."""
         try:
             self.process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
@@ -164,7 +163,7 @@ def run(count: int, spec: WorkerSpec, address: tuple[str, int], flags: Sequence[
         for process in processes:
             process.process.terminate()
         for process in processes:
-            process.end()
+            process.wait()
 
 
 def main_module() -> str:

@@ -1,0 +1,58 @@
+"""Resume an interrupted training: `train --resume [RUN]`."""
+
+import dataclasses
+import itertools
+from collections.abc import Sequence
+
+from common.app import App
+from common.config import Config
+from common.errors import UserError
+
+FLAG = "--resume"
+NEWEST = "newest"
+"""Value of the flag for the newest interrupted training of the app."""
+CHANGEABLE = ("epochs",)
+"""Settings that a resumed training may change."""
+
+
+def complete(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments of a command line with the value of a flag --resume that has none."""
+    completed = list[str]()
+    for argument in arguments:
+        if completed[-1:] == [FLAG] and argument.startswith("-"):
+            completed.append(NEWEST)
+        completed.append(argument)
+    return [*completed, NEWEST] if completed[-1:] == [FLAG] else completed
+
+
+def find(app: App, arguments: Sequence[str]) -> tuple[str | None, Config | None]:
+    """Return the id and the settings of the run that --resume names in the arguments; None without the flag.
+
+    Raises:
+        UserError: if there is no such run.
+    """
+    values = [value for flag, value in itertools.pairwise(arguments) if flag == FLAG]
+    values += [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{FLAG}=")]
+    if arguments[:1] != ["train"] or not values:
+        return None, None
+    from common import recorded, tracking
+
+    run = tracking.interrupted(app.name, None if values[-1] == NEWEST else values[-1])
+    return run.info.run_id, recorded.settings_of(run, app.settings)
+
+
+def check(run_id: str, settings: Config, recorded: Config) -> None:
+    """Check that the settings of the command line are those of the run.
+
+    Raises:
+        UserError: if one differs that cannot be changed.
+    """
+    for field in dataclasses.fields(settings):
+        given, known = getattr(settings, field.name), getattr(recorded, field.name)
+        if given != known and field.name not in CHANGEABLE:
+            raise UserError(f"`{field.name}` {given}: the run {run_id} began with {known}; leave it out")
+
+
+def command(app: App, run_id: str) -> str:
+    """Return the words that resume a run after the name of Python."""
+    return f"-m apps.{app.name} train {FLAG} {run_id}"

@@ -1,0 +1,124 @@
+"""`train --resume`: a run that was cut off ends as one that was not, in the same run."""
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import mlflow
+import numpy as np
+import pytest
+
+from common import recorded, tracking
+from tests.conftest import ROOT, assert_user_error, new_store, run_app
+
+SETTINGS = ("--hidden", "32", "--limit", "8000", "--batch-size", "64", "--epochs", "4", "--schedule", "cosine")
+TIMES = ("seconds", "examples_per_second")
+
+
+def cut_off(number: signal.Signals, app: str, *arguments: str, line: str) -> str:
+    """Train in a process of its own, send it a signal once it has written this line, and return its errors."""
+    with subprocess.Popen(
+        [sys.executable, "-m", f"apps.{app}", "train", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where a shell runs the tests in the background, Ctrl-C is ignored, and by their children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert any(line in written for written in process.stdout)
+        process.send_signal(number)
+        process.stdout.read()
+        errors = process.stderr.read()
+    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), errors
+    return errors
+
+
+def only_run() -> mlflow.entities.Run:
+    tracking.connect()
+    (only,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    return only
+
+
+def outcome(run: mlflow.entities.Run) -> tuple[dict[str, float], dict[str, list[float]]]:
+    """The metrics of a run apart from times, and its curves."""
+    metrics = {name: value for name, value in run.data.metrics.items() if not name.endswith(TIMES)}
+    curves = recorded.curves(run.info.run_id)
+    return metrics, {str(name): list(curves[name]) for name in curves}
+
+
+def weights(run: mlflow.entities.Run) -> keras.Model:
+    return recorded.model(run.info.run_id).get_weights()
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
+def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(
+    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = []
+    for name in ("whole", "cut"):
+        store = new_store(tmp_path / name)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
+        if name == "whole":
+            assert run_app("mnist_mlp", "train", *SETTINGS).returncode == 0
+        else:
+            errors = cut_off(number, "mnist_mlp", *SETTINGS, line="Epoch 3/4")
+            run_id = only_run().info.run_id
+            assert list(tracking.checkpoints(run_id).iterdir())
+            if number == signal.SIGINT:
+                assert errors.splitlines()[-1] == "stopped by SIGINT"
+                assert f"train --resume {run_id}" in errors
+            result = run_app("mnist_mlp", "train", "--resume", *([run_id] if number == signal.SIGINT else []))
+            assert result.returncode == 0, result.stderr
+            assert "Epoch 4/4" in result.stdout
+            assert "Epoch 1/4" not in result.stdout
+        run = only_run()
+        assert run.info.status == "FINISHED"
+        assert not tracking.checkpoints(run.info.run_id).exists()
+        assert len(mlflow.MlflowClient().search_model_versions()) == 1
+        found.append((outcome(run), weights(run)))
+    (whole, cut) = found
+    assert whole[0] == cut[0]
+    for one, other in zip(whole[1], cut[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.usefixtures("store")
+def test_pretraining_goes_on_too() -> None:
+    settings = ("--hidden", "50", "60", "--pretraining", "3", "--limit", "2000", "--epochs", "1")
+    cut_off(signal.SIGKILL, "dbn", *settings, line="pretraining layer 2")
+    cut = only_run()
+    assert {file.name for file in tracking.checkpoints(cut.info.run_id).glob("*-1.npz")} <= {"training-layer_1.npz"}
+    resumed = run_app("dbn", "train", "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    first, second = resumed.stdout.split("pretraining layer 2 of 2")
+    assert "Epoch" not in first  # the first machine had learnt
+    assert "Epoch 3/3" in second
+    cut = only_run()
+    assert run_app("dbn", "train", *settings).returncode == 0
+    whole = next(run for run in tracking.find({"app": "dbn"}) if run.info.run_id != cut.info.run_id)
+    assert outcome(whole) == outcome(cut)
+    for one, other in zip(weights(whole), weights(cut), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.usefixtures("store")
+def test_only_an_interrupted_training_of_the_app_with_its_settings_is_resumed() -> None:
+    assert_user_error(run_app("perceptron", "train", "--resume"), "no interrupted training of perceptron")
+    assert_user_error(run_app("perceptron", "train", "--resume", "nothing"), "run nothing: there is none")
+    assert run_app("perceptron", "train", "--epochs", "1").returncode == 0
+    done = only_run()
+    assert_user_error(run_app("perceptron", "train", "--resume", done.info.run_id), "--resume", "finished")
+    mlflow.MlflowClient().set_terminated(done.info.run_id, "KILLED")
+    assert_user_error(run_app("mnist_mlp", "train", "--resume", done.info.run_id), "not a training of mnist_mlp")
+    refused = run_app("perceptron", "train", "--resume", "--learning-rate", "0.5", "--epochs", "2")
+    assert_user_error(refused, f"--learning-rate 0.5: the run {done.info.run_id} began with")
+    resumed = run_app("perceptron", "train", "--resume", "--epochs", "2")  # which has no checkpoint
+    assert resumed.returncode == 0, resumed.stderr
+    again = only_run()
+    assert again.info.status == "FINISHED"
+    assert recorded.config(again.info.run_id).epochs == 2
