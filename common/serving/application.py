@@ -62,7 +62,8 @@ def scoring_app(model: keras.Model, served: ServedModel, names: Sequence[str] = 
             answer = asyncio.get_running_loop().run_in_executor(worker, _answer, model, served, kind, body)
             return Response(await answer, media_type=JSON)
         except RequestError as error:
-            return JSONResponse({"error": str(error)}, error.status)
+            # The client of a request that is cut off may still send.
+            return JSONResponse({"error": str(error)}, error.status, {"Connection": "close"})
         except ClientDisconnect:
             return Response(status_code=400)  # the client left before it had sent all
 

@@ -17,6 +17,7 @@ import pydantic
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.utils import requirements_utils
+from mlflow.utils.file_utils import local_file_uri_to_path
 
 from common import legacy
 from common.data import Formats, SavedModel
@@ -257,6 +258,7 @@ def _describe(app: str, which: str | None, setting: str) -> tuple[str, str, mlfl
     """Return the address, the label and MLflow's description of the model of `app` that `which` names."""
     uri, label = (which, which) if which and Path(which).exists() else _find(open_store(), app, which, setting)
     try:
+        uri = _location(uri)
         description = mlflow.models.Model.load(uri)  # unlike get_model_info, this reads other stores too
     except MlflowException as error:
         raise UserError(f"`{setting}` {label}: no saved model here ({first_line(error)})") from error
@@ -264,6 +266,18 @@ def _describe(app: str, which: str | None, setting: str) -> tuple[str, str, mlfl
     if origin != app:
         raise UserError(f"`{setting}` {label}: a model of {origin}, not of {app}; choose one of {app}")
     return uri, label, description
+
+
+def _location(uri: str) -> str:
+    """Return the address of the artifacts of a registered model; MLflow would write a file beside them."""
+    if not uri.startswith("models:/"):
+        return uri
+    client, which = mlflow.MlflowClient(), uri.removeprefix("models:/")
+    name, _, number = which.rpartition("/")
+    if "@" in which:
+        version = client.get_model_version_by_alias(*which.rsplit("@", 1))
+        name, number = version.name, str(version.version)
+    return local_file_uri_to_path(client.get_model_version_download_uri(name, number))
 
 
 def _find(client: mlflow.MlflowClient, app: str, which: str | None, setting: str) -> tuple[str, str]:

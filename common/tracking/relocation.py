@@ -44,7 +44,8 @@ def relocate(database: Path) -> str:
     Returns:
         A note about it; empty if there were no artifacts.
     """
-    moved = outdated(database)
+    if not (moved := outdated(database)):
+        return ""
     backup = database.with_name(f"{database.name}.before-move")
     with (
         contextlib.closing(sqlite3.connect(database, timeout=60)) as connection,
@@ -60,9 +61,12 @@ def relocate(database: Path) -> str:
                             f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
                             (after, len(before) + 1, before, len(before) + 1, f"{before}/"),
                         )
-    old = Path(unquote(urlparse(next(iter(moved))).path)).parents[1]
+    if not any(_path(address).exists() for address in moved.values()):
+        backup.unlink()
+        return ""
+    old, number = _path(next(iter(moved))).parents[1], len(moved)
     return (
-        f"{database.parent} was {old}; its {len(moved)} experiments have new addresses now, {backup.name} the old ones"
+        f"{database.parent} was {old}; {number} experiments have new addresses now, those in {backup.name} the old ones"
     )
 
 

@@ -297,9 +297,9 @@ def test_the_default_store_is_beside_the_project_whatever_the_working_directory(
 def test_a_store_that_cannot_be_opened_is_the_users_to_mend(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "mlflow.db").write_text("this is no database")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
-    with pytest.raises(UserError, match="cannot record here"):
+    with pytest.raises(UserError, match="not a database of MLflow"):
         tracking.connect()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "no-such-scheme://host")
     with pytest.raises(UserError, match="MLFLOW_TRACKING_URI no-such-scheme://host"):
         tracking.connect()
-    assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", ".lock"}
+    assert [path.name for path in tmp_path.iterdir()] == ["mlflow.db"]
