@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,7 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 
 from common import legacy
 from common.data import Formats, SavedModel
-from common.errors import UserError, first_line
+from common.errors import UserError, first_line, print_notes
 from common.lazy import register_layers
 from common.tracking import store
 from common.tracking.runs import ActiveRun, open_store, versions
@@ -38,6 +39,8 @@ CHAMPION = "champion"
 FORMATS = pydantic.TypeAdapter(Formats)
 COMPLETE = ("image", "sequence", "ratings")
 """Kinds of data without missing numbers."""
+OTHER = "choose another, or train again"
+"""Advice for a model that cannot be read."""
 KERAS_FILE = "data/model.keras"
 """File of the network in the folder of a model. (MLflow's own loader also unpickles classes of old modules.)"""
 
@@ -236,22 +239,28 @@ def served(app: str, which: str | None) -> ServedModel:
 
 
 def champions(app: str) -> Iterator[Mapping[str, Any]]:
-    """Yield the settings of the app's champion on each data set that has one."""
+    """Yield the settings of the app's champion on each data set that has one; a note names one that cannot be read."""
     client = store.connect()
     for model in client.search_registered_models():
         if model.tags.get("app") == app and CHAMPION in model.aliases:
-            saved = mlflow.models.Model.load(f"models:/{model.name}@{CHAMPION}")
-            yield legacy.settings((saved.metadata or {})["settings"])
+            try:
+                _, _, description = _describe(app, f"{model.name}@{CHAMPION}", "model")
+            except UserError as error:
+                print_notes([f"{error}; it is left out"])
+            else:
+                yield legacy.settings((description.metadata or {})["settings"])
 
 
 def _load(uri: str, label: str, setting: str) -> keras.Model:
     """Load the network at `uri`, without its optimizer and loss."""
     try:
         file = Path(mlflow.artifacts.download_artifacts(uri)) / KERAS_FILE
+        if file.exists() and not zipfile.is_zipfile(file):
+            raise ValueError(f"{file} is damaged")
         register_layers()
         return keras.saving.load_model(file, compile=False)
-    except (MlflowException, OSError, ValueError) as error:
-        raise UserError(f"`{setting}` {label}: this model cannot be read ({first_line(error)})") from error
+    except Exception as error:  # reading a damaged file can raise anything
+        raise UserError(f"`{setting}` {label}: this model cannot be read ({first_line(error)}); {OTHER}") from error
 
 
 def _describe(app: str, which: str | None, setting: str) -> tuple[str, str, mlflow.models.Model]:
@@ -261,7 +270,10 @@ def _describe(app: str, which: str | None, setting: str) -> tuple[str, str, mlfl
         uri = _location(uri)
         description = mlflow.models.Model.load(uri)  # unlike get_model_info, this reads other stores too
     except MlflowException as error:
-        raise UserError(f"`{setting}` {label}: no saved model here ({first_line(error)})") from error
+        raise UserError(f"`{setting}` {label}: no saved model here ({first_line(error)}); {OTHER}") from error
+    except Exception as error:  # parsing a damaged file can raise anything
+        file = Path(uri) / "MLmodel"
+        raise UserError(f"`{setting}` {label}: {file} is damaged ({first_line(error)}); {OTHER}") from error
     origin = (description.metadata or {}).get("app", "another origin")
     if origin != app:
         raise UserError(f"`{setting}` {label}: a model of {origin}, not of {app}; choose one of {app}")

@@ -21,7 +21,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from common.app import App
 from common.data import Data
-from common.errors import UserError, print_notes
+from common.errors import UserError, first_line, print_notes
 from common.tracking import processes, store
 from common.tracking.store import ROOT
 
@@ -319,11 +319,19 @@ def digest(run: Run) -> str:
 
 
 def settings(run: Run) -> dict[str, Any] | None:
-    """Return the settings of a run as JSON values; None for a run of release 0.1.0, which has only parameters."""
+    """Return the settings of a run as JSON values; None for a run of release 0.1.0, which has only parameters.
+
+    Raises:
+        UserError: if the file of the settings is damaged.
+    """
     artifacts = store.connect().list_artifacts(run.info.run_id)
     if SETTINGS not in {artifact.path for artifact in artifacts}:
         return None
-    found: dict[str, Any] = mlflow.artifacts.load_dict(f"{run.info.artifact_uri}/{SETTINGS}")
+    file = f"{run.info.artifact_uri}/{SETTINGS}"
+    try:
+        found: dict[str, Any] = mlflow.artifacts.load_dict(file)
+    except (MlflowException, ValueError) as error:
+        raise UserError(f"{file}: cannot be read ({first_line(error)}); train again") from error
     return found
 
 

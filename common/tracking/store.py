@@ -30,8 +30,6 @@ NEEDED_MEGABYTES = 100
 
 FIRST_CONTACT = 10
 """Seconds within which a server must answer at first, and while a network trains."""
-RESTORE = "restore it from a backup, or move it away and train again"
-"""Advice for a broken database."""
 
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # MLflow also raises the errors that it logs
 logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -52,6 +50,8 @@ def connect() -> mlflow.MlflowClient:
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
     except Exception as error:  # any error of the store's driver: the user chose the address
+        if database and database.exists():
+            raise _broken(database, error) from error
         raise UserError(f"MLFLOW_TRACKING_URI {uri}: cannot open this store ({first_line(error)})") from error
     return client
 
@@ -98,9 +98,16 @@ def _prepare(database: Path) -> None:
                 store = SqlAlchemyStore(f"sqlite:///{temporary}", (folder / "artifacts").as_uri())
                 store.engine.dispose()
     except sqlite3.Error as error:
-        raise UserError(f"{database}: not a database of MLflow ({first_line(error)}); {RESTORE}") from error
+        raise _broken(database, error) from error
     except OSError as error:
         raise UserError(f"{folder}: cannot record here ({first_line(error)}); make it writable") from error
+
+
+def _broken(database: Path, error: Exception) -> UserError:
+    return UserError(
+        f"{database}: not a database of MLflow ({first_line(error)}); restore it from a backup, or move it away and "
+        "train again"
+    )
 
 
 def is_writable(database: Path) -> bool:
