@@ -2,11 +2,11 @@
 
     python -m benchmarks.kills --kills 120
 
-The commands are train, train --resume, a search, baseline and export, on fresh and used stores in turn. The signals are
-SIGKILL, SIGTERM and SIGINT, at moments uniform over the time that the command takes. After each one, the next
-command on the store must succeed and leave no run RUNNING, and the database must be sound. If the interrupted
-training has a checkpoint, `train --resume` must end with the weights and metrics of a training that nothing interrupted.
-A signal is ignored if the command succeeds in spite of it.
+The commands are train, train --resume, a search, baseline and export, in turn on fresh and used stores. The signals are
+SIGKILL, SIGTERM and SIGINT, at moments uniform over the time that the command takes. After each one, the next command
+on the store must succeed and leave no run RUNNING, and the database must be sound. If the interrupted training has a
+checkpoint, `train --resume` must end with the weights and metrics of a training that nothing interrupted. A signal is
+ignored if the command succeeds in spite of it.
 """
 
 import contextlib
