@@ -15,6 +15,7 @@ from common.cli import resuming, terminal
 from common.cli.parsing import plain_errors
 from common.config import Config, Positive
 from common.errors import UserError, print_notes
+from common.files import replacing
 from common.interruption import InterruptionError
 from common.serving.export import Format
 from common.serving.http import Port
@@ -249,9 +250,11 @@ def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | 
         try:
             output.mkdir(exist_ok=True)
             for name, figure in explained.figures.items():
-                figure.savefig(output / f"{name}.png")
+                with replacing(output / f"{name}.png") as temporary:
+                    figure.savefig(temporary, format="png")
             for name, table in explained.tables.items():
-                table.to_csv(output / f"{name}.csv", index=False)
+                with replacing(output / f"{name}.csv") as temporary:
+                    table.to_csv(temporary, index=False)
         except OSError as error:
             raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
     Console().print(terminal.table(explained.summary, explained.label))

@@ -22,7 +22,7 @@ from common.tracking.runs import (
     run,
     settings,
 )
-from common.tracking.store import STORE, connect, folder, local_folder, server_command
+from common.tracking.store import STORE, check_space, connect, folder, local_folder, server_command
 
 __all__ = [
     "STORE",
@@ -36,6 +36,7 @@ __all__ = [
     "Version",
     "attach",
     "champions",
+    "check_space",
     "checkpoints",
     "connect",
     "curve",

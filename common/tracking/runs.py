@@ -21,7 +21,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from common.app import App
 from common.data import Data
-from common.errors import UserError, first_line, print_notes
+from common.errors import UserError, print_notes
 from common.tracking import processes, store
 from common.tracking.store import ROOT
 
@@ -215,13 +215,11 @@ def attach(
     except MlflowException:
         return False
     store.check_writable()
-    try:
+    with store.recording():
         for name, figure in figures.items():
             artifacts.log_figure(figure, f"{folder}/{name}")
         for name, table in tables.items():
             artifacts.log_table(table, f"{folder}/{name}")
-    except (OSError, MlflowException) as error:
-        raise UserError(f"{store.folder()}: cannot record ({first_line(error)})") from error
     return True
 
 
@@ -261,36 +259,45 @@ def run(
     earlier = get(resumed) if resumed else next(iter(find({"kind": kind} | dict(key.tags)) if key else []), None)
     if earlier and digest(earlier) not in ("", data.digest):
         raise UserError(f"{data.name} has changed since the run {earlier.info.run_id}; train again")
-    started = mlflow.start_run(
-        run_id=earlier.info.run_id if earlier else None,
-        experiment_id=_experiment(client, data.name),
-        run_name=name,
-        nested=True,
-        parent_run_id=key.parent if key else None,
-        tags=_tags(app, kind) | dict(key.tags if key else {}),
-    )
-    recorded = ActiveRun(client, app, config, data, started.info.run_id)
+    with store.recording():
+        started = mlflow.start_run(
+            run_id=earlier.info.run_id if earlier else None,
+            experiment_id=_experiment(client, data.name),
+            run_name=name,
+            nested=True,
+            parent_run_id=key.parent if key else None,
+            tags=_tags(app, kind) | dict(key.tags if key else {}),
+        )
+        recorded = ActiveRun(client, app, config, data, started.info.run_id)
+        with _status(recorded):
+            settings = dataclasses.asdict(config)
+            known = earlier.data.params if earlier else {}  # MLflow's parameters cannot be changed
+            mlflow.log_params({name: value for name, value in settings.items() if name not in known})
+            client.log_dict(recorded.id, settings, SETTINGS)
+            if not earlier or not digest(earlier):
+                _log_data(data)
+            yield recorded
+
+
+@contextlib.contextmanager
+def _status(run: ActiveRun) -> Iterator[None]:
+    """Record how the block ends, and its error. If the store is full or gone, both are lost."""
     status = "FAILED"
     try:
-        settings = dataclasses.asdict(config)
-        known = earlier.data.params if earlier else {}  # MLflow's parameters cannot be changed
-        mlflow.log_params({name: value for name, value in settings.items() if name not in known})
-        client.log_dict(recorded.id, settings, SETTINGS)
-        if not earlier or not digest(earlier):
-            _log_data(data)
-        yield recorded
+        yield
         status = "FINISHED"
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
-    except (OSError, MlflowException) as error:
-        raise UserError(f"{store.folder()}: cannot record ({first_line(error)})") from error
+    except (OSError, MlflowException):
+        raise
     except Exception as error:
-        recorded.tag("error", f"{type(error).__name__}: {error}"[:ERROR_LENGTH])
-        recorded.log_text(traceback.format_exc(), "error")
+        with contextlib.suppress(OSError, MlflowException):
+            run.tag("error", f"{type(error).__name__}: {error}"[:ERROR_LENGTH])
+            run.log_text(traceback.format_exc(), "error")
         raise
     finally:
-        with contextlib.suppress(MlflowException):  # if the store is full or gone, the status is lost
+        with contextlib.suppress(OSError, MlflowException):
             mlflow.end_run(status)
 
 

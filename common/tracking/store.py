@@ -1,6 +1,7 @@
 """The store: the database or server that keeps runs and models, and the command that serves its UI."""
 
 import contextlib
+import errno
 import functools
 import importlib.util
 import logging
@@ -17,6 +18,7 @@ import mlflow
 import sqlalchemy
 from filelock import FileLock
 from mlflow.store.db.db_types import DATABASE_ENGINES
+from mlflow.exceptions import MlflowException
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from common import files
@@ -32,7 +34,7 @@ NEEDED_MEGABYTES = 100
 """Free disk space that a run needs: for a model, its figures and the database's journal."""
 
 FIRST_CONTACT = 10
-"""Seconds within which a server must answer at first."""
+"""Seconds within which a server must answer at first, and while a network trains."""
 CREATING, WRITING = 0x6B6572617301, 0x6B6572617302
 """Numbers of the suite's advisory locks in a PostgreSQL database."""
 TEAM = "install requirements-team.txt into .venv"
@@ -50,11 +52,11 @@ def connect() -> mlflow.MlflowClient:
     Raises:
         UserError: if the store cannot be opened.
     """
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE / 'mlflow.db'}"
+    uri = _address()
     if database := database_of(uri):
         _prepare(database)
     try:
-        with _impatient():
+        with impatient():
             if _is_postgresql(uri):
                 _create_tables(uri)
             mlflow.set_tracking_uri(uri)
@@ -65,6 +67,10 @@ def connect() -> mlflow.MlflowClient:
     except Exception as error:  # any error of the store's driver: the user chose the address
         raise UserError(f"MLFLOW_TRACKING_URI {_shown(uri)}: cannot open this store ({first_line(error)})") from error
     return client
+
+
+def _address() -> str:
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE / 'mlflow.db'}"
 
 
 def _shown(uri: str) -> str:
@@ -84,7 +90,7 @@ def _create_tables(uri: str) -> None:
 
 
 @contextlib.contextmanager
-def _impatient() -> Iterator[None]:
+def impatient() -> Iterator[None]:
     """Let a server answer within `FIRST_CONTACT` seconds in this block; MLflow waits for minutes."""
     limits = {"MLFLOW_HTTP_REQUEST_TIMEOUT": str(FIRST_CONTACT), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
     added = {name: value for name, value in limits.items() if name not in os.environ}
@@ -139,11 +145,11 @@ def check_writable() -> None:
     """
     if not (database := database_of(mlflow.get_tracking_uri())):
         return
-    folder = database.parent
     if not is_writable(database):
-        raise UserError(f"{folder}: cannot record here; make it writable, or set MLFLOW_TRACKING_URI to another store")
-    if shutil.disk_usage(folder).free < NEEDED_MEGABYTES * 2**20:
-        raise UserError(f"{folder}: disk full; free at least {NEEDED_MEGABYTES} MB")
+        raise UserError(
+            f"{folder()}: cannot record here; make it writable, or set MLFLOW_TRACKING_URI to another store"
+        )
+    check_space()
     try:
         with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
             connection.execute("BEGIN IMMEDIATE")
@@ -152,6 +158,28 @@ def check_writable() -> None:
         raise UserError(
             f"{database}: cannot be written ({first_line(error)}); end the program that locks it"
         ) from error
+
+
+def check_space(needed: int = 0) -> None:
+    """Check that the disk of the store's local files has space for a run, and for `needed` bytes in addition.
+
+    Raises:
+        UserError: if not.
+    """
+    place, megabytes = local_folder(), NEEDED_MEGABYTES + needed // 2**20
+    if place.exists() and shutil.disk_usage(place).free < megabytes * 2**20:
+        raise UserError(f"{place}: disk full; free at least {megabytes:,} MB")
+
+
+@contextlib.contextmanager
+def recording() -> Iterator[None]:
+    """Turn an error of writing in this block into a `UserError`."""
+    try:
+        yield
+    except (OSError, MlflowException) as error:
+        full = (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "disk is full" in str(error)
+        problem = f"disk full; free at least {NEEDED_MEGABYTES} MB" if full else f"cannot record ({first_line(error)})"
+        raise UserError(f"{folder()}: {problem}") from error
 
 
 def folder() -> str:
@@ -185,8 +213,7 @@ def artifacts(experiment: str) -> str | None:
 
 def local_folder() -> Path:
     """Return a local folder for files beside the store: that of its database, or `STORE` if it is a server."""
-    connect()
-    database = database_of(mlflow.get_tracking_uri())
+    database = database_of(_address())
     return database.parent if database else STORE
 
 

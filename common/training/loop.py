@@ -31,6 +31,10 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+COPIES = 9
+"""Copies of the weights on the disk: a model, and two checkpoints with the best weights and two moments each."""
+
+
 @dataclass(frozen=True)
 class Result:
     """The results of a finished run."""
@@ -211,6 +215,7 @@ def _fit_and_measure(
     with lazy.quiet_native_log():  # Keras imports TensorFlow where it is installed, on every backend
         keras.utils.set_random_seed(config.seed)
     model = build(app, config, data)
+    tracking.check_space(COPIES * 4 * model.count_params())
     diagnosis = Diagnosis(model, *arrays.first(data.train, EXAMPLES))
     resumed = options.checkpoint.state if options.checkpoint else State()
     training = Stopwatch(resumed.wall, resumed.cpu)
@@ -238,6 +243,7 @@ def _fit_and_measure(
         predictions = predictions_for(app.task, model, data.validation)
         measured |= _prefixed("best_val", app.task.score(data.validation[1], predictions))
     findings = diagnosis.findings(history)
+    findings += logger.outages
     run.log_text("\n".join(findings), "diagnosis")
     return model, history, measured, findings
 

@@ -176,7 +176,7 @@ def test_a_read_only_mlruns_is_named_before_training_begins(no_store: Path) -> N
 
 
 @pytest.mark.skipif(not shutil.which("unshare"), reason="a private mount needs Linux's unshare")
-@pytest.mark.parametrize(("size", "when"), [("1m", "before"), ("104m", "while")])
+@pytest.mark.parametrize(("size", "when"), [("1m", "before"), ("134m", "while")])
 def test_a_full_disk_is_named_and_leaves_nothing_half_written(size: str, when: str, no_store: Path) -> None:
     """A store on a small file system, too small from the start, or filled to the last byte once training runs."""
     no_store.mkdir()

@@ -115,8 +115,8 @@ def test_only_an_interrupted_training_of_the_app_with_its_settings_is_resumed() 
     assert_user_error(run_app("perceptron", "train", "--resume", done.info.run_id), "--resume", "finished")
     mlflow.MlflowClient().set_terminated(done.info.run_id, "KILLED")
     assert_user_error(run_app("mnist_mlp", "train", "--resume", done.info.run_id), "not a training of mnist_mlp")
-    refused = run_app("perceptron", "train", "--resume", "--learning-rate", "0.5", "--epochs", "2")
-    assert_user_error(refused, f"--learning-rate 0.5: the run {done.info.run_id} began with")
+    refused = run_app("perceptron", "train", "--resume", "--learning-rate", "0.25", "--epochs", "2")
+    assert_user_error(refused, f"--learning-rate 0.25: the run {done.info.run_id} began with")
     resumed = run_app("perceptron", "train", "--resume", "--epochs", "2")  # which has no checkpoint
     assert resumed.returncode == 0, resumed.stderr
     again = only_run()
