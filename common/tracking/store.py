@@ -17,8 +17,8 @@ from typing import Any
 import mlflow
 import sqlalchemy
 from filelock import FileLock
-from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from common import files
@@ -37,7 +37,7 @@ FIRST_CONTACT = 10
 """Seconds within which a server must answer at first, and while a network trains."""
 CREATING, WRITING = 0x6B6572617301, 0x6B6572617302
 """Numbers of the suite's advisory locks in a PostgreSQL database."""
-TEAM = "install requirements-team.txt into .venv"
+TEAM = "pip install -r requirements-team.txt"
 """Advice for a missing driver."""
 RESTORE = "restore it from a backup, or move it away and train again"
 """Advice for a broken database."""
@@ -227,9 +227,9 @@ def lock() -> contextlib.AbstractContextManager[Any]:
     if _is_postgresql(uri):
         return _advisory_lock(uri, WRITING)
     database = database_of(uri)
-    folder = database.parent if database else STORE
-    folder.mkdir(parents=True, exist_ok=True)
-    return FileLock(folder / ".lock")
+    place = database.parent if database else STORE
+    place.mkdir(parents=True, exist_ok=True)
+    return FileLock(place / ".lock")
 
 
 @contextlib.contextmanager
@@ -244,7 +244,7 @@ def _advisory_lock(uri: str, number: int) -> Iterator[None]:
             connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({number})"))
             yield
     except sqlalchemy.exc.SQLAlchemyError as error:
-        raise UserError(f"{_shown(uri)}: the database does not answer ({first_line(error)})") from error
+        raise MlflowException(f"the database does not answer: {first_line(error)}") from error
 
 
 def server_command(host: str, port: int) -> list[str]:
