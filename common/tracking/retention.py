@@ -95,7 +95,7 @@ def delete(old: OldRun) -> bool:
     try:
         with store.lock():  # nobody registers its model now
             run = client.get_run(run_id)
-            if run.info.status in UNFINISHED or run_id in _registered(client):
+            if run.info.status in UNFINISHED or client.search_model_versions(f"run_id = '{run_id}'"):
                 return False
             if database:
                 database.get_run(run_id)  # fails if it is not the database of this store

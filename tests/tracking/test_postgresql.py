@@ -15,10 +15,12 @@ from pathlib import Path
 import boto3
 import mlflow
 import pytest
+from mlflow.exceptions import MlflowException
 from moto.server import ThreadedMotoServer
 
 from common import tracking
-from common.tracking import store
+from common.errors import UserError
+from common.tracking import retention, store
 from tests import postgresql
 from tests.conftest import ROOT, assert_user_error, free_port, run, run_app
 from tests.tuning.searching import Store, settings
@@ -126,7 +128,8 @@ def test_one_process_at_a_time_registers_a_model(database: str) -> None:
     """Where one process holds the lock, another one waits."""
     tracking.connect()
     script = """
-from common.tracking import store
+from common.errors import UserError
+from common.tracking import retention, store
 store.connect()
 print("waits", flush=True)
 with store.lock():
@@ -217,7 +220,29 @@ def test_the_server_keeps_artifacts_in_s3_and_predict_reads_them(
         predicted = run_app("perceptron", "predict", str(flowers))
         assert predicted.returncode == 0, predicted.stderr
         assert re.search(r":2 +setosa .*:3 +another ", predicted.stdout, re.DOTALL)
+        delete_a_run_behind_the_server(database, address, monkeypatch)
     assert not (tmp_path / "artifacts").exists()
+
+
+def delete_a_run_behind_the_server(database: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its artifacts go through the server; its row goes from the database if that is named."""
+    assert run_app("perceptron", "baseline").returncode == 0
+    (old,) = retention.old_runs(0).deletable
+    run_id = old.run.info.run_id
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    with pytest.raises(UserError, match="a server keeps its artifacts"):
+        retention.old_runs(0)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    client = tracking.connect()
+    assert client.list_artifacts(run_id)
+    assert retention.delete(old)
+    assert client.get_run(run_id).info.lifecycle_stage == "deleted"
+    assert client.list_artifacts(run_id) == []
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", database)
+    (again,) = retention.old_runs(0).deletable
+    assert retention.delete(again)
+    with pytest.raises(MlflowException, match="not found"):
+        client.get_run(run_id)
 
 
 def test_a_database_may_keep_artifacts_in_s3(database: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
