@@ -139,9 +139,9 @@ def _above(runs: Mapping[str, Run], run_id: str) -> Iterator[str]:
         yield run_id
 
 
-def _registered(client: mlflow.MlflowClient) -> set[str]:
+def _registered(client: mlflow.MlflowClient) -> set[str | None]:
     """Return the ids of the runs whose model is a version of a registered model."""
-    found = set()
+    found = set[str | None]()
     for version in mlflow.search_model_versions():
         if version.run_id:
             found.add(version.run_id)
