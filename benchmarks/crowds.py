@@ -1,6 +1,6 @@
 """Count what is lost when many trainings begin at once in an empty store, on SQLite and on PostgreSQL.
 
-    python -m benchmarks.crowds --writers 8 --rounds 10      # 15 minutes
+    python -m benchmarks.crowds --writers 8 --rounds 10
 
 Each writer is a process that trains the perceptron for two epochs. Together they create the store's tables, the
 experiment, the data set and the registered model, and each registers a version. PostgreSQL must be installed: make
