@@ -7,7 +7,7 @@ BASE ?= main
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help train app test quick test-slow results benchmark benchmark-quick lint format ui screenshots browser lock clean
+.PHONY: help train app test quick test-slow results benchmark benchmark-quick lint format ui screenshots browser postgresql lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -18,7 +18,7 @@ train: .venv/installed ## train the MNIST app on all of MNIST
 app: .venv/installed-dev ## copy an app: make app NAME=my_digits FROM=lenet5
 	@$(BIN)/python -m common.cli.new_app $(NAME) --from $(or $(FROM),lenet5)
 
-test: .venv/installed-dev browser ## run the fast tests
+test: .venv/installed-dev browser postgresql ## run the fast tests
 	@$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --no-loadscope-reorder
 
 quick: lint ## check style and types, and test the files that differ from the last commit
@@ -59,11 +59,18 @@ browser: # the tests of the UI need it; installs Debian's if there is none
 	{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install --yes --no-install-recommends chromium; } >/dev/null 2>&1 || \
 	{ echo "error: no Chromium found; install the package chromium, or Google Chrome" >&2; exit 2; }
 
+postgresql: # the tests of the team's store need it; installs Debian's if there is none
+	@for program in /usr/lib/postgresql/*/bin/initdb initdb; do command -v $$program >/dev/null && exit; done; \
+	echo "installing postgresql …"; \
+	{ $(AS_ROOT) apt-get update && $(AS_ROOT) apt-get install --yes --no-install-recommends postgresql; } >/dev/null 2>&1 || \
+	{ echo "error: no PostgreSQL found; install the package postgresql" >&2; exit 2; }
+
 lock: .venv/installed-dev ## compile the pinned requirements from pyproject.toml
 	@$(call compile,requirements.txt,)
 	@$(call compile,requirements-dev.txt,--extra dev -c requirements.txt)
 	@$(call compile,requirements-gpu.txt,--extra gpu -c requirements.txt)
 	@$(call compile,requirements-jax.txt,--extra jax -c requirements.txt)
+	@$(call compile,requirements-team.txt,--extra team -c requirements.txt)
 	@$(call compile,requirements-benchmark.txt,--extra benchmark -c requirements.txt)
 
 clean: ## remove the environment and caches; runs and data stay

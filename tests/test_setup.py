@@ -11,7 +11,9 @@ import pytest
 from tests.conftest import ROOT
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-gpu.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-dev.txt", "requirements-gpu.txt", "requirements-team.txt"]
+)
 def test_every_requirement_is_pinned_with_hashes(name: str) -> None:
     entries = re.split(r"\n(?=[a-z0-9])", (ROOT / name).read_text(), flags=re.IGNORECASE)[1:]
     assert len(entries) > 100
@@ -52,16 +54,24 @@ def test_train_installs_the_requirements_once_and_again_when_they_change(tmp_pat
     assert train() == [install, run]
 
 
-def test_a_machine_without_a_browser_is_told_what_to_install(tmp_path: Path) -> None:
-    """Where neither a browser nor apt-get is found on PATH."""
+@pytest.mark.parametrize(
+    ("target", "error"),
+    [("browser", "no Chromium found; install the package chromium"), ("postgresql", "no PostgreSQL found; install")],
+)
+def test_a_machine_without_a_program_is_told_what_to_install(target: str, error: str, tmp_path: Path) -> None:
+    """Where neither the program nor apt-get is found."""
     make = shutil.which("make")
     assert make
     for program in ("sh", "id"):
         (tmp_path / program).symlink_to(str(shutil.which(program)))
-    command = [make, "--no-print-directory", "browser"]
-    result = subprocess.run(command, cwd=ROOT, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False)
+    makefile = tmp_path / "Makefile"
+    makefile.write_text((ROOT / "Makefile").read_text().replace("/usr/lib/postgresql", str(tmp_path)))
+    command = [make, "--no-print-directory", target]
+    result = subprocess.run(
+        command, cwd=tmp_path, env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
+    )
     assert result.returncode == 2
-    assert result.stderr.startswith("error: no Chromium found; install the package chromium")
+    assert result.stderr.startswith(f"error: {error}")
 
 
 def test_help_lists_the_commands() -> None:

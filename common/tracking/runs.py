@@ -340,11 +340,8 @@ def _experiment(client: mlflow.MlflowClient, name: str) -> str:
 
     Two processes may do so at once.
     """
-    database = store.database_of(mlflow.get_tracking_uri())
-    # The artifacts are beside the database; a server has its own folder.
-    artifacts = (database.parent / "artifacts" / name).as_uri() if database else None
     try:
-        return client.create_experiment(name, artifacts)
+        return client.create_experiment(name, store.artifacts(name))
     except MlflowException:
         found = client.get_experiment_by_name(name)
         if found is None:

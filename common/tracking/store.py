@@ -2,8 +2,11 @@
 
 import contextlib
 import errno
+import functools
+import importlib.util
 import logging
 import os
+import re
 import shutil
 import sqlite3
 import sys
@@ -12,8 +15,10 @@ from pathlib import Path
 from typing import Any
 
 import mlflow
+import sqlalchemy
 from filelock import FileLock
 from mlflow.exceptions import MlflowException
+from mlflow.store.db.db_types import DATABASE_ENGINES
 from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from common import files
@@ -30,6 +35,10 @@ NEEDED_MEGABYTES = 100
 
 FIRST_CONTACT = 10
 """Seconds within which a server must answer at first, and while a network trains."""
+CREATING, WRITING = 0x6B6572617301, 0x6B6572617302
+"""Numbers of the suite's advisory locks in a PostgreSQL database."""
+TEAM = "pip install -r requirements-team.txt"
+"""Advice for a missing driver."""
 
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # MLflow also raises the errors that it logs
 logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -46,18 +55,38 @@ def connect() -> mlflow.MlflowClient:
         _prepare(database)
     try:
         with impatient():
+            if _is_postgresql(uri):
+                _create_tables(uri)
             mlflow.set_tracking_uri(uri)
             client = mlflow.MlflowClient()
             client.search_experiments(max_results=1)
+    except ModuleNotFoundError as error:
+        raise UserError(f"MLFLOW_TRACKING_URI {_shown(uri)}: needs the package {error.name}; {TEAM}") from error
     except Exception as error:  # any error of the store's driver: the user chose the address
         if database and database.exists():
             raise _broken(database, error) from error
-        raise UserError(f"MLFLOW_TRACKING_URI {uri}: cannot open this store ({first_line(error)})") from error
+        raise UserError(f"MLFLOW_TRACKING_URI {_shown(uri)}: cannot open this store ({first_line(error)})") from error
     return client
 
 
 def _address() -> str:
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE / 'mlflow.db'}"
+
+
+def _shown(uri: str) -> str:
+    """Return the address of a store without its password."""
+    return re.sub(r"(://[^/@:]*):[^/@]*@", r"\1:***@", uri)
+
+
+def _is_postgresql(uri: str) -> bool:
+    return re.match(r"postgres(ql)?(\+\w+)?://", uri) is not None
+
+
+@functools.cache
+def _create_tables(uri: str) -> None:
+    """Create the tables of a PostgreSQL database if they do not exist; MLflow fails if two processes do so at once."""
+    with _advisory_lock(uri, CREATING):
+        mlflow.MlflowClient(uri)
 
 
 @contextlib.contextmanager
@@ -164,7 +193,29 @@ def folder() -> str:
     """Return the folder of the store's database file, or the address of its server."""
     uri = mlflow.get_tracking_uri()
     database = database_of(uri)
-    return str(database.parent) if database else uri
+    return str(database.parent) if database else _shown(uri)
+
+
+def artifacts(experiment: str) -> str | None:
+    """Return the address at which a new experiment keeps its artifacts; None for a server, which has its own.
+
+    It is beside a SQLite database. For another database it is below MLFLOW_DEFAULT_ARTIFACT_ROOT, a folder or the
+    address of an object storage, or else below `STORE`, on this machine.
+
+    Raises:
+        UserError: if the driver of the object storage is missing.
+    """
+    uri = mlflow.get_tracking_uri()
+    if database := database_of(uri):
+        return (database.parent / "artifacts" / experiment).as_uri()
+    if re.split(r"[:+]", uri)[0] not in DATABASE_ENGINES:
+        return None
+    root = os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or str(STORE / "artifacts")
+    if "://" not in root:
+        return (Path(root).absolute() / experiment).as_uri()
+    if root.startswith("s3:") and not importlib.util.find_spec("boto3"):
+        raise UserError(f"MLFLOW_DEFAULT_ARTIFACT_ROOT {root}: needs the package boto3; {TEAM}")
+    return f"{root.rstrip('/')}/{experiment}"
 
 
 def local_folder() -> Path:
@@ -174,9 +225,33 @@ def local_folder() -> Path:
 
 
 def lock() -> contextlib.AbstractContextManager[Any]:
-    """Return a lock that one process at a time holds in this store; a server does its own locking."""
-    database = database_of(mlflow.get_tracking_uri())
-    return FileLock(database.parent / ".lock") if database else contextlib.nullcontext()
+    """Return a lock that one process at a time holds in this store.
+
+    It protects a SQLite database and, on all machines, a PostgreSQL database. For a server or another database it
+    protects from processes of this machine only.
+    """
+    uri = mlflow.get_tracking_uri()
+    if _is_postgresql(uri):
+        return _advisory_lock(uri, WRITING)
+    database = database_of(uri)
+    place = database.parent if database else STORE
+    place.mkdir(parents=True, exist_ok=True)
+    return FileLock(place / ".lock")
+
+
+@contextlib.contextmanager
+def _advisory_lock(uri: str, number: int) -> Iterator[None]:
+    """Hold a lock of a PostgreSQL database in this block. The database releases it if this process dies."""
+    limit = {"connect_timeout": FIRST_CONTACT}
+    engine = sqlalchemy.create_engine(
+        uri, poolclass=sqlalchemy.NullPool, isolation_level="AUTOCOMMIT", connect_args=limit
+    )
+    try:
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text(f"SELECT pg_advisory_lock({number})"))
+            yield
+    except sqlalchemy.exc.SQLAlchemyError as error:
+        raise MlflowException(f"the database does not answer: {first_line(error)}") from error
 
 
 def server_command(host: str, port: int) -> list[str]:

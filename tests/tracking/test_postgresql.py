@@ -1,0 +1,257 @@
+"""PostgreSQL as the team's store: a real server, alone and behind MLflow's server with artifacts in S3."""
+
+import contextlib
+import importlib.util
+import itertools
+import os
+import re
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import boto3
+import mlflow
+import pytest
+from mlflow.exceptions import MlflowException
+from moto.server import ThreadedMotoServer
+
+from common import tracking
+from common.errors import UserError
+from common.tracking import retention, store
+from tests import postgresql
+from tests.conftest import ROOT, assert_user_error, free_port, run, run_app
+from tests.tuning.searching import Store, settings
+
+WRITERS = 4
+NUMBERS = itertools.count()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgresql.Server]:
+    with postgresql.serving() as running:
+        yield running
+
+
+@pytest.fixture
+def database(server: postgresql.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The store of one test, in this process and in those it starts: a new database, and a folder of artifacts."""
+    address = server.new_database(f"test{next(NUMBERS)}")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", str(tmp_path / "artifacts"))
+    monkeypatch.setattr(store, "STORE", tmp_path / "local")  # checkpoints
+    return address
+
+
+def begin(*arguments: str) -> "subprocess.Popen[str]":
+    """Begin to train the perceptron in a process of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "apps.perceptron", "train", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def runs() -> list[mlflow.entities.Run]:
+    tracking.connect()
+    return list(mlflow.search_runs(search_all_experiments=True, output_format="list"))
+
+
+@pytest.mark.usefixtures("database")
+def test_train_records_all_and_the_other_commands_read_it(tmp_path: Path) -> None:
+    trained = run_app("perceptron", "train", "--epochs", "3")
+    assert trained.returncode == 0, trained.stderr
+    assert "the champion" in trained.stdout
+    (only,) = runs()
+    assert only.info.status == "FINISHED"
+    assert len(tracking.curve(mlflow.MlflowClient(), only.info.run_id, "loss")) == 3
+    assert {file.name for file in (tmp_path / "artifacts" / "iris").rglob("*")} >= {"model.keras", "settings.json"}
+    evaluated = run_app("perceptron", "evaluate", "--model", "perceptron-iris@champion")
+    assert evaluated.returncode == 0, evaluated.stderr
+    compared = run("-m", "common.cli.compare", "iris", "--markdown")
+    assert "perceptron-iris@champion" in compared.stdout, compared.stderr
+
+
+def test_a_search_with_two_workers_finishes(database: str, tmp_path: Path) -> None:
+    class OnPostgreSQL(Store):
+        @property
+        def uri(self) -> str:
+            return database
+
+    searched = OnPostgreSQL(tmp_path)
+    process = searched.begin("--trials", "4", "--workers", "2", "--epochs", "2")
+    output, _ = process.communicate(timeout=600)
+    assert process.returncode == 0, output
+    assert len(settings(searched.trials())) == 4
+    for kind in ("search", "trial", "train"):
+        assert {one.info.status for one in searched.runs(kind)} == {"FINISHED"}
+
+
+def test_a_restart_of_the_database_in_mid_training_loses_no_metric(server: postgresql.Server, database: str) -> None:
+    epochs = 150
+    with begin("--epochs", str(epochs), "--patience", str(epochs)) as process:
+        assert process.stdout is not None
+        assert any("Epoch 20/" in line for line in process.stdout)
+        server.stop()
+        try:
+            assert any("Epoch 60/" in line for line in process.stdout)
+        finally:
+            server.start()
+        _, errors = process.communicate()
+        assert process.returncode == 0, errors
+    (only,) = runs()
+    assert only.info.status == "FINISHED", database
+    for name in ("loss", "val_accuracy"):
+        points = mlflow.MlflowClient().get_metric_history(only.info.run_id, name)
+        assert [point.step for point in sorted(points, key=lambda point: point.timestamp)] == list(range(1, epochs + 1))
+
+
+def test_writers_on_a_fresh_database_lose_nothing(database: str) -> None:
+    """They create the tables, the experiment, the data set and the registered model at once."""
+    processes = [begin("--epochs", "2", "--seed", str(seed)) for seed in range(WRITERS)]
+    for process in processes:
+        _, errors = process.communicate(timeout=300)
+        assert process.returncode == 0, errors
+    found, client = runs(), mlflow.MlflowClient(database)
+    assert [one.info.status for one in found] == ["FINISHED"] * WRITERS
+    for one in found:
+        assert len(tracking.curve(client, one.info.run_id, "loss")) == 2
+    versions = {int(one.version): one for one in client.search_model_versions("name = 'perceptron-iris'")}
+    assert set(versions) == set(range(1, WRITERS + 1))
+
+
+def test_one_process_at_a_time_registers_a_model(database: str) -> None:
+    """Where one process holds the lock, another one waits."""
+    tracking.connect()
+    script = """
+from common.errors import UserError
+from common.tracking import retention, store
+store.connect()
+print("waits", flush=True)
+with store.lock():
+    print("goes on")
+"""
+    with subprocess.Popen([sys.executable, "-c", script], cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        with store.lock():
+            assert process.stdout.readline() == "waits\n", database
+            with pytest.raises(subprocess.TimeoutExpired):
+                process.wait(timeout=3)
+        assert process.communicate(timeout=60)[0] == "goes on\n"
+
+
+def test_a_missing_driver_is_one_line_that_names_the_requirements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "postgresql://me:secret@127.0.0.1:1/runs")
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in sys.modules if name.partition(".")[0] == "psycopg"]:
+            patch.delitem(sys.modules, name)
+        patch.setitem(sys.modules, "psycopg", None)
+        result = run_app("perceptron", "train")
+    assert_user_error(result, "MLFLOW_TRACKING_URI", "psycopg", "requirements-team.txt", "me:***@")
+
+
+def test_a_database_that_does_not_answer_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"postgresql://me:secret@127.0.0.1:{free_port()}/runs")
+    result = run_app("perceptron", "train")
+    assert_user_error(result, "MLFLOW_TRACKING_URI", "cannot open this store")
+    assert "secret" not in result.stderr
+
+
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a bucket of a storage that speaks S3's protocol."""
+    storage = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    storage.start()
+    host, port = storage.get_host_and_port()
+    for name, value in {
+        "MLFLOW_S3_ENDPOINT_URL": f"http://{host}:{port}",
+        "AWS_ACCESS_KEY_ID": "team",
+        "AWS_SECRET_ACCESS_KEY": "secret",
+        "AWS_DEFAULT_REGION": "us-east-1",
+    }.items():
+        monkeypatch.setenv(name, value)
+    boto3.client("s3", endpoint_url=f"http://{host}:{port}").create_bucket(Bucket="runs")
+    yield "s3://runs"
+    storage.stop()
+
+
+@contextlib.contextmanager
+def serving(*options: str) -> Iterator[str]:
+    """MLflow's server with these options during the block, at the address that is given."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--port", str(port), "--workers", "1", *options]
+    environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
+        try:
+            address = f"http://127.0.0.1:{port}"
+            for _ in range(600):
+                with contextlib.suppress(OSError), urllib.request.urlopen(f"{address}/health", timeout=1):
+                    break
+                assert process.poll() is None
+                time.sleep(0.2)
+            yield address
+        finally:
+            process.terminate()
+
+
+def test_the_server_keeps_artifacts_in_s3_and_predict_reads_them(
+    database: str, bucket: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flowers = tmp_path / "flowers.csv"
+    flowers.write_text(
+        "sepal length (cm),sepal width (cm),petal length (cm),petal width (cm)\n5.1,3.5,1.4,0.2\n6.7,3.0,5.2,2.3\n"
+    )
+    monkeypatch.delenv("MLFLOW_DEFAULT_ARTIFACT_ROOT")  # the server would give it to its clients
+    with serving("--backend-store-uri", database, "--artifacts-destination", f"{bucket}/team") as address:
+        # The clients know nothing of the storage.
+        for name in ("MLFLOW_S3_ENDPOINT_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+            monkeypatch.delenv(name)
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+        trained = run_app("perceptron", "train", "--epochs", "20")
+        assert trained.returncode == 0, trained.stderr
+        (only,) = runs()
+        assert only.info.artifact_uri.startswith("mlflow-artifacts:")
+        evaluated = run_app("perceptron", "evaluate")
+        assert evaluated.returncode == 0, evaluated.stderr
+        predicted = run_app("perceptron", "predict", str(flowers))
+        assert predicted.returncode == 0, predicted.stderr
+        assert re.search(r":2 +setosa .*:3 +another ", predicted.stdout, re.DOTALL)
+        delete_a_run_behind_the_server(database, address, monkeypatch)
+    assert not (tmp_path / "artifacts").exists()
+
+
+def delete_a_run_behind_the_server(database: str, address: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its artifacts go through the server; its row goes from the database if that is named."""
+    assert run_app("perceptron", "baseline").returncode == 0
+    (old,) = retention.old_runs(0).deletable
+    run_id = old.run.info.run_id
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", database)
+    with pytest.raises(UserError, match="a server keeps its artifacts"):
+        retention.old_runs(0)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
+    client = tracking.connect()
+    assert client.list_artifacts(run_id)
+    assert retention.delete(old)
+    assert client.get_run(run_id).info.lifecycle_stage == "deleted"
+    assert client.list_artifacts(run_id) == []
+    monkeypatch.setenv("MLFLOW_BACKEND_STORE_URI", database)
+    (again,) = retention.old_runs(0).deletable
+    assert retention.delete(again)
+    with pytest.raises(MlflowException, match="not found"):
+        client.get_run(run_id)
+
+
+def test_a_database_may_keep_artifacts_in_s3(database: str, bucket: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", f"{bucket}/alone")
+    assert run_app("perceptron", "train", "--epochs", "2").returncode == 0
+    assert run_app("perceptron", "evaluate").returncode == 0
+    (only,) = runs()
+    assert only.info.artifact_uri.startswith("s3://runs/alone/iris/"), database
+    installed = importlib.util.find_spec
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "boto3" else installed(name))
+    refused = run_app("perceptron", "train", "--epochs", "2")
+    assert_user_error(refused, "boto3", "requirements-team.txt")
