@@ -118,9 +118,9 @@ class Reader:
                     if line.startswith((f"{PYTHON} -m apps.", f"{PYTHON} -m tuning.", f"{PYTHON} -m common.")):
                         self.do(Command(command.place, line), whole)
             case [program, "-m", "mlflow", "server", *options] if program == PYTHON:
-                known = self.shell(f"{PYTHON} -m mlflow server --help")
+                known = "\n".join(self.shell(f"{PYTHON} -m mlflow server --help"))
                 for option in filter(lambda word: word.startswith("--"), options):
-                    assert re.search(rf"^ +{option}\b", "\n".join(known), re.MULTILINE), f"{command.place}: {option}"
+                    assert re.search(rf"^ +(-\w, )?{option}\b", known, re.MULTILINE), f"{command.place}: {option}"
             case [program, "-m", "pip", "install", *_, requirements] if program == PYTHON:
                 assert (self.tree / requirements).exists(), command
             case [program, "-m", module, *arguments] if program == PYTHON:
