@@ -29,7 +29,8 @@ class StopAtDivergence(keras.callbacks.Callback):
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         loss = (logs or {}).get("loss", 0.0)
         if not np.isfinite(loss):
-            place = f"epoch {self.epoch + 1}, step {self.step + batch + 1}"
+            step = self.step + min(batch + 1, self.params["steps"])  # Keras counts whole executions
+            place = f"epoch {self.epoch + 1}, step {step}"
             raise DivergenceError(
                 f"the loss is {loss} in {place}; try a lower `learning_rate` than {self.learning_rate:g}, "
                 "or inputs of a smaller scale"

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 from PIL import Image
 
-from common import tracking, training
+from common import recorded, tracking, training
 from common.app import App
 from common.errors import UserError
 from common.preprocessing.datasets import DATASETS
@@ -155,6 +156,18 @@ def test_training_that_diverges_stops_in_a_line_with_status_1(app: str) -> None:
     (run,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
     assert run.info.status == "FAILED"
     assert "the loss is" in run.data.tags["error"]
+    assert not mlflow.MlflowClient().search_registered_models()
+
+
+@pytest.mark.usefixtures("store")
+def test_the_network_of_the_last_good_epoch_is_kept_when_training_diverges() -> None:
+    settings = ("--optimizer", "sgd", "--learning-rate", "10", "--patience", "1000")
+    result = run_app("linear_regression", "train", *settings)
+    assert result.returncode == 1
+    assert re.search(r"the loss is inf in epoch \d+, step 1; .*; the network after epoch \d+ is saved", result.stderr)
+    (only,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    assert only.info.status == "FAILED"
+    assert all(np.isfinite(weight).all() for weight in recorded.model(only.info.run_id).get_weights())
     assert not mlflow.MlflowClient().search_registered_models()
 
 
