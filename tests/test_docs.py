@@ -147,6 +147,9 @@ class Reader:
                 self.run(command, module, arguments, parsed=True)
             case _, _ if "--help" in arguments or module in ("apps", "tuning"):
                 self.run(command, module, arguments)
+            case "apps", "train" if "--resume" in arguments:  # tests/training/test_resume.py interrupts trainings first
+                without = [word for word in arguments if word not in ("--resume", "RUN")]
+                self.run(command, module, without, parsed=True)
             case "apps", "train":
                 training = shlex.join([app, *arguments])
                 now = self.quick(app, arguments) or (whole and not self.missing(arguments))

@@ -49,9 +49,9 @@ def main(app: App, description: str | None = None) -> None:
         """Train, evaluate once on the test set, record and register the model.
 
         Args:
-            settings: The settings.
+            settings: Settings of the data, the network and the training.
             resume: Go on with an interrupted training, with the settings of its run; without RUN, with the newest.
-            checkpoint_minutes: Longest time in minutes that a training may lose, within an epoch.
+            checkpoint_minutes: Longest time in minutes without a checkpoint, within an epoch.
         """
         lazy.use_backend(settings.backend)
         _train(app, settings, run_id if resume else None, recorded, checkpoint_minutes)
