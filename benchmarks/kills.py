@@ -133,9 +133,8 @@ def examine(store: Path, found: Counter[str], expected: Outcome) -> None:
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db"}
     following = ["train", "--resume"] if resumable else ["train", "--epochs", "1", "--limit", "500"]
     command = [sys.executable, "-m", "apps.mnist_mlp", *following]
-    found["next command works"] += not subprocess.run(
-        command, cwd=ROOT, env=environment, capture_output=True
-    ).returncode
+    works = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True).returncode == 0
+    found["next command works"] += works
     with contextlib.closing(sqlite3.connect(store / "mlflow.db")) as connection:
         found["sound"] += connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         found["running"] += connection.execute("SELECT count(*) FROM runs WHERE status = 'RUNNING'").fetchone()[0]
