@@ -1,8 +1,12 @@
-"""Tell whether the process that records a run still runs."""
+"""Tell whether the process that records a run still runs, on this machine or another one."""
 
+import contextlib
 import json
 import os
 import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -13,19 +17,47 @@ TOLERANCE = 2.0
 """Seconds by which the recorded start of a process may differ: it is computed from the start of the machine."""
 
 
+MINUTE = 60.0
+SILENCE = 15
+"""Minutes without a heartbeat after which a process of another machine has ended. Clocks may differ by less."""
+
+
 def this_process() -> str:
     """Return JSON that identifies this process among those of all machines and times."""
     return json.dumps({"machine": _machine(), "pid": os.getpid(), "started": psutil.Process().create_time()})
 
 
-def is_gone(identity: str) -> bool:
+def now() -> str:
+    """Return the time as a heartbeat."""
+    return str(int(time.time()))
+
+
+@contextlib.contextmanager
+def heartbeat(record: Callable[[str], None]) -> Iterator[None]:
+    """Record a heartbeat every minute of this block; one that the store does not take is left out."""
+    ended = threading.Event()
+
+    def beat() -> None:
+        while not ended.wait(MINUTE):
+            with contextlib.suppress(Exception):
+                record(now())
+
+    threading.Thread(target=beat, daemon=True).start()
+    try:
+        yield
+    finally:
+        ended.set()
+
+
+def is_gone(identity: str, last: str | None = None) -> bool:
     """Return whether the process that `this_process` identified has ended.
 
-    A process of another machine or container counts as running, because this one cannot know.
+    A process of another machine or container has ended if its `last` heartbeat is `SILENCE` minutes old. Without one it
+    counts as running, because this machine cannot know.
     """
     process = json.loads(identity)
     if process["machine"] != _machine():
-        return False
+        return last is not None and time.time() - float(last) > SILENCE * MINUTE
     try:
         started: float = psutil.Process(process["pid"]).create_time()
     except psutil.NoSuchProcess:

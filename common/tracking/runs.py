@@ -39,6 +39,8 @@ PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
 """Packages that decide the results of a run; also the requirements of a saved model."""
 PROCESS = "process"
 """Tag with the process that records a run."""
+HEARTBEAT = "heartbeat"
+"""Tag with the last time, in seconds since 1970, at which this process was there."""
 SETTINGS = "settings.json"
 """Artifact with all settings. MLflow's parameters show them too, but cut long values."""
 Run = mlflow.entities.Run
@@ -152,7 +154,7 @@ def _end_dead(store_uri: str) -> None:
     experiments = [one.experiment_id for one in client.search_experiments()]
     for run in client.search_runs(experiments, "attributes.status = 'RUNNING'"):
         process = run.data.tags.get(PROCESS)
-        if process and processes.is_gone(process):
+        if process and processes.is_gone(process, run.data.tags.get(HEARTBEAT)):
             client.set_terminated(run.info.run_id, "KILLED")
 
 
@@ -269,7 +271,7 @@ def run(
             tags=_tags(app, kind) | dict(key.tags if key else {}),
         )
         recorded = ActiveRun(client, app, config, data, started.info.run_id)
-        with _status(recorded):
+        with _status(recorded), processes.heartbeat(functools.partial(recorded.tag, HEARTBEAT)):
             settings = dataclasses.asdict(config)
             known = earlier.data.params if earlier else {}  # MLflow's parameters cannot be changed
             mlflow.log_params({name: value for name, value in settings.items() if name not in known})
@@ -357,6 +359,7 @@ def _tags(app: App, kind: Kind) -> dict[str, str]:
         "app": app.name,
         "kind": kind,
         PROCESS: processes.this_process(),
+        HEARTBEAT: processes.now(),
         "monitor": app.task.monitor,
         "mode": app.task.mode,
         "metric": app.task.metric,

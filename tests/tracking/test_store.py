@@ -6,6 +6,7 @@ import re
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import mlflow
@@ -17,6 +18,7 @@ from common import recorded, tracking, training
 from common.app import App
 from common.errors import UserError
 from common.preprocessing.datasets import DATASETS
+from common.tracking import processes
 from common.training import loop
 from tests.conftest import ROOT, Trained, assert_user_error, run, run_app
 
@@ -233,6 +235,19 @@ def test_ctrl_c_and_sigterm_leave_the_run_killed(number: signal.Signals, status:
 
 
 @pytest.mark.usefixtures("store")
+def test_a_run_has_a_heartbeat(tiny_app: App, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "MINUTE", 0.1)
+    config = tiny_app.settings()
+    with tracking.run(tiny_app, "train", config, tiny_app.load_data(config)) as run:
+        run.tag("heartbeat", "0")
+        deadline = time.monotonic() + 10
+        while run.tags()["heartbeat"] == "0":
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    assert time.time() - float(run.tags()["heartbeat"]) < 10
+
+
+@pytest.mark.usefixtures("store")
 def test_a_run_whose_process_was_killed_is_marked_by_the_next_command() -> None:
     command = [sys.executable, "-m", "apps.perceptron", "train", "--epochs", "1000000", "--patience", "1000000"]
     others = []
@@ -243,13 +258,19 @@ def test_a_run_whose_process_was_killed_is_marked_by_the_next_command() -> None:
         (running,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
         client, tags = mlflow.MlflowClient(), running.data.tags
         identity = json.loads(tags["process"])
-        for change in ({"machine": "another"}, {"started": identity["started"] - 60}):  # and an older process
-            made = client.create_run("0", tags={"process": json.dumps(identity | change)})
+        elsewhere, silent = {"machine": "another"}, str(int(time.time()) - 16 * 60)
+        for change, beat in (
+            (elsewhere, {}),
+            (elsewhere, {"heartbeat": tags["heartbeat"]}),
+            (elsewhere, {"heartbeat": silent}),
+            ({"started": identity["started"] - 60}, {}),  # an older process
+        ):
+            made = client.create_run("0", tags={"process": json.dumps(identity | change), **beat})
             others.append(made.info.run_id)
         compared = run("-m", "common.cli.compare", "gates")
         assert "RUNNING" not in compared.stderr
         assert client.get_run(running.info.run_id).info.status == "RUNNING"  # its process is there
-        assert [client.get_run(one).info.status for one in others] == ["RUNNING", "KILLED"]
+        assert [client.get_run(one).info.status for one in others] == ["RUNNING", "RUNNING", "KILLED", "KILLED"]
         process.kill()
         process.wait()
     run("-m", "common.cli.compare", "gates")
