@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -92,12 +93,12 @@ def train(app: App, config: Config, resumed: str | None = None, minutes: float =
         DivergenceError: if the loss is not finite.
         InterruptionError: after Ctrl-C or SIGTERM.
     """
+    if resumed and config.epochs < (finished := Checkpoint(_checkpoint_file(resumed)).state.epochs):
+        raise UserError(f"`epochs` {config.epochs}: the run {resumed} has {finished} already")
     data = load_data(app, config)
     with interruption.deferred():
         with tracking.run(app, "train", config, data, resumed=resumed) as run:
-            checkpoint = Checkpoint(tracking.checkpoints(run.id) / f"training{SUFFIX}", minutes=minutes)
-            if 0 < config.epochs < checkpoint.state.epochs:
-                raise UserError(f"`epochs` {config.epochs}: the run has {checkpoint.state.epochs} already")
+            checkpoint = Checkpoint(_checkpoint_file(run.id), minutes=minutes)
             try:
                 result = _train(app, config, data, run, FitOptions(checkpoint=checkpoint))
             except InterruptionError as error:
@@ -107,6 +108,10 @@ def train(app: App, config: Config, resumed: str | None = None, minutes: float =
                 raise DivergenceError(f"{error}{_keep_last(app, config, data, run, checkpoint)}") from error
         tracking.delete_checkpoints(run.id)
     return result
+
+
+def _checkpoint_file(run_id: str) -> Path:
+    return tracking.checkpoints(run_id) / f"training{SUFFIX}"
 
 
 def _keep_last(app: App, config: Config, data: Data, run: tracking.ActiveRun, checkpoint: Checkpoint) -> str:

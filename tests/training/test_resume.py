@@ -72,6 +72,8 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(
             if number == signal.SIGINT:
                 assert errors.splitlines()[-1] == "stopped by SIGINT"
                 assert f"train --resume {run_id}" in errors
+            refused = run_app("mnist_mlp", "train", "--resume", "--epochs", "1")
+            assert_user_error(refused, f"--epochs 1: the run {run_id} has 2 already")
             result = run_app("mnist_mlp", "train", "--resume", *([run_id] if number == signal.SIGINT else []))
             assert result.returncode == 0, result.stderr
             assert "Epoch 4/4" in result.stdout
