@@ -68,6 +68,25 @@ def run(
     )
 
 
+def cut_off(number: signal.Signals, app: str, *arguments: str, line: str) -> str:
+    """Train in a process of its own, send it a signal once it has written this line, and return its errors."""
+    with subprocess.Popen(
+        [sys.executable, "-m", f"apps.{app}", "train", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Where a shell runs the tests in the background, Ctrl-C is ignored, and by their children too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    ) as process:
+        assert process.stdout is not None
+        assert any(line in written for written in process.stdout)
+        process.send_signal(number)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), errors
+    return errors
+
+
 def assert_user_error(result: "subprocess.CompletedProcess[str]", *words: str) -> None:
     """The command ended in one line that has `words`, and status 2."""
     lines = [line for line in result.stderr.splitlines() if line]

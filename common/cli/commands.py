@@ -116,7 +116,7 @@ def main(app: App, description: str | None = None) -> None:
         Args:
             model: Model to use.
             port: Port of this machine.
-            allowed_hosts: Further names, such as models.example.org, under which a proxy is asked for this server.
+            allowed_hosts: More names that requests may have in their header Host, such as the name of a proxy.
         """
         from common.serving import http
 

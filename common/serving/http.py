@@ -42,7 +42,7 @@ def serve(app: App, which: str | None, port: int, names: Sequence[str] = ()) -> 
         app: The app of the model.
         which: The model, as for `tracking.load`; None for the champion.
         port: Port of this machine.
-        names: Further names under which a proxy is asked for it.
+        names: More names that requests may have in their header Host, such as the name of a proxy.
 
     Raises:
         UserError: if the port cannot be used, or there is no such model.

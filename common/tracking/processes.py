@@ -15,9 +15,8 @@ NAMESPACE = Path("/proc/self/ns/pid")
 """Names the container, whose numbers of processes differ from those outside it."""
 TOLERANCE = 2.0
 """Seconds by which the recorded start of a process may differ: it is computed from the start of the machine."""
-
-
 MINUTE = 60.0
+"""Seconds between two heartbeats."""
 SILENCE = 15
 """Minutes without a heartbeat after which a process of another machine has ended. Clocks may differ by less."""
 
@@ -28,7 +27,7 @@ def this_process() -> str:
 
 
 def now() -> str:
-    """Return the time as a heartbeat."""
+    """Return the current time in seconds since 1970, as a heartbeat records it."""
     return str(int(time.time()))
 
 

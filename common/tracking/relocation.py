@@ -5,17 +5,19 @@ pyproject.toml pins MLflow's version, and tests/tracking/test_relocation.py test
 """
 
 import contextlib
+import itertools
 import sqlite3
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
-COLUMNS = {
-    "experiments": ("artifact_location",),
-    "runs": ("artifact_uri",),
-    "logged_models": ("artifact_location",),
-    "model_versions": ("source", "storage_location"),
-}
-"""Columns of each table that hold addresses of artifacts."""
+COLUMNS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+"""Tables and their columns that hold addresses of artifacts."""
 
 
 def outdated(database: Path) -> dict[str, str]:
@@ -47,22 +49,19 @@ def relocate(database: Path) -> str:
     if not (moved := outdated(database)):
         return ""
     backup = database.with_name(f"{database.name}.before-move")
-    with (
-        contextlib.closing(sqlite3.connect(database, timeout=60)) as connection,
-        contextlib.closing(sqlite3.connect(backup)) as copy,
-    ):
-        connection.backup(copy)
+    found = any(_path(address).exists() for address in moved.values())
+    with contextlib.closing(sqlite3.connect(database, timeout=60)) as connection:
+        if found:
+            with contextlib.closing(sqlite3.connect(backup)) as copy:
+                connection.backup(copy)
         with connection:  # all or nothing
-            for table, columns in COLUMNS.items():
-                for column in columns:
-                    for before, after in moved.items():
-                        connection.execute(
-                            f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
-                            f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
-                            (after, len(before) + 1, before, len(before) + 1, f"{before}/"),
-                        )
-    if not any(_path(address).exists() for address in moved.values()):
-        backup.unlink()
+            for (table, column), (before, after) in itertools.product(COLUMNS, moved.items()):
+                connection.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                    (after, len(before) + 1, before, len(before) + 1, f"{before}/"),
+                )
+    if not found:
         return ""
     old, number = _path(next(iter(moved))).parents[1], len(moved)
     return (

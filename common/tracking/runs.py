@@ -40,7 +40,7 @@ PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
 PROCESS = "process"
 """Tag with the process that records a run."""
 HEARTBEAT = "heartbeat"
-"""Tag with the last time, in seconds since 1970, at which this process was there."""
+"""Tag with the last time, in seconds since 1970, at which this process recorded that it runs."""
 SETTINGS = "settings.json"
 """Artifact with all settings. MLflow's parameters show them too, but cut long values."""
 Run = mlflow.entities.Run
@@ -164,7 +164,7 @@ def interrupted(app: str, run_id: str | None) -> Run:
     Raises:
         UserError: if there is none.
     """
-    client = open_store()
+    open_store()
     if run_id:
         run = get(run_id)
         if run.data.tags.get("app") != app or run.data.tags.get("kind") != "train":
@@ -177,7 +177,7 @@ def interrupted(app: str, run_id: str | None) -> Run:
     for run in find({"kind": "train", "app": app}):
         resumable = run.info.status == "KILLED" or checkpoints(run.info.run_id).exists()
         if resumable and run.info.status not in ("FINISHED", "RUNNING") and "search" not in run.data.tags:
-            return client.get_run(run.info.run_id)
+            return run
     raise UserError(f"`resume`: {store.folder()} has no interrupted training of {app}; leave it out")
 
 

@@ -145,13 +145,9 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             UserError: if the network is another one.
         """
-        optimizer = model.optimizer
-        if not optimizer.built:
-            optimizer.build(model.trainable_variables)
+        variables = [*model.variables, *_optimizer_variables(model)]
         try:
-            for variable, value in zip(
-                [*model.variables, *optimizer.variables], [*self.state.variables, *self.state.optimizer], strict=True
-            ):
+            for variable, value in zip(variables, [*self.state.variables, *self.state.optimizer], strict=True):
                 variable.assign(value)
         except ValueError as error:
             raise UserError(f"{self.path}: of another network; its code has changed since; train again") from error
@@ -188,14 +184,12 @@ class Checkpoint(keras.callbacks.Callback):
     def _write(self, step: int = 0) -> None:
         """Save the state after an epoch, or after a step of the next one."""
         began, model = time.perf_counter(), self.model
-        if not model.optimizer.built:
-            model.optimizer.build(model.trainable_variables)
         counts = [
             {name: vars(callback)[name] for name in COUNTED if name in vars(callback)} for callback in self.counting
         ]
         state = State(
             _numbers(model.variables),
-            _numbers(model.optimizer.variables),
+            _numbers(_optimizer_variables(model)),
             _numbers(model.metrics_variables) if step else (),
             counts,
             {name: list(values) for name, values in self.history.items()},
@@ -208,6 +202,14 @@ class Checkpoint(keras.callbacks.Callback):
             self.state = state
         self.written = time.perf_counter()
         self.cost = self.written - began
+
+
+def _optimizer_variables(model: keras.Model) -> Sequence[Any]:
+    """Return the variables of the optimizer, which Keras creates before the first step at the latest."""
+    if not model.optimizer.built:
+        model.optimizer.build(model.trainable_variables)
+    variables: Sequence[Any] = model.optimizer.variables
+    return variables
 
 
 def _numbers(variables: Sequence[Any]) -> list[Array]:

@@ -40,44 +40,30 @@ def fit(
         The metrics of every epoch by name, including the epochs before an interruption.
     """
     model.steps_per_execution = STEPS_PER_EXECUTION
-    if checkpoint and checkpoint.state.step:
+    ends = [epochs]
+    if checkpoint and checkpoint.state.step:  # first the rest of the epoch that has begun
         _build_metrics(model, batches)
-        until = checkpoint.state.epochs + 1
-        _fit(model, batches, until, checkpoint, callbacks, counting, validation)
-    return _fit(model, batches, epochs, checkpoint, callbacks, counting, validation)
-
-
-def _fit(
-    model: keras.Model,
-    batches: Callable[..., Batches],
-    epochs: int,
-    checkpoint: Checkpoint | None,
-    callbacks: Callable[[int], Callbacks],
-    counting: Callable[[], Callbacks],
-    validation: Any,
-) -> dict[str, list[float]]:
-    """Train the epochs that are left; if the first one has begun already, only the rest of it."""
-    state = checkpoint.state if checkpoint else State()
-    training, counters = batches(epoch=state.epochs, step=state.step), counting()
-    used = [training, *callbacks(state.step), *counters]
-    if checkpoint:
-        checkpoint.counting = list(counters)
-        used.append(checkpoint)
-    history = model.fit(
-        training.dataset(),
-        initial_epoch=epochs if state.stopped else state.epochs,
-        epochs=epochs,
-        # The data set has this cardinality, but without it Keras makes every epoch's iterator twice.
-        steps_per_epoch=len(training.order()),
-        shuffle=False,
-        validation_data=validation,
-        callbacks=used,
-        verbose=1 if sys.stdout.isatty() else 2,  # a progress bar, or one line per epoch in a log file
-    ).history
-    return {
-        name: [*state.history.get(name, []), *history.get(name, [])]
-        for name in dict.fromkeys([*state.history, *history])
-    }
+        ends.insert(0, checkpoint.state.epochs + 1)
+    for end in ends:
+        state = checkpoint.state if checkpoint else State()
+        training, counters = batches(epoch=state.epochs, step=state.step), counting()
+        used = [training, *callbacks(state.step), *counters]
+        if checkpoint:
+            checkpoint.counting = list(counters)
+            used.append(checkpoint)
+        history = model.fit(
+            training.dataset(),
+            initial_epoch=end if state.stopped else state.epochs,
+            epochs=end,
+            # The data set has this cardinality, but without it Keras makes every epoch's iterator twice.
+            steps_per_epoch=len(training.order()),
+            shuffle=False,
+            validation_data=validation,
+            callbacks=used,
+            verbose=1 if sys.stdout.isatty() else 2,  # a progress bar, or one line per epoch in a log file
+        ).history
+    names = dict.fromkeys([*state.history, *history])
+    return {name: [*state.history.get(name, []), *history.get(name, [])] for name in names}
 
 
 def _build_metrics(model: keras.Model, batches: Callable[..., Batches]) -> None:

@@ -1,8 +1,6 @@
 """`train --resume`: a run that was cut off ends as one that was not, in the same run."""
 
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import keras
@@ -12,31 +10,10 @@ import pytest
 
 from common import recorded, tracking
 from common.training.checkpoint import State
-from tests.conftest import ROOT, assert_user_error, new_store, run_app
+from tests.conftest import assert_user_error, cut_off, new_store, run_app
 
 SETTINGS = ("--hidden", "32", "--limit", "8000", "--batch-size", "64", "--epochs", "4", "--schedule", "cosine")
 TIMES = ("seconds", "examples_per_second")
-
-
-def cut_off(number: signal.Signals, app: str, *arguments: str, line: str) -> str:
-    """Train in a process of its own, send it a signal once it has written this line, and return its errors."""
-    with subprocess.Popen(
-        [sys.executable, "-m", f"apps.{app}", "train", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Where a shell runs the tests in the background, Ctrl-C is ignored, and by their children too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        assert any(line in written for written in process.stdout)
-        process.send_signal(number)
-        process.stdout.read()
-        errors = process.stderr.read()
-    assert process.returncode == (-number if number == signal.SIGKILL else 128 + number), errors
-    return errors
 
 
 def only_run() -> mlflow.entities.Run:
