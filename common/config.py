@@ -5,7 +5,7 @@ import operator
 import os
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Lt
@@ -129,6 +129,15 @@ class FineTuneConfig(Config):
 
     init_from: str | None = None
     """Trained model to start from, named as for --model. All its layers are used except the last one."""
+
+
+def changed(settings: "DataclassInstance") -> dict[str, Any]:
+    """Return the settings, by name, whose values differ from the defaults."""
+    usual = {
+        setting.name: setting.default if setting.default_factory is MISSING else setting.default_factory()
+        for setting in fields(settings)
+    }
+    return {name: value for name in usual if (value := getattr(settings, name)) != usual[name]}
 
 
 def check_bounds(settings: "DataclassInstance") -> None:

@@ -22,7 +22,7 @@ from common.tracking.runs import (
     run,
     settings,
 )
-from common.tracking.store import STORE, check_space, connect, folder, local_folder, server_command
+from common.tracking.store import STORE, address, check_space, connect, folder, local_folder
 
 __all__ = [
     "STORE",
@@ -34,6 +34,7 @@ __all__ = [
     "RunKey",
     "ServedModel",
     "Version",
+    "address",
     "attach",
     "champions",
     "check_space",
@@ -56,6 +57,5 @@ __all__ = [
     "run",
     "save",
     "served",
-    "server_command",
     "settings",
 ]
