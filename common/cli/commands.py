@@ -25,7 +25,7 @@ Model = Annotated[
     tyro.conf.arg(
         metavar="RUN|NAME@ALIAS|PATH",
         help="Model to use: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path. "
-        "By default the newest one; for serve the champion.",
+        "By default the champion on the data that the app was last trained on.",
     ),
 ]
 
