@@ -77,6 +77,10 @@ class ServedModel:
     inputs: tuple[InputSpec, ...]
     takes_missing: bool
     """Whether a number of an example may be missing, as NaN."""
+    outputs: tuple[str, ...]
+    """Names of the outputs."""
+    task: Mapping[str, Any]
+    """Values of the task that were chosen on the validation set."""
 
     @property
     def example(self) -> Path:
@@ -233,9 +237,10 @@ def served(app: str, which: str | None) -> ServedModel:
         InputSpec(spec.name, spec.type, tuple(None if size == -1 else size for size in spec.shape))
         for spec in description.get_input_schema().inputs
     )
-    kind = (description.metadata or {}).get("kind")
+    metadata = description.metadata or {}
     folder = Path(mlflow.artifacts.download_artifacts(uri))
-    return ServedModel(label, folder, inputs, kind not in COMPLETE)
+    outputs, task = tuple(metadata["outputs"]), legacy.task(metadata["task"])
+    return ServedModel(label, folder, inputs, metadata.get("kind") not in COMPLETE, outputs, task)
 
 
 def champions(app: str) -> Iterator[Mapping[str, Any]]:
