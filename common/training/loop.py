@@ -25,7 +25,7 @@ from common.training import epochs
 from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import MINUTES, SUFFIX, Checkpoint, State, Stopwatch
 from common.training.compilation import benefits_from_xla
-from common.training.diagnosis import EXAMPLES, Diagnosis
+from common.training.diagnosis import EXAMPLES, HEALTHY, Diagnosis
 from common.training.stopping import StopAtDivergence, early_stopping
 
 if TYPE_CHECKING:
@@ -166,6 +166,8 @@ def _train(
     predictions = predictions_for(task, model, data.test)
     measured |= _test(task, model, config, data, predictions)
     run.log_metrics(measured, step=len(history["loss"]))
+    findings = [*findings, *task.symptoms(data.test[1], predictions, data.outputs)] or [HEALTHY]
+    run.log_text("\n".join(findings), "diagnosis")
     interruption.check()
     trained = Trained(model, data, history, int(measured["best_epoch"]), predictions, config)
     for name, figure in task.figures(trained):
@@ -204,8 +206,9 @@ def trial(app: App, config: Config, data: Data, run: tracking.ActiveRun, options
     Returns:
         Metrics by name, which are also recorded in `run`. A search compares the task's `monitor` at the best epoch.
     """
-    _, history, measured, _ = _fit_and_measure(app, config, data, run, options)
+    _, history, measured, findings = _fit_and_measure(app, config, data, run, options)
     run.log_metrics(measured, step=len(history["loss"]))
+    run.log_text("\n".join(findings or [HEALTHY]), "diagnosis")
     return measured
 
 
@@ -247,9 +250,8 @@ def _fit_and_measure(
     if options.validate and f"best_val_{app.task.metric}" not in measured:
         predictions = predictions_for(app.task, model, data.validation)
         measured |= _prefixed("best_val", app.task.score(data.validation[1], predictions))
-    findings = diagnosis.findings(history)
+    findings = diagnosis.findings(history, data.steps(config), 0 if options.until else config.epochs)
     findings += logger.outages
-    run.log_text("\n".join(findings), "diagnosis")
     return model, history, measured, findings
 
 
