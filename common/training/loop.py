@@ -26,6 +26,7 @@ from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import MINUTES, SUFFIX, Checkpoint, State, Stopwatch
 from common.training.compilation import benefits_from_xla
 from common.training.diagnosis import EXAMPLES, HEALTHY, Diagnosis
+from common.training.few_examples import enough_steps
 from common.training.stopping import StopAtDivergence, early_stopping
 
 if TYPE_CHECKING:
@@ -96,6 +97,7 @@ def train(app: App, config: Config, resumed: str | None = None, minutes: float =
     if resumed and config.epochs < (finished := Checkpoint(_checkpoint_file(resumed)).state.epochs):
         raise UserError(f"`epochs` {config.epochs}: the run {resumed} has {finished} already")
     data = load_data(app, config)
+    config = config if resumed else enough_steps(config, data)
     with interruption.deferred():
         with tracking.run(app, "train", config, data, resumed=resumed) as run:
             checkpoint = Checkpoint(_checkpoint_file(run.id), minutes=minutes)
