@@ -137,7 +137,7 @@ class Classification(Task):
             np.bincount(labels, minlength=len(outputs)) for labels in (targets.ravel(), self.decide(predictions))
         )
         return [
-            f"the class {outputs[label]} is never predicted: it has {examples[label]:,} of the test examples"
+            f"the class {outputs[int(label)]} is never predicted: it has {examples[label]:,} of the test examples"
             for label in np.flatnonzero((predicted == 0) & (examples >= EXPECTED))
         ]
 

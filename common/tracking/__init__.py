@@ -6,6 +6,7 @@ The store is `mlruns/mlflow.db` beside `common`, or the one that MLFLOW_TRACKING
 from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages
 from common.tracking.models import InputSpec, ServedModel, Version, champions, load, log_model, save, served
 from common.tracking.runs import (
+    SETTINGS_FOLLOW,
     ActiveRun,
     Run,
     RunKey,
@@ -25,6 +26,7 @@ from common.tracking.runs import (
 from common.tracking.store import STORE, address, check_space, connect, folder, local_folder
 
 __all__ = [
+    "SETTINGS_FOLLOW",
     "STORE",
     "ActiveRun",
     "InputSpec",

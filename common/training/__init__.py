@@ -3,7 +3,6 @@
 from common.training.compilation import benefits_from_xla
 from common.training.loop import (
     FitOptions,
-    Result,
     baseline,
     best_epoch,
     evaluate,
@@ -15,6 +14,7 @@ from common.training.loop import (
     train,
     trial,
 )
+from common.training.result import Result
 
 __all__ = [
     "FitOptions",

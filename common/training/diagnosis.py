@@ -10,6 +10,7 @@ from keras import ops
 from common.data import Array, Inputs
 from common.nn import augmentation, gradients
 from common.preprocessing import arrays
+from common.tasks import Task
 from common.training.batches import InOrder
 
 HEALTHY = "nothing found wrong"
@@ -207,6 +208,21 @@ def learning_rate(losses: Sequence[float], initial: float, too_few: bool = False
             f"learning rate too small, or too few epochs: of the fall of the training loss from {losses[0]:.4g} to "
             f"{losses[-1]:.4g} the second half of the epochs took {100 * late / falls.sum():.0f} %"
         )
+
+
+def worse_than(baselines: Mapping[str, float], task: Task, metrics: Mapping[str, float]) -> Iterator[str]:
+    """Find that a baseline is better than the network on the test set.
+
+    Args:
+        baselines: Value of the task's metric of each baseline, by name.
+        task: The task.
+        metrics: Metrics of the network, by name.
+    """
+    own = metrics.get(f"test_{task.metric}", np.nan)
+    best = max if task.metric_mode == "max" else min
+    for name, value in baselines.items():
+        if value != own and best(value, own) == value:
+            yield f"worse than the {name}: {task.metric} {own:.4g} on the test set, the {name} has {value:.4g}"
 
 
 def dead_units(layer: str, largest: Array, examples: int) -> Iterator[str]:
