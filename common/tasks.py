@@ -219,6 +219,9 @@ class Forecast(Regression):
         power, spread, multiples = calibrate(targets, predict())
         return replace(self, power=power, spread=spread.tolist(), multiples=multiples.tolist())
 
+    def predict(self, estimator: Any, inputs: Any) -> Array:
+        return estimator.predict(inputs)
+
     def half_widths(self, predictions: Array) -> Array:
         """Return half of the widths of the intervals of `predictions`, (levels, examples, steps, variables)."""
         from common.metrics.intervals import half_widths

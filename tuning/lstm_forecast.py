@@ -12,7 +12,7 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Draw anchor, size, dropout and optimisation of a trial; the window is fixed, so that all have the same targets."""
+    """Draw anchor, size, dropout and optimisation of a trial. The window is fixed: all have the same targets."""
     units, depth = hp.Choice("units", [8, 16, 32, 64]), hp.Int("layers", 1, 2)
     return Settings(
         anchor=hp.Choice("anchor", ["auto", "last", "mean", "season"]),
