@@ -1,6 +1,7 @@
 """The progress of a search and its results: the best trials, the importance of settings, and the final model."""
 
 import math
+import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -129,7 +130,7 @@ def conclude(
     best = ranked[0]
     run.log_metrics({f"best_{app.task.monitor}": best.score, "trials": len(finished), "failed": len(failed)})
     _train_best(app, own, best, run, folder)
-    flags = as_flags(changed(best.config))
+    flags = shlex.join(as_flags(changed(best.config)))
     print(f"alone, with the same settings: {terminal.this_python()} -m apps.{app.name} train {flags}")
     return True
 
