@@ -146,6 +146,11 @@ class App:
         """Name of the app's file, without .py."""
         return Path(inspect.getfile(self.settings)).stem
 
+    @property
+    def summary(self) -> str:
+        """First sentence of the docstring of the app's file; empty if it has none."""
+        return (inspect.getdoc(inspect.getmodule(self.settings)) or "").partition("\n")[0]
+
     def settings_of(self, saved: SavedModel) -> Any:
         """Return the settings that `saved` was trained with."""
         return self.settings.from_dict(saved.settings)

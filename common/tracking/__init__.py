@@ -3,7 +3,7 @@
 The store is `mlruns/mlflow.db` beside `common`, or the one that MLFLOW_TRACKING_URI names.
 """
 
-from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages
+from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages, standing
 from common.tracking.models import InputSpec, ServedModel, Version, champions, load, log_model, save, served
 from common.tracking.runs import (
     SETTINGS_FOLLOW,
@@ -20,6 +20,8 @@ from common.tracking.runs import (
     finished,
     get,
     interrupted,
+    newest,
+    report,
     run,
     settings,
 )
@@ -55,9 +57,12 @@ __all__ = [
     "load",
     "local_folder",
     "log_model",
+    "newest",
     "pages",
+    "report",
     "run",
     "save",
     "served",
     "settings",
+    "standing",
 ]

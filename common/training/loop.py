@@ -19,6 +19,7 @@ from common.errors import DivergenceError, UserError, print_notes
 from common.interruption import InterruptionError
 from common.nn import augmentation
 from common.preprocessing import arrays, splits
+from common.report import training as report
 from common.tracking.epochs import EpochLogger
 from common.training import baseline as baseline_runs
 from common.training import epochs
@@ -170,6 +171,8 @@ def _train(
     tables = dict(app.tables(model, data))
     for name, table in tables.items():
         run.log_table(table, name)
+    words, standing = task.summary(measured, len(data.test[1])), tracking.standing(run)
+    run.log_report(report.html(run, trained, measured, words, findings, tables, standing))
     version = tracking.save(run, model, measured, task)
     return Result(data.name, measured, len(data.test[1]), run.id, version, tables, findings, beside)
 
