@@ -29,6 +29,11 @@ class Image:
     height: int
 
     @property
+    def wide(self) -> bool:
+        """Whether the image would be too low to read at the width of a phone."""
+        return self.width > 1.4 * self.height
+
+    @property
     def address(self) -> str:
         """The image as the address of an HTML image."""
         return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"

@@ -1,5 +1,6 @@
 """The page of a training."""
 
+import html
 import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
@@ -19,14 +20,13 @@ NAMED = 20
 """Largest number of outputs that are listed by name."""
 
 
-def html(
+def write(
     run: tracking.ActiveRun,
     trained: Trained,
     metrics: Mapping[str, float],
     summary: Mapping[str, str],
     findings: Sequence[str],
     tables: Mapping[str, pd.DataFrame],
-    standing: tracking.Leaderboard,
 ) -> str:
     """Return the page of a training as HTML.
 
@@ -37,7 +37,6 @@ def html(
         summary: The test results as text, by name.
         findings: The diagnosis, one line per finding.
         tables: Tables of the network, by name.
-        standing: The run among the baselines and the champions on the same data.
     """
     data, config, tags = trained.data, trained.config, run.tags()
     curves = {name: png for name, png in run.images.items() if name == CURVES}
@@ -49,13 +48,13 @@ def html(
         page_facts(run.id, tags),
         [
             Section("Training", facts=_training(trained, tags)),
-            result(run, summary, standing),
+            _result(run, summary),
             Section("Learning curves", images=shown[: len(curves)]),
             Section("Diagnosis", points=findings),
-            settings(config),
-            description(data),
+            _settings(config),
+            _data(data),
             Section("Figures and tables", text=left, tables=detail, images=shown[len(curves) :]),
-            Section("Cost", facts=cost(metrics, tags)),
+            Section("Cost", facts=_cost(metrics, tags)),
             Section("Commands", commands=_commands(run, config, tags)),
         ],
     )
@@ -74,7 +73,7 @@ def _training(trained: Trained, tags: Mapping[str, str]) -> dict[str, str]:
     epochs = len(next(iter(trained.history.values()), ()))
     facts = {
         "network": f"{len(model.layers)} layers, {model.count_params():,} parameters",
-        "data": f"{data.name}, {data.kind}s" if data.kind not in ("ratings",) else f"{data.name}, {data.kind}",
+        "data": f"{data.name}, {_example(data)}",
         "trained on": f"{data.examples(config):,} examples, {epochs} epochs of {data.steps(config):,} steps",
         "optimizer": f"{config.optimizer}, learning rate {config.learning_rate:g} ({config.schedule}), "
         f"batches of {config.batch_size:,}",
@@ -86,12 +85,20 @@ def _training(trained: Trained, tags: Mapping[str, str]) -> dict[str, str]:
     return facts
 
 
-def result(run: tracking.ActiveRun, summary: Mapping[str, str], standing: tracking.Leaderboard) -> Section:
+def description(summary: Mapping[str, str], findings: Sequence[str]) -> str:
+    """Return the test results and the diagnosis in Markdown."""
+    results = [f"**{html.escape(name)}** {html.escape(words)}" for name, words in summary.items()]
+    return "\n\n".join([*results, "**diagnosis**", "\n".join(f"- {html.escape(finding)}" for finding in findings)])
+
+
+def _result(run: tracking.ActiveRun, summary: Mapping[str, str]) -> Section:
     """Return the section with the test results, beside the baselines and champions on the same data."""
+    standing = tracking.standing(run)
     rows, metric = standing.runs, f"val_{standing.metric}"
     if len(rows) == 1:
-        words = "No baseline and no champion is recorded on the same data yet."
-        return Section("Result", [words], facts=summary)
+        words = "No baseline and no champion is recorded on the same data."
+        command = {"record the baselines": f"{PYTHON} -m apps.{run.app.name} baseline"}
+        return Section("Result", [words], facts=summary, commands=command)
     columns = rows.drop(columns=["started", "id", "settings that differ", "model"])
     role = rows["kind"].map({"train": "champion so far"}).fillna(rows["kind"])
     columns["kind"] = role.mask(rows["id"] == run.id, "this run")
@@ -100,7 +107,7 @@ def result(run: tracking.ActiveRun, summary: Mapping[str, str], standing: tracki
     return Section("Result", facts=summary, tables=[page.table(columns.round({"seconds": 1}), caption)])
 
 
-def settings(config: Config) -> Section:
+def _settings(config: Config) -> Section:
     """Return the section with the settings that differ from the defaults."""
     usual = type(config)()
     rows = [(name, _words(value), _words(getattr(usual, name))) for name, value in changed(config).items()]
@@ -114,10 +121,10 @@ def _words(value: Any) -> str:
     return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
-def description(data: Data) -> Section:
+def _data(data: Data) -> Section:
     """Return the section with the summary of the data."""
     sizes = [f"{len(part[1]):,} {name}" for name, part in _parts(data).items()]
-    facts = {"examples": ", ".join(sizes), "example": _example(data)}
+    facts: dict[str, str] = {"examples": ", ".join(sizes), "kind": data.kind}
     if data.outputs:
         more = f" and {len(data.outputs) - NAMED:,} more" if len(data.outputs) > NAMED else ""
         facts["outputs"] = f"{', '.join(map(str, data.outputs[:NAMED]))}{more}"
@@ -134,10 +141,10 @@ def _example(data: Data) -> str:
     """Return words for the shape of an example, or of each of the network's inputs."""
     if isinstance(data.train[0], dict):
         return f"{len(data.train[0])} inputs: {', '.join(list(data.train[0])[:NAMED])}"
-    return f"{data.kind}, {' × '.join(map(str, data.input_shape))}" if data.input_shape else str(data.kind)
+    return f"{data.kind} {' × '.join(map(str, data.input_shape))}".rstrip()
 
 
-def cost(metrics: Mapping[str, float], tags: Mapping[str, str]) -> dict[str, str]:
+def _cost(metrics: Mapping[str, float], tags: Mapping[str, str]) -> dict[str, str]:
     """Return the time, the memory and the devices of a training, by name."""
     facts = {
         "time": f"{metrics['train_seconds']:,.1f} s, {metrics['train_cpu_seconds']:,.1f} s of processor time",

@@ -19,7 +19,7 @@ import mlflow
 import mlflow.data.numpy_dataset
 from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from common.app import App
 from common.config import changed
@@ -42,6 +42,8 @@ SETTINGS_FOLLOW = ": "
 """Stands in the name of a run before its settings."""
 ERROR_LENGTH = 500
 """Characters of an error that a tag records; the traceback is an artifact."""
+DESCRIPTION_LENGTH = 5000
+"""Characters that a tag can have in every store."""
 PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
 """Packages that decide the results of a run; also the requirements of a saved model."""
 PROCESS = "process"
@@ -108,6 +110,10 @@ class ActiveRun(Artifacts):
     def tag(self, name: str, value: str) -> None:
         """Set a tag of the run; runs can be filtered by their tags."""
         self.client.set_tag(self.id, name, value)
+
+    def describe(self, text: str) -> None:
+        """Set the description of the run, in Markdown, which MLflow's UI shows above its metrics."""
+        self.tag(MLFLOW_RUN_NOTE, text[:DESCRIPTION_LENGTH])
 
     def tags(self) -> dict[str, str]:
         """Return the tags of the run."""

@@ -163,6 +163,8 @@ def _train(
     findings += [*task.symptoms(data.test[1], predictions, data.outputs), *worse_than(beside, task, measured)]
     findings = findings or [HEALTHY]
     run.log_text("\n".join(findings), "diagnosis")
+    words = task.summary(measured, len(data.test[1]))
+    run.describe(described := report.description(words, findings))
     interruption.check()
     trained = Trained(model, data, history, int(measured["best_epoch"]), predictions, config)
     for name, figure in task.figures(trained):
@@ -171,9 +173,8 @@ def _train(
     tables = dict(app.tables(model, data))
     for name, table in tables.items():
         run.log_table(table, name)
-    words, standing = task.summary(measured, len(data.test[1])), tracking.standing(run)
-    run.log_report(report.html(run, trained, measured, words, findings, tables, standing))
-    version = tracking.save(run, model, measured, task)
+    run.log_report(report.write(run, trained, measured, words, findings, tables))
+    version = tracking.save(run, model, measured, task, described)
     return Result(data.name, measured, len(data.test[1]), run.id, version, tables, findings, beside)
 
 
