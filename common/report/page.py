@@ -77,6 +77,8 @@ def table(frame: pd.DataFrame, caption: str = "") -> Table:
 
 
 def _cell(value: object) -> str:
+    if isinstance(value, tuple):
+        return " ".join(map(str, value))
     if value is None or value is pd.NA or (isinstance(value, float) and value != value):
         return ""
     return f"{value:.5g}" if isinstance(value, float) else str(value)

@@ -47,7 +47,7 @@ def write(
         run.app.summary,
         page_facts(run.id, tags),
         [
-            Section("Training", facts=_training(trained, tags)),
+            Section("Training", facts=_training(trained, metrics, tags)),
             _result(run, summary),
             Section("Learning curves", images=shown[: len(curves)]),
             Section("Diagnosis", points=findings),
@@ -68,11 +68,11 @@ def page_facts(run_id: str, tags: Mapping[str, str]) -> list[str]:
     return facts
 
 
-def _training(trained: Trained, tags: Mapping[str, str]) -> dict[str, str]:
+def _training(trained: Trained, metrics: Mapping[str, float], tags: Mapping[str, str]) -> dict[str, str]:
     model, data, config = trained.model, trained.data, trained.config
     epochs = len(next(iter(trained.history.values()), ()))
     facts = {
-        "network": f"{len(model.layers)} layers, {model.count_params():,} parameters",
+        "network": f"{len(model.layers)} layers, {metrics['trainable_parameters']:,.0f} trainable parameters",
         "data": f"{data.name}, {_example(data)}",
         "trained on": f"{data.examples(config):,} examples, {epochs} epochs of {data.steps(config):,} steps",
         "optimizer": f"{config.optimizer}, learning rate {config.learning_rate:g} ({config.schedule}), "
@@ -110,15 +110,11 @@ def _result(run: tracking.ActiveRun, summary: Mapping[str, str]) -> Section:
 def _settings(config: Config) -> Section:
     """Return the section with the settings that differ from the defaults."""
     usual = type(config)()
-    rows = [(name, _words(value), _words(getattr(usual, name))) for name, value in changed(config).items()]
+    rows = [(name, value, getattr(usual, name)) for name, value in changed(config).items()]
     if not rows:
         return Section("Settings", ["All settings have their defaults."])
-    frame = pd.DataFrame(rows, columns=["setting", "value", "default"])
+    frame = pd.DataFrame(rows, columns=["setting", "value", "default"], dtype=object)
     return Section("Settings", tables=[page.table(frame, "settings that differ from the defaults")])
-
-
-def _words(value: Any) -> str:
-    return " ".join(map(str, value)) if isinstance(value, tuple) else str(value)
 
 
 def _data(data: Data) -> Section:
