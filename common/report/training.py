@@ -87,8 +87,8 @@ def _training(trained: Trained, metrics: Mapping[str, float], tags: Mapping[str,
 
 def description(summary: Mapping[str, str], findings: Sequence[str]) -> str:
     """Return the test results and the diagnosis in Markdown."""
-    results = [f"**{html.escape(name)}** {html.escape(words)}" for name, words in summary.items()]
-    return "\n\n".join([*results, "**diagnosis**", "\n".join(f"- {html.escape(finding)}" for finding in findings)])
+    results = [html.escape(f"{name}: {words}") for name, words in summary.items()]
+    return "\n\n".join([*results, "diagnosis:", "\n".join(f"- {html.escape(finding)}" for finding in findings)])
 
 
 def _result(run: tracking.ActiveRun, summary: Mapping[str, str]) -> Section:

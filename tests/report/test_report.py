@@ -128,7 +128,7 @@ def test_descriptions_have_the_result_the_diagnosis_and_a_link(reported: Reporte
     run = tracking.get(reported.first)
     note = run.data.tags["mlflow.note.content"]
     assert f"{100 * run.data.metrics['test_accuracy']:.2f} % of 256 examples" in note
-    assert "- " in note.partition("**diagnosis**")[2]
+    assert "- " in note.partition("diagnosis:")[2]
     client = mlflow.MlflowClient()
     model = client.get_registered_model("mnist_mlp-mnist")
     champion = client.get_model_version("mnist_mlp-mnist", model.aliases["champion"])

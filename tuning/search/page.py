@@ -59,7 +59,7 @@ def write(
 
 def description(facts: Mapping[str, str]) -> str:
     """Return facts about a search in Markdown."""
-    return "\n\n".join(f"**{html.escape(name)}** {html.escape(words)}" for name, words in facts.items())
+    return "\n\n".join(html.escape(f"{name}: {words}") for name, words in facts.items())
 
 
 def _cost(trials: Sequence[Mapping[str, float]], tags: Mapping[str, str]) -> dict[str, str]:
