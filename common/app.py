@@ -164,6 +164,11 @@ class App:
         result: Result = training.train(self, settings or self.settings())
         return result
 
+    @property
+    def summary(self) -> str:
+        """First sentence of the docstring of the app's file; empty if it has none."""
+        return (inspect.getdoc(inspect.getmodule(self.settings)) or "").partition("\n")[0]
+
     def settings_of(self, saved: SavedModel) -> Any:
         """Return the settings that `saved` was trained with."""
         return self.settings.from_dict(saved.settings)

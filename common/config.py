@@ -3,6 +3,7 @@
 import math
 import operator
 import os
+import shlex
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -140,8 +141,8 @@ def changed(settings: "DataclassInstance") -> dict[str, Any]:
     return {name: value for name in usual if (value := getattr(settings, name)) != usual[name]}
 
 
-def as_flags(values: Mapping[str, Any]) -> list[str]:
-    """Return the words on the command line that give settings these values, by name; None has no flag."""
+def as_flags(values: Mapping[str, Any]) -> str:
+    """Return the command-line flags that give settings these values, by name; None has no flag."""
     words = list[str]()
     for name, value in values.items():
         flag = name.replace("_", "-")
@@ -149,7 +150,7 @@ def as_flags(values: Mapping[str, Any]) -> list[str]:
             words.append(f"--{flag}" if value else f"--no-{flag}")
         elif value is not None:
             words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
-    return words
+    return shlex.join(words)
 
 
 def data_of(settings: Config) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from common.errors import DivergenceError, UserError, print_notes
 from common.interruption import InterruptionError
 from common.nn import augmentation
 from common.preprocessing import arrays, splits
+from common.report import training as report
 from common.tracking.epochs import EpochLogger
 from common.training import baseline as baseline_runs
 from common.training import epochs
@@ -162,6 +163,8 @@ def _train(
     findings += [*task.symptoms(data.test[1], predictions, data.outputs), *worse_than(beside, task, measured)]
     findings = findings or [HEALTHY]
     run.log_text("\n".join(findings), "diagnosis")
+    words = task.summary(measured, len(data.test[1]))
+    run.describe(described := report.description(words, findings))
     interruption.check()
     trained = Trained(model, data, history, int(measured["best_epoch"]), predictions, config)
     for name, figure in task.figures(trained):
@@ -170,7 +173,8 @@ def _train(
     tables = dict(app.tables(model, data))
     for name, table in tables.items():
         run.log_table(table, name)
-    version = tracking.save(run, model, measured, task)
+    run.log_report(report.write(run, trained, measured, words, findings, tables))
+    version = tracking.save(run, model, measured, task, described)
     return Result(data.name, measured, len(data.test[1]), run.id, version, tables, findings, beside, model)
 
 
