@@ -313,7 +313,7 @@ def test_figures_of_a_classification_of_images() -> None:
     filters = figures["first_layer_filters"]
     assert {image.get_cmap().name for image in filters.axes[0].images} == {SIGNED}
     assert filters.get_suptitle() == "weights of the first layer: red positive, blue negative"
-    assert all(figure.get_label().endswith(".") for figure in figures.values())
+    assert all(str(figure.get_label()).endswith(".") for figure in figures.values())
     drawn = [image.get_array() for image in filters.axes[0].images]
     np.testing.assert_array_equal(drawn, kernel.T[::-1].reshape(2, 2, 2))  # the stronger one first
 

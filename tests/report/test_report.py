@@ -100,7 +100,9 @@ def test_the_result_is_beside_the_baseline_and_the_champion_so_far(reported: Rep
     assert set(kinds) == {"baseline", "champion so far", "this run"}
     for kind, run in (("champion so far", reported.first), ("this run", reported.second)):
         value = tracking.get(run).data.metrics["best_val_accuracy"]
-        assert kinds[kind] == ("mnist_mlp", pytest.approx(value, abs=1e-4))
+        name, shown = kinds[kind]
+        assert name == "mnist_mlp"
+        assert shown == pytest.approx(value, abs=1e-4)
     assert kinds["baseline"][0] == "mnist_mlp baseline"
 
 
@@ -190,7 +192,7 @@ def test_the_page_in_a_browser(reported: Reported) -> None:
         for width in (360, 768, 1400):
             tab.set_viewport_size({"width": width, "height": 800})
             for scheme in ("light", "dark"):
-                tab.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
+                tab.emulate_media(color_scheme=scheme)
                 tab.goto(reported.file.as_uri())
                 assert tab.evaluate("document.documentElement.scrollWidth") <= width
                 assert tab.evaluate("[...document.images].every(image => image.complete && image.naturalWidth > 100)")
