@@ -138,13 +138,17 @@ class App:
         """Name of the app's file, without .py."""
         return Path(inspect.getfile(self.settings)).stem
 
+    def for_data(self, data: Data) -> App:
+        """Return the app with its task for `data`."""
+        return replace(self, task=self.task.for_outputs(data.outputs))
+
     def settings_of(self, saved: SavedModel) -> Any:
         """Return the settings that `saved` was trained with."""
         return self.settings.from_dict(saved.settings)
 
     def task_of(self, saved: SavedModel) -> Task:
         """Return the task with the values chosen on the validation set for `saved`."""
-        return replace(self.task, **saved.task)
+        return replace(self.task.for_outputs(saved.outputs), **saved.task)
 
     def data_of(self, saved: SavedModel) -> Data:
         """Load the training data of `saved`.

@@ -58,6 +58,7 @@ Normalization = Literal["min_max", "standard_score", "none"]
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]
 Schedule = Literal["constant", "inverse", "exponential", "k_over_epoch", "cosine", "plateau"]
 Split = Literal["published", "by_size", "70:30", "60:20:20", "98:1:1", "99.5:0.25:0.25"]
+ClassWeights = Literal["none", "balanced"]
 Visible = Literal["bernoulli", "gaussian"]
 Mode = Literal["min", "max"]
 FoldStrategy = Literal["stratified", "shuffled", "in order"]
@@ -85,6 +86,8 @@ class Config:
     """Maximum number of passes over the training set."""
     batch_size: Count = 128
     """Examples per gradient step, at most the whole training set."""
+    fewest_steps: Count = 1
+    """Minimum number of gradient steps per epoch; on a small training set, batches have fewer examples for them."""
     validation: Share = 0.1
     """Share of the training set that is used for validation: it selects the best epoch and the champion."""
     limit: Annotated[int, Ge(0)] = 0

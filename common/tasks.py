@@ -35,6 +35,10 @@ class Task(ABC):
     fold_strategy: ClassVar[FoldStrategy | None] = None
     """How the examples are split into folds; None if they cannot be."""
 
+    def for_outputs(self, _outputs: Sequence[str]) -> "Task":
+        """Return the task for data with these outputs, as `Data.outputs`; by default, the same task."""
+        return self
+
     @abstractmethod
     def predict(self, estimator: Any, inputs: Any) -> Array:
         """Return the predictions of a fitted scikit-learn estimator, in the shape of the network's output."""
@@ -177,6 +181,18 @@ class Regression(Task):
         return pd.DataFrame(predictions, columns=list(outputs))
 
 
+@dataclass(frozen=True)
+class ByTarget(Regression):
+    """Classification or regression, as the target of the data is: a class has several outputs, a quantity one."""
+
+    def for_outputs(self, outputs: Sequence[str]) -> Task:
+        """Return a regression for one output, and a classification that monitors the same metric for several."""
+        if len(outputs) == 1:
+            return Regression(self.monitor, self.mode)
+        return Classification(self.monitor, self.mode, tune_threshold=True)
+
+
+@dataclass(frozen=True)
 class Forecast(Regression):
     """Forecast of the steps after a window: predictions and targets are numbers (examples, steps, variables)."""
 

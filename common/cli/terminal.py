@@ -40,7 +40,7 @@ def summarise(app: App, result: "training.Result", name: str | None = None) -> N
     if "best_epoch" in metrics:
         speed = f"{metrics['examples_per_second']:,.0f} examples/s"
         training += f", {speed}, best epoch {metrics['best_epoch']:.0f}"
-    summary = app.task.summary(metrics, result.test_examples)
+    summary = result.task.summary(metrics, result.test_examples)
     rows = {f"{name or app.name} on {result.data}": "", **summary, "training": training}
     if result.findings:
         rows["diagnosis"] = "\n".join(result.findings)

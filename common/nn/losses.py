@@ -4,9 +4,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from common.config import Loss
+from common.config import ClassWeights, Loss
+from common.data import Data
 
 
 @keras.saving.register_keras_serializable("common")
@@ -135,6 +137,13 @@ def build(name: Loss) -> keras.losses.Loss:
             return OneHot("mean_absolute_error")
         case "hinge":
             return OneHot("categorical_hinge")
+
+
+def class_weights(choice: ClassWeights, data: Data) -> list[float]:
+    """Return the weight of each class: 1, or if balanced, inversely proportional to its share of the training set."""
+    counts = np.bincount(data.train[1], minlength=len(data.outputs))
+    balanced = counts.sum() / (len(counts) * counts)
+    return [1.0] * len(counts) if choice == "none" else balanced.tolist()
 
 
 @keras.saving.register_keras_serializable("common")

@@ -42,6 +42,7 @@ class Result:
 
     data: str
     """Name of the data set."""
+    task: tasks.Task
     metrics: dict[str, float]
     test_examples: int
     run_id: str | None = None
@@ -96,6 +97,7 @@ def train(app: App, config: Config, resumed: str | None = None, minutes: float =
     if resumed and config.epochs < (finished := Checkpoint(_checkpoint_file(resumed)).state.epochs):
         raise UserError(f"`epochs` {config.epochs}: the run {resumed} has {finished} already")
     data = load_data(app, config)
+    app = app.for_data(data)
     with interruption.deferred():
         with tracking.run(app, "train", config, data, resumed=resumed) as run:
             checkpoint = Checkpoint(_checkpoint_file(run.id), minutes=minutes)
@@ -143,6 +145,7 @@ def retrain(
         UserError: as `train`.
     """
     data = load_data(app, config)
+    app = app.for_data(data)
     options = FitOptions(checkpoint=checkpoint)
     if splits.poolable(data, app.task.fold_strategy):
         data = dataclasses.replace(data, train=splits.join_pairs(data.train, data.validation))
@@ -175,7 +178,7 @@ def _train(
     for name, table in tables.items():
         run.log_table(table, name)
     version = tracking.save(run, model, measured, task)
-    return Result(data.name, measured, len(data.test[1]), run.id, version, tables, findings)
+    return Result(data.name, app.task, measured, len(data.test[1]), run.id, version, tables, findings)
 
 
 def build(app: App, config: Config, data: Data) -> keras.Model:
@@ -234,7 +237,7 @@ def _fit_and_measure(
     fit_seconds, _ = fitting.seconds()
     wall, cpu = training.seconds()
     best = best_epoch(history, app.task) if config.restore == "best" else len(history["loss"]) - 1
-    examples = len(history["loss"]) * data.steps(config) * min(config.batch_size, data.examples(config))
+    examples = len(history["loss"]) * data.steps(config) * data.batch_size(config)
     measured = {
         "best_epoch": best + 1,
         **{f"best_{name}": values[best] for name, values in history.items()},
@@ -285,6 +288,7 @@ def baseline(app: App, config: Config) -> dict[str, Result]:
         UserError: as `train`.
     """
     data = load_data(app, config)
+    app = app.for_data(data)
     estimators = (app.baseline or baselines.default)(config, data)
     if not isinstance(estimators, Mapping):
         estimators = {"baseline": estimators}
@@ -306,7 +310,7 @@ def _fit_baseline(app: App, config: Config, data: Data, name: str, estimator: An
             "train_cpu_seconds": cpu,
         }
         run.log_metrics(measured)
-    return Result(data.name, measured, len(data.test[1]), run.id)
+    return Result(data.name, app.task, measured, len(data.test[1]), run.id)
 
 
 def _test(task: tasks.Task, model: keras.Model, config: Config, data: Data, predictions: Array) -> dict[str, float]:
@@ -334,7 +338,7 @@ def evaluate(app: App, which: str | None) -> tuple[str, Result]:
     saved = tracking.load(app.name, which)
     config, data, task = app.settings_of(saved), app.data_of(saved), app.task_of(saved)
     measured = _test(task, saved.model, config, data, predictions_for(task, saved.model, data.test))
-    return saved.label, Result(data.name, measured, len(data.test[1]))
+    return saved.label, Result(data.name, task, measured, len(data.test[1]))
 
 
 def predictions_for(task: tasks.Task, model: keras.Model, pair: Pair) -> Array:
@@ -374,13 +378,13 @@ def fit(
         return [*([slowing] if config.schedule == "plateau" else []), stopping]
 
     if keras.backend.backend() == "tensorflow":
-        model.jit_compile = benefits_from_xla(model, config.batch_size)
+        model.jit_compile = benefits_from_xla(model, data.batch_size(config))
     return epochs.fit(
         model,
         functools.partial(
             Batches,
             data.train,
-            config.batch_size,
+            data.batch_size(config),
             config.seed,
             data.examples(config),
             generate_epoch=data.generate_epoch,

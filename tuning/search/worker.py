@@ -86,6 +86,7 @@ class Worker(base_tuner.BaseTuner):
 
     def _train(self, config: Config, key: tracking.RunKey, values: Mapping[str, Any]) -> Mapping[str, float]:
         data, trial = self.app.load_data(config), key.tags["trial"]
+        self.app = self.app.for_data(data)
         with tracking.run(self.app, "trial", config, data, f"trial {trial}", key) as run:
             if error := self.spec.fatal_trials.get(trial):
                 raise FailedTrialError(error)
