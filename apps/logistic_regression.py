@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import keras
 
-from common import App, Classification, ClassWeights, Data, NotNegative, baselines, cli
+from common import App, Classification, Data, NotNegative, baselines, cli
 from common.nn import linear, losses, optimizers
 from common.nn.linear import LinearConfig
 from common.preprocessing import features, tables
@@ -33,8 +33,6 @@ class Settings(LinearConfig):
 
     data: Literal["breast_cancer", "mnist", "fashion_mnist"] = "breast_cancer"
     """Data set: malignant or benign by thirty measurements of 569 tumours, handwritten digits, or Zalando's clothes."""
-    class_weights: ClassWeights = "none"
-    """Weights of the examples in the loss. balanced: all classes have the same total weight."""
 
     l2: NotNegative = 0.001
 
@@ -53,7 +51,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     else:
         scores = linear.layer(classes, config)(x.outputs)
     model = keras.Model(x.inputs, keras.layers.Softmax()(scores))
-    model.compile(optimizers.build(config, data), losses.ClassWeighted(weights), metrics=["accuracy"])
+    model.compile(optimizers.build(config, data), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 

@@ -21,7 +21,6 @@ import keras
 from common import (
     App,
     ByTarget,
-    ClassWeights,
     Count,
     Data,
     Fraction,
@@ -48,8 +47,6 @@ class Settings(tables.TableConfig):
     measurements of 442 patients."""
     target_kind: tables.Target = "auto"
     """What the target of --csv is. auto: names and a few whole numbers are classes, other numbers a quantity."""
-    class_weights: ClassWeights = "none"
-    """Weights of the examples in the loss. balanced: all classes have the same total weight."""
     hidden: tuple[Count, ...] = (128, 128)
     """Units of each hidden layer."""
     members: Count = 8
@@ -82,15 +79,14 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     linear = keras.layers.Dense(outputs, kernel_initializer="zeros")(x)
     members = tabular.MemberDense(outputs)(hidden) + keras.layers.Reshape((1, outputs))(linear)
     scores = tabular.MemberMean(classes=not quantity)(members)
-    loss: keras.losses.Loss
+    loss: keras.losses.Loss | str
     if quantity:
         mean, deviation = float(data.train[1].mean()), float(data.train[1].std()) or 1.0
         answer = keras.layers.Rescaling(deviation, mean, dtype=str(data.train[1].dtype))(scores)
         loss, metrics = losses.ScaledSquaredError([deviation], dtype=answer.dtype), ["mean_absolute_error"]
     else:
         answer = keras.layers.Softmax()(scores)
-        loss = losses.ClassWeighted(losses.class_weights(config.class_weights, data))
-        metrics = ["accuracy"]
+        loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]
     model = keras.Model(inputs, answer)
     model.compile(optimizers.build(config, data, weight_decay=config.weight_decay), loss, metrics=metrics)
     return model

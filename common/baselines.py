@@ -98,7 +98,7 @@ def of_tables(config: Config, data: Data, balanced: bool = False) -> "dict[str, 
 
 def gradient_boosting(config: Config, data: Data, balanced: bool = False) -> "Pipeline":
     """Return scikit-learn's histogram-based gradient boosting on raw columns, for a quantity or for classes."""
-    from sklearn.compose import make_column_transformer
+    from sklearn.compose import TransformedTargetRegressor, make_column_transformer
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OrdinalEncoder
@@ -111,27 +111,11 @@ def gradient_boosting(config: Config, data: Data, balanced: bool = False) -> "Pi
     columns = make_column_transformer((OrdinalEncoder(**options), text), ("passthrough", numbers))
     shared = {"categorical_features": list(range(len(text))) or None, "random_state": config.seed}
     if data.train[1].ndim == 2:
-        estimator = Flat(HistGradientBoostingRegressor(**shared))
+        flat = {"func": np.ravel, "inverse_func": np.asarray, "check_inverse": False}  # targets are (examples, 1)
+        estimator = TransformedTargetRegressor(HistGradientBoostingRegressor(**shared), **flat)
     else:
         estimator = HistGradientBoostingClassifier(class_weight="balanced" if balanced else None, **shared)
     return make_pipeline(ToFrame(numbers), columns, estimator)
-
-
-class Flat:
-    """A regressor that takes the targets of one variable (examples, 1)."""
-
-    def __init__(self, estimator: Any) -> None:
-        self.estimator = estimator
-
-    def fit(self, inputs: Any, targets: Array) -> Self:
-        """Fit the regressor."""
-        self.estimator.fit(inputs, targets.ravel())
-        return self
-
-    def predict(self, inputs: Any) -> Array:
-        """Return the predictions (examples,)."""
-        predictions: Array = self.estimator.predict(inputs)
-        return predictions
 
 
 def standardised(data: Data) -> list[Any]:

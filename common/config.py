@@ -94,6 +94,8 @@ class Config:
     """Number of training examples to use, for a quick look; 0 for all."""
     patience: Count = 10
     """Epochs without a better validation metric (with --restore last, training loss) after which training stops."""
+    class_weights: ClassWeights = "none"
+    """Weights of the examples of each class in the loss. balanced: all classes have the same total weight."""
     restore: Literal["best", "last"] = "best"
     """Weights at the end of training: those of the best epoch on the validation set, or those of the last epoch."""
     optimizer: Optimizer = "adam"

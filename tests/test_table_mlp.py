@@ -19,14 +19,14 @@ from tests.conftest import run_app
 FEW = {"epochs": 3, "hidden": (16,), "members": 3}
 
 
-def homes(rows: int = 300) -> pd.DataFrame:
+def homes(rows: int = 500) -> pd.DataFrame:
     """A table with a gap, a date, few and many names; the price is a step of the size, and depends on the town."""
     draw = np.random.default_rng(0)
     size, town = draw.uniform(40, 200, rows).round(1), draw.integers(0, 30, rows)
-    price = 1e5 + 2e5 * (size > 100) + 5e3 * town + draw.normal(0, 1e4, rows)
+    price = 1e5 + 2e5 * (size > 100) + 2e3 * town + draw.normal(0, 1e4, rows)
     frame = pd.DataFrame(
         {
-            "size": np.where(draw.random(rows) < 0.1, np.nan, size),
+            "size": np.where(draw.random(rows) < 0.03, np.nan, size),
             "built": pd.Timestamp("2001-01-01") + pd.to_timedelta(draw.integers(0, 3000, rows), "D"),
             "garden": draw.choice(["yes", "no", ""], rows),
             "town": [f"town {number}" for number in town],
@@ -107,7 +107,7 @@ def test_the_baselines_are_recorded_beside_it_for_a_class_and_a_quantity(file: P
 
 
 def test_the_kind_of_the_target_can_be_set(tmp_path: Path) -> None:
-    frame = homes().assign(stars=np.arange(300) % 5 + 1).drop(columns=["price", "dear"])
+    frame = homes().assign(stars=np.arange(500) % 5 + 1).drop(columns=["price", "dear"])
     frame.to_csv(tmp_path / "t.csv", index=False)
     config = Settings(csv=str(tmp_path / "t.csv"), target="stars")
     data = app.load_data(config)

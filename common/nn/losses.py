@@ -1,6 +1,5 @@
 """Losses, regularizers and constraints that Keras lacks. Backend-neutral: only `keras.ops`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -144,23 +143,3 @@ def class_weights(choice: ClassWeights, data: Data) -> list[float]:
     counts = np.bincount(data.train[1], minlength=len(data.outputs))
     balanced = counts.sum() / (len(counts) * counts)
     return [1.0] * len(counts) if choice == "none" else balanced.tolist()
-
-
-@keras.saving.register_keras_serializable("common")
-class ClassWeighted(keras.losses.Loss):
-    """Mean cross-entropy in which the examples of each class have a weight, given by `weights` (classes,).
-
-    `y_true` is integer labels (batch,), `y_pred` probabilities (batch, classes).
-    """
-
-    def __init__(self, weights: Sequence[float], name: str = "class_weighted", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
-        self.weights = list(weights)
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        labels = integers(y_true)
-        weights = ops.take(ops.cast(self.weights, y_pred.dtype), labels)
-        return weights * ops.sparse_categorical_crossentropy(labels, y_pred)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"weights": self.weights}

@@ -74,16 +74,21 @@ def bin_edges(column: Array, bins: int) -> list[float]:
     return edges.tolist() if len(edges) > 2 else []
 
 
+def squash(x: Any, limit: float) -> Any:
+    """Return x / sqrt(1 + (x / limit)²): x near 0, and never more than `limit` (Holzmüller et al. 2024)."""
+    return x * ops.rsqrt(1 + ops.square(x / limit))
+
+
 @keras.saving.register_keras_serializable("common")
 class Squash(keras.layers.Layer):
-    """x / sqrt(1 + (x / limit)²): near 0 the same number, and never more than `limit` (Holzmüller et al. 2024)."""
+    """The function `squash` as a layer."""
 
     def __init__(self, limit: float = LIMIT, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.limit = limit
 
     def call(self, inputs: Any) -> Any:
-        return inputs * ops.rsqrt(1 + ops.square(inputs / self.limit))
+        return squash(inputs, self.limit)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
         return tuple(input_shape)
@@ -113,7 +118,6 @@ class PiecewiseLinear(keras.layers.Layer):
         self.columns = np.array([column for column, one in enumerate(self.edges) for _ in one[1:]], "int32")
         self.low = np.array([low for one in self.edges for low in one[:-1]], "float32")
         self.high = np.array([high for one in self.edges for high in one[1:]], "float32")
-        self.squash = Squash(dtype=self.dtype_policy)
 
     @classmethod
     def fitted(cls, train: Array, edges: Sequence[Sequence[float]], **kwargs: Any) -> "PiecewiseLinear":
@@ -134,7 +138,7 @@ class PiecewiseLinear(keras.layers.Layer):
         return cls(edges, means, scales, **kwargs)
 
     def call(self, inputs: Any) -> Any:
-        squashed = self.squash(inputs)
+        squashed = squash(inputs, LIMIT)
         if not len(self.columns):
             return squashed
         low, high, means, scales = (

@@ -6,14 +6,17 @@ from common.training.loop import (
     Result,
     baseline,
     best_epoch,
+    build,
     evaluate,
     fit,
+    load,
     predict,
     predictions_for,
     pretrain,
     retrain,
     train,
     trial,
+    weighted,
 )
 
 __all__ = [
@@ -22,12 +25,15 @@ __all__ = [
     "baseline",
     "benefits_from_xla",
     "best_epoch",
+    "build",
     "evaluate",
     "fit",
+    "load",
     "predict",
     "predictions_for",
     "pretrain",
     "retrain",
     "train",
     "trial",
+    "weighted",
 ]

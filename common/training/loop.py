@@ -18,7 +18,7 @@ from common.config import Config, FineTuneConfig
 from common.data import Array, Data, Inputs, Pair, Trained
 from common.errors import DivergenceError, UserError, print_notes
 from common.interruption import InterruptionError
-from common.nn import augmentation
+from common.nn import augmentation, losses
 from common.preprocessing import arrays, splits
 from common.tracking.epochs import EpochLogger
 from common.training import epochs
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+BALANCED = "balanced class weights: the probabilities are those of equally frequent classes, not those of these data"
 COPIES = 9
 """Copies of the weights on the disk: a model, and two checkpoints with the best weights and two moments each."""
 
@@ -69,15 +70,23 @@ class FitOptions:
 DEFAULTS = FitOptions()
 
 
-def load_data(app: App, config: Config) -> Data:
-    """Load the app's data, and print the notes of its reader.
+def load(app: App, config: Config) -> tuple[App, Data]:
+    """Load the app's data, print the notes of its reader, and return the app with its task for the data.
 
     Raises:
-        UserError: if the data cannot be loaded.
+        UserError: if the data cannot be loaded, or has no classes for `class_weights`.
     """
     data = app.load_data(config)
     print_notes(data.description.notes)
-    return data
+    own = app.for_data(data)
+    if config.class_weights != "none" and not isinstance(own.task, tasks.Classification):
+        raise UserError(f"`class_weights` {config.class_weights}: {data.name} has no classes; leave it out")
+    if own.task.monitor != app.task.monitor:
+        counts = np.bincount(data.train[1])
+        rarest, share = data.outputs[counts.argmin()], 100 * counts.min() / counts.sum()
+        words = f"only {share:.1f} % of the examples are {rarest}, so {own.task.monitor} chooses the best epoch"
+        print_notes([f"{words} and the champion, not {app.task.monitor}"])
+    return own, data
 
 
 def train(app: App, config: Config, resumed: str | None = None, minutes: float = MINUTES) -> Result:
@@ -96,8 +105,7 @@ def train(app: App, config: Config, resumed: str | None = None, minutes: float =
     """
     if resumed and config.epochs < (finished := Checkpoint(_checkpoint_file(resumed)).state.epochs):
         raise UserError(f"`epochs` {config.epochs}: the run {resumed} has {finished} already")
-    data = load_data(app, config)
-    app = app.for_data(data)
+    app, data = load(app, config)
     with interruption.deferred():
         with tracking.run(app, "train", config, data, resumed=resumed) as run:
             checkpoint = Checkpoint(_checkpoint_file(run.id), minutes=minutes)
@@ -144,8 +152,7 @@ def retrain(
     Raises:
         UserError: as `train`.
     """
-    data = load_data(app, config)
-    app = app.for_data(data)
+    app, data = load(app, config)
     options = FitOptions(checkpoint=checkpoint)
     if splits.poolable(data, app.task.fold_strategy):
         data = dataclasses.replace(data, train=splits.join_pairs(data.train, data.validation))
@@ -174,9 +181,11 @@ def _train(
     for name, figure in task.figures(trained):
         run.log_figure(figure, name)
         interruption.check()
-    tables = dict(app.tables(model, data))
+    tables = dict(app.tables(model, data)) | dict(task.tables(data.test[1], predictions, data.outputs))
     for name, table in tables.items():
         run.log_table(table, name)
+    if config.class_weights == "balanced":
+        findings = [*findings, BALANCED]
     version = tracking.save(run, model, measured, task)
     return Result(data.name, app.task, measured, len(data.test[1]), run.id, version, tables, findings)
 
@@ -287,8 +296,7 @@ def baseline(app: App, config: Config) -> dict[str, Result]:
     Raises:
         UserError: as `train`.
     """
-    data = load_data(app, config)
-    app = app.for_data(data)
+    app, data = load(app, config)
     estimators = (app.baseline or baselines.default)(config, data)
     if not isinstance(estimators, Mapping):
         estimators = {"baseline": estimators}
@@ -377,13 +385,14 @@ def fit(
         stopping = early_stopping(model.optimizer, data, config, task)
         return [*([slowing] if config.schedule == "plateau" else []), stopping]
 
+    train, validation = (weighted(pair, config, data) for pair in (data.train, data.validation))
     if keras.backend.backend() == "tensorflow":
         model.jit_compile = benefits_from_xla(model, data.batch_size(config))
     return epochs.fit(
         model,
         functools.partial(
             Batches,
-            data.train,
+            train,
             data.batch_size(config),
             config.seed,
             data.examples(config),
@@ -393,8 +402,16 @@ def fit(
         options.checkpoint,
         lambda step: [StopAtDivergence(config.learning_rate, step), *options.callbacks],
         counting,
-        in_order(data.validation, augmentation.patches(model)) if options.validate else None,
+        in_order(validation, augmentation.patches(model)) if options.validate else None,
     )
+
+
+def weighted(pair: Pair, config: Config, data: Data) -> tuple[Any, ...]:
+    """Return inputs and targets, and with `class_weights` the weight of each example in the loss, (examples,)."""
+    if config.class_weights == "none":
+        return pair
+    weights = np.array(losses.class_weights(config.class_weights, data), "float32")
+    return (*pair, weights[pair[1]])
 
 
 def best_epoch(history: Mapping[str, Sequence[float]], task: tasks.Task) -> int:

@@ -111,7 +111,6 @@ CASES = {
     "NegativeLogLikelihood": Case(dict, [LABELS, SHARES], ("float32",), dtype="float64"),
     "OneHot": Case(lambda: {"loss": "half_squared_error"}, [LABELS, SHARES]),
     "ScaledSquaredError": Case(lambda: {"scale": [2.0, 0.0, 5.0]}, [normal(4, 3), normal(4, 3)]),
-    "ClassWeighted": Case(lambda: {"weights": [1.0, 2.0, 0.5]}, [LABELS, SHARES]),
     # Metrics
     "OnVectors": Case(lambda: {"name": "mean_squared_error"}, [LABELS, SHARES]),
     "RatingError": Case(dict, [RATINGS, normal(4, 5)]),

@@ -86,7 +86,6 @@ class Worker(base_tuner.BaseTuner):
 
     def _train(self, config: Config, key: tracking.RunKey, values: Mapping[str, Any]) -> Mapping[str, float]:
         data, trial = self.app.load_data(config), key.tags["trial"]
-        self.app = self.app.for_data(data)
         with tracking.run(self.app, "trial", config, data, f"trial {trial}", key) as run:
             if error := self.spec.fatal_trials.get(trial):
                 raise FailedTrialError(error)
@@ -139,6 +138,7 @@ class Worker(base_tuner.BaseTuner):
 def run(app: App, configs: ConfigBuilder, options: SearchOptions, spec: WorkerSpec) -> None:
     """Train trials until the chief has no more, or until the process asks to be replaced."""
     threading.Thread(target=_end_with_parent, args=(spec.parent,), daemon=True).start()
+    app = app.for_data(app.load_data(configs.default))
     objective = keras_tuner.Objective(app.task.monitor, app.task.mode)
     with tempfile.TemporaryDirectory() as folder:
         # KerasTuner requires an oracle here and then replaces it with a client of the chief's.
