@@ -3,9 +3,9 @@
     python -m benchmarks.damage
 
 A project in a temporary folder has a finished run, an interrupted one, and an interrupted search. Each case damages a
-file of a copy, or moves or copies the store, and runs a command of the suite. The outcome is `survived` if the command
-succeeds, `named` if it ends with status 2 and one line that names the place, and the fix works if there is one, and
-else `lost`. The table is in docs/reliability.md.
+file of a copy, or moves, copies or mounts the store, and runs a command of the suite. The outcome is `survived` if the
+command succeeds, `named` if it ends with status 2 and one line that names the place, and the fix works if there is one,
+and else `lost`. The table is in docs/reliability.md.
 """
 
 import os
@@ -48,6 +48,8 @@ class Case:
     """Words that one line of an error must have."""
     fix: str = ""
     """Command that succeeds after the error."""
+    mount: str = ""
+    """Options of a mount at the place of the store, in which the command runs."""
 
 
 def main() -> None:
@@ -87,10 +89,11 @@ def kill(store: Path, command: str, reached: str) -> None:
         os.killpg(process.pid, signal.SIGKILL)
 
 
-def start(store: Path, command: str) -> "subprocess.Popen[str]":
-    """Start a command with its store in this folder."""
+def start(store: Path, command: str, mount: str = "") -> "subprocess.Popen[str]":
+    """Start a command with its store in this folder, at which there may be a mount that only the command sees."""
+    private = ["unshare", "--map-root-user", "--mount", "sh", "-c", f'mount {mount} {store} && exec "$@"', "sh"]
     return subprocess.Popen(
-        [sys.executable, "-m", *command.split()],
+        [*(private if mount else []), sys.executable, "-m", *command.split()],
         cwd=ROOT,
         env=os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db", "COLUMNS": "500"},
         stdin=subprocess.PIPE,
@@ -101,9 +104,9 @@ def start(store: Path, command: str) -> "subprocess.Popen[str]":
     )
 
 
-def run(store: Path, command: str) -> tuple[int, list[str]]:
+def run(store: Path, command: str, mount: str = "") -> tuple[int, list[str]]:
     """Run a command, answer its questions with yes, and return its status and the lines of its errors."""
-    with start(store, command) as process:
+    with start(store, command, mount) as process:
         _, errors = process.communicate("y\n")
     return process.returncode, errors.splitlines()
 
@@ -111,7 +114,7 @@ def run(store: Path, command: str) -> tuple[int, list[str]]:
 def judge(case: Case, store: Path) -> tuple[str, str]:
     """Return the outcome of a case and the last line of the command's errors."""
     store = case.damage(store)
-    status, lines = run(store, case.command)
+    status, lines = run(store, case.command, case.mount.format(store))
     last = lines[-1] if lines else ""
     if status == 0:
         return "survived", last
@@ -148,6 +151,10 @@ def cases() -> Iterator[Case]:
     yield Case("all artifacts missing", one("artifacts", missing), EVALUATE, "--model", TRAIN)
     yield Case("project moved", moved, EVALUATE)
     yield Case("project copied", copied, TRAIN)
+    if shutil.which("unshare"):  # Linux's private mounts
+        for command, named in ((EVALUATE, ""), ("common.cli.compare xor", ""), (TRAIN, "writable")):
+            yield Case("store read-only", Path, command, named, mount="--bind -o ro {}")
+        yield Case("disk full", Path, TRAIN, "disk full", mount="-t tmpfs -o size=1m tmpfs")
 
 
 def one(pattern: str, damage: Callable[[Path], None]) -> Callable[[Path], Path]:

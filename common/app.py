@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -94,6 +94,18 @@ def read_by_kind(files: Sequence[str], saved: SavedModel) -> Examples:
             raise TypeError(f"an app with data of the kind {saved.kind} needs its own `read_inputs`")
 
 
+class Chosen(Protocol):
+    """A saved model, loaded or not, with the values of the task that were chosen on the validation set."""
+
+    @property
+    def task(self) -> Mapping[str, Any]:
+        """The values by name."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs."""
+
+
 class PartFit(Protocol):
     """Function by which an app's `pretrain` trains a part of its network: a compiled network of its own."""
 
@@ -146,7 +158,7 @@ class App:
         """Return the settings that `saved` was trained with."""
         return self.settings.from_dict(saved.settings)
 
-    def task_of(self, saved: SavedModel) -> Task:
+    def task_of(self, saved: Chosen) -> Task:
         """Return the task with the values chosen on the validation set for `saved`."""
         return replace(self.task.for_outputs(saved.outputs), **saved.task)
 

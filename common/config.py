@@ -3,9 +3,10 @@
 import math
 import operator
 import os
+import shlex
 import typing
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from annotated_types import Ge, Gt, Lt
@@ -134,6 +135,33 @@ class FineTuneConfig(Config):
 
     init_from: str | None = None
     """Trained model to start from, named as for --model. All its layers are used except the last one."""
+
+
+def changed(settings: "DataclassInstance") -> dict[str, Any]:
+    """Return the settings, by name, whose values differ from the defaults."""
+    usual = {
+        setting.name: setting.default if setting.default_factory is MISSING else setting.default_factory()
+        for setting in fields(settings)
+    }
+    return {name: value for name in usual if (value := getattr(settings, name)) != usual[name]}
+
+
+def as_flags(values: Mapping[str, Any]) -> str:
+    """Return the command-line flags that give settings these values, by name."""
+    words = list[str]()
+    for name, value in values.items():
+        flag = name.replace("_", "-")
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
+    return shlex.join(words)
+
+
+def data_of(settings: Config) -> dict[str, Any]:
+    """Return the changed settings, by name, that name the data: files and columns without a default, and `data`."""
+    usual = {setting.name: setting.default for setting in fields(settings)}
+    return {name: value for name, value in changed(settings).items() if usual[name] in (None, ()) or name == "data"}
 
 
 def check_bounds(settings: "DataclassInstance") -> None:

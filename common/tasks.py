@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 RARE = 0.4
 """Share of a class, relative to equal classes, below which it is rare: of two classes 20 %."""
+EXPECTED = 5
+"""Number of test examples of a class from which some prediction of it is expected."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,16 @@ class Task(ABC):
     @abstractmethod
     def score(self, targets: Array, predictions: Array) -> dict[str, float]:
         """Return the metrics of one part of the data, by name, from `predictions_for`'s result."""
+
+    def symptoms(self, _targets: Array, _predictions: Array, _outputs: Sequence[str]) -> list[str]:
+        """Return a sentence for each fault of the predictions for one part of the data; by default, none.
+
+        Args:
+            _targets: Targets of that part.
+            _predictions: As for `score`.
+            _outputs: Names of the outputs.
+        """
+        return []
 
     def model_metrics(self, _model: "keras.Model", _config: Any, _data: Data) -> dict[str, float]:
         """Return metrics of the test set that need the network itself; by default, none."""
@@ -146,6 +158,15 @@ class Classification(Task):
         if self.threshold is not None:
             metrics |= binary_metrics(targets, predictions[:, 1], self.threshold)
         return metrics
+
+    def symptoms(self, targets: Array, predictions: Array, outputs: Sequence[str]) -> list[str]:
+        examples, predicted = (
+            np.bincount(labels, minlength=len(outputs)) for labels in (targets.ravel(), self.decide(predictions))
+        )
+        return [
+            f"the class {outputs[int(label)]} is never predicted: it has {examples[label]:,} of the test examples"
+            for label in np.flatnonzero((predicted == 0) & (examples >= EXPECTED))
+        ]
 
     def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
         low, high = (100 * metrics[f"test_error_{side}"] for side in ("low", "high"))

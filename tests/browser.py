@@ -10,8 +10,6 @@ from playwright.sync_api import Page, sync_playwright
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 PATIENCE = 120_000
 """Milliseconds that a page may take on a busy machine."""
-# The UI's assistant, which asks to be set up, opens by itself on a first visit.
-NO_ASSISTANT = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
 
 
 @contextlib.contextmanager
@@ -25,7 +23,6 @@ def browsing(width: int = 1400, height: int = 800) -> Iterator[Page]:
         browser = playwright.chromium.launch(executable_path=program, args=arguments)
         page = browser.new_page(viewport={"width": width, "height": height})
         page.set_default_timeout(PATIENCE)
-        page.add_init_script(NO_ASSISTANT)
         yield page
         browser.close()
 

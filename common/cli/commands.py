@@ -25,7 +25,7 @@ Model = Annotated[
     tyro.conf.arg(
         metavar="RUN|NAME@ALIAS|PATH",
         help="Model to use: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path. "
-        "By default the newest one; for serve the champion.",
+        "By default the champion on the data that the app was last trained on.",
     ),
 ]
 
@@ -45,6 +45,7 @@ def main(app: App, description: str | None = None) -> None:
         settings: app.settings,  # type: ignore[name-defined]
         resume: Annotated[str | None, tyro.conf.arg(metavar="[RUN]")] = None,
         checkpoint_minutes: Positive = 10,
+        baseline: bool = True,
     ) -> None:
         """Train, evaluate once on the test set, record and register the model.
 
@@ -52,9 +53,10 @@ def main(app: App, description: str | None = None) -> None:
             settings: Settings of the data, the network and the training.
             resume: Go on with an interrupted training, with the settings of its run; without RUN, with the newest.
             checkpoint_minutes: Longest time in minutes without a checkpoint, within an epoch.
+            baseline: Compare with the classical baselines on the same data, and fit them if this takes seconds.
         """
         lazy.use_backend(settings.backend)
-        _train(app, settings, run_id if resume else None, recorded, checkpoint_minutes)
+        _train(app, settings, run_id if resume else None, recorded, checkpoint_minutes, baseline)
 
     def check(settings: app.settings) -> None:  # type: ignore[name-defined]
         """Look at the data without training: its content, problems, and the reader's decisions."""
@@ -183,13 +185,15 @@ def main(app: App, description: str | None = None) -> None:
         )
 
 
-def _train(app: App, settings: Config, run_id: str | None, recorded: Config | None, minutes: float) -> None:
+def _train(
+    app: App, settings: Config, run_id: str | None, recorded: Config | None, minutes: float, baselines: bool
+) -> None:
     if run_id and recorded:
         resuming.check(run_id, settings, recorded)
     from common import training
 
     try:
-        terminal.summarise(app, training.train(app, settings, run_id, minutes))
+        terminal.summarise(app, training.train(app, settings, run_id, minutes, baselines), settings=settings)
     except InterruptionError as error:
         if error.run_id:
             words = f"{terminal.this_python()} {resuming.command(app, error.run_id)}"

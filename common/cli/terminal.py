@@ -11,6 +11,7 @@ from rich.table import Table
 
 from common import files
 from common.app import App
+from common.config import Config, as_flags, data_of
 from common.errors import UserError
 
 if TYPE_CHECKING:
@@ -25,13 +26,14 @@ SHOWN = 15
 """Largest number of rows of a table on the terminal."""
 
 
-def summarise(app: App, result: "training.Result", name: str | None = None) -> None:
+def summarise(app: App, result: "training.Result", name: str | None = None, settings: Config | None = None) -> None:
     """Print the metrics of a finished run, its place and the next commands.
 
     Args:
         app: The app.
         result: Result of the run.
         name: Name of the trained model; by default the app's.
+        settings: Settings of the run, whose data a search takes too.
     """
     from common import tracking
 
@@ -42,6 +44,10 @@ def summarise(app: App, result: "training.Result", name: str | None = None) -> N
         training += f", {speed}, best epoch {metrics['best_epoch']:.0f}"
     summary = result.task.summary(metrics, result.test_examples)
     rows = {f"{name or app.name} on {result.data}": "", **summary, "training": training}
+    if result.baselines:
+        own = metrics[f"test_{result.task.metric}"]
+        values = [f"{name} {value:.4g}" for name, value in result.baselines.items()]
+        rows["beside"] = f"test {result.task.metric}: this network {own:.4g}, {', '.join(values)}"
     if result.findings:
         rows["diagnosis"] = "\n".join(result.findings)
     following = ["make ui"]
@@ -54,8 +60,8 @@ def summarise(app: App, result: "training.Result", name: str | None = None) -> N
             case champion:
                 rank = f"champion stays version {champion}"
         rows["model"] = f"{version.name} version {version.number}, {rank}"
-        python = this_python()
-        following += [f"{python} -m apps.{app.name} predict FILE...", f"{python} -m tuning.{app.name}"]
+        python, data = this_python(), as_flags(data_of(settings)) if settings else ""
+        following += [f"{python} -m apps.{app.name} predict FILE...", f"{python} -m tuning.{app.name} {data}".rstrip()]
     rows |= {"run": str(result.run_id), "recorded in": tracking.folder(), "next": "\n".join(following)}
     for title, frame in result.tables.items():  # the run's artifacts contain all rows
         Console().print(table(frame.head(SHOWN), f"{title}, {min(SHOWN, len(frame))} of {len(frame):,}"))

@@ -23,8 +23,11 @@ if TYPE_CHECKING:
     from common import tracking
 
 
-ADDRESS = f"http://{HOST}:{{}}"
-"""Address of the server; the port is filled in."""
+BROWSED = HOST if sys.platform == "darwin" else "mlflow.localhost"
+"""Name of this machine in the browser. On a page of 127.0.0.1 or localhost, MLflow opens an assistant over the table;
+the other browsers than Safari take all names below `localhost` for this machine."""
+ADDRESS = f"http://{BROWSED}:{{}}"
+"""Address of the server in the browser; the port is filled in."""
 START_SECONDS = 120
 """Longest time that the server may take to start."""
 
@@ -61,12 +64,14 @@ def served(port: int) -> "Iterator[tuple[tracking.Pages, subprocess.Popen[bytes]
     """
     from common import tracking
 
-    address = ADDRESS.format(port)
-    pages, command = tracking.pages(address), tracking.server_command(HOST, port)
+    pages = tracking.pages(ADDRESS.format(port))
+    hosts = ",".join(f"{name}:{port}" for name in dict.fromkeys((BROWSED, HOST, "localhost")))
+    command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
+    command += ["--workers", "1", "--allowed-hosts", hosts]
     with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(command, env=_environment(), stdout=log, stderr=log)
         try:
-            if not _answers(server, f"{address}/health"):
+            if not _answers(server, f"http://{HOST}:{port}/health"):
                 log.seek(0)
                 raise UserError(f"the MLflow UI did not start: {log.read().strip()}")
             yield pages, server
@@ -76,9 +81,17 @@ def served(port: int) -> "Iterator[tuple[tracking.Pages, subprocess.Popen[bytes]
 
 
 def _environment() -> dict[str, str]:
-    """Return an environment in which the server runs as one process and finds its programs beside this Python."""
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
-    return os.environ | {"PATH": path, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    """Return an environment in which the server runs as one process and finds its programs beside this Python.
+
+    It has the store's address too: in the arguments, every user of this machine could read the password of a database.
+    """
+    from common import tracking
+
+    return os.environ | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": tracking.address(),
+    }
 
 
 def _answers(server: subprocess.Popen[bytes], address: str) -> bool:

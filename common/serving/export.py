@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import logging
 import shutil
 import warnings
@@ -40,6 +41,9 @@ NAMES: dict[Format, str] = {
     "litert": "model.tflite",
 }
 """The file or folder of each format."""
+
+OUTPUTS = "outputs.json"
+"""The file with the names of the outputs, in their order, and the values that were chosen on the validation set."""
 
 LOADING: dict[Format, str] = {
     "keras": "import common; common.register_layers(); model = keras.saving.load_model({!r})",
@@ -120,6 +124,8 @@ def export(app: App, which: str | None, kind: Format, folder: Path, quantize: bo
                 "choose another format"
             )
         size = _size(file)
+        names = {"outputs": list(saved.outputs), **saved.task}
+        (partial / OUTPUTS).write_text(json.dumps(names, ensure_ascii=False, indent=2))
     return Exported(saved.label, folder / NAMES[kind], size, largest, len(expected), float_size, metrics)
 
 

@@ -55,10 +55,10 @@ def serve(app: App, which: str | None, port: int, names: Sequence[str] = ()) -> 
 
         served = tracking.served(app.name, which)
         print(f"loading {served.label} …", flush=True)
-        scoring = application.scoring_app(served.load(), served, [*application.NAMES, *names])
+        scoring = application.scoring_app(served.load(), served, app.task_of(served), [*application.NAMES, *names])
         # After Ctrl-C, requests that have begun are answered.
         server = uvicorn.Server(uvicorn.Config(scoring, log_level="warning", timeout_graceful_shutdown=FINISH))
-        print(f"{served.label} answers at http://{HOST}:{port}/invocations; to try it:\n")
+        print(f"{served.label} answers at http://{HOST}:{port}/predict; to try it:\n")
         print(curl(served.example, port))
         print("\nCtrl-C stops it", flush=True)
         server.run(sockets=[listening])
@@ -68,7 +68,7 @@ def curl(file: Path, port: int) -> str:
     """Return a shell command that requests predictions for the example in `file`."""
     example = json.dumps(json.loads(file.read_text()))
     data = example if len(example) <= SHOWN else f"@{file}"
-    address = f"http://{HOST}:{port}/invocations"
+    address = f"http://{HOST}:{port}/predict"
     return f"curl {address} -H 'Content-Type: application/json' -d {shlex.quote(data)}"
 
 

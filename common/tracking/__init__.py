@@ -6,6 +6,7 @@ The store is `mlruns/mlflow.db` beside `common`, or the one that MLFLOW_TRACKING
 from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages
 from common.tracking.models import InputSpec, ServedModel, Version, champions, load, log_model, save, served
 from common.tracking.runs import (
+    SETTINGS_FOLLOW,
     ActiveRun,
     Run,
     RunKey,
@@ -22,9 +23,10 @@ from common.tracking.runs import (
     run,
     settings,
 )
-from common.tracking.store import STORE, check_space, connect, folder, local_folder, server_command
+from common.tracking.store import STORE, address, check_space, connect, folder, local_folder
 
 __all__ = [
+    "SETTINGS_FOLLOW",
     "STORE",
     "ActiveRun",
     "InputSpec",
@@ -34,6 +36,7 @@ __all__ = [
     "RunKey",
     "ServedModel",
     "Version",
+    "address",
     "attach",
     "champions",
     "check_space",
@@ -56,6 +59,5 @@ __all__ = [
     "run",
     "save",
     "served",
-    "server_command",
     "settings",
 ]

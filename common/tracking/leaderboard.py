@@ -14,7 +14,7 @@ from common import legacy
 from common.errors import UserError
 from common.tracking import store
 from common.tracking.models import CHAMPION
-from common.tracking.runs import Kind, Run, digest, find, open_store
+from common.tracking.runs import SETTINGS_FOLLOW, Kind, Run, digest, find, open_store
 
 LARGEST = 1e300
 """Absolute metrics from here on are infinite: a database has no infinity."""
@@ -88,7 +88,7 @@ def _table(runs: Sequence[Run], metric: str, metric_mode: str, models: dict[str,
     settings, validation, test = _differing(runs), f"val_{metric}", f"test_{metric}"
     rows = [
         {
-            "run": run.info.run_name,
+            "run": run.info.run_name.partition(SETTINGS_FOLLOW)[0],
             "kind": run.data.tags["kind"],
             validation: run.data.metrics.get(f"best_{validation}"),
             test: run.data.metrics.get(test),
@@ -108,13 +108,21 @@ def _table(runs: Sequence[Run], metric: str, metric_mode: str, models: dict[str,
 
 def _differing(runs: Sequence[Run]) -> dict[str, str]:
     """Return for each run, by its id, its values of the settings that differ between the runs of its app."""
-    words = {}
-    for app in {run.data.tags["app"] for run in runs}:
-        own = [run for run in runs if run.data.tags["app"] == app]
-        names = [name for name in own[0].data.params if len({run.data.params.get(name) for run in own}) > 1]
-        for run in own:
-            words[run.info.run_id] = ", ".join(f"{name} {run.data.params.get(name)}" for name in names)
-    return words
+    varying = _varying(runs)
+    return {
+        run.info.run_id: ", ".join(f"{name} {run.data.params.get(name)}" for name in varying[run.data.tags["app"]])
+        for run in runs
+    }
+
+
+def _varying(runs: Sequence[Run]) -> dict[str, list[str]]:
+    """Return for each app the names of the settings that differ between its runs."""
+    apps = dict[str, list[Mapping[str, str]]]()
+    for run in runs:
+        apps.setdefault(run.data.tags["app"], []).append(run.data.params)
+    return {
+        app: [name for name in params[0] if len({one.get(name) for one in params}) > 1] for app, params in apps.items()
+    }
 
 
 VIEW = "leaderboard"
@@ -138,7 +146,7 @@ def pages(server: str) -> Pages:
         runs = finished_runs(experiment.experiment_id, ("train", "baseline"))
         if not runs:
             continue
-        _write_view(client, experiment, runs[0])
+        _write_view(client, experiment, runs)
         table = f"{server}/#/experiments/{experiment.experiment_id}/runs?{MODEL_TRAINING}&viewStateShareKey={VIEW}"
         addresses = {"table": table, "charts": f"{table}&compareRunsMode=CHART"}
         # Oldest first, so that the newest run of each app stays.
@@ -150,9 +158,9 @@ def pages(server: str) -> Pages:
     return {name: addresses for _, name, addresses in sorted(found, key=lambda one: one[0], reverse=True)}
 
 
-def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experiment, run: Run) -> None:
-    """Save the view of the experiment's runs for the metrics of `run`."""
-    tags = legacy.tags(run.data.tags)
+def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experiment, runs: Sequence[Run]) -> None:
+    """Save the view of the experiment's `runs` for the metrics of the first one."""
+    tags = legacy.tags(runs[0].data.tags)
     metric, monitor = tags["metric"], tags["monitor"]
     validation, test = f"metrics.`best_val_{metric}`", f"test_{metric}"
     columns = {
@@ -169,7 +177,11 @@ def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experim
         side: {"key": name, "type": "METRIC"} for side, name in (("xaxis", "trainable_parameters"), ("yaxis", test))
     }
     charts.append(_chart("size", "SCATTER", **axes))
+    settings = list(dict.fromkeys(name for names in _varying(runs).values() for name in names))
+    if settings:
+        charts.append(_chart("settings", "PARALLEL", selectedParams=settings, selectedMetrics=[f"best_val_{metric}"]))
     state = {
+        "runsHiddenMode": "SHOW_ALL",  # by default, charts have the first ten runs
         "orderByKey": validation,
         "orderByAsc": tags["metric_mode"] == "min",
         "selectedColumns": list(columns),

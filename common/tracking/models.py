@@ -29,7 +29,6 @@ from common.tracking.runs import ActiveRun, open_store, versions
 from common.tracking.store import ROOT
 
 if TYPE_CHECKING:
-    from mlflow.entities.model_registry import ModelVersion
     from mlflow.models.model import ModelInfo
 
     from common import tasks
@@ -78,6 +77,10 @@ class ServedModel:
     inputs: tuple[InputSpec, ...]
     takes_missing: bool
     """Whether a number of an example may be missing, as NaN."""
+    outputs: tuple[str, ...]
+    """Names of the outputs."""
+    task: Mapping[str, Any]
+    """Values of the task that were chosen on the validation set."""
 
     @property
     def example(self) -> Path:
@@ -191,7 +194,8 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
 
     Args:
         app: Name of the app.
-        which: A run's id, `NAME@ALIAS`, `NAME/VERSION`, or a path; None for the newest registered model.
+        which: A run's id, `NAME@ALIAS`, `NAME/VERSION`, or a path; None for the champion on the data that the newest
+            registered model was trained on.
         setting: Field that the user set, for the error.
 
     Raises:
@@ -220,7 +224,7 @@ def served(app: str, which: str | None) -> ServedModel:
 
     Args:
         app: Name of the app.
-        which: As for `load`; None for the champion on the data that the newest model of `app` was trained on.
+        which: As for `load`.
 
     Returns:
         The model, which is not loaded yet.
@@ -228,14 +232,15 @@ def served(app: str, which: str | None) -> ServedModel:
     Raises:
         UserError: as `load`.
     """
-    uri, label, description = _describe(app, which or f"{_newest(store.connect(), app).name}@{CHAMPION}", "model")
+    uri, label, description = _describe(app, which, "model")
     inputs = tuple(
         InputSpec(spec.name, spec.type, tuple(None if size == -1 else size for size in spec.shape))
         for spec in description.get_input_schema().inputs
     )
-    kind = (description.metadata or {}).get("kind")
+    metadata = description.metadata or {}
     folder = Path(mlflow.artifacts.download_artifacts(uri))
-    return ServedModel(label, folder, inputs, kind not in COMPLETE)
+    outputs, task = tuple(metadata["outputs"]), legacy.task(metadata["task"])
+    return ServedModel(label, folder, inputs, metadata.get("kind") not in COMPLETE, outputs, task)
 
 
 def champions(app: str) -> Iterator[Mapping[str, Any]]:
@@ -295,8 +300,8 @@ def _location(uri: str) -> str:
 def _find(client: mlflow.MlflowClient, app: str, which: str | None, setting: str) -> tuple[str, str]:
     """Return the address and the label of the registered or recorded model that `which` names."""
     if which is None:
-        newest = _newest(client, app)
-        return f"models:/{newest.name}/{newest.version}", f"{newest.name} version {newest.version}"
+        name, version = _default(client, app)
+        return f"models:/{name}/{version}", f"{name} version {version}"
     if "@" in which or "/" in which:
         return f"models:/{which}", which
     try:
@@ -308,9 +313,23 @@ def _find(client: mlflow.MlflowClient, app: str, which: str | None, setting: str
     return f"runs:/{which}/model", which
 
 
-def _newest(client: mlflow.MlflowClient, app: str) -> ModelVersion:
-    """Return the newest registered model of `app`."""
+def _default(client: mlflow.MlflowClient, app: str) -> tuple[str, str]:
+    """Return the name and the version of the champion on the data of the app's newest model.
+
+    It is the newest model if there is no champion on this data, as after trainings without a finite metric. A note says
+    which one is used if the two differ.
+    """
     versions = [version for version in client.search_model_versions() if version.tags.get("app") == app]
     if not versions:
         raise UserError(f"no model of {app} is registered yet; first: python -m apps.{app} train")
-    return max(versions, key=lambda version: version.creation_timestamp)
+    newest = max(versions, key=lambda version: version.creation_timestamp)
+    number = client.get_registered_model(newest.name).aliases.get(CHAMPION)
+    champion = next((one for one in versions if one.name == newest.name and str(one.version) == str(number)), newest)
+    if champion.tags.get("digest") != newest.tags.get("digest"):
+        reason = f"the newest; the champion, version {number}, was trained on other data of this name"
+        champion = newest
+    else:
+        reason = f"the champion; the newest, version {newest.version}, is worse on the validation set"
+    if str(number) != str(newest.version) and number:
+        print_notes([f"{newest.name} version {champion.version} is used, {reason}"])
+    return newest.name, str(champion.version)

@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import shutil
 import subprocess
+import textwrap
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,7 @@ from mlflow.exceptions import MlflowException
 from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from common.app import App
+from common.config import changed
 from common.data import Data
 from common.errors import UserError, first_line, print_notes
 from common.tracking import processes, store
@@ -33,6 +35,10 @@ if TYPE_CHECKING:
 
 Kind = Literal["train", "search", "trial", "fold", "baseline"]
 """Purpose of a run."""
+NAME_LENGTH = 80
+"""Longest name of a run in characters."""
+SETTINGS_FOLLOW = ": "
+"""Stands in the name of a run before its settings."""
 ERROR_LENGTH = 500
 """Characters of an error that a tag records; the traceback is an artifact."""
 PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
@@ -41,6 +47,8 @@ PROCESS = "process"
 """Tag with the process that records a run."""
 HEARTBEAT = "heartbeat"
 """Tag with the last time, in seconds since 1970, at which this process recorded that it runs."""
+FOR_TRAININGS = {"mlflow.experimentKind": "custom_model_development"}
+"""Tag of an experiment for which MLflow's UI opens the pages of trainings, and not those of language models."""
 SETTINGS = "settings.json"
 """Artifact with all settings. MLflow's parameters show them too, but cut long values."""
 Run = mlflow.entities.Run
@@ -243,7 +251,7 @@ def run(
     """Record the block as a run: settings, tags and data set at the start; FINISHED, FAILED or KILLED at the end.
 
     Args:
-        app: The app; the run is named after it.
+        app: The app.
         kind: Kind of the run.
         config: The settings.
         data: The data.
@@ -257,7 +265,6 @@ def run(
     """
     client = open_store()
     store.check_writable()
-    name = app.name if kind == "train" and not label else f"{app.name} {label or kind}"
     earlier = get(resumed) if resumed else next(iter(find({"kind": kind} | dict(key.tags)) if key else []), None)
     if earlier and digest(earlier) not in ("", data.digest):
         raise UserError(f"{data.name} has changed since the run {earlier.info.run_id}; train again")
@@ -265,7 +272,7 @@ def run(
         started = mlflow.start_run(
             run_id=earlier.info.run_id if earlier else None,
             experiment_id=_experiment(client, data.name),
-            run_name=name,
+            run_name=name_of(app, kind, config, label),
             nested=True,
             parent_run_id=key.parent if key else None,
             tags=_tags(app, kind) | dict(key.tags if key else {}),
@@ -279,6 +286,18 @@ def run(
             if not earlier or not digest(earlier):
                 _log_data(data)
             yield recorded
+
+
+def name_of(app: App, kind: Kind, config: "DataclassInstance", label: str | None = None) -> str:
+    """Return the name of a run: its app, its label or kind, and the settings that differ from the defaults."""
+    name = app.name if kind == "train" and not label else f"{app.name} {label or kind}"
+    words = [
+        f"{setting} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
+        for setting, value in changed(config).items()
+    ]
+    return (
+        textwrap.shorten(f"{name}{SETTINGS_FOLLOW}{', '.join(words)}", NAME_LENGTH, placeholder=" …") if words else name
+    )
 
 
 @contextlib.contextmanager
@@ -343,7 +362,7 @@ def _experiment(client: mlflow.MlflowClient, name: str) -> str:
     Two processes may do so at once.
     """
     try:
-        return client.create_experiment(name, store.artifacts(name))
+        return client.create_experiment(name, store.artifacts(name), FOR_TRAININGS)
     except MlflowException:
         found = client.get_experiment_by_name(name)
         if found is None:

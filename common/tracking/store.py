@@ -1,4 +1,4 @@
-"""The store: the database or server that keeps runs and models, and the command that serves its UI."""
+"""The store: the database or server that keeps runs and models."""
 
 import contextlib
 import errno
@@ -9,7 +9,6 @@ import os
 import re
 import shutil
 import sqlite3
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +49,7 @@ def connect() -> mlflow.MlflowClient:
     Raises:
         UserError: if the store cannot be opened.
     """
-    uri = _address()
+    uri = address()
     if database := database_of(uri):
         _prepare(database)
     try:
@@ -69,7 +68,8 @@ def connect() -> mlflow.MlflowClient:
     return client
 
 
-def _address() -> str:
+def address() -> str:
+    """Return the address of the store: MLFLOW_TRACKING_URI, or a database file in `STORE`."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{STORE / 'mlflow.db'}"
 
 
@@ -220,7 +220,7 @@ def artifacts(experiment: str) -> str | None:
 
 def local_folder() -> Path:
     """Return a local folder for files beside the store: that of its database, or `STORE` if it is a server."""
-    database = database_of(_address())
+    database = database_of(address())
     return database.parent if database else STORE
 
 
@@ -252,10 +252,3 @@ def _advisory_lock(uri: str, number: int) -> Iterator[None]:
             yield
     except sqlalchemy.exc.SQLAlchemyError as error:
         raise MlflowException(f"the database does not answer: {first_line(error)}") from error
-
-
-def server_command(host: str, port: int) -> list[str]:
-    """Return the command that serves the store with MLflow's UI at `host` and `port`."""
-    connect()
-    address = ["--host", host, "--port", str(port), "--workers", "1"]
-    return [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", mlflow.get_tracking_uri(), *address]

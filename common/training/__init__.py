@@ -3,7 +3,6 @@
 from common.training.compilation import benefits_from_xla
 from common.training.loop import (
     FitOptions,
-    Result,
     baseline,
     best_epoch,
     build,
@@ -18,6 +17,7 @@ from common.training.loop import (
     trial,
     weighted,
 )
+from common.training.result import Result
 
 __all__ = [
     "FitOptions",

@@ -10,6 +10,7 @@ from keras import ops
 from common.data import Array, Inputs
 from common.nn import augmentation, gradients
 from common.preprocessing import arrays
+from common.tasks import Task
 from common.training.batches import InOrder
 
 HEALTHY = "nothing found wrong"
@@ -29,6 +30,10 @@ DIVERGED = 1.5
 """An epoch's training loss over the loss before training."""
 JUMP = 0.05
 """Rise of the training loss in an epoch, as a share of the loss before training."""
+FEW = 200
+"""Gradient steps of a training below which a loss that is not low has no other explanation."""
+IMPROVING = 0.05
+"""Fall of the validation loss in the last two epochs, as a share of its lowest value before."""
 DEAD = 0.2
 """Share of a layer's ReLU units whose output is 0 for every example."""
 VANISHING = 1e-4
@@ -53,15 +58,20 @@ class Diagnosis:
         self.initial_loss, _, _ = self._predict()
         self.early = gradient(self._relative_gradients(), "before training")
 
-    def findings(self, history: Mapping[str, Sequence[float]]) -> list[str]:
-        """Return one line per symptom, or `HEALTHY` alone.
+    def findings(self, history: Mapping[str, Sequence[float]], steps: int = FEW, epochs: int = 0) -> list[str]:
+        """Return one line per symptom; none if nothing is wrong.
 
         Args:
             history: Metrics of every epoch, by name.
+            steps: Gradient steps per epoch.
+            epochs: Number of epochs after which training had to end; 0 if others may follow.
         """
-        found = [*learning_rate(history["loss"], self.initial_loss)]
+        few = [*few_steps(len(history["loss"]) * steps)]
+        found = [*few, *learning_rate(history["loss"], self.initial_loss, too_few=bool(few))]
         if "val_loss" in history:
             found += overfitting(history)
+            if not found and epochs == len(history["loss"]):
+                found += still_improving(history["val_loss"])
         loss, outputs, largest = self._predict()
         if np.isfinite(loss):
             permuted = np.random.default_rng(0).permutation(outputs)
@@ -69,7 +79,7 @@ class Diagnosis:
             for layer, units in largest.items():
                 found += dead_units(layer, units, len(self.targets))
             found += gradient(self._relative_gradients(), "after training")
-        return [*found, *self.early] or [HEALTHY]
+        return [*found, *self.early]
 
     def _predict(self) -> tuple[float, Array, dict[str, Array]]:
         """Return the loss, the outputs, and for each layer of ReLU units the largest output of each unit."""
@@ -154,7 +164,23 @@ def underfitting(loss: float, permuted: float) -> Iterator[str]:
         )
 
 
-def learning_rate(losses: Sequence[float], initial: float) -> Iterator[str]:
+def few_steps(steps: int) -> Iterator[str]:
+    """Find that training had too few gradient steps in all."""
+    if steps < FEW:
+        yield f"few steps: only {steps} gradient steps in all; train for more epochs, or in smaller batches"
+
+
+def still_improving(losses: Sequence[float]) -> Iterator[str]:
+    """Find that the validation loss still fell when training ended."""
+    earlier = min(losses[:-2], default=0.0)
+    if losses[-1] == min(losses) and losses[-1] < (1 - IMPROVING) * earlier:
+        yield (
+            f"still improving when training ended: in the last two epochs the validation loss fell from {earlier:.3g} "
+            f"to {losses[-1]:.3g}; train for more epochs"
+        )
+
+
+def learning_rate(losses: Sequence[float], initial: float, too_few: bool = False) -> Iterator[str]:
     """Find that the training loss diverges, jumps, or still falls as fast as at the start.
 
     The loss normally falls more and more slowly. The rate is too small if the second half of the epochs has more than
@@ -163,6 +189,7 @@ def learning_rate(losses: Sequence[float], initial: float) -> Iterator[str]:
     Args:
         losses: Training loss of every epoch, which is finite.
         initial: Training loss before the first epoch.
+        too_few: Whether there were too few steps in all, which explain a slow fall.
     """
     curve = np.array([initial, *losses])
     falls = -np.diff(losses)
@@ -176,11 +203,26 @@ def learning_rate(losses: Sequence[float], initial: float) -> Iterator[str]:
             f"learning rate too large: in {jumps} of {len(losses)} epochs the training loss rose by more than "
             f"{JUMP * initial:.2g}"
         )
-    elif len(falls) >= 3 and late > 0.4 * falls.sum() > 0 and falls.max() < 3 * falls.mean():
+    elif not too_few and len(falls) >= 3 and late > 0.4 * falls.sum() > 0 and falls.max() < 3 * falls.mean():
         yield (
             f"learning rate too small, or too few epochs: of the fall of the training loss from {losses[0]:.4g} to "
             f"{losses[-1]:.4g} the second half of the epochs took {100 * late / falls.sum():.0f} %"
         )
+
+
+def worse_than(baselines: Mapping[str, float], task: Task, metrics: Mapping[str, float]) -> Iterator[str]:
+    """Find that a baseline is better than the network on the test set.
+
+    Args:
+        baselines: Value of the task's metric of each baseline, by name.
+        task: The task.
+        metrics: Metrics of the network, by name.
+    """
+    own = metrics.get(f"test_{task.metric}", np.nan)
+    best = max if task.metric_mode == "max" else min
+    for name, value in baselines.items():
+        if value != own and best(value, own) == value:
+            yield f"worse than the {name}: {task.metric} {own:.4g} on the test set, the {name} has {value:.4g}"
 
 
 def dead_units(layer: str, largest: Array, examples: int) -> Iterator[str]:

@@ -3,16 +3,15 @@
 import dataclasses
 import functools
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
-import pandas as pd
 
-from common import baselines, interruption, lazy, tasks, tracking
+from common import interruption, lazy, tasks, tracking
 from common.app import App
 from common.config import Config, FineTuneConfig
 from common.data import Array, Data, Inputs, Pair, Trained
@@ -21,11 +20,14 @@ from common.interruption import InterruptionError
 from common.nn import augmentation, losses
 from common.preprocessing import arrays, splits
 from common.tracking.epochs import EpochLogger
+from common.training import baseline as baseline_runs
 from common.training import epochs
-from common.training.batches import Batches, InOrder, in_order
+from common.training.batches import Batches, in_order
 from common.training.checkpoint import MINUTES, SUFFIX, Checkpoint, State, Stopwatch
 from common.training.compilation import benefits_from_xla
-from common.training.diagnosis import EXAMPLES, Diagnosis
+from common.training.diagnosis import EXAMPLES, HEALTHY, Diagnosis, worse_than
+from common.training.few_examples import enough_steps
+from common.training.result import Result, prefixed
 from common.training.stopping import StopAtDivergence, early_stopping
 
 if TYPE_CHECKING:
@@ -35,23 +37,6 @@ if TYPE_CHECKING:
 BALANCED = "balanced class weights: the probabilities are those of equally frequent classes, not those of these data"
 COPIES = 9
 """Copies of the weights on the disk: a model, and two checkpoints with the best weights and two moments each."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """The results of a finished run."""
-
-    data: str
-    """Name of the data set."""
-    task: tasks.Task
-    metrics: dict[str, float]
-    test_examples: int
-    run_id: str | None = None
-    version: tracking.Version | None = None
-    """The registered model, if there is one."""
-    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    findings: Sequence[str] = ()
-    """The diagnosis of the training, one line per finding."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +74,9 @@ def load(app: App, config: Config) -> tuple[App, Data]:
     return own, data
 
 
-def train(app: App, config: Config, resumed: str | None = None, minutes: float = MINUTES) -> Result:
+def train(
+    app: App, config: Config, resumed: str | None = None, minutes: float = MINUTES, baselines: bool = False
+) -> Result:
     """Train the app's network, evaluate it once on the test set, record the run and register the model.
 
     Args:
@@ -97,6 +84,8 @@ def train(app: App, config: Config, resumed: str | None = None, minutes: float =
         config: The settings.
         resumed: Id of an interrupted run with these settings, to go on with; None for a new run.
         minutes: Longest time within an epoch without a checkpoint.
+        baselines: Compare the network with the app's baselines on the same data: those that are recorded, or else, if
+            this takes seconds, those that are fitted and recorded now.
 
     Raises:
         UserError: if the data cannot be loaded or has changed, or the store cannot be written.
@@ -106,11 +95,13 @@ def train(app: App, config: Config, resumed: str | None = None, minutes: float =
     if resumed and config.epochs < (finished := Checkpoint(_checkpoint_file(resumed)).state.epochs):
         raise UserError(f"`epochs` {config.epochs}: the run {resumed} has {finished} already")
     app, data = load(app, config)
+    config = config if resumed else enough_steps(config, data)
+    beside = baseline_runs.beside(app, config, data) if baselines else {}
     with interruption.deferred():
         with tracking.run(app, "train", config, data, resumed=resumed) as run:
             checkpoint = Checkpoint(_checkpoint_file(run.id), minutes=minutes)
             try:
-                result = _train(app, config, data, run, FitOptions(checkpoint=checkpoint))
+                result = _train(app, config, data, run, FitOptions(checkpoint=checkpoint), beside=beside)
             except InterruptionError as error:
                 error.run_id = run.id
                 raise
@@ -169,6 +160,7 @@ def _train(
     run: tracking.ActiveRun,
     options: FitOptions = DEFAULTS,
     chosen: Mapping[str, float] = MappingProxyType({}),
+    beside: Mapping[str, float] = MappingProxyType({}),
 ) -> Result:
     model, history, measured, findings = _fit_and_measure(app, config, data, run, options)
     measured |= {name: value for name, value in chosen.items() if name.startswith("best_val_")}
@@ -176,6 +168,10 @@ def _train(
     predictions = predictions_for(task, model, data.test)
     measured |= _test(task, model, config, data, predictions)
     run.log_metrics(measured, step=len(history["loss"]))
+    findings += [*task.symptoms(data.test[1], predictions, data.outputs), *worse_than(beside, task, measured)]
+    findings += [BALANCED] if config.class_weights == "balanced" else []
+    findings = findings or [HEALTHY]
+    run.log_text("\n".join(findings), "diagnosis")
     interruption.check()
     trained = Trained(model, data, history, int(measured["best_epoch"]), predictions, config)
     for name, figure in task.figures(trained):
@@ -184,10 +180,8 @@ def _train(
     tables = dict(app.tables(model, data)) | dict(task.tables(data.test[1], predictions, data.outputs))
     for name, table in tables.items():
         run.log_table(table, name)
-    if config.class_weights == "balanced":
-        findings = [*findings, BALANCED]
     version = tracking.save(run, model, measured, task)
-    return Result(data.name, app.task, measured, len(data.test[1]), run.id, version, tables, findings)
+    return Result(data.name, app.task, measured, len(data.test[1]), run.id, version, tables, findings, beside)
 
 
 def build(app: App, config: Config, data: Data) -> keras.Model:
@@ -216,8 +210,9 @@ def trial(app: App, config: Config, data: Data, run: tracking.ActiveRun, options
     Returns:
         Metrics by name, which are also recorded in `run`. A search compares the task's `monitor` at the best epoch.
     """
-    _, history, measured, _ = _fit_and_measure(app, config, data, run, options)
+    _, history, measured, findings = _fit_and_measure(app, config, data, run, options)
     run.log_metrics(measured, step=len(history["loss"]))
+    run.log_text("\n".join(findings or [HEALTHY]), "diagnosis")
     return measured
 
 
@@ -258,10 +253,9 @@ def _fit_and_measure(
     # The network may not be compiled with the task's metric.
     if options.validate and f"best_val_{app.task.metric}" not in measured:
         predictions = predictions_for(app.task, model, data.validation)
-        measured |= _prefixed("best_val", app.task.score(data.validation[1], predictions))
-    findings = diagnosis.findings(history)
+        measured |= prefixed("best_val", app.task.score(data.validation[1], predictions))
+    findings = diagnosis.findings(history, data.steps(config), 0 if options.until else config.epochs)
     findings += logger.outages
-    run.log_text("\n".join(findings), "diagnosis")
     return model, history, measured, findings
 
 
@@ -297,37 +291,12 @@ def baseline(app: App, config: Config) -> dict[str, Result]:
         UserError: as `train`.
     """
     app, data = load(app, config)
-    estimators = (app.baseline or baselines.default)(config, data)
-    if not isinstance(estimators, Mapping):
-        estimators = {"baseline": estimators}
-    return {name: _fit_baseline(app, config, data, name, estimator) for name, estimator in estimators.items()}
-
-
-def _fit_baseline(app: App, config: Config, data: Data, name: str, estimator: Any) -> Result:
-    with tracking.run(app, "baseline", config, data, name) as run:
-        stopwatch = Stopwatch()
-        estimator.fit(*data.train)
-        wall, cpu = stopwatch.seconds()
-        answer = functools.partial(app.task.predict, estimator)
-        validation, test = (app.task.predictions_for(answer, pair) for pair in (data.validation, data.test))
-        task = app.task.choose_threshold(data.validation[1], lambda: validation)
-        measured = {
-            **_prefixed("best_val", task.score(data.validation[1], validation)),
-            **_prefixed("test", task.score(data.test[1], test)),
-            "train_seconds": wall,
-            "train_cpu_seconds": cpu,
-        }
-        run.log_metrics(measured)
-    return Result(data.name, app.task, measured, len(data.test[1]), run.id)
+    return baseline_runs.fit(app, config, data)
 
 
 def _test(task: tasks.Task, model: keras.Model, config: Config, data: Data, predictions: Array) -> dict[str, float]:
     """Return the test metrics of the network and of its `predictions` for the test set."""
-    return _prefixed("test", task.score(data.test[1], predictions) | task.model_metrics(model, config, data))
-
-
-def _prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    return {f"{prefix}_{name}": value for name, value in metrics.items()}
+    return prefixed("test", task.score(data.test[1], predictions) | task.model_metrics(model, config, data))
 
 
 def evaluate(app: App, which: str | None) -> tuple[str, Result]:
@@ -360,7 +329,7 @@ def predict(model: keras.Model, inputs: Inputs) -> Array:
     model.steps_per_execution = 1  # with several, Keras would trace the network for each
     if arrays.in_memory(inputs) and all(part.dtype != "float64" for part in keras.tree.flatten(inputs)):
         return model.predict(inputs, batch_size=size, verbose=0)  # which would convert float64 to float32
-    return model.predict(InOrder((inputs,), size), verbose=0)
+    return model.predict(in_order((inputs,), augmentation.patches(model)), verbose=0)
 
 
 def fit(

@@ -1,6 +1,7 @@
 """`export`: every format is loaded by its own runtime in a fresh process, and answers as Keras does."""
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -37,7 +38,8 @@ def test_a_fresh_process_of_each_runtime_answers_as_keras_does(
     assert found, said
     assert float(found[1]) <= 1e-5
     assert f"{trained.app}-mnist version 1" in said
-    file = next(folder.iterdir())
+    file = folder / export.NAMES[kind]  # type: ignore[index]
+    assert json.loads((folder / "outputs.json").read_text())["outputs"] == list("0123456789")
     assert str(file) in said
     assert f"{export._size(file):,} bytes" in said
     assert [path.name for path in tmp_path.iterdir()] == ["made"]

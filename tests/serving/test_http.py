@@ -29,8 +29,9 @@ from benchmarks import serving as benchmark
 from common import tracking
 from common.data import RawData
 from common.serving import application, decoding, http
+from common.tasks import Classification, Forecast, Regression
 from common.tracking import InputSpec
-from tests.conftest import Trained, assert_user_error, free_port, run, train_once
+from tests.conftest import Trained, assert_user_error, free_port, load_app, run, train_once
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,7 @@ def serving(trained: Trained) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch, http.listen(0, "") as listening:
         patch.setenv("MLFLOW_TRACKING_URI", trained.uri)
         model = tracking.served(trained.app, None)
-        scoring = application.scoring_app(model.load(), model)
+        scoring = application.scoring_app(model.load(), model, load_app(trained.app).task_of(model))
         server = uvicorn.Server(uvicorn.Config(scoring, log_level="warning"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -76,10 +77,10 @@ def post(address: str, content: bytes | object, kind: str = "application/json") 
 
 
 def test_the_printed_curl_line_works_as_pasted(served: Served) -> None:
-    assert "lenet5-mnist@champion" in served.said
+    assert "lenet5-mnist version 1" in served.said
     line = next(line for line in served.said.splitlines() if line.startswith("curl "))
     answer = subprocess.run(line, shell=True, check=True, capture_output=True, text=True).stdout
-    assert np.shape(json.loads(answer)["predictions"]) == (2, 10)
+    assert [list(one) for one in json.loads(answer)["answers"]] == [["class", "probability", "outputs"]] * 2
 
 
 def test_a_picture_is_asked_by_the_request_command_and_answered_as_predict_does(
@@ -92,7 +93,14 @@ def test_a_picture_is_asked_by_the_request_command_and_answered_as_predict_does(
     table = tmp_path / "predictions.csv"
     assert served.trained("predict", str(tmp_path / "digit.png"), "--output", str(table)).returncode == 0
     assert status == 200
-    np.testing.assert_allclose(answer["predictions"], pd.read_csv(table).iloc[:, 3:], rtol=1e-4, atol=1e-6)
+    printed = pd.read_csv(table, dtype={"class": str})
+    np.testing.assert_allclose(answer["predictions"], printed.iloc[:, 3:], rtol=1e-4, atol=1e-6)
+    status, answer = post(served.address.replace("invocations", "predict"), request.stdout.encode())
+    (named,) = answer["answers"]
+    assert named["class"] == printed["class"][0]
+    assert (
+        named["probability"] == named["outputs"][named["class"]] == pytest.approx(printed["probability"][0], abs=1e-6)
+    )
 
 
 BLACK = np.zeros((28, 28), int).tolist()
@@ -254,6 +262,26 @@ def test_rows_of_a_table_are_taken_as_csv_and_json(tmp_path: Path) -> None:
             assert status == 400
             assert words in said["error"]
             assert said["error"].endswith("size (m): numbers (examples), side: text (examples)")
+
+
+def test_the_class_is_decided_by_the_threshold_that_was_chosen() -> None:
+    task = Classification(threshold=0.2)
+    answers = json.loads(application._named(task, np.array([[0.75, 0.25], [0.9, 0.1]]), ["stays", "leaves"]))["answers"]
+    assert answers == [
+        {"class": "leaves", "probability": 0.25, "outputs": {"stays": 0.75, "leaves": 0.25}},
+        {"class": "stays", "probability": 0.9, "outputs": {"stays": 0.9, "leaves": 0.1}},
+    ]
+
+
+def test_quantities_have_the_names_of_their_columns() -> None:
+    answers = json.loads(application._named(Regression(), np.array([[1.5, np.nan]]), ["price", "size"]))["answers"]
+    assert answers == [{"price": 1.5, "size": None}]
+
+
+def test_a_forecast_has_a_row_for_each_step() -> None:
+    steps = np.array([[[1.0], [2.0]], [[3.0], [4.0]]])
+    answers = json.loads(application._named(Forecast(), steps, ["sales"]))["answers"]
+    assert answers == [[{"sales": 1.0}, {"sales": 2.0}], [{"sales": 3.0}, {"sales": 4.0}]]
 
 
 def test_a_sentence_is_answered_as_it_is(trained_reviewer: Trained) -> None:

@@ -122,6 +122,7 @@ def test_champion_moves_only_when_validation_improves_on_the_same_data(tiny_app:
     other = dataclasses.replace(tiny_app, load_data=lambda _config: dataclasses.replace(data, digest="other"))
     elsewhere = version(other, epochs=6)
     assert (elsewhere.number, elsewhere.champion) == (4, 2)
+    assert tracking.load("mnist_mlp", None).label == "mnist_mlp-mnist version 4"  # of its data, the only model
     champion = mlflow.MlflowClient().get_model_version_by_alias("mnist_mlp-mnist", "champion")
     assert int(champion.version) == 2
 
@@ -174,11 +175,18 @@ def test_the_network_of_the_last_good_epoch_is_kept_when_training_diverges() -> 
 
 
 @pytest.mark.usefixtures("store")
-def test_predict_takes_the_newest_version(tiny_app: App) -> None:
-    for seed in (0, 1):
-        training.train(tiny_app, tiny_app.settings(hidden=(16,), epochs=1, seed=seed))  # type: ignore[call-arg]
-    assert tracking.load("mnist_mlp", None).label == "mnist_mlp-mnist version 2"
-    assert tracking.load("mnist_mlp", None).settings["seed"] == 1
+def test_predict_takes_the_champion_and_says_so_if_a_newer_model_is_worse(
+    tiny_app: App, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for number, rate in enumerate((0.001, 1e-6, 0.01), 1):
+        training.train(tiny_app, tiny_app.settings(hidden=(16,), epochs=1, learning_rate=rate))  # type: ignore[call-arg]
+        capsys.readouterr()
+        saved = tracking.load("mnist_mlp", None)
+        assert saved.label == f"mnist_mlp-mnist version {1 if number == 2 else number}"
+        assert tracking.served("mnist_mlp", None).label == saved.label
+        assert ("version 1 is used, the champion; the newest, version 2, is worse" in capsys.readouterr().err) == (
+            number == 2
+        )
 
 
 @pytest.mark.usefixtures("store")

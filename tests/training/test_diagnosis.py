@@ -16,7 +16,7 @@ from common.app import App
 from common.data import Data, RawData
 from common.errors import DivergenceError
 from common.nn import augmentation, gradients
-from common.training.diagnosis import HEALTHY, Diagnosis, learning_rate, overfitting
+from common.training.diagnosis import Diagnosis, learning_rate, overfitting, still_improving
 from tests.conftest import few
 
 HEALTHY_RUN = MnistMlp(
@@ -63,7 +63,7 @@ def starting(lines: Sequence[str], *words: str) -> list[str]:
 
 
 def test_a_healthy_network_is_found_healthy(mnist: RawData) -> None:
-    assert findings(HEALTHY_RUN, few(mnist)) == [HEALTHY]
+    assert findings(HEALTHY_RUN, few(mnist)) == []
 
 
 def test_overfitting_is_reported_with_its_epoch(mnist: RawData) -> None:
@@ -198,6 +198,37 @@ def test_the_gradient_of_a_linear_unit_is_the_closed_form() -> None:
     np.testing.assert_allclose(found[0], 2 * x.T @ error / 20, rtol=1e-5)
     np.testing.assert_allclose(found[1], 2 * error.mean(axis=0), rtol=1e-5)
     np.testing.assert_array_equal(model.get_weights()[0], weight)
+
+
+def test_few_steps_are_reported_instead_of_a_small_rate(mnist: RawData) -> None:
+    """The loss of a short training falls as fast at its end as at its start."""
+    config = dataclasses.replace(HEALTHY_RUN, learning_rate=1e-4, epochs=6, batch_size=128)
+    data = few(mnist, train=160)
+    keras.utils.set_random_seed(0)
+    model = build_model(config, data)
+    diagnosis = Diagnosis(model, *data.train)
+    history = training.fit(model, data, config, tasks.Regression(), training.FitOptions())
+    lines = diagnosis.findings(history, data.steps(config), config.epochs)
+    assert starting(lines, "few steps: only 6 gradient steps in all")
+    assert not starting(lines, "learning rate too small")
+
+
+def test_a_validation_loss_that_still_falls_at_the_end_is_reported() -> None:
+    (line,) = still_improving([1.0, 0.9, 0.8, 0.7])
+    assert "in the last two epochs the validation loss fell from 0.9 to 0.7; train for more epochs" in line
+    for losses in ([1.0, 0.9, 0.7, 0.8], [1.0, 0.9, 0.89, 0.88], [1.0, 0.5], [0.5]):
+        assert not list(still_improving(losses))
+
+
+def test_a_class_that_is_never_predicted_is_named() -> None:
+    predictions = np.eye(3)[[0] * 20 + [1] * 6]
+    targets = np.array([0] * 18 + [2] * 5 + [1] * 3)
+    (line,) = tasks.Classification().symptoms(targets, predictions, ["blame", "advice", "praise"])
+    assert line == "the class praise is never predicted: it has 5 of the test examples"
+    assert not tasks.Classification().symptoms(targets[:22], predictions[:22], ["blame", "advice", "praise"])
+    two = np.eye(2)[[0] * 26]
+    (line,) = tasks.Classification(threshold=0.0).symptoms(np.arange(26) % 2, two, ["no", "yes"])
+    assert line.startswith("the class no is never predicted")
 
 
 @pytest.mark.usefixtures("store")

@@ -17,6 +17,7 @@ import tyro
 import tuning
 from apps.mnist_mlp import Settings as MnistMlp
 from apps.mnist_mlp import app as mlp
+from common.config import as_flags, changed
 from common.errors import UserError
 from tests.conftest import APPS, SMALL, assert_user_error, run
 from tests.tuning import tiny_search
@@ -75,7 +76,7 @@ def test_the_size_of_a_space_counts_a_setting_only_where_it_is_asked_for() -> No
 
 def test_flags_give_back_the_settings() -> None:
     config = MnistMlp(hidden=(8, 9), learning_rate=1 / 3, batch_normalization="none")
-    assert tyro.cli(MnistMlp, args=shlex.split(space.flags(config, MnistMlp()))) == config
+    assert tyro.cli(MnistMlp, args=shlex.split(as_flags(changed(config)))) == config
 
 
 def test_flags_hold_in_every_trial() -> None:

@@ -20,7 +20,7 @@ from rich.console import Console
 from common import tracking
 from common.app import App
 from common.cli import terminal
-from common.config import Config
+from common.config import Config, as_flags, changed
 from common.data import Data, fingerprint
 from common.errors import UserError
 from common.preprocessing import arrays, splits
@@ -268,4 +268,4 @@ def dry_run(app: App, configs: ConfigBuilder, options: SearchOptions) -> None:
             trial = proposer.create_trial(f"{number}")
             if trial.status != "RUNNING":
                 break
-            print(f"{number + 1}: {space.flags(configs(trial.hyperparameters), app.settings())}")
+            print(f"{number + 1}: {as_flags(changed(configs(trial.hyperparameters)))}")

@@ -18,7 +18,7 @@ from sklearn.inspection import permutation_importance
 from common import tracking, training
 from common.app import App
 from common.cli import terminal
-from common.config import Config
+from common.config import Config, as_flags, changed
 from common.plots import results
 from common.training.checkpoint import SUFFIX, Checkpoint
 from tuning.search import space
@@ -129,7 +129,7 @@ def conclude(
     best = ranked[0]
     run.log_metrics({f"best_{app.task.monitor}": best.score, "trials": len(finished), "failed": len(failed)})
     _train_best(app, own, best, run, folder)
-    flags = space.flags(best.config, app.settings())
+    flags = as_flags(changed(best.config))
     print(f"alone, with the same settings: {terminal.this_python()} -m apps.{app.name} train {flags}")
     return True
 

@@ -106,21 +106,6 @@ def size(hyperparameters: Any) -> float:
     return math.prod(count(parameter) for parameter in parameters if not parameter.conditions)
 
 
-def flags(config: Config, default: Config) -> str:
-    """Return the command-line flags that turn the settings `default` into `config`."""
-    words, defaults = [], dataclasses.asdict(default)
-    for name, value in dataclasses.asdict(config).items():
-        flag = name.replace("_", "-")
-        if value == defaults[name]:
-            continue
-        if isinstance(value, bool):
-            words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
-            values = value if isinstance(value, tuple) else [value]
-            words += [f"--{flag}", *map(str, values)]
-    return " ".join(words)
-
-
 def varied(configs: Sequence[Config]) -> list[str]:
     """Return the names of the settings that are not equal in all of `configs`."""
     settings = [dataclasses.asdict(config) for config in configs]

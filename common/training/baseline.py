@@ -1,0 +1,75 @@
+"""Fit classical baselines on the split of a network, and record them."""
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+
+from common import baselines, tracking
+from common.app import App
+from common.config import Config
+from common.data import Data
+from common.errors import first_line, print_notes
+from common.training.checkpoint import Stopwatch
+from common.training.result import Result, prefixed
+
+QUICK = 500_000
+"""Largest number of numbers in a training set whose baselines are fitted within seconds."""
+
+
+def fit(app: App, config: Config, data: Data) -> dict[str, Result]:
+    """Fit the app's classical baselines on the training set and record each as a run of its own.
+
+    Returns:
+        The result of each baseline, by its name.
+    """
+    estimators = (app.baseline or baselines.default)(config, data)
+    if not isinstance(estimators, Mapping):
+        estimators = {"baseline": estimators}
+    return {name: _fit(app, config, data, name, estimator) for name, estimator in estimators.items()}
+
+
+def beside(app: App, config: Config, data: Data) -> dict[str, float]:
+    """Return the test metrics of the baselines on the same data: those that are recorded, or else of those fitted now.
+
+    They are fitted if this takes seconds, and there are baselines for this task. Otherwise there are none.
+
+    Returns:
+        For each baseline, the task's `metric` on the test set.
+    """
+    metric, recorded = f"test_{app.task.metric}", dict[str, float]()
+    for run in tracking.find({"kind": "baseline", "app": app.name}):
+        name = str(run.info.run_name).partition(tracking.SETTINGS_FOLLOW)[0].removeprefix(f"{app.name} ")
+        if run.info.status == "FINISHED" and tracking.digest(run) == data.digest and metric in run.data.metrics:
+            recorded.setdefault(name, run.data.metrics[metric])
+    if recorded or not _is_quick(data):
+        return recorded
+    try:
+        return {name: result.metrics[metric] for name, result in fit(app, config, data).items()}
+    except ValueError as error:  # of scikit-learn; the network may do without
+        print_notes([f"the baseline cannot be fitted ({first_line(error)}); the network is trained without it"])
+        return {}
+
+
+def _is_quick(data: Data) -> bool:
+    sizes = [getattr(part, "size", None) for part in keras.tree.flatten(data.train[0])]
+    return all(size is not None for size in sizes) and sum(size or 0 for size in sizes) <= QUICK
+
+
+def _fit(app: App, config: Config, data: Data, name: str, estimator: Any) -> Result:
+    with tracking.run(app, "baseline", config, data, name) as run:
+        stopwatch = Stopwatch()
+        estimator.fit(*data.train)
+        wall, cpu = stopwatch.seconds()
+        answer = functools.partial(app.task.predict, estimator)
+        validation, test = (app.task.predictions_for(answer, pair) for pair in (data.validation, data.test))
+        task = app.task.choose_threshold(data.validation[1], lambda: validation)
+        measured = {
+            **prefixed("best_val", task.score(data.validation[1], validation)),
+            **prefixed("test", task.score(data.test[1], test)),
+            "train_seconds": wall,
+            "train_cpu_seconds": cpu,
+        }
+        run.log_metrics(measured)
+    return Result(data.name, app.task, measured, len(data.test[1]), run.id)

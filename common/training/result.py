@@ -1,0 +1,36 @@
+"""The results of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from common import tasks, tracking
+
+
+@dataclass(frozen=True)
+class Result:
+    """The results of a finished run."""
+
+    data: str
+    """Name of the data set."""
+    task: tasks.Task
+    metrics: dict[str, float]
+    test_examples: int
+    run_id: str | None = None
+    version: tracking.Version | None = None
+    """The registered model, if there is one."""
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    findings: Sequence[str] = ()
+    """The diagnosis of the training, one line per finding."""
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    """Test value of the task's metric of each baseline on the same split, by name."""
+
+
+def prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics with a prefix of their names."""
+    return {f"{prefix}_{name}": value for name, value in metrics.items()}

@@ -1,0 +1,60 @@
+"""`train` compares the network with baselines on the same split: recorded ones, or those that take seconds."""
+
+import re
+from pathlib import Path
+
+import mlflow
+import pytest
+
+from common.tasks import Classification, Regression
+from common.training.diagnosis import worse_than
+from tests.conftest import run_app
+
+BEFORE = ("--epochs", "1", "--learning-rate", "1e-6")
+
+
+def baselines() -> list[mlflow.entities.Run]:
+    return [
+        run
+        for run in mlflow.search_runs(search_all_experiments=True, output_format="list")
+        if run.data.tags["kind"] == "baseline"
+    ]
+
+
+@pytest.mark.usefixtures("store")
+def test_a_small_table_is_compared_at_once_and_again_without_another_fit() -> None:
+    for _ in range(2):
+        result = run_app("logistic_regression", "train", *BEFORE)
+        assert result.returncode == 0, result.stderr
+        (recorded,) = baselines()
+        value = recorded.data.metrics["test_accuracy"]
+        assert re.search(rf"beside +test accuracy: this network 0\.\d+, baseline {value:.4g}", result.stdout)
+        assert f"the baseline has {value:.4g}" in result.stdout  # a network that has learned nothing is worse
+    assert "beside" not in run_app("logistic_regression", "train", *BEFORE, "--no-baseline").stdout
+
+
+@pytest.mark.usefixtures("store")
+def test_images_are_not_fitted_beside_but_a_recorded_baseline_is_named() -> None:
+    few = ("--limit", "1000", "--epochs", "1", "--hidden", "16")
+    assert "beside" not in run_app("mnist_mlp", "train", *few).stdout
+    assert not baselines()
+
+
+@pytest.mark.usefixtures("store")
+def test_the_search_that_comes_next_has_the_users_data(tmp_path: Path) -> None:
+    rows = [f"{index % 7},{index % 2}" for index in range(60)]
+    (tmp_path / "my churn.csv").write_text("\n".join(["days,left", *rows]) + "\n")
+    data = ("--csv", str(tmp_path / "my churn.csv"), "--target", "left")
+    result = run_app("logistic_regression", "train", *data, "--epochs", "2")
+    assert result.returncode == 0, result.stderr
+    words = " ".join(result.stdout.split())
+    assert f"tuning.logistic_regression --csv '{tmp_path}/my churn.csv' --target left" in words
+    assert "--epochs" not in words.partition("next")[2]
+
+
+def test_only_a_baseline_that_is_better_is_a_finding() -> None:
+    found = {"mean": 0.9, "ridge": 0.7}
+    assert len(list(worse_than(found, Classification(), {"test_accuracy": 0.8}))) == 1
+    (line,) = worse_than(found, Regression(), {"test_rmse": 0.8})
+    assert line == "worse than the ridge: rmse 0.8 on the test set, the ridge has 0.7"
+    assert not list(worse_than(found, Regression(), {"test_rmse": 0.7}))
