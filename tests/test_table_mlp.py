@@ -106,6 +106,14 @@ def test_the_baselines_are_recorded_beside_it_for_a_class_and_a_quantity(file: P
         assert all(f"test_{metric}" in result.metrics for result in results.values())
 
 
+def test_text_beside_numbers_that_need_64_bits_is_predicted(file: Path) -> None:
+    frame = pd.read_csv(file).assign(longitude=lambda rows: -93.6 + rows["size"].rank() / 1e5)
+    frame.to_csv(file.with_name("far.csv"), index=False)
+    model, data = fitted(settings(file.with_name("far.csv"), "price", **FEW))
+    assert data.train[0]["longitude"].dtype == "float64"
+    assert np.isfinite(training.predict(model, data.test[0])).all()
+
+
 def test_the_kind_of_the_target_can_be_set(tmp_path: Path) -> None:
     frame = homes().assign(stars=np.arange(500) % 5 + 1).drop(columns=["price", "dear"])
     frame.to_csv(tmp_path / "t.csv", index=False)
@@ -143,7 +151,8 @@ def test_encodings_of_bins_are_those_of_the_paper() -> None:
     layer = tabular.PiecewiseLinear([[0.0, 1.0, 3.0]], [0.0, 0.0], [1.0])
     x = np.array([[-1.0], [0.25], [1.0], [2.0], [9.0]], "float32")
     encoded = keras.ops.convert_to_numpy(layer(x))[:, 1:]
-    np.testing.assert_allclose(encoded, [[0, 0], [0.25, 0], [1, 0], [1, 0.5], [1, 1]])
+    expected = np.array([[0, 0], [0.25, 0], [1, 0], [1, 0.5], [1, 1]])
+    np.testing.assert_allclose(encoded, expected)
 
 
 def test_bins_have_enough_rows_and_different_edges() -> None:
