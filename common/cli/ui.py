@@ -67,7 +67,7 @@ def served(port: int) -> "Iterator[tuple[tracking.Pages, subprocess.Popen[bytes]
     pages = tracking.pages(ADDRESS.format(port))
     hosts = ",".join(f"{name}:{port}" for name in dict.fromkeys((BROWSED, HOST, "localhost")))
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
-    command += ["--workers", "1", "--allowed-hosts", hosts]
+    command += ["--workers", "1", "--allowed-hosts", hosts, "--cors-allowed-origins", ADDRESS.format(port)]
     with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(command, env=_environment(), stdout=log, stderr=log)
         try:

@@ -1,8 +1,10 @@
 """The leaderboard: the order of its runs, which of them compare, and its formats."""
 
 import dataclasses
+import json
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
 
@@ -22,6 +24,10 @@ def data(mnist: RawData, monkeypatch: pytest.MonkeyPatch) -> Data:
     """A few digits."""
     monkeypatch.setenv("COLUMNS", "200")
     return few(mnist, 8, 8, 8)
+
+
+VIEWS = {"leaderboard": "tags.kind != 'trial' AND tags.kind != 'fold'", "trials": "tags.kind = 'trial'"}
+"""The runs that the pages of the UI show."""
 
 
 def record(app: App, data: Data, kind: Kind = "train", seed: int = 0, **measured: float) -> None:
@@ -136,6 +142,16 @@ def test_a_page_compares_the_newest_run_of_each_app(data: Data) -> None:
     address = tracking.pages("http://server")["mnist"]["compare"]
     assert all(run in address for run in newest)
     assert address.count("%22") == 2 * len([*newest, "experiment"])
+
+
+def test_trials_have_a_page_of_their_own_and_are_not_among_the_networks(data: Data) -> None:
+    record(load_app("mnist_mlp"), data)
+    record(load_app("mnist_mlp"), data, "trial", best_val_accuracy=0.5)
+    assert "viewStateShareKey=trials" in tracking.pages("http://server")["mnist"]["trials"]
+    tags = mlflow.MlflowClient().get_experiment_by_name("mnist").tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    views = {name: json.loads(json.loads(tags[f"mlflow.sharedViewState.{name}"])["state"]) for name in VIEWS}
+    assert {name: view["searchFilter"] for name, view in views.items()} == VIEWS
 
 
 def test_flags_that_exclude_each_other_and_a_wrong_suffix_are_one_line() -> None:
