@@ -128,8 +128,8 @@ def main() -> None:
     frame["seasonal naive"] = frame["seasonal naive"].fillna(frame["naive forecast"])
     frame.loc["mean"] = frame.mean()
     table = Table("MASE", *frame.columns, title=f"{len(found)} series, up to {ORIGINS} origins each")
-    for name, row in frame.iterrows():
-        table.add_row(str(name), *(f"{value:.3f}" for value in row))
+    for label, row in frame.iterrows():
+        table.add_row(str(label), *(f"{value:.3f}" for value in row))
     Console().print(table)
 
 

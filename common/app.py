@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from common.data import SavedModel
+    from common.result import Result
     from common.tasks import Task
 
 
@@ -101,6 +103,10 @@ class Chosen(Protocol):
     def task(self) -> Mapping[str, Any]:
         """The values by name."""
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs."""
+
 
 class PartFit(Protocol):
     """Function by which an app's `pretrain` trains a part of its network: a compiled network of its own."""
@@ -146,13 +152,39 @@ class App:
         """Name of the app's file, without .py."""
         return Path(inspect.getfile(self.settings)).stem
 
+    def train(self, settings: Config | None = None) -> Result:
+        """Train the network, evaluate it once on the test set, record the run and register the model, as in a notebook.
+
+        Args:
+            settings: The settings, an instance of the app's class; by default those of the class.
+
+        Returns:
+            The result, with the trained network as `model`, the metrics and the run's id.
+
+        Raises:
+            UserError: if the data cannot be loaded, or the store cannot be written.
+        """
+        # Training imports this file; by name, so that no file has to import another one that imports it.
+        training = importlib.import_module("common.training")
+        result: Result = training.train(self, settings or self.settings())
+        return result
+
+    @property
+    def summary(self) -> str:
+        """First sentence of the docstring of the app's file; empty if it has none."""
+        return (inspect.getdoc(inspect.getmodule(self.settings)) or "").partition("\n")[0]
+
+    def for_data(self, data: Data) -> App:
+        """Return the app with its task for `data`."""
+        return replace(self, task=self.task.for_outputs(data.outputs).for_targets(data.train[1]))
+
     def settings_of(self, saved: SavedModel) -> Any:
         """Return the settings that `saved` was trained with."""
         return self.settings.from_dict(saved.settings)
 
     def task_of(self, saved: Chosen) -> Task:
         """Return the task with the values chosen on the validation set for `saved`."""
-        return replace(self.task, **saved.task)
+        return replace(self.task.for_outputs(saved.outputs), **saved.task)
 
     def data_of(self, saved: SavedModel) -> Data:
         """Load the training data of `saved`.

@@ -280,9 +280,13 @@ class Data:
         """Return the number of training examples that are used in an epoch."""
         return min(config.limit or len(self.train[1]), len(self.train[1]))
 
+    def batch_size(self, config: Config) -> int:
+        """Return the number of examples per gradient step: as configured, or fewer for `fewest_steps` per epoch."""
+        return min(config.batch_size, max(1, self.examples(config) // config.fewest_steps))
+
     def steps(self, config: Config) -> int:
-        """Return the number of gradient steps per epoch: the number of whole batches, at least one."""
-        return max(1, self.examples(config) // config.batch_size)
+        """Return the number of gradient steps per epoch: the number of whole batches."""
+        return self.examples(config) // self.batch_size(config)
 
 
 @dataclass(frozen=True)
@@ -319,3 +323,13 @@ class SavedModel:
     """Fields of the app's task, including values chosen on the validation set."""
     run_id: str | None = None
     """Id of the run that trained it."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A newly registered version of a model."""
+
+    name: str
+    number: int
+    champion: int | None
+    """The version that is champion now; None if there is none."""

@@ -7,13 +7,13 @@ import sys
 import tempfile
 import time
 import urllib.request
-import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
+from common.cli import browser
 from common.cli.parsing import plain_errors
 from common.errors import UserError
 from common.serving import http
@@ -49,9 +49,7 @@ def main(port: Port = 5000) -> None:
             print("no runs yet; first: make train")
         print(f"models     {ADDRESS.format(port)}/#/models")
         print("Ctrl-C stops it", flush=True)
-        # Without a desktop, webbrowser would start a text browser in this terminal.
-        if sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-            webbrowser.open(next(iter(pages.values()), {}).get("table", ADDRESS.format(port)))
+        browser.show(next(iter(pages.values()), {}).get("table", ADDRESS.format(port)))
         server.wait()
 
 
@@ -67,7 +65,7 @@ def served(port: int) -> "Iterator[tuple[tracking.Pages, subprocess.Popen[bytes]
     pages = tracking.pages(ADDRESS.format(port))
     hosts = ",".join(f"{name}:{port}" for name in dict.fromkeys((BROWSED, HOST, "localhost")))
     command = [sys.executable, "-m", "mlflow", "server", "--host", HOST, "--port", str(port)]
-    command += ["--workers", "1", "--allowed-hosts", hosts]
+    command += ["--workers", "1", "--allowed-hosts", hosts, "--cors-allowed-origins", ADDRESS.format(port)]
     with tempfile.TemporaryFile("w+") as log:
         server = subprocess.Popen(command, env=_environment(), stdout=log, stderr=log)
         try:

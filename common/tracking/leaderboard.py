@@ -14,7 +14,7 @@ from common import legacy
 from common.errors import UserError
 from common.tracking import store
 from common.tracking.models import CHAMPION
-from common.tracking.runs import SETTINGS_FOLLOW, Kind, Run, digest, find, open_store
+from common.tracking.runs import SETTINGS_FOLLOW, ActiveRun, Kind, Run, digest, find, open_store
 
 LARGEST = 1e300
 """Absolute metrics from here on are infinite: a database has no infinity."""
@@ -63,6 +63,24 @@ def leaderboards(data: str, kinds: Sequence[Kind]) -> list[Leaderboard]:
         Leaderboard(fingerprint, metric, metric_mode, _table(runs, metric, metric_mode, models))
         for (fingerprint, metric, metric_mode), runs in groups.items()
     ]
+
+
+def standing(run: ActiveRun) -> Leaderboard:
+    """Rank a run among the newest baseline of each name and the champions, on the same data and with the same metric.
+
+    Returns:
+        The leaderboard of these runs and of `run`, which need not have finished.
+    """
+    own = run.client.get_run(run.id)
+    metric, metric_mode = own.data.tags["metric"], own.data.tags["metric_mode"]
+    models, shown = _models(run.client), {run.id: own}
+    for other in finished_runs(own.info.experiment_id, ("train", "baseline")):
+        same = digest(other) == run.data.digest and legacy.tags(other.data.tags)["metric"] == metric
+        if same and other.data.tags["kind"] == "baseline":
+            shown.setdefault(other.info.run_name, other)
+        elif same and models.get(other.info.run_id, "").endswith(f"@{CHAMPION}"):
+            shown.setdefault(other.info.run_id, other)
+    return Leaderboard(run.data.digest, metric, metric_mode, _table([*shown.values()], metric, metric_mode, models))
 
 
 def finished_runs(experiment: str, kinds: Sequence[Kind]) -> list[Run]:
@@ -127,8 +145,10 @@ def _varying(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 VIEW = "leaderboard"
 """Name of the view in the UI's menu, and its key in addresses."""
-VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
-"""Tag of an experiment from which the UI reads the view, in the format of MLflow 3.17's own saved views."""
+TRIALS = "trials"
+"""Name of the view of the trials of searches."""
+VIEW_TAG = "mlflow.sharedViewState.{}"
+"""Tag of an experiment from which the UI reads a view, in the format of MLflow 3.17's own saved views."""
 MODEL_TRAINING = "workflowType=machine_learning"
 """Without this, the UI opens the page of language-model traces."""
 Pages = Mapping[str, Mapping[str, str]]
@@ -146,9 +166,13 @@ def pages(server: str) -> Pages:
         runs = finished_runs(experiment.experiment_id, ("train", "baseline"))
         if not runs:
             continue
-        _write_view(client, experiment, runs)
-        table = f"{server}/#/experiments/{experiment.experiment_id}/runs?{MODEL_TRAINING}&viewStateShareKey={VIEW}"
-        addresses = {"table": table, "charts": f"{table}&compareRunsMode=CHART"}
+        table = f"{server}/#/experiments/{experiment.experiment_id}/runs?{MODEL_TRAINING}&viewStateShareKey={{}}"
+        charts = f"{table}&compareRunsMode=CHART"
+        _write_view(client, experiment, VIEW, "tags.kind != 'trial' AND tags.kind != 'fold'", runs)
+        addresses = {"table": table.format(VIEW), "charts": charts.format(VIEW)}
+        if trials := finished_runs(experiment.experiment_id, ("trial",)):
+            _write_view(client, experiment, TRIALS, "tags.kind = 'trial'", trials)
+            addresses["trials"] = charts.format(TRIALS)
         # Oldest first, so that the newest run of each app stays.
         latest = {run.data.tags["app"]: run.info.run_id for run in runs[::-1] if run.data.tags["kind"] == "train"}
         if len(latest) > 1:
@@ -158,8 +182,10 @@ def pages(server: str) -> Pages:
     return {name: addresses for _, name, addresses in sorted(found, key=lambda one: one[0], reverse=True)}
 
 
-def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experiment, runs: Sequence[Run]) -> None:
-    """Save the view of the experiment's `runs` for the metrics of the first one."""
+def _write_view(
+    client: mlflow.MlflowClient, experiment: mlflow.entities.Experiment, name: str, condition: str, runs: Sequence[Run]
+) -> None:
+    """Save a view of the experiment's `runs`, which the condition selects, for the metrics of the first one."""
     tags = legacy.tags(runs[0].data.tags)
     metric, monitor = tags["metric"], tags["monitor"]
     validation, test = f"metrics.`best_val_{metric}`", f"test_{metric}"
@@ -181,6 +207,7 @@ def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experim
     if settings:
         charts.append(_chart("settings", "PARALLEL", selectedParams=settings, selectedMetrics=[f"best_val_{metric}"]))
     state = {
+        "searchFilter": condition,
         "runsHiddenMode": "SHOW_ALL",  # by default, charts have the first ten runs
         "orderByKey": validation,
         "orderByAsc": tags["metric_mode"] == "min",
@@ -190,8 +217,8 @@ def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experim
         "compareRunCharts": charts,
         "compareRunSections": [{"uuid": VIEW, "name": "Learning curves", "display": True}],
     }
-    view = {"name": VIEW, "createdAt": experiment.creation_time, "state": json.dumps(state)}
-    client.set_experiment_tag(experiment.experiment_id, VIEW_TAG, json.dumps(view))
+    view = {"name": name, "createdAt": experiment.creation_time, "state": json.dumps(state)}
+    client.set_experiment_tag(experiment.experiment_id, VIEW_TAG.format(name), json.dumps(view))
 
 
 def _chart(name: str, kind: str, **content: Any) -> dict[str, Any]:

@@ -11,8 +11,8 @@ from common.app import App
 from common.config import Config
 from common.data import Data
 from common.errors import first_line, print_notes
+from common.result import Result
 from common.training.checkpoint import Stopwatch
-from common.training.result import Result, prefixed
 
 QUICK = 500_000
 """Largest number of numbers in a training set whose baselines are fitted within seconds."""
@@ -72,4 +72,9 @@ def _fit(app: App, config: Config, data: Data, name: str, estimator: Any) -> Res
             "train_cpu_seconds": cpu,
         }
         run.log_metrics(measured)
-    return Result(data.name, measured, len(data.test[1]), run.id)
+    return Result(data.name, app.task, measured, len(data.test[1]), run.id)
+
+
+def prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics with a prefix of their names."""
+    return {f"{prefix}_{name}": value for name, value in metrics.items()}

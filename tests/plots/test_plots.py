@@ -7,15 +7,27 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
 from common.data import Array, Data, Formats, Trained, WindowFormat
-from common.plots import results
+from common.plots import attribution, results
+from common.plots.colours import SIGNED, by_sign
 
 RED, BLUE = to_hex("C3"), to_hex("C0")
+
+
+def test_red_is_positive_and_blue_negative_in_all_figures() -> None:
+    negative, zero, positive = colormaps[SIGNED]([0.0, 0.5, 1.0])
+    assert positive[0] > positive[2]
+    assert negative[2] > negative[0]
+    assert min(zero) > 0.95
+    assert [to_hex(colour) for colour in by_sign(np.array([1, -1]))] == [RED, BLUE]
 
 
 def legend(axes: Axes) -> list[str]:
@@ -75,14 +87,15 @@ def test_learning_curves() -> None:
         assert lines(axes) == {
             "training": (epochs, history[name]),
             "validation": (epochs, history[f"val_{name}"]),
-            "best epoch, 2": ([2, 2], [0, 1]),
+            "weights of epoch 2": ([2, 2], [0, 1]),
         }
     assert (loss.get_yscale(), accuracy.get_yscale()) == ("log", "linear")
 
 
 def test_learning_curves_without_validation_and_with_a_negative_loss() -> None:
     (axes,) = results.learning_curves({"loss": [1.0, -1.0]}, best_epoch=2).axes
-    assert list(lines(axes)) == ["training", "best epoch, 2"]
+    assert list(lines(axes)) == ["training"]
+    assert len(axes.lines) == 1
     assert axes.get_yscale() == "linear"
 
 
@@ -145,6 +158,8 @@ def test_decision() -> None:
     np.testing.assert_allclose(line_points(calibration.lines[1]), bins)
     for axes in (roc, precision_recall, calibration):
         assert "threshold 0.300" in legend(axes)
+        styles = [(line.get_color(), line.get_linestyle()) for line in axes.lines]
+        assert len(set(styles)) == len(styles)
 
 
 def test_an_image_that_is_all_on_is_not_drawn_as_one_that_is_all_off() -> None:
@@ -156,11 +171,11 @@ def test_an_image_that_is_all_on_is_not_drawn_as_one_that_is_all_off() -> None:
 
 def test_image_grid() -> None:
     pictures = np.array([[[0, 1], [2, 3]], [[-4, 0], [0, 2]], [[5, 6], [7, 8]]], "float64")
-    (axes,) = results.image_grid(pictures, ["first", "signed", "below"], columns=2, cmap="RdBu").axes
+    (axes,) = results.image_grid(pictures, ["first", "signed", "below"], columns=2, cmap=SIGNED).axes
     first, signed, below = axes.images
     for image, picture in zip(axes.images, pictures, strict=True):
         np.testing.assert_array_equal(image.get_array(), picture)
-        assert image.get_cmap().name == "RdBu"
+        assert image.get_cmap().name == SIGNED
     assert [image.get_clim() for image in axes.images] == [(0, 3), (-4, 4), (5, 8)]
     assert first.get_extent()[2:] == signed.get_extent()[2:]  # a row
     assert first.get_extent()[:2] == below.get_extent()[:2]  # a column
@@ -309,7 +324,11 @@ def test_figures_of_a_classification_of_images() -> None:
     (axes,) = figures["worst_mistakes"].axes
     assert [text.get_text() for text in axes.texts] == ["yes taken for no\n(90 %)", "no taken for yes\n(60 %)"]
     np.testing.assert_array_equal([image.get_array() for image in axes.images], inputs[[2, 0]])
-    drawn = [image.get_array() for image in figures["first_layer_filters"].axes[0].images]
+    filters = figures["first_layer_filters"]
+    assert {image.get_cmap().name for image in filters.axes[0].images} == {SIGNED}
+    assert filters.get_suptitle() == "weights of the first layer: red positive, blue negative"
+    assert all(str(figure.get_label()).endswith(".") for figure in figures.values())
+    drawn = [image.get_array() for image in filters.axes[0].images]
     np.testing.assert_array_equal(drawn, kernel.T[::-1].reshape(2, 2, 2))  # the stronger one first
 
 
@@ -346,3 +365,160 @@ def test_figures_of_a_forecast() -> None:
     assert drawn["network"][1] == pytest.approx([8.5**0.5])
     assert drawn["last value"][1] == pytest.approx([5**0.5])  # 5 and 6 for 6 and 9
     assert drawn["value 2 steps before"][1] == pytest.approx([10**0.5])  # 4 and 5
+
+
+def test_filters_of_a_convolution_are_means_over_its_inputs_in_their_own_order() -> None:
+    layer = keras.layers.Conv2D(2, 3, name="convolution")
+    model = keras.Sequential([keras.Input((5, 5, 3)), layer])
+    kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 2)).astype("float32")
+    layer.set_weights([kernel, np.zeros(2)])
+    found = results.first_layer_filters(model, (5, 5, 3))
+    np.testing.assert_allclose(found, [kernel[..., 0].mean(axis=2), kernel[..., 1].mean(axis=2)], rtol=1e-6)
+    assert len(results.first_layer_filters(keras.Sequential([keras.Input((3,)), keras.layers.ReLU()]), (3,))) == 0
+
+
+@pytest.mark.parametrize("colours", [(), (3,)])
+@pytest.mark.parametrize("with_maps", [True, False])
+def test_attributions_of_images(colours: tuple[int, ...], with_maps: bool) -> None:
+    rng = np.random.default_rng(0)
+    inputs = rng.random((2, 4, 6, *colours))
+    gradients, integrated = abs(rng.normal(size=inputs.shape)), rng.normal(size=inputs.shape)
+    squares, occluded, maps = rng.normal(size=(2, 2, 3)), 5 * rng.normal(size=(2, 2, 3)), rng.random((2, 2, 3))
+    titles = ["7, said 7", "a/very/long/path/to/some/image/of/9.png"]
+    figure = attribution.images(
+        inputs, titles, gradients, integrated, squares, occluded, maps if with_maps else None
+    )  # fmt: skip
+    columns = 6 if with_maps else 5
+    rows = figure.axes[:columns], figure.axes[columns : 2 * columns]  # behind them the colour bars
+    assert [axes.get_title() for axes in rows[0]] == [
+        "image", "absolute gradient", "integrated gradients", "the same, by square", "occlusion, by square", "Grad-CAM",
+    ][:columns]  # fmt: skip
+    assert [row[0].get_ylabel() for row in rows] == ["7, said 7", "…g/path/to/some/image/of/9.png"]
+    summed = integrated.sum(axis=-1) if colours else integrated
+    largest = gradients.max(axis=-1) if colours else gradients
+    for index, row in enumerate(rows):
+        shown = [np.asarray(axes.images[-1].get_array()) for axes in row]
+        for found, expected in zip(
+            shown, [inputs, largest, summed, squares, occluded, *([maps] if with_maps else [])], strict=True
+        ):
+            np.testing.assert_allclose(found, expected[index])
+        bound = abs(summed[index]).max()
+        assert row[2].images[0].get_clim() == pytest.approx((-bound, bound))
+        bound = max(abs(squares[index]).max(), abs(occluded[index]).max())
+        for axes in row[3:5]:
+            assert axes.images[0].get_clim() == pytest.approx((-bound, bound))
+            assert tuple(axes.images[0].get_extent()) == (-0.5, 5.5, 3.5, -0.5)
+        assert {axes.images[0].get_cmap().name for axes in row[2:5]} == {SIGNED}
+        if with_maps:
+            np.testing.assert_array_equal(row[5].images[0].get_array(), inputs[index])
+            assert row[5].images[1].get_alpha() == 0.6
+    assert figure.get_suptitle() == "red raises the log-odds of the class, blue lowers them"
+
+
+def test_attributions_of_columns() -> None:
+    parts = [["age", "mass", "$a$ column of a name that is far too long for it"], ["age", "mass", "height"]] * 2
+    integrated = np.array([[0.1, -2.0, 1.0], [3.0, 0, 0], [0, 1, 2]])
+    occluded = np.array([[0.2, -1.0, -4.0], [1.0, 2, 3], [4, 5, 6]])
+    figure = attribution.columns(parts, ["first", "second", "third"], integrated, occluded)
+    first, second, third, empty = figure.axes
+    assert not empty.axison
+    assert [axes.get_title() for axes in (first, second, third)] == ["first", "second", "third"]
+    assert ticks(first) == ["mass", "… name that is far too long for it", "age"]
+    assert widths(first) == [-2.0, 1.0, 0.1]
+    assert colours(first) == [BLUE, RED, RED]
+    assert widths(first, 1) == [-1.0, -4.0, 0.2]
+    assert colours(first, 1) == [BLUE, BLUE, RED]
+    assert widths(third) == [2, 1, 0]
+    for methods in zip(*(container for container in first.containers), strict=True):
+        assert methods[0].get_y() < methods[1].get_y()  # the axis points downwards
+    assert "integrated gradients; below, paler: occlusion" in figure.get_suptitle()
+
+
+def test_of_many_columns_the_largest_are_drawn() -> None:
+    values = np.arange(20.0)[None]
+    (axes,) = attribution.columns([[f"column {index}" for index in range(20)]], ["row"], values, values).axes
+    assert widths(axes) == [*range(19, 7, -1)]
+    assert ticks(axes)[0] == "column 19"
+
+
+def test_attributions_of_steps() -> None:
+    sequences = np.array([[[1.0, 5], [2, 6], [3, 7]], [[4.0, 8], [0, 0], [0, 0]]])
+    integrated, occluded = np.array([[0.1, -0.2, 0.3], [0.5, 9, 9]]), np.array([[1.0, 2, -3], [4, 9, 9]])
+    figure = attribution.steps(sequences, [np.arange(3), np.array([2])], ["a", "b"], integrated, occluded)
+    above, below, second, second_below = figure.axes
+    assert (above.get_title(), second.get_title()) == ("a", "b")
+    assert lines(above) == {"input 0": ([0, 1, 2], [1, 2, 3]), "input 1": ([0, 1, 2], [5, 6, 7])}
+    assert lines(second) == {"input 0": ([2], [4]), "input 1": ([2], [8])}
+    assert labels(below) == ("", "step", "contribution")
+    assert legend(below) == ["integrated gradients", "occlusion"]
+    for axes, times, both in ((below, [0, 1, 2], [[0.1, -0.2, 0.3], [1, 2, -3]]), (second_below, [2], [[0.5], [4]])):
+        for bars, shift, values in zip(axes.containers, (-0.2, 0.2), both, strict=True):
+            assert [bar.get_height() for bar in bars] == values
+            assert [bar.get_center()[0] - shift for bar in bars] == pytest.approx(times)
+            assert [to_hex(bar.get_facecolor()) for bar in bars] == [RED if value > 0 else BLUE for value in values]
+    assert below.get_xlim() == above.get_xlim()
+    (alone, _) = attribution.steps(sequences[:1, :, :1], [np.arange(3)], ["a"], integrated[:1], occluded[:1]).axes
+    assert alone.get_legend() is None
+
+
+def test_attributions_of_words() -> None:
+    parts = [["", "fine", "dull", "so $ so"]]
+    integrated, occluded = np.array([[9.0, 2.0, -10, 0]]), np.array([[0.0, -1, 1, 0]])
+    (axes,) = attribution.words(parts, ["yes (90 %)"], integrated, occluded).axes
+    written = [text.get_text() for text in axes.texts]
+    assert written == [
+        "yes (90 %)",
+        *("integrated gradients", "fine", "dull", "so $ so"),
+        *("occlusion", "fine", "dull", "so $ so"),
+        "red raises the score of the class, blue lowers it",
+    ]
+    boxes = [box for text in axes.texts if (box := text.get_bbox_patch())]
+    red, _, blue, _ = np.transpose([box.get_facecolor() for box in boxes])
+    assert np.argmax(red - blue) == 0
+    assert np.argmin(red - blue) == 1
+    assert red[2] == pytest.approx(blue[2], abs=0.05)  # white
+    assert [axes.texts[place].get_color() for place in (2, 3, 4)] == ["black", "white", "black"]
+    same_line = [axes.texts[place].get_position() for place in (1, 2, 3, 4)]
+    assert len({y for _, y in same_line}) == 1
+    assert [x for x, _ in same_line] == sorted(x for x, _ in same_line)
+    assert axes.yaxis.get_inverted()
+
+
+def test_long_sentences_go_on_in_the_next_line() -> None:
+    values = np.zeros((1, 30))
+    (axes,) = attribution.words([["x" * 10] * 30], ["yes"], values, values).axes
+    places = [text.get_position() for text in axes.texts if text.get_text() == "x" * 10]
+    heights = sorted({y for _, y in places[:30]})
+    assert len(heights) == 4
+    assert {min(x for x, y in places[:30] if y == height) for height in heights} == {places[0][0]}
+    assert max(x for x, _ in places) + 10 <= places[0][0] + attribution.LINE
+
+
+def test_importance() -> None:
+    frame = pd.DataFrame(
+        {"column": ["$age", "mass"], "loss of accuracy": [0.3, -0.1], "standard deviation": [0.05, 0.02]}
+    )
+    (axes,) = attribution.importance(frame, "loss of accuracy").axes
+    assert labels(axes) == ("importance on the validation set", "loss of accuracy when the column is permuted", "")
+    assert ticks(axes) == ["$age", "mass"]
+    bars = axes.containers[-1]
+    assert [bar.get_width() for bar in bars] == [0.3, -0.1]
+    (errors,) = axes.collections
+    assert isinstance(errors, LineCollection)
+    spans = [np.asarray(segment)[:, 0] for segment in errors.get_segments()]
+    np.testing.assert_allclose(spans, [[0.25, 0.35], [-0.12, -0.08]])
+
+
+def test_coefficients() -> None:
+    frame = pd.DataFrame(
+        {
+            "output": ["mass", "age", "mass", "age"],
+            "feature": ["a", "a", "b", "b"],
+            "per_deviation": [0.5, 4.0, -2.0, 1.0],
+        }
+    )
+    mass, age = attribution.coefficients(frame).axes
+    assert labels(mass) == ("coefficients: mass", "change per standard deviation of the feature", "")
+    assert labels(age)[0] == "coefficients: age"
+    assert (ticks(mass), widths(mass), colours(mass)) == (["b", "a"], [-2.0, 0.5], [BLUE, RED])
+    assert (ticks(age), widths(age), colours(age)) == (["a", "b"], [4.0, 1.0], [RED, RED])

@@ -51,6 +51,7 @@ def run(
     """
     searched = with_objective(app, options.objective)
     data = app.load_data(configs.default)
+    app, searched = app.for_data(data), searched.for_data(data)
     if options.objective:
         check_objective(searched, configs.default, data)
     if options.folds > 1:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    import keras
     import pandas as pd
 
-    from common import tracking
+    from common.data import Version
+    from common.tasks import Task
 
 
 @dataclass(frozen=True)
@@ -18,18 +20,16 @@ class Result:
 
     data: str
     """Name of the data set."""
+    task: Task
     metrics: dict[str, float]
     test_examples: int
     run_id: str | None = None
-    version: tracking.Version | None = None
+    version: Version | None = None
     """The registered model, if there is one."""
     tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
     findings: Sequence[str] = ()
     """The diagnosis of the training, one line per finding."""
     baselines: Mapping[str, float] = field(default_factory=dict)
     """Test value of the task's metric of each baseline on the same split, by name."""
-
-
-def prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics with a prefix of their names."""
-    return {f"{prefix}_{name}": value for name, value in metrics.items()}
+    model: keras.Model | None = None
+    """The trained network."""
