@@ -3,7 +3,6 @@
 import math
 import operator
 import os
-import shlex
 import typing
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -141,16 +140,16 @@ def changed(settings: "DataclassInstance") -> dict[str, Any]:
     return {name: value for name in usual if (value := getattr(settings, name)) != usual[name]}
 
 
-def as_flags(values: Mapping[str, Any]) -> str:
-    """Return the command-line flags that give settings these values, by name."""
+def as_flags(values: Mapping[str, Any]) -> list[str]:
+    """Return the words on the command line that give settings these values, by name; None has no flag."""
     words = list[str]()
     for name, value in values.items():
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
+        elif value is not None:
             words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
-    return shlex.join(words)
+    return words
 
 
 def data_of(settings: Config) -> dict[str, Any]:

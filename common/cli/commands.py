@@ -11,6 +11,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from common import lazy, legacy
 from common.app import App, PredictOptions
+from common.cli import like as repeating
 from common.cli import resuming, terminal
 from common.cli.parsing import plain_errors
 from common.config import Config, Positive
@@ -40,10 +41,14 @@ def main(app: App, description: str | None = None) -> None:
     arguments = resuming.complete(legacy.flags(sys.argv[1:]))
     with plain_errors():
         run_id, recorded = resuming.find(app, arguments)
+        repeated = repeating.find(app, arguments)
+        if recorded and repeated:
+            raise UserError("--resume and --like exclude each other: a resumed training has the settings of its run")
 
     def train(
         settings: app.settings,  # type: ignore[name-defined]
         resume: Annotated[str | None, tyro.conf.arg(metavar="[RUN]")] = None,
+        like: Annotated[str | None, tyro.conf.arg(metavar="RUN|FILE")] = None,
         checkpoint_minutes: Positive = 10,
         baseline: bool = True,
     ) -> None:
@@ -52,10 +57,14 @@ def main(app: App, description: str | None = None) -> None:
         Args:
             settings: Settings of the data, the network and the training.
             resume: Go on with an interrupted training, with the settings of its run; without RUN, with the newest.
+            like: Take the settings of a run, or of a JSON file such as its settings.json; other flags change them.
             checkpoint_minutes: Longest time in minutes without a checkpoint, within an epoch.
             baseline: Compare with the classical baselines on the same data, and fit them if this takes seconds.
         """
         lazy.use_backend(settings.backend)
+        if like:
+            given = [name for name, value in vars(settings).items() if value != getattr(repeated, name)]
+            print_notes([f"the settings are those of {like}" + (f", except {', '.join(given)}" if given else "")])
         _train(app, settings, run_id if resume else None, recorded, checkpoint_minutes, baseline)
 
     def check(settings: app.settings) -> None:  # type: ignore[name-defined]
@@ -161,8 +170,8 @@ def main(app: App, description: str | None = None) -> None:
         """
         _explain(app, files, target, model, output)
 
-    if recorded:  # the flags that are not given have the values of the run
-        train.__defaults__ = (recorded, *(train.__defaults__ or ()))
+    if usual := recorded or repeated:  # the flags that are not given have these values
+        train.__defaults__ = (usual, *(train.__defaults__ or ()))
     commands: dict[str, Callable[..., None]] = {
         "check": check,
         "train": train,

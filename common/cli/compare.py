@@ -1,4 +1,4 @@
-"""Print the runs on a data set as a leaderboard: `python -m common.cli.compare mnist`."""
+"""Print the runs on a data set as a leaderboard, or how two runs differ: `python -m common.cli.compare mnist`."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -25,20 +25,27 @@ WIDE = 10_000
 
 def main(
     data: Positional[str],
+    run: Annotated[Positional[str | None], tyro.conf.arg(metavar="[RUN]")] = None,
     kind: tuple[Kind, ...] = ("train", "baseline"),
     csv: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     markdown: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
-    """List the finished runs on a data set, the best on its validation set first, with their test metric.
+    """List the finished runs on a data set, the best on its validation set first; of two runs, show how they differ.
 
     Runs on other data of the same name, or with another metric, are not comparable: they are in separate tables.
 
     Args:
-        data: Name of the data set and of its MLflow experiment.
+        data: Name of the data set and of its MLflow experiment; or the id of a run.
+        run: Id of another run, to show how it differs from the first one.
         kind: Kinds of runs to list.
         csv: Write all tables, with each run's id, to this file instead of the terminal.
         markdown: Print tables in Markdown.
     """
+    if run:
+        from common.cli import differences
+
+        differences.show(data, run)
+        return
     if csv and markdown:
         raise UserError("--csv and --markdown: choose one of them")
     if csv and csv.suffix != ".csv":

@@ -1,6 +1,7 @@
 """Show results on the terminal, and write tables."""
 
 import re
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -60,7 +61,7 @@ def summarise(app: App, result: "training.Result", name: str | None = None, sett
             case champion:
                 rank = f"champion stays version {champion}"
         rows["model"] = f"{version.name} version {version.number}, {rank}"
-        python, data = this_python(), as_flags(data_of(settings)) if settings else ""
+        python, data = this_python(), shlex.join(as_flags(data_of(settings))) if settings else ""
         following += [f"{python} -m apps.{app.name} predict FILE...", f"{python} -m tuning.{app.name} {data}".rstrip()]
     rows |= {"run": str(result.run_id), "recorded in": tracking.folder(), "next": "\n".join(following)}
     for title, frame in result.tables.items():  # the run's artifacts contain all rows

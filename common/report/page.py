@@ -2,6 +2,7 @@
 
 import base64
 import io
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -103,6 +104,11 @@ class Section:
     def empty(self) -> bool:
         """Whether there is nothing below the heading."""
         return not any((self.text, self.points, self.facts, self.tables, self.images, self.commands))
+
+
+def command(module: str, *words: str) -> str:
+    """Return the command line that runs a module of the suite."""
+    return shlex.join([PYTHON, "-m", module, *words])
 
 
 def render(title: str, subtitle: str, facts: Iterable[str], sections: Iterable[Section]) -> str:

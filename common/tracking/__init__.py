@@ -3,8 +3,9 @@
 The store is `mlruns/mlflow.db` beside `common`, or the one that MLFLOW_TRACKING_URI names.
 """
 
+from common.data import Version
 from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages, standing
-from common.tracking.models import InputSpec, ServedModel, Version, champions, load, log_model, save, served
+from common.tracking.models import InputSpec, ServedModel, champions, load, log_model, save, served
 from common.tracking.runs import (
     SETTINGS_FOLLOW,
     ActiveRun,

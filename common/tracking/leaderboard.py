@@ -145,8 +145,10 @@ def _varying(runs: Sequence[Run]) -> dict[str, list[str]]:
 
 VIEW = "leaderboard"
 """Name of the view in the UI's menu, and its key in addresses."""
-VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
-"""Tag of an experiment from which the UI reads the view, in the format of MLflow 3.17's own saved views."""
+TRIALS = "trials"
+"""Name of the view of the trials of searches."""
+VIEW_TAG = "mlflow.sharedViewState.{}"
+"""Tag of an experiment from which the UI reads a view, in the format of MLflow 3.17's own saved views."""
 MODEL_TRAINING = "workflowType=machine_learning"
 """Without this, the UI opens the page of language-model traces."""
 Pages = Mapping[str, Mapping[str, str]]
@@ -164,9 +166,13 @@ def pages(server: str) -> Pages:
         runs = finished_runs(experiment.experiment_id, ("train", "baseline"))
         if not runs:
             continue
-        _write_view(client, experiment, runs)
-        table = f"{server}/#/experiments/{experiment.experiment_id}/runs?{MODEL_TRAINING}&viewStateShareKey={VIEW}"
-        addresses = {"table": table, "charts": f"{table}&compareRunsMode=CHART"}
+        table = f"{server}/#/experiments/{experiment.experiment_id}/runs?{MODEL_TRAINING}&viewStateShareKey={{}}"
+        charts = f"{table}&compareRunsMode=CHART"
+        _write_view(client, experiment, VIEW, "tags.kind != 'trial' AND tags.kind != 'fold'", runs)
+        addresses = {"table": table.format(VIEW), "charts": charts.format(VIEW)}
+        if trials := finished_runs(experiment.experiment_id, ("trial",)):
+            _write_view(client, experiment, TRIALS, "tags.kind = 'trial'", trials)
+            addresses["trials"] = charts.format(TRIALS)
         # Oldest first, so that the newest run of each app stays.
         latest = {run.data.tags["app"]: run.info.run_id for run in runs[::-1] if run.data.tags["kind"] == "train"}
         if len(latest) > 1:
@@ -176,8 +182,10 @@ def pages(server: str) -> Pages:
     return {name: addresses for _, name, addresses in sorted(found, key=lambda one: one[0], reverse=True)}
 
 
-def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experiment, runs: Sequence[Run]) -> None:
-    """Save the view of the experiment's `runs` for the metrics of the first one."""
+def _write_view(
+    client: mlflow.MlflowClient, experiment: mlflow.entities.Experiment, name: str, condition: str, runs: Sequence[Run]
+) -> None:
+    """Save a view of the experiment's `runs`, which the condition selects, for the metrics of the first one."""
     tags = legacy.tags(runs[0].data.tags)
     metric, monitor = tags["metric"], tags["monitor"]
     validation, test = f"metrics.`best_val_{metric}`", f"test_{metric}"
@@ -199,6 +207,7 @@ def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experim
     if settings:
         charts.append(_chart("settings", "PARALLEL", selectedParams=settings, selectedMetrics=[f"best_val_{metric}"]))
     state = {
+        "searchFilter": condition,
         "runsHiddenMode": "SHOW_ALL",  # by default, charts have the first ten runs
         "orderByKey": validation,
         "orderByAsc": tags["metric_mode"] == "min",
@@ -208,8 +217,8 @@ def _write_view(client: mlflow.MlflowClient, experiment: mlflow.entities.Experim
         "compareRunCharts": charts,
         "compareRunSections": [{"uuid": VIEW, "name": "Learning curves", "display": True}],
     }
-    view = {"name": VIEW, "createdAt": experiment.creation_time, "state": json.dumps(state)}
-    client.set_experiment_tag(experiment.experiment_id, VIEW_TAG, json.dumps(view))
+    view = {"name": name, "createdAt": experiment.creation_time, "state": json.dumps(state)}
+    client.set_experiment_tag(experiment.experiment_id, VIEW_TAG.format(name), json.dumps(view))
 
 
 def _chart(name: str, kind: str, **content: Any) -> dict[str, Any]:

@@ -21,7 +21,7 @@ from mlflow.utils import requirements_utils
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from common import legacy
-from common.data import Formats, SavedModel
+from common.data import Formats, SavedModel, Version
 from common.errors import UserError, first_line, print_notes
 from common.lazy import register_layers
 from common.tracking import store
@@ -42,16 +42,6 @@ OTHER = "choose another, or train again"
 """Advice for a model that cannot be read."""
 KERAS_FILE = "data/model.keras"
 """File of the network in the folder of a model. (MLflow's own loader also unpickles classes of old modules.)"""
-
-
-@dataclass(frozen=True)
-class Version:
-    """A newly registered version of a model."""
-
-    name: str
-    number: int
-    champion: int | None
-    """The version that is champion now; None if there is none."""
 
 
 @dataclass(frozen=True)

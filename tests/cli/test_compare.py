@@ -1,8 +1,10 @@
 """The leaderboard: the order of its runs, which of them compare, and its formats."""
 
 import dataclasses
+import json
 from pathlib import Path
 
+import mlflow
 import pandas as pd
 import pytest
 
@@ -22,6 +24,10 @@ def data(mnist: RawData, monkeypatch: pytest.MonkeyPatch) -> Data:
     """A few digits."""
     monkeypatch.setenv("COLUMNS", "200")
     return few(mnist, 8, 8, 8)
+
+
+VIEWS = {"leaderboard": "tags.kind != 'trial' AND tags.kind != 'fold'", "trials": "tags.kind = 'trial'"}
+"""The runs that the pages of the UI show."""
 
 
 def record(app: App, data: Data, kind: Kind = "train", seed: int = 0, **measured: float) -> None:
@@ -138,6 +144,16 @@ def test_a_page_compares_the_newest_run_of_each_app(data: Data) -> None:
     assert address.count("%22") == 2 * len([*newest, "experiment"])
 
 
+def test_trials_have_a_page_of_their_own_and_are_not_among_the_networks(data: Data) -> None:
+    record(load_app("mnist_mlp"), data)
+    record(load_app("mnist_mlp"), data, "trial", best_val_accuracy=0.5)
+    assert "viewStateShareKey=trials" in tracking.pages("http://server")["mnist"]["trials"]
+    tags = mlflow.get_experiment(tracking.find({"kind": "trial"})[0].info.experiment_id).tags
+    assert tags["mlflow.experimentKind"] == "custom_model_development"
+    views = {name: json.loads(json.loads(tags[f"mlflow.sharedViewState.{name}"])["state"]) for name in VIEWS}
+    assert {name: view["searchFilter"] for name, view in views.items()} == VIEWS
+
+
 def test_flags_that_exclude_each_other_and_a_wrong_suffix_are_one_line() -> None:
     assert_user_error(run("-m", "common.cli.compare", "mnist", "--csv", "a.csv", "--markdown"), "--csv", "--markdown")
     assert_user_error(run("-m", "common.cli.compare", "mnist", "--csv", "a.txt"), "--csv a.txt", ".csv")
@@ -157,3 +173,29 @@ def test_on_a_narrow_terminal_no_number_is_broken_and_no_word_lost(
         for words in ("val_accuracy", "test_accuracy", "parameters", "logistic_regression", "seed 0", "seed 1"):
             assert words in shown
         assert shown.count("7850000") == shown.count("0.98765") == 2
+
+
+def test_two_runs_differ_in_what_the_table_names(data: Data, capsys: pytest.CaptureFixture[str]) -> None:
+    app = load_app("mnist_mlp")
+    record(app, data, seed=1, best_val_accuracy=0.9, test_accuracy=0.8)
+    record(app, data, seed=2, best_val_accuracy=0.95, test_accuracy=0.7)
+    record(app, dataclasses.replace(data, digest="other"), seed=2, best_val_accuracy=0.99)
+    third, second, first = [run.info.run_id for run in tracking.find({"kind": "train"})]
+    compare.main(first, second)
+    shown = capsys.readouterr().out
+    assert "The second run has a better accuracy on the validation set: 0.95, the first 0.9." in shown
+    assert "They differ in settings." in shown
+    assert "They have the same data and code and versions." in shown
+    assert [line.split() for line in shown.splitlines() if line.startswith(("settings", "results"))] == [
+        ["settings", "seed", "1", "2"],
+        ["results", "best_val_accuracy", "0.9", "0.95"],
+        ["results", "test_accuracy", "0.8", "0.7"],
+    ]
+    compare.main(second, third)
+    shown = capsys.readouterr().out
+    assert "better" not in shown
+    assert "different data, so that their results are not comparable" in shown
+    with pytest.raises(UserError, match="the same run twice"):
+        compare.main(first, first)
+    with pytest.raises(UserError, match="run nothing: there is none"):
+        compare.main(first, "nothing")

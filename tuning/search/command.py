@@ -3,13 +3,16 @@
 import os
 import sys
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 from tyro.conf import OmitArgPrefixes
 
 from common import lazy, legacy
 from common.app import App
+from common.cli import like
 from common.cli.parsing import plain_errors
+from common.config import as_flags
 from tuning.search.options import ExecutionOptions, SearchOptions, Space, with_objective
 
 # Each process allocates only the GPU memory that it needs: the chief and its workers share the GPUs.
@@ -23,6 +26,8 @@ class Command:
 
     search: SearchOptions
     execution: ExecutionOptions
+    like: Annotated[str | None, tyro.conf.arg(metavar="RUN|FILE")] = None
+    """Take the settings that the search does not vary from a run, or from a JSON file such as its settings.json."""
 
 
 def main(app: App, space: Space, description: str | None = None) -> None:
@@ -46,6 +51,12 @@ def main(app: App, space: Space, description: str | None = None) -> None:
 
 def _run(app: App, space: Space, command: Command, flags: list[str], name: str) -> bool:
     flags = legacy.flags(flags)
+    if command.like:
+        from tuning.search import space as spaces
+
+        found = vars(like.settings(app, command.like))
+        searched = spaces.searched(space)
+        flags = [*as_flags({name: found[name] for name in found if name not in searched}), *flags]
     lazy.use_backend(tyro.cli(app.settings, prog=name, args=flags).backend)
     with lazy.quiet_native_log():
         from tuning.search import chief, worker

@@ -1,6 +1,7 @@
 """The progress of a search and its results: the best trials, the importance of settings, and the final model."""
 
 import math
+import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
@@ -138,7 +139,7 @@ def conclude(
     run.describe(page.description(facts))
     metrics = [data.metrics for data in recorded.values()]
     run.log_report(page.write(own, run, facts, tables, best.config, final, configs.flags, metrics))
-    flags = as_flags(changed(best.config))
+    flags = shlex.join(as_flags(changed(best.config)))
     print(f"alone, with the same settings: {terminal.this_python()} -m apps.{app.name} train {flags}")
     return True
 

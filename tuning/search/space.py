@@ -106,6 +106,11 @@ def size(hyperparameters: Any) -> float:
     return math.prod(count(parameter) for parameter in parameters if not parameter.conditions)
 
 
+def searched(space: Space) -> list[str]:
+    """Return the names of the settings that the space varies."""
+    return varied([space(drawn) for drawn in draw(explore(space), DRAWS)])
+
+
 def varied(configs: Sequence[Config]) -> list[str]:
     """Return the names of the settings that are not equal in all of `configs`."""
     settings = [dataclasses.asdict(config) for config in configs]

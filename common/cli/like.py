@@ -1,0 +1,72 @@
+"""Repeat a training with the settings of a run or a file: `train --like RUN|FILE`."""
+
+import itertools
+import json
+from collections.abc import Sequence
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+from common.app import App
+from common.config import Config
+from common.errors import UserError, did_you_mean, first_line
+
+FLAG = "--like"
+SUFFIX = ".json"
+
+
+def find(app: App, arguments: Sequence[str]) -> Config | None:
+    """Return the settings that --like names in the arguments of `train`; None without the flag.
+
+    Raises:
+        UserError: as `settings`.
+    """
+    values = [value for flag, value in itertools.pairwise(arguments) if flag == FLAG]
+    values += [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{FLAG}=")]
+    return settings(app, values[-1]) if arguments[:1] == ["train"] and values else None
+
+
+def settings(app: App, which: str) -> Config:
+    """Return the settings of a run, given by its id, or of a JSON file such as `settings.json` among its artifacts.
+
+    Settings that the file does not have keep their defaults.
+
+    Raises:
+        UserError: if there is no such run or file, or it has settings that the app does not have.
+    """
+    if not which.endswith(SUFFIX) and not Path(which).exists():
+        from common import recorded, tracking
+
+        run = tracking.get(which)
+        if (origin := run.data.tags.get("app")) != app.name:
+            raise UserError(f"`like` {which}: a run of {origin}, not of {app.name}; choose one of {app.name}")
+        return recorded.settings_of(run, app.settings)
+    return _checked(app, Path(which), _read(Path(which)))
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(file.read_bytes())
+    except OSError as error:
+        raise UserError(f"`like` {file}: cannot be read ({error.strerror}); give a run's id or a JSON file") from error
+    except ValueError as error:
+        raise UserError(f"`like` {file}: not JSON ({first_line(error)}); give one object of settings") from error
+    if not isinstance(content, dict):
+        raise UserError(f"`like` {file}: must be one object of settings, not a {type(content).__name__}")
+    return content
+
+
+def _checked(app: App, file: Path, values: dict[str, Any]) -> Config:
+    """Return the values of a file as settings of the app."""
+    import pydantic
+
+    names = [field.name for field in fields(app.settings)]
+    for name in values:
+        if name not in names:
+            raise UserError(f"`like` {file}: {app.name} has no setting {name}{did_you_mean(name, names)}")
+    try:
+        found: Config = pydantic.TypeAdapter(app.settings).validate_python(values)
+    except pydantic.ValidationError as error:
+        wrong = error.errors()[0]
+        raise UserError(f"`like` {file}: {wrong['loc'][0]} is {wrong['input']!r}; {wrong['msg'].lower()}") from error
+    return found
