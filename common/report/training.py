@@ -48,7 +48,7 @@ def write(
         page_facts(run.id, tags),
         [
             Section("Training", facts=_training(trained, metrics, tags)),
-            _result(run, summary),
+            _result(run, config, summary),
             Section("Learning curves", images=shown[: len(curves)]),
             Section("Diagnosis", points=findings),
             _settings(config),
@@ -91,13 +91,13 @@ def description(summary: Mapping[str, str], findings: Sequence[str]) -> str:
     return "\n\n".join([*results, "diagnosis:", "\n".join(f"- {html.escape(finding)}" for finding in findings)])
 
 
-def _result(run: tracking.ActiveRun, summary: Mapping[str, str]) -> Section:
+def _result(run: tracking.ActiveRun, config: Config, summary: Mapping[str, str]) -> Section:
     """Return the section with the test results, beside the baselines and champions on the same data."""
     standing = tracking.standing(run)
     rows, metric = standing.runs, f"val_{standing.metric}"
     if len(rows) == 1:
         words = "No baseline and no champion is recorded on the same data."
-        fit = {"record the baselines": command(f"apps.{run.app.name}", "baseline", *as_flags(data_of(run.config)))}
+        fit = {"record the baselines": command(f"apps.{run.app.name}", "baseline", *as_flags(data_of(config)))}
         return Section("Result", [words], facts=summary, commands=fit)
     columns = rows.drop(columns=["started", "id", "settings that differ", "model"])
     role = rows["kind"].map({"train": "champion so far"}).fillna(rows["kind"])
