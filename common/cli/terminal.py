@@ -1,7 +1,6 @@
 """Show results on the terminal, and write tables."""
 
 import re
-import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +35,8 @@ def summarise(app: App, result: "training.Result", name: str | None = None, sett
         name: Name of the trained model; by default the app's.
         settings: Settings of the run, whose data a search takes too.
     """
+    import keras
+
     from common import tracking
 
     metrics = result.metrics
@@ -43,12 +44,14 @@ def summarise(app: App, result: "training.Result", name: str | None = None, sett
     if "best_epoch" in metrics:
         speed = f"{metrics['examples_per_second']:,.0f} examples/s"
         training += f", {speed}, best epoch {metrics['best_epoch']:.0f}"
-    summary = app.task.summary(metrics, result.test_examples)
+    summary = result.task.summary(metrics, result.test_examples)
     rows = {f"{name or app.name} on {result.data}": "", **summary, "training": training}
+    if "best_epoch" in metrics:  # a baseline is fitted without Keras, on the CPU
+        rows["device"] = ", ".join(keras.distribution.list_devices())
     if result.baselines:
-        own = metrics[f"test_{app.task.metric}"]
+        own = metrics[f"test_{result.task.metric}"]
         values = [f"{name} {value:.4g}" for name, value in result.baselines.items()]
-        rows["beside"] = f"test {app.task.metric}: this network {own:.4g}, {', '.join(values)}"
+        rows["beside"] = f"test {result.task.metric}: this network {own:.4g}, {', '.join(values)}"
     if result.findings:
         rows["diagnosis"] = "\n".join(result.findings)
     following = ["make ui"]
@@ -61,7 +64,7 @@ def summarise(app: App, result: "training.Result", name: str | None = None, sett
             case champion:
                 rank = f"champion stays version {champion}"
         rows["model"] = f"{version.name} version {version.number}, {rank}"
-        python, data = this_python(), shlex.join(as_flags(data_of(settings))) if settings else ""
+        python, data = this_python(), as_flags(data_of(settings)) if settings else ""
         following += [f"{python} -m apps.{app.name} predict FILE...", f"{python} -m tuning.{app.name} {data}".rstrip()]
     rows |= {"run": str(result.run_id), "recorded in": tracking.folder(), "next": "\n".join(following)}
     for title, frame in result.tables.items():  # the run's artifacts contain all rows

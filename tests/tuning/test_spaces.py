@@ -4,6 +4,7 @@ import importlib
 import math
 import os
 import pkgutil
+import shlex
 import socket
 from pathlib import Path
 from types import SimpleNamespace
@@ -75,7 +76,7 @@ def test_the_size_of_a_space_counts_a_setting_only_where_it_is_asked_for() -> No
 
 def test_flags_give_back_the_settings() -> None:
     config = MnistMlp(hidden=(8, 9), learning_rate=1 / 3, batch_normalization="none")
-    assert tyro.cli(MnistMlp, args=as_flags(changed(config))) == config
+    assert tyro.cli(MnistMlp, args=shlex.split(as_flags(changed(config)))) == config
 
 
 def test_flags_hold_in_every_trial() -> None:

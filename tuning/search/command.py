@@ -1,6 +1,7 @@
 """The command line of a search."""
 
 import os
+import shlex
 import sys
 from dataclasses import dataclass
 from typing import Annotated
@@ -56,7 +57,8 @@ def _run(app: App, space: Space, command: Command, flags: list[str], name: str) 
 
         found = vars(like.settings(app, command.like))
         searched = spaces.searched(space)
-        flags = [*as_flags({name: found[name] for name in found if name not in searched}), *flags]
+        fixed = as_flags({name: found[name] for name in found if name not in searched})
+        flags = [*shlex.split(fixed), *flags]
     lazy.use_backend(tyro.cli(app.settings, prog=name, args=flags).backend)
     with lazy.quiet_native_log():
         from tuning.search import chief, worker

@@ -1,7 +1,6 @@
 """The progress of a search and its results: the best trials, the importance of settings, and the final model."""
 
 import math
-import shlex
 import shutil
 import time
 from collections.abc import Mapping, Sequence
