@@ -2,7 +2,6 @@
 
 import base64
 import io
-import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -107,8 +106,8 @@ class Section:
 
 
 def command(module: str, *words: str) -> str:
-    """Return the command line that runs a module of the suite."""
-    return shlex.join([PYTHON, "-m", module, *words])
+    """Return the command line that runs a module of the suite with `words`, which are quoted where necessary."""
+    return " ".join(filter(None, [f"{PYTHON} -m {module}", *words]))
 
 
 def render(title: str, subtitle: str, facts: Iterable[str], sections: Iterable[Section]) -> str:

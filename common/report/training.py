@@ -97,7 +97,7 @@ def _result(run: tracking.ActiveRun, config: Config, summary: Mapping[str, str])
     rows, metric = standing.runs, f"val_{standing.metric}"
     if len(rows) == 1:
         words = "No baseline and no champion is recorded on the same data."
-        fit = {"record the baselines": command(f"apps.{run.app.name}", "baseline", *as_flags(data_of(config)))}
+        fit = {"record the baselines": command(f"apps.{run.app.name}", "baseline", as_flags(data_of(config)))}
         return Section("Result", [words], facts=summary, commands=fit)
     columns = rows.drop(columns=["started", "id", "settings that differ", "model"])
     role = rows["kind"].map({"train": "champion so far"}).fillna(rows["kind"])
@@ -173,8 +173,8 @@ def _commands(run: tracking.ActiveRun, config: Config, tags: Mapping[str, str]) 
         "predict": command(app, "predict", "FILE", "--model", run.id),
         "serve": command(app, "serve", "--model", run.id),
         "load in Python": f'from common import recorded\n\nmodel = recorded.model("{run.id}")',
-        again: command(app, "train", *as_flags(changed(config))),
+        again: command(app, "train", as_flags(changed(config))),
         "train with one setting changed": command(app, "train", "--like", run.id, "--seed", "1"),
-        "search for better settings": command(tuning, *as_flags(data_of(config))),
+        "search for better settings": command(tuning, as_flags(data_of(config))),
         "show this page": f"make report RUN={run.id}",
     }

@@ -1,6 +1,7 @@
 """The page of a search."""
 
 import html
+import shlex
 from collections.abc import Mapping, Sequence
 
 import pandas as pd
@@ -74,12 +75,12 @@ def _commands(
     app: App, run: tracking.ActiveRun, best: Config, final: tracking.Run, fixed: Sequence[str]
 ) -> dict[str, str]:
     name, model = f"apps.{app.name}", final.info.run_id
-    options = [*as_flags(changed(run.config)), *fixed]
+    options = as_flags(changed(run.config)), shlex.join(fixed)
     return {
         "predict": command(name, "predict", "FILE", "--model", model),
         "serve": command(name, "serve", "--model", model),
         "show the page of the final model": f"make report RUN={model}",
-        "train with the best settings": command(name, "train", *as_flags(changed(best))),
+        "train with the best settings": command(name, "train", as_flags(changed(best))),
         "continue the search": command(f"tuning.{app.name}", *options, "--trials", "N"),
         "show this page": f"make report RUN={run.id}",
     }

@@ -138,7 +138,7 @@ def conclude(
     run.describe(page.description(facts))
     metrics = [data.metrics for data in recorded.values()]
     run.log_report(page.write(own, run, facts, tables, best.config, final, configs.flags, metrics))
-    flags = shlex.join(as_flags(changed(best.config)))
+    flags = as_flags(changed(best.config))
     print(f"alone, with the same settings: {terminal.this_python()} -m apps.{app.name} train {flags}")
     return True
 
