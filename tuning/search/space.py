@@ -38,6 +38,10 @@ class ConfigBuilder:
             config = config.from_dict(json.loads(settings))
         return self.with_flags(config)
 
+    def searched(self) -> list[str]:
+        """Return the names of the settings that the space varies."""
+        return varied([self.space(drawn) for drawn in draw(explore(self.space), DRAWS)])
+
     def with_flags(self, config: Config) -> Config:
         """Return the settings with those of the command line in place of theirs."""
         if not self.flags:
