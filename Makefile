@@ -7,7 +7,7 @@ BASE ?= main
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help train app test quick test-slow results benchmark benchmark-quick lint format ui screenshots browser postgresql lock clean
+.PHONY: help train app test quick test-slow results benchmark benchmark-quick lint format ui report screenshots browser postgresql lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -48,6 +48,9 @@ format: .venv/installed-dev ## fix style automatically
 
 ui: .venv/installed ## compare runs in the MLflow UI
 	@$(BIN)/python -m common.cli.ui --port $(PORT)
+
+report: .venv/installed ## show the page of a run: make report RUN=…; without RUN, of the newest
+	@$(BIN)/python -m common.cli.report $(RUN)
 
 screenshots: .venv/installed-dev browser ## take screenshots of the UI for docs/ (minutes)
 	@mkdir -p docs

@@ -178,7 +178,15 @@ class Density(Task):
         likeliest = np.argsort(-probabilities, kind="stable")[:SHOWN]
         patterns = machine.visible_states[likeliest].reshape(len(likeliest), -1, SIDE)
         titles = [f"{100 * probability:.1f} %" for probability in probabilities[likeliest]]
-        yield "likeliest_patterns", results.image_grid(patterns, titles, columns=10)
+        yield (
+            "likeliest_patterns",
+            results.image_grid(
+                patterns,
+                titles,
+                columns=10,
+                caption="The most probable patterns of the machine, and their probabilities.",
+            ),
+        )
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> pd.DataFrame:
         import pandas as pd

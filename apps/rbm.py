@@ -154,13 +154,38 @@ class Features(Classification):
         machine, shape = trained.model.get_layer("rbm"), trained.data.input_shape
         shown = rbm.visible_units(trained.model, "rbm", trained.data.test[0][:SHOWN])
         rows = np.stack([shown, reconstruct(machine, shown)], axis=1).reshape(-1, *shape)
-        yield "reconstructions", results.image_grid(rows, ["pixels", "output"] * len(shown), columns=16)
+        yield (
+            "reconstructions",
+            results.image_grid(
+                rows,
+                ["pixels", "output"] * len(shown),
+                columns=16,
+                caption="Test images, and their reconstructions from the probabilities of the hidden units.",
+            ),
+        )
         chains = np.stack(list(gibbs_chains(machine, shown[:8])), axis=1).reshape(-1, *shape)
         titles = ["pixels", *(f"step {step}" for step in LOOKS[1:])] + [""] * (len(chains) - len(LOOKS))
-        yield "gibbs_chains", results.image_grid(chains, titles, columns=len(LOOKS))
+        yield (
+            "gibbs_chains",
+            results.image_grid(
+                chains,
+                titles,
+                columns=len(LOOKS),
+                caption="Gibbs chains, one per row: samples of the machine after some steps from a test image.",
+            ),
+        )
         if machine.particles:
             fantasies = next(gibbs_chains(machine, machine.fantasies)).reshape(-1, *shape)
-            yield "fantasies", results.image_grid(fantasies, [""] * len(fantasies), columns=10)
+            yield (
+                "fantasies",
+                results.image_grid(
+                    fantasies,
+                    [""] * len(fantasies),
+                    columns=10,
+                    heading="fantasies: samples of the machine",
+                    caption="Samples of the persistent Gibbs chains, which training never set back to the data.",
+                ),
+            )
 
 
 def drawn(grey: Array) -> Array:

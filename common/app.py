@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from common.data import SavedModel
+    from common.data import Result, SavedModel
     from common.tasks import Task
 
 
@@ -145,6 +146,28 @@ class App:
     def name(self) -> str:
         """Name of the app's file, without .py."""
         return Path(inspect.getfile(self.settings)).stem
+
+    def train(self, settings: Config | None = None) -> Result:
+        """Train the network, evaluate it once on the test set, record the run and register the model, as in a notebook.
+
+        Args:
+            settings: The settings, an instance of the app's class; by default those of the class.
+
+        Returns:
+            The result, with the trained network as `model`, the metrics and the run's id.
+
+        Raises:
+            UserError: if the data cannot be loaded, or the store cannot be written.
+        """
+        # Training imports this file; by name, so that no file has to import another one that imports it.
+        training = importlib.import_module("common.training")
+        result: Result = training.train(self, settings or self.settings())
+        return result
+
+    @property
+    def summary(self) -> str:
+        """First sentence of the docstring of the app's file; empty if it has none."""
+        return (inspect.getdoc(inspect.getmodule(self.settings)) or "").partition("\n")[0]
 
     def settings_of(self, saved: SavedModel) -> Any:
         """Return the settings that `saved` was trained with."""

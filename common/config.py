@@ -142,13 +142,13 @@ def changed(settings: "DataclassInstance") -> dict[str, Any]:
 
 
 def as_flags(values: Mapping[str, Any]) -> str:
-    """Return the command-line flags that give settings these values, by name."""
+    """Return the command-line flags that give settings these values, by name; None has no flag."""
     words = list[str]()
     for name, value in values.items():
         flag = name.replace("_", "-")
         if isinstance(value, bool):
             words.append(f"--{flag}" if value else f"--no-{flag}")
-        else:
+        elif value is not None:
             words += [f"--{flag}", *map(str, value if isinstance(value, tuple) else [value])]
     return shlex.join(words)
 

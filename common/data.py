@@ -295,3 +295,33 @@ class SavedModel:
     """Fields of the app's task, including values chosen on the validation set."""
     run_id: str | None = None
     """Id of the run that trained it."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """A newly registered version of a model."""
+
+    name: str
+    number: int
+    champion: int | None
+    """The version that is champion now; None if there is none."""
+
+
+@dataclass(frozen=True)
+class Result:
+    """The results of a finished run."""
+
+    data: str
+    """Name of the data set."""
+    metrics: dict[str, float]
+    test_examples: int
+    run_id: str | None = None
+    version: Version | None = None
+    """The registered model, if there is one."""
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    findings: Sequence[str] = ()
+    """The diagnosis of the training, one line per finding."""
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    """Test value of the task's metric of each baseline on the same split, by name."""
+    model: keras.Model | None = None
+    """The trained network."""

@@ -1,6 +1,8 @@
-"""`make screenshots`: real runs in a store of their own, and the pictures of the UI that docs/tracking.md shows."""
+"""`make screenshots`: real runs in a store of their own, and the pictures of pages that docs/tracking.md shows."""
 
 import os
+import subprocess
+import sys
 import tempfile
 from typing import Any
 
@@ -25,6 +27,7 @@ def main() -> None:
         compare.main("mnist", markdown=True)
         (board,) = tracking.leaderboards("mnist", ("train",))
         best = board.runs.iloc[0]
+        keep_reports()
         port = free_port()
         with ui.served(port) as (pages, _), browsing(1500, 750) as page:
             addresses = pages["mnist"]
@@ -61,6 +64,19 @@ def train() -> None:
         app = load_app(name)
         training.train(app, app.settings(**chosen))
     training.baseline(app, app.settings(data="mnist"))  # type: ignore[call-arg]
+
+
+def keep_reports() -> None:
+    """Take pictures of the page of a training and of a search."""
+    from common import tracking
+
+    search = [sys.executable, "-m", "tuning.mnist_mlp", "--trials", "8", "--epochs", "4", "--limit", "4000"]
+    subprocess.run(search, check=True, cwd=ROOT)
+    for kind, height in {"train": 1500, "search": 1350}.items():
+        run = tracking.find({"kind": kind, "app": "mnist_mlp"})[-1]
+        with browsing(900, height) as page:
+            page.goto(tracking.report(run).as_uri())
+            keep(page, f"report_{kind}")
 
 
 def keep(page: Page, name: str) -> None:

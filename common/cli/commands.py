@@ -11,7 +11,7 @@ from tyro.conf import OmitArgPrefixes, Positional
 
 from common import lazy, legacy
 from common.app import App, PredictOptions
-from common.cli import like as like_settings
+from common.cli import like as repeating
 from common.cli import resuming, terminal
 from common.cli.parsing import plain_errors
 from common.config import Config, Positive
@@ -41,9 +41,9 @@ def main(app: App, description: str | None = None) -> None:
     arguments = resuming.complete(legacy.flags(sys.argv[1:]))
     with plain_errors():
         run_id, recorded = resuming.find(app, arguments)
-        source = like_settings.find(app, arguments)
-        if recorded and source:
-            raise UserError("--like: --resume goes on with the settings of its own run; leave out one of the two")
+        repeated = repeating.find(app, arguments)
+        if recorded and repeated:
+            raise UserError("--resume and --like exclude each other: a resumed training has the settings of its run")
 
     def train(
         settings: app.settings,  # type: ignore[name-defined]
@@ -57,13 +57,14 @@ def main(app: App, description: str | None = None) -> None:
         Args:
             settings: Settings of the data, the network and the training.
             resume: Go on with an interrupted training, with the settings of its run; without RUN, with the newest.
-            like: Take the settings of this run, or of a JSON file such as its settings.json; other flags are stronger.
+            like: Take the settings of a run, or of a JSON file such as its settings.json; other flags change them.
             checkpoint_minutes: Longest time in minutes without a checkpoint, within an epoch.
             baseline: Compare with the classical baselines on the same data, and fit them if this takes seconds.
         """
         lazy.use_backend(settings.backend)
-        if like and source:
-            print_notes([source.note(settings)])
+        if like:
+            given = [name for name, value in vars(settings).items() if value != getattr(repeated, name)]
+            print_notes([f"the settings are those of {like}" + (f", except {', '.join(given)}" if given else "")])
         _train(app, settings, run_id if resume else None, recorded, checkpoint_minutes, baseline)
 
     def check(settings: app.settings) -> None:  # type: ignore[name-defined]
@@ -169,8 +170,8 @@ def main(app: App, description: str | None = None) -> None:
         """
         _explain(app, files, target, model, output)
 
-    if base := recorded or (source and source.settings):  # flags that are not given have the values of the run or file
-        train.__defaults__ = (base, *(train.__defaults__ or ()))
+    if usual := recorded or repeated:  # the flags that are not given have these values
+        train.__defaults__ = (usual, *(train.__defaults__ or ()))
     commands: dict[str, Callable[..., None]] = {
         "check": check,
         "train": train,

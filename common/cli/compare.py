@@ -24,31 +24,27 @@ WIDE = 10_000
 
 
 def main(
-    data: Annotated[Positional[str], tyro.conf.arg(metavar="DATA|RUN")],
-    other: Annotated[Positional[str | None], tyro.conf.arg(metavar="RUN")] = None,
+    data: Positional[str],
+    run: Annotated[Positional[str | None], tyro.conf.arg(metavar="[RUN]")] = None,
     kind: tuple[Kind, ...] = ("train", "baseline"),
     csv: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     markdown: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
 ) -> None:
-    """List the finished runs on a data set, the best on its validation set first, with their test metric.
-
-    Given two runs, say how they differ in settings, data, code, versions and results.
+    """List the finished runs on a data set, the best on its validation set first; of two runs, show how they differ.
 
     Runs on other data of the same name, or with another metric, are not comparable: they are in separate tables.
 
     Args:
         data: Name of the data set and of its MLflow experiment; or the id of a run.
-        other: Id of the run to compare it with.
+        run: Id of another run, to show how it differs from the first one.
         kind: Kinds of runs to list.
         csv: Write all tables, with each run's id, to this file instead of the terminal.
         markdown: Print tables in Markdown.
     """
-    if other:
-        if csv or markdown:
-            raise UserError("--csv, --markdown: are for the runs on a data set; leave them out")
-        with Console(stderr=True).status("reading the runs …"):
-            from common.cli import compare_runs
-        compare_runs.compare(data, other)
+    if run:
+        from common.cli import differences
+
+        differences.show(data, run)
         return
     if csv and markdown:
         raise UserError("--csv and --markdown: choose one of them")

@@ -68,13 +68,6 @@ def as_flags(message: str, arguments: Sequence[str]) -> str:
     return re.sub(r"`([a-z][a-z0-9_]*)`", lambda found: f"--{found[1].replace('_', '-')}", message)
 
 
-def value_of(flag: str, arguments: Sequence[str]) -> str | None:
-    """Return the last value of a flag in the arguments of a command line, or None without the flag."""
-    values = [value for given, value in itertools.pairwise(arguments) if given == flag]
-    values += [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{flag}=")]
-    return values[-1] if values else None
-
-
 def options(command: Callable[..., Any]) -> list[str]:
     """Return the options of a command: its parameters, or for a parameter that is a dataclass its fields."""
     names: list[str] = []

@@ -1,10 +1,10 @@
 """Resume an interrupted training: `train --resume [RUN]`."""
 
 import dataclasses
+import itertools
 from collections.abc import Sequence
 
 from common.app import App
-from common.cli.parsing import value_of
 from common.config import Config
 from common.errors import UserError
 
@@ -31,12 +31,13 @@ def find(app: App, arguments: Sequence[str]) -> tuple[str | None, Config | None]
     Raises:
         UserError: if there is no such run.
     """
-    value = value_of(FLAG, arguments) if arguments[:1] == ["train"] else None
-    if value is None:
+    values = [value for flag, value in itertools.pairwise(arguments) if flag == FLAG]
+    values += [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{FLAG}=")]
+    if arguments[:1] != ["train"] or not values:
         return None, None
     from common import recorded, tracking
 
-    run = tracking.interrupted(app.name, None if value == NEWEST else value)
+    run = tracking.interrupted(app.name, None if values[-1] == NEWEST else values[-1])
     return run.info.run_id, recorded.settings_of(run, app.settings)
 
 

@@ -7,13 +7,13 @@ import sys
 import tempfile
 import time
 import urllib.request
-import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import tyro
 
+from common.cli import browser
 from common.cli.parsing import plain_errors
 from common.errors import UserError
 from common.serving import http
@@ -49,9 +49,7 @@ def main(port: Port = 5000) -> None:
             print("no runs yet; first: make train")
         print(f"models     {ADDRESS.format(port)}/#/models")
         print("Ctrl-C stops it", flush=True)
-        # Without a desktop, webbrowser would start a text browser in this terminal.
-        if sys.platform in ("darwin", "win32") or os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
-            webbrowser.open(next(iter(pages.values()), {}).get("table", ADDRESS.format(port)))
+        browser.show(next(iter(pages.values()), {}).get("table", ADDRESS.format(port)))
         server.wait()
 
 

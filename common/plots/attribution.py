@@ -10,15 +10,16 @@ import numpy as np
 from matplotlib import colormaps
 from matplotlib.colors import CenteredNorm
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from matplotlib.ticker import MaxNLocator
 
 from common.data import Array
+from common.plots.colours import SIGNED, by_sign
 
 if TYPE_CHECKING:
     import pandas as pd
 
 
-SIGNED = "RdBu_r"
 METHODS = ("integrated gradients", "occlusion")
 LARGEST = 12
 """Largest number of columns of a table in a panel."""
@@ -96,8 +97,8 @@ def columns(parts: Sequence[Sequence[str]], titles: Sequence[str], integrated: A
     for axes, names, title, *both in zip(panels, parts, titles, integrated, occluded, strict=False):
         largest = np.argsort(-abs(both[0]), kind="stable")[:shown]
         place = np.arange(shown)
-        axes.barh(place - 0.2, both[0][largest], 0.4, color=_colours(both[0][largest]), label=METHODS[0])
-        axes.barh(place + 0.2, both[1][largest], 0.4, color=_colours(both[1][largest]), alpha=0.45, label=METHODS[1])
+        axes.barh(place - 0.2, both[0][largest], 0.4, color=by_sign(both[0][largest]), label=METHODS[0])
+        axes.barh(place + 0.2, both[1][largest], 0.4, color=by_sign(both[1][largest]), alpha=0.45, label=METHODS[1])
         _name_bars(axes, [_short(names[index], 34) for index in largest])
         axes.set_title(_short(title, 60), fontsize=9, parse_math=False)
     figure.suptitle("contribution of a column: integrated gradients; below, paler: occlusion", fontsize=10)
@@ -127,14 +128,16 @@ def steps(
         above.grid(alpha=0.3)
         if sequences.shape[2] > 1:
             above.legend(fontsize=7)
-        below.bar(time - 0.2, integrated[index, :length], 0.4, color="C3", label=METHODS[0])
-        below.bar(time + 0.2, occluded[index, :length], 0.4, color="grey", label=METHODS[1])
+        for values, side, alpha in ((integrated[index, :length], -0.2, 1.0), (occluded[index, :length], 0.2, 0.45)):
+            below.bar(time + side, values, 0.4, color=by_sign(values), alpha=alpha)
         below.axhline(0, color="black", linewidth=0.8)
         below.set(xlabel="step", ylabel="contribution", xlim=above.get_xlim())
         below.xaxis.set_major_locator(MaxNLocator(integer=True))
         below.grid(alpha=0.3)
-        below.legend(fontsize=7)
+        shades = [Patch(facecolor="grey", label=METHODS[0]), Patch(facecolor="grey", alpha=0.45, label=METHODS[1])]
+        below.legend(handles=shades, fontsize=7)
         above.xaxis.set_major_locator(MaxNLocator(integer=True))
+    figure.suptitle("contribution of a step: red raises the score, blue lowers it", fontsize=10)
     return figure
 
 
@@ -199,7 +202,7 @@ def coefficients(frame: "pd.DataFrame") -> Figure:
     figure = Figure(figsize=(7 * len(outputs), 0.26 * rows + 1.2), layout="constrained")
     for axes, output in zip(figure.subplots(1, len(outputs), squeeze=False)[0], outputs, strict=True):
         own = frame[frame["output"] == output].sort_values("per_deviation", key=abs, ascending=False, kind="stable")
-        axes.barh(range(rows), own["per_deviation"], color=_colours(own["per_deviation"].to_numpy()))
+        axes.barh(range(rows), own["per_deviation"], color=by_sign(own["per_deviation"].to_numpy()))
         _name_bars(axes, [*own["feature"]])
         axes.set(xlabel="change per standard deviation of the feature", title=f"coefficients: {output}")
     return figure
@@ -215,10 +218,6 @@ def _name_bars(axes: Any, names: Sequence[str]) -> None:
 
 def _centred(values: Array) -> CenteredNorm:
     return CenteredNorm(0.0, abs(values).max() or 1.0)
-
-
-def _colours(values: Array) -> list[str]:
-    return ["C3" if value > 0 else "C0" for value in values]
 
 
 def _over_colours(values: Array, together: Any) -> Array:

@@ -12,6 +12,7 @@ from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, precision_score, recall_score
 
 from common.data import Array, Trained
+from common.plots.colours import SIGNED
 
 
 def _panels(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Array]:
@@ -30,12 +31,19 @@ def _finish(axes: Any, integers: bool = False, **labels: Any) -> None:
         axes.legend()
 
 
+def captioned(figure: Figure, caption: str) -> Figure:
+    """Return the figure with a caption, which the file of the figure contains and the page of a run shows."""
+    figure.set_label(caption)
+    return figure
+
+
 def learning_curves(history: Mapping[str, Sequence[float]], best_epoch: int) -> Figure:
     """Draw training and validation curves over epochs, from 1: one panel per metric, with the best epoch marked.
 
-    Without validation metrics, the training curves alone are drawn.
+    Without validation metrics, the training curves alone are drawn, and no epoch is marked.
     """
-    metrics = [name for name in history if f"val_{name}" in history] or [*history]
+    validated = [name for name in history if f"val_{name}" in history]
+    metrics = validated or [*history]
     figure, panels = _panels(1, len(metrics), 5.5, 4)
     for axes, metric in zip(panels[0], metrics, strict=True):
         epochs = np.arange(1, len(history[metric]) + 1)
@@ -43,11 +51,15 @@ def learning_curves(history: Mapping[str, Sequence[float]], best_epoch: int) -> 
         validation = history.get(f"val_{metric}", [])
         if validation:
             axes.plot(epochs[: len(validation)], validation, marker=".", label="validation")
-        axes.axvline(best_epoch, color="grey", linestyle=":", label=f"best epoch, {best_epoch}")
+        if validated:
+            axes.axvline(best_epoch, color="grey", linestyle=":", label=f"weights of epoch {best_epoch}")
         if metric == "loss" and min([*history[metric], *validation]) > 0:
             axes.set_yscale("log")
         _finish(axes, integers=True, xlabel="epoch", ylabel=metric, title=metric)
-    return figure
+    if not validated:
+        return captioned(figure, "Metrics of the training set after each epoch. No examples were left for validation.")
+    line = "The dotted line marks the epoch whose weights the saved network has."
+    return captioned(figure, f"Metrics of the training and validation sets after each epoch. {line}")
 
 
 def best_so_far(scores: Sequence[float | None], monitor: str, mode: Literal["min", "max"]) -> Figure:
@@ -65,7 +77,7 @@ def best_so_far(scores: Sequence[float | None], monitor: str, mode: Literal["min
     axes.plot(numbers, values, "o", label="trial")
     axes.step(numbers, best, where="post", label="best so far")
     _finish(axes, integers=True, xlabel="trial", ylabel=monitor, title=f"best of {len(values)} trials")
-    return figure
+    return captioned(figure, "Score of each trial in the order in which the trials ended, and the best score so far.")
 
 
 def confusion_matrix(counts: Array, classes: Sequence[str]) -> Figure:
@@ -83,7 +95,8 @@ def confusion_matrix(counts: Array, classes: Sequence[str]) -> Figure:
     axes.set_xticks(range(len(classes)), classes, rotation=rotation)
     axes.set_yticks(range(len(classes)), classes)
     axes.set(xlabel="predicted", ylabel="true", title=f"{counts.sum():,} test examples")
-    return figure
+    numbers = "Numbers of test examples by their true class, in rows, and their predicted class, in columns."
+    return captioned(figure, f"{numbers} The darker a cell, the larger its share of the true class.")
 
 
 def decision(labels: Array, probabilities: Array, threshold: float, positive: str) -> Figure:
@@ -102,17 +115,24 @@ def decision(labels: Array, probabilities: Array, threshold: float, positive: st
     predicted = probabilities >= threshold
     recall = recall_score(labels, predicted)
     false_alarms = predicted[labels == 0].mean()
-    mark = {"marker": "o", "color": "black", "zorder": 3, "label": f"threshold {threshold:.3f}"}
+    colour = "C3"  # other than the dotted black lines of scikit-learn
+    mark = {"marker": "o", "color": colour, "zorder": 3, "label": f"threshold {threshold:.3f}"}
     roc.scatter(false_alarms, recall, **mark)
     precision_recall.scatter(recall, precision_score(labels, predicted, zero_division=0), **mark)
-    calibration.axvline(threshold, color="black", linestyle=":", label=mark["label"])
+    calibration.axvline(threshold, color=colour, label=mark["label"])
     for axes, title in zip(figure.axes, ("ROC", "precision and recall", "calibration"), strict=True):
-        axes.set_title(f"{positive}: {title}")
+        axes.set_title(f"{positive}: {title}", parse_math=False)
         axes.legend()
-    return figure
+    return captioned(
+        figure,
+        "The test set at every decision threshold, and at the chosen one, in red. Calibration: among the examples with "
+        "about the same predicted probability, the share that belongs to the class.",
+    )
 
 
-def image_grid(images: Array, titles: Sequence[str], columns: int, cmap: str = "gray_r") -> Figure:
+def image_grid(
+    images: Array, titles: Sequence[str], columns: int, cmap: str = "gray_r", heading: str = "", caption: str = ""
+) -> Figure:
     """Draw images below their titles.
 
     Args:
@@ -120,6 +140,8 @@ def image_grid(images: Array, titles: Sequence[str], columns: int, cmap: str = "
         titles: A title for each image.
         columns: Images per row.
         cmap: Matplotlib's name of a colour map.
+        heading: Title of the whole figure, drawn above it.
+        caption: Caption of the figure; by default the heading.
     """
     height, width = images.shape[1:3]
     # Twenty letters are as wide as an image; a longer line would run into the next title.
@@ -127,9 +149,11 @@ def image_grid(images: Array, titles: Sequence[str], columns: int, cmap: str = "
     lines = max((len(title.splitlines()) for title in titles), default=0)
     across, down = 1.1 * width, 1.1 * height + 0.13 * width * lines
     right, bottom = columns * across, -(-len(images) // columns) * down
-    figure = Figure(figsize=(1.35 * columns, 1.35 * columns * bottom / right))
+    inches, above = 1.35 * columns * bottom / right, 0.3 if heading else 0.0
+    figure = Figure(figsize=(1.35 * columns, inches + above))
+    figure.suptitle(heading, y=1 - 0.15 / (inches + above), va="center", fontsize=10)
     # One pair of axes for all images: a pair for each takes many times as long.
-    axes = figure.add_axes((0, 0, 1, 1))
+    axes = figure.add_axes((0, 0, 1, inches / (inches + above)))
     for index, (image, title) in enumerate(zip(images, titles, strict=True)):
         # Zero is the middle of a signed image's scale, so that white means the same in all of them.
         limits = {"vmin": -abs(image).max(), "vmax": abs(image).max()} if image.min() < 0 else {}
@@ -140,7 +164,7 @@ def image_grid(images: Array, titles: Sequence[str], columns: int, cmap: str = "
         axes.text(left + width / 2, base - height - 0.03 * width, title, fontsize=8, ha="center", va="bottom")
     axes.axis("off")
     axes.set(xlim=(0, right), ylim=(bottom, 0), aspect="equal")
-    return figure
+    return captioned(figure, caption or heading)
 
 
 def sentences(texts: Sequence[str], titles: Sequence[str]) -> Figure:
@@ -171,7 +195,9 @@ def residuals(targets: Array, predictions: Array, quantities: Sequence[str]) -> 
         _finish(axes[0], xlabel=f"predicted {quantity}", ylabel="residual", title=title)
         axes[1].hist(target - prediction, bins="auto", orientation="horizontal")
         axes[1].set(xlabel="examples")
-    return figure
+    return captioned(
+        figure, "Residuals of the test set, true value minus prediction, over the predictions, and their distribution."
+    )
 
 
 def forecast(targets: Array, predictions: Array, low: Array, high: Array, quantities: Sequence[str]) -> Figure:
@@ -202,7 +228,11 @@ def forecast(targets: Array, predictions: Array, low: Array, high: Array, quanti
             axes.axvline(window, color="grey", linewidth=0.5)
         title = f"{quantity}, {steps} steps ahead from each line; {100 * inside[index]:.0f} % inside the interval"
         _finish(axes, xlabel="step of the test part", ylabel=quantity, title=title)
-    return figure
+    return captioned(
+        figure,
+        "Forecasts of the test part with their intervals. Each forecast begins at a vertical line and knows the series "
+        "before it. The intervals contain 95 % of the errors on the validation set.",
+    )
 
 
 def error_by_step(targets: Array, forecasts: Mapping[str, Array], quantities: Sequence[str]) -> Figure:
@@ -220,7 +250,7 @@ def error_by_step(targets: Array, forecasts: Mapping[str, Array], quantities: Se
             axes.plot(np.arange(1, len(errors) + 1), errors, marker=".", label=name)
         label = f"root mean square error, {quantity}"
         _finish(axes, integers=True, xlabel="steps ahead", ylabel=label, title=quantity, ylim=(0, None))
-    return figure
+    return captioned(figure, f"Error on the test set by the number of steps ahead: {', '.join(forecasts)}.")
 
 
 def gradient_norms(curves: Mapping[str, Array]) -> Figure:
@@ -230,7 +260,11 @@ def gradient_norms(curves: Mapping[str, Array]) -> Figure:
         axes.plot(np.arange(-len(norms), 0), norms, label=label)
     axes.set_yscale("log")
     _finish(axes, xlabel="step, counted from the end", ylabel="gradient of the output by the state")
-    return figure
+    return captioned(
+        figure,
+        "Norm of the gradient of the output by the state before each step. A layer whose gradient vanishes cannot "
+        "learn from steps so far back.",
+    )
 
 
 def error_by_known(known: Array, targets: Array, predictions: Array) -> Figure:
@@ -250,13 +284,23 @@ def error_by_known(known: Array, targets: Array, predictions: Array) -> Figure:
     axes.plot(np.bincount(group, known) / counts, np.sqrt(np.bincount(group, squares) / counts), marker="o")
     label = "root mean square error"
     _finish(axes, xlabel="known ratings of the user", ylabel=label, title="test set", ylim=(0, None))
-    return figure
+    return captioned(figure, "Error of predicted ratings of the test set by the number of known ratings of the user.")
 
 
 WORST = 24
 """Largest number of mistakes in a figure."""
 LARGEST_FILTERS = 64
 """Largest number of first-layer filters in a figure."""
+MISTAKES = (
+    "The test examples with the lowest probabilities of their true classes: the true class, the predicted class, and "
+    "its probability."
+)
+FILTERS = "weights of the first layer: red positive, blue negative"
+ABOUT_FILTERS = (
+    "Weights of the first layer as images, one for each filter of a convolution or unit of a dense layer. Red is "
+    "positive, blue negative, white zero, on a scale of its own for each. "
+    f"At most {LARGEST_FILTERS} are shown, those with the largest norm."
+)
 
 
 def classification_figures(trained: Trained, decided: Array, threshold: float | None) -> Iterator[tuple[str, Figure]]:
@@ -282,13 +326,17 @@ def classification_figures(trained: Trained, decided: Array, threshold: float | 
     worst = worst_mistakes(labels, probabilities)
     titles = [_mistake(data.outputs, labels[index], probabilities[index]) for index in worst]
     if titles and data.kind == "text":
-        yield "worst_mistakes", sentences(inputs[worst], [title.replace("\n", " ") for title in titles])
+        found = sentences(inputs[worst], [title.replace("\n", " ") for title in titles])
+        yield "worst_mistakes", captioned(found, MISTAKES)
     elif titles:
-        yield "worst_mistakes", image_grid(inputs[worst], titles, columns=8)
+        yield "worst_mistakes", image_grid(inputs[worst], titles, columns=8, caption=MISTAKES)
     if data.kind == "image":
         filters = first_layer_filters(trained.model, data.input_shape)
         if len(filters):
-            yield "first_layer_filters", image_grid(filters, [""] * len(filters), min(8, len(filters)), cmap="RdBu")
+            yield (
+                "first_layer_filters",
+                image_grid(filters, [""] * len(filters), min(8, len(filters)), SIGNED, FILTERS, ABOUT_FILTERS),
+            )
 
 
 def regression_figures(trained: Trained) -> Iterator[tuple[str, Figure]]:

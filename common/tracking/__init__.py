@@ -3,8 +3,9 @@
 The store is `mlruns/mlflow.db` beside `common`, or the one that MLFLOW_TRACKING_URI names.
 """
 
-from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages
-from common.tracking.models import InputSpec, ServedModel, Version, champions, load, log_model, save, served
+from common.data import Version
+from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages, standing
+from common.tracking.models import InputSpec, ServedModel, champions, load, log_model, save, served
 from common.tracking.runs import (
     SETTINGS_FOLLOW,
     ActiveRun,
@@ -20,6 +21,8 @@ from common.tracking.runs import (
     finished,
     get,
     interrupted,
+    newest,
+    report,
     run,
     settings,
 )
@@ -55,9 +58,12 @@ __all__ = [
     "load",
     "local_folder",
     "log_model",
+    "newest",
     "pages",
+    "report",
     "run",
     "save",
     "served",
     "settings",
+    "standing",
 ]

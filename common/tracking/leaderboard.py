@@ -14,7 +14,7 @@ from common import legacy
 from common.errors import UserError
 from common.tracking import store
 from common.tracking.models import CHAMPION
-from common.tracking.runs import SETTINGS_FOLLOW, Kind, Run, digest, find, open_store
+from common.tracking.runs import SETTINGS_FOLLOW, ActiveRun, Kind, Run, digest, find, open_store
 
 LARGEST = 1e300
 """Absolute metrics from here on are infinite: a database has no infinity."""
@@ -63,6 +63,24 @@ def leaderboards(data: str, kinds: Sequence[Kind]) -> list[Leaderboard]:
         Leaderboard(fingerprint, metric, metric_mode, _table(runs, metric, metric_mode, models))
         for (fingerprint, metric, metric_mode), runs in groups.items()
     ]
+
+
+def standing(run: ActiveRun) -> Leaderboard:
+    """Rank a run among the newest baseline of each name and the champions, on the same data and with the same metric.
+
+    Returns:
+        The leaderboard of these runs and of `run`, which need not have finished.
+    """
+    own = run.client.get_run(run.id)
+    metric, metric_mode = own.data.tags["metric"], own.data.tags["metric_mode"]
+    models, shown = _models(run.client), {run.id: own}
+    for other in finished_runs(own.info.experiment_id, ("train", "baseline")):
+        same = digest(other) == run.data.digest and legacy.tags(other.data.tags)["metric"] == metric
+        if same and other.data.tags["kind"] == "baseline":
+            shown.setdefault(other.info.run_name, other)
+        elif same and models.get(other.info.run_id, "").endswith(f"@{CHAMPION}"):
+            shown.setdefault(other.info.run_id, other)
+    return Leaderboard(run.data.digest, metric, metric_mode, _table([*shown.values()], metric, metric_mode, models))
 
 
 def finished_runs(experiment: str, kinds: Sequence[Kind]) -> list[Run]:

@@ -21,11 +21,11 @@ from mlflow.utils import requirements_utils
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from common import legacy
-from common.data import Formats, SavedModel
+from common.data import Formats, SavedModel, Version
 from common.errors import UserError, first_line, print_notes
 from common.lazy import register_layers
 from common.tracking import store
-from common.tracking.runs import ActiveRun, open_store, versions
+from common.tracking.runs import REPORT, ActiveRun, open_store, versions
 from common.tracking.store import ROOT
 
 if TYPE_CHECKING:
@@ -42,16 +42,6 @@ OTHER = "choose another, or train again"
 """Advice for a model that cannot be read."""
 KERAS_FILE = "data/model.keras"
 """File of the network in the folder of a model. (MLflow's own loader also unpickles classes of old modules.)"""
-
-
-@dataclass(frozen=True)
-class Version:
-    """A newly registered version of a model."""
-
-    name: str
-    number: int
-    champion: int | None
-    """The version that is champion now; None if there is none."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +89,9 @@ class ServedModel:
         return _load(str(self.folder), self.label, "model")
 
 
-def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task: tasks.Task) -> Version:
+def save(
+    run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task: tasks.Task, description: str = ""
+) -> Version:
     """Save and register the model of `run`; it becomes champion if its task's `monitor` is the best on this data.
 
     The saved model includes its signature, an example, the code of `common`, and the facts that `load` returns.
@@ -109,11 +101,12 @@ def save(run: ActiveRun, model: keras.Model, metrics: Mapping[str, float], task:
         model: The network.
         metrics: Metrics of the run, by name, with the task's `monitor` as `best_…`.
         task: The app's task, with the values that were chosen on the validation set.
+        description: Description of the version in Markdown. A link to the page of the run follows.
 
     Returns:
         The registered version.
     """
-    return _register(run, log_model(run, model, task), metrics[f"best_{run.app.task.monitor}"])
+    return _register(run, log_model(run, model, task), metrics[f"best_{run.app.task.monitor}"], description)
 
 
 def log_model(run: ActiveRun, model: keras.Model, task: tasks.Task) -> ModelInfo:
@@ -158,7 +151,7 @@ def _without_checks() -> contextlib.ExitStack:
     return stack
 
 
-def _register(run: ActiveRun, info: ModelInfo, value: float) -> Version:
+def _register(run: ActiveRun, info: ModelInfo, value: float, description: str) -> Version:
     name = f"{run.app.name}-{run.data.name}"
     tags = {"app": run.app.name, "digest": run.data.digest, run.app.task.monitor: repr(value)}
     with store.lock():  # two runs that end at once must not both become champion
@@ -175,7 +168,20 @@ def _register(run: ActiveRun, info: ModelInfo, value: float) -> Version:
         if np.isfinite(value) and (champion is None or _is_better(run, name, champion, value)):
             champion = str(version.version)
             run.client.set_registered_model_alias(name, CHAMPION, champion)
+        described = f"{description}\n\n{_link(run)}"
+        run.client.update_model_version(name, version.version, described)
+        if champion == str(version.version):
+            words = f"{run.app.summary}\n\n{run.app.name} on {run.data.name}, compared by {run.app.task.monitor}, "
+            words += f"which is {value:.4g} for the champion, version {champion}."
+            run.client.update_registered_model(name, f"{words}\n\n{described}")
     return Version(name, int(version.version), int(champion) if champion else None)
+
+
+def _link(run: ActiveRun) -> str:
+    """Return a link, in Markdown, from a page of MLflow's UI to the page of the run."""
+    experiment = run.client.get_run(run.id).info.experiment_id
+    address = f"#/experiments/{experiment}/runs/{run.id}/artifacts/{REPORT}?workflowType=machine_learning"
+    return f"[Report of the run]({address})"
 
 
 def _is_better(run: ActiveRun, name: str, champion: str, value: float) -> bool:

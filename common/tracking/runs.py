@@ -6,6 +6,7 @@ import functools
 import importlib.metadata
 import shutil
 import subprocess
+import tempfile
 import textwrap
 import traceback
 from collections.abc import Iterator, Mapping
@@ -18,7 +19,7 @@ import mlflow
 import mlflow.data.numpy_dataset
 from mlflow.entities import LifecycleStage
 from mlflow.exceptions import MlflowException
-from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
+from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID, MLFLOW_RUN_NOTE
 
 from common.app import App
 from common.config import changed
@@ -41,6 +42,8 @@ SETTINGS_FOLLOW = ": "
 """Stands in the name of a run before its settings."""
 ERROR_LENGTH = 500
 """Characters of an error that a tag records; the traceback is an artifact."""
+DESCRIPTION_LENGTH = 5000
+"""Characters that a tag can have in every store."""
 PACKAGES = ("keras", "tensorflow", "numpy", "scikit-learn", "mlflow")
 """Packages that decide the results of a run; also the requirements of a saved model."""
 PROCESS = "process"
@@ -51,6 +54,8 @@ FOR_TRAININGS = {"mlflow.experimentKind": "custom_model_development"}
 """Tag of an experiment for which MLflow's UI opens the pages of trainings, and not those of language models."""
 SETTINGS = "settings.json"
 """Artifact with all settings. MLflow's parameters show them too, but cut long values."""
+REPORT = "report.html"
+"""Artifact with the page of a run."""
 Run = mlflow.entities.Run
 """A recorded run."""
 
@@ -60,14 +65,33 @@ class Artifacts:
 
     def __init__(self, client: mlflow.MlflowClient, run_id: str) -> None:
         self.client, self.id = client, run_id
+        self.images = dict[str, bytes]()
+        """The recorded figures as PNG, by name."""
 
     def log_figure(self, figure: "Figure", name: str) -> None:
-        """Record a figure as the artifact `name`.png."""
-        self.client.log_figure(self.id, figure, f"{name}.png")
+        """Record a figure as the artifact `name`.png, with its label as the description in the file."""
+        folder, _, file = name.rpartition("/")
+        with tempfile.TemporaryDirectory() as temporary:
+            path = Path(temporary, f"{file}.png")
+            figure.savefig(path, metadata={"Description": figure.get_label()})
+            self.client.log_artifact(self.id, str(path), folder or None)
+            self.images[name] = path.read_bytes()
+
+    def find_figures(self) -> None:
+        """Read the figures that an earlier process recorded in this run."""
+        with tempfile.TemporaryDirectory() as temporary:
+            for artifact in self.client.list_artifacts(self.id):
+                if artifact.path.endswith(".png"):
+                    file = Path(self.client.download_artifacts(self.id, artifact.path, temporary))
+                    self.images[file.stem] = file.read_bytes()
 
     def log_text(self, text: str, name: str) -> None:
         """Record a text as the artifact `name`.txt."""
         self.client.log_text(self.id, text, f"{name}.txt")
+
+    def log_report(self, html: str) -> None:
+        """Record the page of the run."""
+        self.client.log_text(self.id, html, REPORT)
 
     def log_table(self, table: "pd.DataFrame", name: str) -> None:
         """Record a table as the artifact `name`.csv."""
@@ -86,6 +110,10 @@ class ActiveRun(Artifacts):
     def tag(self, name: str, value: str) -> None:
         """Set a tag of the run; runs can be filtered by their tags."""
         self.client.set_tag(self.id, name, value)
+
+    def describe(self, text: str) -> None:
+        """Set the description of the run, in Markdown, which MLflow's UI shows above its metrics."""
+        self.tag(MLFLOW_RUN_NOTE, text[:DESCRIPTION_LENGTH])
 
     def tags(self) -> dict[str, str]:
         """Return the tags of the run."""
@@ -278,6 +306,8 @@ def run(
             tags=_tags(app, kind) | dict(key.tags if key else {}),
         )
         recorded = ActiveRun(client, app, config, data, started.info.run_id)
+        if earlier:
+            recorded.find_figures()
         with _status(recorded), processes.heartbeat(functools.partial(recorded.tag, HEARTBEAT)):
             settings = dataclasses.asdict(config)
             known = earlier.data.params if earlier else {}  # MLflow's parameters cannot be changed
@@ -354,6 +384,31 @@ def settings(run: Run) -> dict[str, Any] | None:
     except (MlflowException, ValueError) as error:
         raise UserError(f"{file}: cannot be read ({first_line(error)}); train again") from error
     return found
+
+
+def report(run: Run) -> Path:
+    """Return the file with the page of a run. If it is in the storage of another machine, it is downloaded.
+
+    Raises:
+        UserError: if the run has no page.
+    """
+    if REPORT not in {artifact.path for artifact in store.connect().list_artifacts(run.info.run_id)}:
+        kind, status = run.data.tags.get("kind", "run of another origin"), run.info.status.lower()
+        reason = "only trainings and searches have one, from when they finish; choose another run"
+        raise UserError(f"run {run.info.run_id}: this {kind}, {status}, has no report; {reason}")
+    return Path(mlflow.artifacts.download_artifacts(f"{run.info.artifact_uri}/{REPORT}"))
+
+
+def newest() -> Run:
+    """Return the training or search that began last.
+
+    Raises:
+        UserError: if there is none.
+    """
+    runs = [run for kind in ("train", "search") for run in find({"kind": kind})[:1]]
+    if not runs:
+        raise UserError(f"no runs are recorded in {store.folder()} yet; first: make train")
+    return max(runs, key=lambda run: run.info.start_time)
 
 
 def _experiment(client: mlflow.MlflowClient, name: str) -> str:

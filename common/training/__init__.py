@@ -1,5 +1,6 @@
 """Train and evaluate an app's model, and record the run."""
 
+from common.data import Result
 from common.training.compilation import benefits_from_xla
 from common.training.loop import (
     FitOptions,
@@ -14,7 +15,6 @@ from common.training.loop import (
     train,
     trial,
 )
-from common.training.result import Result
 
 __all__ = [
     "FitOptions",

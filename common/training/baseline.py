@@ -9,10 +9,9 @@ import keras
 from common import baselines, tracking
 from common.app import App
 from common.config import Config
-from common.data import Data
+from common.data import Data, Result
 from common.errors import first_line, print_notes
 from common.training.checkpoint import Stopwatch
-from common.training.result import Result, prefixed
 
 QUICK = 500_000
 """Largest number of numbers in a training set whose baselines are fitted within seconds."""
@@ -73,3 +72,8 @@ def _fit(app: App, config: Config, data: Data, name: str, estimator: Any) -> Res
         }
         run.log_metrics(measured)
     return Result(data.name, measured, len(data.test[1]), run.id)
+
+
+def prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics with a prefix of their names."""
+    return {f"{prefix}_{name}": value for name, value in metrics.items()}

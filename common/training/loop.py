@@ -14,20 +14,21 @@ import numpy as np
 from common import interruption, lazy, tasks, tracking
 from common.app import App
 from common.config import Config, FineTuneConfig
-from common.data import Array, Data, Inputs, Pair, Trained
+from common.data import Array, Data, Inputs, Pair, Result, Trained
 from common.errors import DivergenceError, UserError, print_notes
 from common.interruption import InterruptionError
 from common.nn import augmentation
 from common.preprocessing import arrays, splits
+from common.report import training as report
 from common.tracking.epochs import EpochLogger
 from common.training import baseline as baseline_runs
 from common.training import epochs
+from common.training.baseline import prefixed
 from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import MINUTES, SUFFIX, Checkpoint, State, Stopwatch
 from common.training.compilation import benefits_from_xla
 from common.training.diagnosis import EXAMPLES, HEALTHY, Diagnosis, worse_than
 from common.training.few_examples import enough_steps
-from common.training.result import Result, prefixed
 from common.training.stopping import StopAtDivergence, early_stopping
 
 if TYPE_CHECKING:
@@ -162,6 +163,8 @@ def _train(
     findings += [*task.symptoms(data.test[1], predictions, data.outputs), *worse_than(beside, task, measured)]
     findings = findings or [HEALTHY]
     run.log_text("\n".join(findings), "diagnosis")
+    words = task.summary(measured, len(data.test[1]))
+    run.describe(described := report.description(words, findings))
     interruption.check()
     trained = Trained(model, data, history, int(measured["best_epoch"]), predictions, config)
     for name, figure in task.figures(trained):
@@ -170,8 +173,9 @@ def _train(
     tables = dict(app.tables(model, data))
     for name, table in tables.items():
         run.log_table(table, name)
-    version = tracking.save(run, model, measured, task)
-    return Result(data.name, measured, len(data.test[1]), run.id, version, tables, findings, beside)
+    run.log_report(report.write(run, trained, measured, words, findings, tables))
+    version = tracking.save(run, model, measured, task, described)
+    return Result(data.name, measured, len(data.test[1]), run.id, version, tables, findings, beside, model)
 
 
 def build(app: App, config: Config, data: Data) -> keras.Model:

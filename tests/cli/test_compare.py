@@ -148,7 +148,7 @@ def test_trials_have_a_page_of_their_own_and_are_not_among_the_networks(data: Da
     record(load_app("mnist_mlp"), data)
     record(load_app("mnist_mlp"), data, "trial", best_val_accuracy=0.5)
     assert "viewStateShareKey=trials" in tracking.pages("http://server")["mnist"]["trials"]
-    tags = mlflow.MlflowClient().get_experiment_by_name("mnist").tags
+    tags = mlflow.get_experiment(tracking.find({"kind": "trial"})[0].info.experiment_id).tags
     assert tags["mlflow.experimentKind"] == "custom_model_development"
     views = {name: json.loads(json.loads(tags[f"mlflow.sharedViewState.{name}"])["state"]) for name in VIEWS}
     assert {name: view["searchFilter"] for name, view in views.items()} == VIEWS
@@ -173,3 +173,29 @@ def test_on_a_narrow_terminal_no_number_is_broken_and_no_word_lost(
         for words in ("val_accuracy", "test_accuracy", "parameters", "logistic_regression", "seed 0", "seed 1"):
             assert words in shown
         assert shown.count("7850000") == shown.count("0.98765") == 2
+
+
+def test_two_runs_differ_in_what_the_table_names(data: Data, capsys: pytest.CaptureFixture[str]) -> None:
+    app = load_app("mnist_mlp")
+    record(app, data, seed=1, best_val_accuracy=0.9, test_accuracy=0.8)
+    record(app, data, seed=2, best_val_accuracy=0.95, test_accuracy=0.7)
+    record(app, dataclasses.replace(data, digest="other"), seed=2, best_val_accuracy=0.99)
+    third, second, first = [run.info.run_id for run in tracking.find({"kind": "train"})]
+    compare.main(first, second)
+    shown = capsys.readouterr().out
+    assert "The second run has a better accuracy on the validation set: 0.95, the first 0.9." in shown
+    assert "They differ in settings." in shown
+    assert "They have the same data and code and versions." in shown
+    assert [line.split() for line in shown.splitlines() if line.startswith(("settings", "results"))] == [
+        ["settings", "seed", "1", "2"],
+        ["results", "best_val_accuracy", "0.9", "0.95"],
+        ["results", "test_accuracy", "0.8", "0.7"],
+    ]
+    compare.main(second, third)
+    shown = capsys.readouterr().out
+    assert "better" not in shown
+    assert "different data, so that their results are not comparable" in shown
+    with pytest.raises(UserError, match="the same run twice"):
+        compare.main(first, first)
+    with pytest.raises(UserError, match="run nothing: there is none"):
+        compare.main(first, "nothing")

@@ -27,6 +27,11 @@ def test_comparing_runs_loads_no_tensorflow() -> None:
     assert loaded("common.cli.compare", "mnist") == {"mlflow"}
 
 
+@pytest.mark.usefixtures("store")
+def test_showing_the_page_of_a_run_loads_no_tensorflow() -> None:
+    assert loaded("common.cli.report") == {"mlflow"}
+
+
 @pytest.mark.parametrize(
     "command", [("apps.lenet5", "check"), ("apps.lenet5", "train", "--epochs", "no"), ("apps.alexnet", "--help")]
 )

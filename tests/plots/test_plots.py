@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
@@ -15,8 +16,17 @@ from matplotlib.colors import to_hex
 
 from common.data import Array, Data, Trained
 from common.plots import attribution, results
+from common.plots.colours import SIGNED, by_sign
 
 RED, BLUE = to_hex("C3"), to_hex("C0")
+
+
+def test_red_is_positive_and_blue_negative_in_all_figures() -> None:
+    negative, zero, positive = colormaps[SIGNED]([0.0, 0.5, 1.0])
+    assert positive[0] > positive[2]
+    assert negative[2] > negative[0]
+    assert min(zero) > 0.95
+    assert [to_hex(colour) for colour in by_sign(np.array([1, -1]))] == [RED, BLUE]
 
 
 def legend(axes: Axes) -> list[str]:
@@ -76,14 +86,15 @@ def test_learning_curves() -> None:
         assert lines(axes) == {
             "training": (epochs, history[name]),
             "validation": (epochs, history[f"val_{name}"]),
-            "best epoch, 2": ([2, 2], [0, 1]),
+            "weights of epoch 2": ([2, 2], [0, 1]),
         }
     assert (loss.get_yscale(), accuracy.get_yscale()) == ("log", "linear")
 
 
 def test_learning_curves_without_validation_and_with_a_negative_loss() -> None:
     (axes,) = results.learning_curves({"loss": [1.0, -1.0]}, best_epoch=2).axes
-    assert list(lines(axes)) == ["training", "best epoch, 2"]
+    assert list(lines(axes)) == ["training"]
+    assert len(axes.lines) == 1
     assert axes.get_yscale() == "linear"
 
 
@@ -146,6 +157,8 @@ def test_decision() -> None:
     np.testing.assert_allclose(line_points(calibration.lines[1]), bins)
     for axes in (roc, precision_recall, calibration):
         assert "threshold 0.300" in legend(axes)
+        styles = [(line.get_color(), line.get_linestyle()) for line in axes.lines]
+        assert len(set(styles)) == len(styles)
 
 
 def test_an_image_that_is_all_on_is_not_drawn_as_one_that_is_all_off() -> None:
@@ -157,11 +170,11 @@ def test_an_image_that_is_all_on_is_not_drawn_as_one_that_is_all_off() -> None:
 
 def test_image_grid() -> None:
     pictures = np.array([[[0, 1], [2, 3]], [[-4, 0], [0, 2]], [[5, 6], [7, 8]]], "float64")
-    (axes,) = results.image_grid(pictures, ["first", "signed", "below"], columns=2, cmap="RdBu").axes
+    (axes,) = results.image_grid(pictures, ["first", "signed", "below"], columns=2, cmap=SIGNED).axes
     first, signed, below = axes.images
     for image, picture in zip(axes.images, pictures, strict=True):
         np.testing.assert_array_equal(image.get_array(), picture)
-        assert image.get_cmap().name == "RdBu"
+        assert image.get_cmap().name == SIGNED
     assert [image.get_clim() for image in axes.images] == [(0, 3), (-4, 4), (5, 8)]
     assert first.get_extent()[2:] == signed.get_extent()[2:]  # a row
     assert first.get_extent()[:2] == below.get_extent()[:2]  # a column
@@ -297,7 +310,11 @@ def test_figures_of_a_classification_of_images() -> None:
     (axes,) = figures["worst_mistakes"].axes
     assert [text.get_text() for text in axes.texts] == ["yes taken for no\n(90 %)", "no taken for yes\n(60 %)"]
     np.testing.assert_array_equal([image.get_array() for image in axes.images], inputs[[2, 0]])
-    drawn = [image.get_array() for image in figures["first_layer_filters"].axes[0].images]
+    filters = figures["first_layer_filters"]
+    assert {image.get_cmap().name for image in filters.axes[0].images} == {SIGNED}
+    assert filters.get_suptitle() == "weights of the first layer: red positive, blue negative"
+    assert all(str(figure.get_label()).endswith(".") for figure in figures.values())
+    drawn = [image.get_array() for image in filters.axes[0].images]
     np.testing.assert_array_equal(drawn, kernel.T[::-1].reshape(2, 2, 2))  # the stronger one first
 
 
@@ -380,7 +397,7 @@ def test_attributions_of_images(colours: tuple[int, ...], with_maps: bool) -> No
         for axes in row[3:5]:
             assert axes.images[0].get_clim() == pytest.approx((-bound, bound))
             assert tuple(axes.images[0].get_extent()) == (-0.5, 5.5, 3.5, -0.5)
-        assert {axes.images[0].get_cmap().name for axes in row[2:5]} == {"RdBu_r"}  # red is positive
+        assert {axes.images[0].get_cmap().name for axes in row[2:5]} == {SIGNED}
         if with_maps:
             np.testing.assert_array_equal(row[5].images[0].get_array(), inputs[index])
             assert row[5].images[1].get_alpha() == 0.6
@@ -427,6 +444,7 @@ def test_attributions_of_steps() -> None:
         for bars, shift, values in zip(axes.containers, (-0.2, 0.2), both, strict=True):
             assert [bar.get_height() for bar in bars] == values
             assert [bar.get_center()[0] - shift for bar in bars] == pytest.approx(times)
+            assert [to_hex(bar.get_facecolor()) for bar in bars] == [RED if value > 0 else BLUE for value in values]
     assert below.get_xlim() == above.get_xlim()
     (alone, _) = attribution.steps(sequences[:1, :, :1], [np.arange(3)], ["a"], integrated[:1], occluded[:1]).axes
     assert alone.get_legend() is None

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 import tyro
 from PIL import Image
@@ -76,6 +77,36 @@ def test_the_best_is_trained_on_all_but_the_test_set_which_nothing_else_reads(
         assert words in output
     flags = output.strip().splitlines()[-1].split(" train ")[1].split()
     assert vars(tyro.cli(MnistMlp, args=flags))["hidden"] == ast.literal_eval(str(best[0]))
+
+
+def test_the_page_of_a_search_has_its_trials_cost_and_commands(searched: tuple[Store, str], tmp_path: Path) -> None:
+    store, _ = searched
+    (parent,), (tuned,) = store.runs("search"), store.runs("train")
+    client = mlflow.MlflowClient(store.uri)
+    html = Path(client.download_artifacts(parent.info.run_id, "report.html", str(tmp_path))).read_text()
+    sections = ["Search", "Best trials", "Final model", "Importance", "Best so far", "Cost", "Commands"]
+    assert re.findall(r"<h2>(.*)</h2>", html) == sections
+    trials = pd.read_csv(client.download_artifacts(parent.info.run_id, "best_trials.csv", str(tmp_path)))
+    best = html.partition("Best trials</h2>")[2].partition("</section>")[0]
+    assert re.findall(r"<tr><td.*?>(\d+)</td>", best) == [str(number) for number in trials["trial"]]
+    assert len(re.findall(r'src="data:image/png', html)) == 1
+    python, seconds = (
+        ".venv/bin/python -m",
+        sum(run.data.metrics.get("train_seconds", 0) for run in store.runs("trial")),
+    )
+    for words in (
+        "7, of which 1 failed and 0 were pruned",
+        f"{100 * tuned.data.metrics['test_accuracy']:.2f} % of 512 examples",
+        f"{seconds:,.1f} s, ",
+        f"<pre>{python} apps.mnist_mlp predict FILE --model {tuned.info.run_id}</pre>",
+        f"<pre>{python} tuning.mnist_mlp --algorithm grid --trials N</pre>",
+    ):
+        assert words in html, words
+    assert f"in trial {trials['trial'][0]}" in parent.data.tags["mlflow.note.content"]
+    assert (
+        "No examples were left for validation"
+        in Path(client.download_artifacts(tuned.info.run_id, "report.html", str(tmp_path / ".."))).read_text()
+    )
 
 
 def test_a_finished_search_shows_what_it_found_and_goes_on_with_more_trials(searched: tuple[Store, str]) -> None:

@@ -1,8 +1,10 @@
 """The command line of a search."""
 
 import os
+import shlex
 import sys
 from dataclasses import dataclass
+from typing import Annotated
 
 import tyro
 from tyro.conf import OmitArgPrefixes
@@ -10,9 +12,8 @@ from tyro.conf import OmitArgPrefixes
 from common import lazy, legacy
 from common.app import App
 from common.cli import like
-from common.cli.parsing import options as options_of
 from common.cli.parsing import plain_errors
-from common.errors import UserError
+from common.config import as_flags
 from tuning.search.options import ExecutionOptions, SearchOptions, Space, with_objective
 
 # Each process allocates only the GPU memory that it needs: the chief and its workers share the GPUs.
@@ -26,6 +27,8 @@ class Command:
 
     search: SearchOptions
     execution: ExecutionOptions
+    like: Annotated[str | None, tyro.conf.arg(metavar="RUN|FILE")] = None
+    """Take the settings that the search does not vary from a run, or from a JSON file such as its settings.json."""
 
 
 def main(app: App, space: Space, description: str | None = None) -> None:
@@ -41,17 +44,21 @@ def main(app: App, space: Space, description: str | None = None) -> None:
     name = f"python -m tuning.{app.name}"
     text = f"{description or ''}\n\nAny flag of python -m apps.{app.name} train fixes that setting in all trials."
     with plain_errors({"": [Command, app.settings]}):
-        sys.exit(0 if _run(app, space, name, text) else 1)
+        command, flags = tyro.cli(
+            Command, prog=name, description=text, return_unknown_args=True, config=(OmitArgPrefixes,)
+        )
+        sys.exit(0 if _run(app, space, command, flags, name) else 1)
 
 
-def _run(app: App, space: Space, name: str, text: str) -> bool:
-    arguments, fixed = like.expand(app, sys.argv[1:])
-    if own := fixed.keys() & {option.removeprefix("--").replace("-", "_") for option in options_of(Command)}:
-        raise UserError(f"--like: the search has an option `{min(own)}` of its own; leave it out of the file")
-    command, flags = tyro.cli(
-        Command, prog=name, description=text, args=arguments, return_unknown_args=True, config=(OmitArgPrefixes,)
-    )
+def _run(app: App, space: Space, command: Command, flags: list[str], name: str) -> bool:
     flags = legacy.flags(flags)
+    if command.like:
+        from tuning.search import space as spaces
+
+        found = vars(like.settings(app, command.like))
+        searched = spaces.searched(space)
+        fixed = as_flags({name: found[name] for name in found if name not in searched})
+        flags = [*shlex.split(fixed), *flags]
     lazy.use_backend(tyro.cli(app.settings, prog=name, args=flags).backend)
     with lazy.quiet_native_log():
         from tuning.search import chief, worker
@@ -59,15 +66,12 @@ def _run(app: App, space: Space, name: str, text: str) -> bool:
         from tuning.search.workers import WorkerSpec
     options, execution = command.search, command.execution
     configs = ConfigBuilder(space, flags, name)
-    if fixed and fixed.keys() >= set(configs.searched()):
-        searched = ", ".join(configs.searched())
-        raise UserError(f"--like: the file fixes every setting that is searched; leave out some of {searched}")
     if spec := WorkerSpec.from_environment():
         worker.run(with_objective(app, options.objective), configs, options, spec)
     elif execution.dry_run:
         chief.dry_run(app, configs, options)
     elif execution.join:
-        chief.join(app, configs, options, execution, arguments)
+        chief.join(app, configs, options, execution, sys.argv[1:])
     else:
-        return chief.run(app, configs, options, execution, arguments)
+        return chief.run(app, configs, options, execution, sys.argv[1:])
     return True

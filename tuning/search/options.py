@@ -3,7 +3,6 @@
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
@@ -66,8 +65,6 @@ class ExecutionOptions:
     """Address where workers on other machines can join the search; by default they cannot."""
     join: bool = False
     """Train for the search of the --chief on another machine, which the same command started."""
-    like: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None
-    """JSON file with settings that all trials have, as for train; other flags are stronger."""
     fresh: bool = False
     """Delete the finished trials of this search, after confirmation, and start over."""
     dry_run: bool = False

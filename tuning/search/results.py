@@ -21,7 +21,7 @@ from common.cli import terminal
 from common.config import Config, as_flags, changed
 from common.plots import results
 from common.training.checkpoint import SUFFIX, Checkpoint
-from tuning.search import space
+from tuning.search import page, space
 from tuning.search.oracle import PersistentOracle
 from tuning.search.space import ConfigBuilder
 
@@ -122,13 +122,22 @@ def conclude(
     delete_checkpoints(folder, oracle)
     figure = results.best_so_far([trial.score for trial in finished], app.task.monitor, app.task.mode)
     run.log_figure(figure, "best_so_far")
-    for name, table in {"best_trials": _best_trials(app, ranked), "importance": importance(ranked)}.items():
-        if len(table):
-            run.log_table(table, name)
-            Console().print(terminal.table(table, name.replace("_", " ")))
+    measured = {"best_trials": _best_trials(app, ranked), "importance": importance(ranked)}
+    tables = {name: table for name, table in measured.items() if len(table)}
+    for name, table in tables.items():
+        run.log_table(table, name)
+        Console().print(terminal.table(table, name.replace("_", " ")))
     best = ranked[0]
     run.log_metrics({f"best_{app.task.monitor}": best.score, "trials": len(finished), "failed": len(failed)})
     _train_best(app, own, best, run, folder)
+    (final,) = tracking.find({"kind": "train", "search": run.id, "tuned": best.number})
+    facts = {
+        f"best {app.task.monitor}": f"{best.score:.5g}, in trial {best.number}",
+        "trials": f"{len(finished)}, of which {len(failed)} failed and {len(pruned)} were pruned",
+    }
+    run.describe(page.description(facts))
+    metrics = [data.metrics for data in recorded.values()]
+    run.log_report(page.write(own, run, facts, tables, best.config, final, configs.flags, metrics))
     flags = as_flags(changed(best.config))
     print(f"alone, with the same settings: {terminal.this_python()} -m apps.{app.name} train {flags}")
     return True
@@ -190,7 +199,7 @@ def importance(ranked: Sequence[TrialResult]) -> pd.DataFrame:
     scores = [trial.score for trial in ranked]
     forest = RandomForestRegressor(300, random_state=0).fit(features, scores)
     measured = permutation_importance(forest, features, scores, n_repeats=30, random_state=0)
-    best = [str(values[0]) for values in columns.values()]
+    best = [f"{value:.5g}" if isinstance(value, float) else str(value) for value, *_ in columns.values()]
     table = pd.DataFrame({"setting": names, "importance": measured.importances_mean, "in the best trial": best})
     return table.sort_values("importance", ascending=False)
 

@@ -38,10 +38,6 @@ class ConfigBuilder:
             config = config.from_dict(json.loads(settings))
         return self.with_flags(config)
 
-    def searched(self) -> list[str]:
-        """Return the names of the settings that the space varies."""
-        return varied([self.space(drawn) for drawn in draw(explore(self.space), DRAWS)])
-
     def with_flags(self, config: Config) -> Config:
         """Return the settings with those of the command line in place of theirs."""
         if not self.flags:
@@ -108,6 +104,11 @@ def size(hyperparameters: Any) -> float:
         return sum(below(parameter, value) for value in parameter.values)
 
     return math.prod(count(parameter) for parameter in parameters if not parameter.conditions)
+
+
+def searched(space: Space) -> list[str]:
+    """Return the names of the settings that the space varies."""
+    return varied([space(drawn) for drawn in draw(explore(space), DRAWS)])
 
 
 def varied(configs: Sequence[Config]) -> list[str]:

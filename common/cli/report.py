@@ -1,0 +1,49 @@
+"""Show the page of a run in the browser: `make report RUN=…`."""
+
+import shutil
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+from tyro.conf import Positional
+
+from common.cli import browser, terminal
+from common.cli.parsing import plain_errors
+from common.errors import UserError
+from common.files import replacing
+
+
+def main(
+    run: Positional[Annotated[str | None, tyro.conf.arg(metavar="[RUN]")]] = None,
+    output: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+) -> None:
+    """Print the file with the page of a run, and open it in the browser.
+
+    The page needs no other file: it can be sent by mail, and printed.
+
+    Args:
+        run: Id of the run of a training or a search; by default the one that began last.
+        output: Copy the page to this .html file.
+    """
+    if output and output.suffix != ".html":
+        raise UserError(f"--output {output}: the name must end in .html")
+    terminal.check_output(output)
+    with Console(stderr=True).status("reading the run …"):
+        from common import tracking
+
+        page = tracking.report(tracking.get(run) if run else tracking.newest())
+    if output:
+        try:
+            with replacing(output) as temporary:
+                shutil.copyfile(page, temporary)
+        except OSError as error:
+            raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
+        page = output
+    print(page)
+    browser.show(page.absolute().as_uri())
+
+
+if __name__ == "__main__":
+    with plain_errors({"": [main]}):
+        tyro.cli(main, prog="python -m common.cli.report")

@@ -1,0 +1,86 @@
+"""The page of a search."""
+
+import html
+import shlex
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from common import tracking
+from common.app import App
+from common.config import Config, as_flags, changed
+from common.report import page
+from common.report.page import PYTHON, Section
+from common.report.training import page_facts
+
+
+def write(
+    app: App,
+    run: tracking.ActiveRun,
+    facts: Mapping[str, str],
+    tables: Mapping[str, pd.DataFrame],
+    best: Config,
+    final: tracking.Run,
+    fixed: Sequence[str],
+    trials: Sequence[Mapping[str, float]],
+) -> str:
+    """Return the page of a search as HTML.
+
+    Args:
+        app: The app.
+        run: The run of the search, with the figures that are recorded in it.
+        facts: Facts about the trials, by name.
+        tables: Tables of the results by name, the best trials first.
+        best: The best settings.
+        final: The run of the final training with them.
+        fixed: Command-line flags of the settings that are the same in all trials.
+        trials: Metrics of each trial, by name.
+    """
+    images, left = page.fitting(run.images)
+    best_trials, *others = (
+        Section(name.replace("_", " ").capitalize(), tables=[page.table(frame)]) for name, frame in tables.items()
+    )
+    tags, results = run.tags(), app.task.summary(final.data.metrics, len(run.data.test[1]))
+    return page.render(
+        f"search of {app.name} on {run.data.name}",
+        app.summary,
+        page_facts(run.id, tags),
+        [
+            Section("Search", facts={**facts} | {name: str(value) for name, value in changed(run.config).items()}),
+            best_trials,
+            Section("Final model", facts=results | {"run": final.info.run_id}),
+            *others,
+            Section("Best so far", text=left, images=images),
+            Section("Cost", facts=_cost(trials, tags)),
+            Section("Commands", commands=_commands(app, run, best, final, fixed)),
+        ],
+    )
+
+
+def description(facts: Mapping[str, str]) -> str:
+    """Return facts about a search in Markdown."""
+    return "\n\n".join(html.escape(f"{name}: {words}") for name, words in facts.items())
+
+
+def _cost(trials: Sequence[Mapping[str, float]], tags: Mapping[str, str]) -> dict[str, str]:
+    wall, cpu = (sum(trial.get(name, 0.0) for trial in trials) for name in ("train_seconds", "train_cpu_seconds"))
+    return {
+        "trials": f"{len(trials)}, {wall / max(1, len(trials)):,.1f} s each",
+        "time": f"{wall:,.1f} s, {cpu:,.1f} s of processor time, without the final training",
+        "device": f"{tags['device']}, {tags['backend']}",
+    }
+
+
+def _commands(
+    app: App, run: tracking.ActiveRun, best: Config, final: tracking.Run, fixed: Sequence[str]
+) -> dict[str, str]:
+    python, flags = f"{PYTHON} -m", [as_flags(changed(run.config)), shlex.join(fixed), "--trials N"]
+    model = final.info.run_id
+    return {
+        "predict": f"{python} apps.{app.name} predict FILE --model {model}",
+        "serve": f"{python} apps.{app.name} serve --model {model}",
+        "show the page of the final model": f"make report RUN={model}",
+        "train with the best settings": f"{python} apps.{app.name} train {as_flags(changed(best))}".rstrip(),
+        "continue the search": " ".join(filter(None, [f"{python} tuning.{app.name}", *flags])),
+        "show this page": f"make report RUN={run.id}",
+    }
