@@ -8,14 +8,19 @@
 The 15 women are all used for the fit, as published, so their test error says nothing about other women.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import keras
 
 from common import App, Data, Regression, baselines, cli
 from common.nn import linear, optimizers
 from common.preprocessing import features, tables
+
+if TYPE_CHECKING:
+    from sklearn.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -26,7 +31,7 @@ class Settings(linear.LinearConfig):
     """Data set: weight by height of 15 women, or the progression of diabetes by ten measurements of 442 patients."""
 
 
-def build_model(config: Settings, data: Data) -> "keras.Model":
+def build_model(config: Settings, data: Data) -> keras.Model:
     """Build the network: raw columns in, one linear unit on standardised features out."""
     table = features.standardised(data)
     config = linear.scale_steps(config, table.train, curvature=(2.0, 2.0))
@@ -37,12 +42,20 @@ def build_model(config: Settings, data: Data) -> "keras.Model":
     return model
 
 
+def baseline(config: Settings, data: Data) -> dict[str, Pipeline]:
+    """Return scikit-learn's exact solution of the same problem, and its gradient boosting."""
+    return {
+        "baseline": baselines.least_squares(config, data),
+        "gradient boosting": baselines.gradient_boosting(config, data),
+    }
+
+
 app = App(
     settings=Settings,
     load_data=lambda config: tables.load(config, "quantity"),
     build_model=build_model,
     task=Regression(),
-    baseline=baselines.least_squares,
+    baseline=baseline,
     tables=linear.coefficients,
 )
 

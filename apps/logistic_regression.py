@@ -17,7 +17,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Literal
 
 import keras
-import numpy as np
 
 from common import App, Classification, Data, NotNegative, baselines, cli
 from common.nn import linear, losses, optimizers
@@ -34,8 +33,6 @@ class Settings(LinearConfig):
 
     data: Literal["breast_cancer", "mnist", "fashion_mnist"] = "breast_cancer"
     """Data set: malignant or benign by thirty measurements of 569 tumours, handwritten digits, or Zalando's clothes."""
-    class_weights: Literal["none", "balanced"] = "none"
-    """Weights of the examples in the loss. balanced: all classes have the same total weight."""
 
     l2: NotNegative = 0.001
 
@@ -44,7 +41,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     """Build the network: raw columns or images in, class probabilities out."""
     x = features.standardised(data) if data.kind == "table" else features.pixels(data)
     classes = len(data.outputs)
-    weights = class_weights(config, data)
+    weights = losses.class_weights(config.class_weights, data)
     # The second derivative of the cross-entropy is p (1 - p) with two classes, and at most 1/2 with more. It varies,
     # and with the largest stable step for it, momentum may circle around the optimum for ever: twice is safe.
     config = linear.scale_steps(config, x.train, curvature=(0.0, 2 * max(weights) * (0.25 if classes == 2 else 0.5)))
@@ -54,20 +51,17 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     else:
         scores = linear.layer(classes, config)(x.outputs)
     model = keras.Model(x.inputs, keras.layers.Softmax()(scores))
-    model.compile(optimizers.build(config, data), losses.ClassWeighted(weights), metrics=["accuracy"])
+    model.compile(optimizers.build(config, data), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
-def class_weights(config: Settings, data: Data) -> list[float]:
-    """Return the weight of each class: 1, or inversely proportional to its share of the training set."""
-    counts = np.bincount(data.train[1], minlength=len(data.outputs))
-    balanced = counts.sum() / (len(counts) * counts)
-    return [1.0] * len(counts) if config.class_weights == "none" else balanced.tolist()
-
-
-def baseline(config: Settings, data: Data) -> Pipeline:
-    """Return scikit-learn's logistic regression, with the same penalties if the data is a table."""
-    return baselines.maximum_likelihood(config, data, balanced=config.class_weights == "balanced")
+def baseline(config: Settings, data: Data) -> dict[str, Pipeline]:
+    """Return scikit-learn's logistic regression; for a table, with the same penalties, and its gradient boosting."""
+    balanced = config.class_weights == "balanced"
+    estimators = {"baseline": baselines.maximum_likelihood(config, data, balanced)}
+    if data.kind == "table":
+        estimators["gradient boosting"] = baselines.gradient_boosting(config, data, balanced)
+    return estimators
 
 
 app = App(

@@ -17,11 +17,12 @@ from common.config import Config, Count, Fraction, NotNegative, Optimizer, Posit
 from common.data import Array, Data, Examples, Pair, RawData, SavedModel, Trained  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.lazy import register_layers  # noqa: E402
-from common.tasks import Classification, Forecast, Regression, Task  # noqa: E402
+from common.tasks import ByTarget, Classification, Forecast, Regression, Task  # noqa: E402
 
 __all__ = [
     "App",
     "Array",
+    "ByTarget",
     "Classification",
     "Config",
     "Count",

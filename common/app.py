@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from common.data import Result, SavedModel
+    from common.data import SavedModel
+    from common.result import Result
     from common.tasks import Task
 
 
@@ -102,6 +103,10 @@ class Chosen(Protocol):
     def task(self) -> Mapping[str, Any]:
         """The values by name."""
 
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs."""
+
 
 class PartFit(Protocol):
     """Function by which an app's `pretrain` trains a part of its network: a compiled network of its own."""
@@ -169,13 +174,17 @@ class App:
         """First sentence of the docstring of the app's file; empty if it has none."""
         return (inspect.getdoc(inspect.getmodule(self.settings)) or "").partition("\n")[0]
 
+    def for_data(self, data: Data) -> App:
+        """Return the app with its task for `data`."""
+        return replace(self, task=self.task.for_outputs(data.outputs).for_targets(data.train[1]))
+
     def settings_of(self, saved: SavedModel) -> Any:
         """Return the settings that `saved` was trained with."""
         return self.settings.from_dict(saved.settings)
 
     def task_of(self, saved: Chosen) -> Task:
         """Return the task with the values chosen on the validation set for `saved`."""
-        return replace(self.task, **saved.task)
+        return replace(self.task.for_outputs(saved.outputs), **saved.task)
 
     def data_of(self, saved: SavedModel) -> Data:
         """Load the training data of `saved`.

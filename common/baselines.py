@@ -79,6 +79,45 @@ def maximum_likelihood(config: "LinearConfig", data: Data, balanced: bool) -> "P
     return make_pipeline(*standardised(data), estimator)
 
 
+def of_tables(config: Config, data: Data, balanced: bool = False) -> "dict[str, Pipeline]":
+    """Return gradient boosting, and a ridge or logistic regression with a small penalty, for a table's target."""
+    from sklearn.linear_model import LogisticRegression, Ridge
+    from sklearn.pipeline import make_pipeline
+
+    rows = len(data.train[1])
+    if data.train[1].ndim == 2:
+        linear, name = Ridge(alpha=rows / 1000), "ridge regression"
+    else:
+        weights = "balanced" if balanced else None
+        linear, name = LogisticRegression(C=1000 / rows, max_iter=1000, class_weight=weights), "logistic regression"
+    return {
+        name: make_pipeline(*standardised(data), linear),
+        "gradient boosting": gradient_boosting(config, data, balanced),
+    }
+
+
+def gradient_boosting(config: Config, data: Data, balanced: bool = False) -> "Pipeline":
+    """Return scikit-learn's histogram-based gradient boosting on raw columns, for a quantity or for classes."""
+    from sklearn.compose import TransformedTargetRegressor, make_column_transformer
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+
+    from common.preprocessing import features
+
+    numbers, text = features.number_columns(data), list(features.text_values(data))
+    # Unseen values are missing ones to the trees, which split at most 255 categories.
+    options = {"handle_unknown": "use_encoded_value", "unknown_value": np.nan, "max_categories": 254}
+    columns = make_column_transformer((OrdinalEncoder(**options), text), ("passthrough", numbers))
+    shared = {"categorical_features": list(range(len(text))) or None, "random_state": config.seed}
+    if data.train[1].ndim == 2:
+        flat = {"func": np.ravel, "inverse_func": np.asarray, "check_inverse": False}  # targets are (examples, 1)
+        estimator = TransformedTargetRegressor(HistGradientBoostingRegressor(**shared), **flat)
+    else:
+        estimator = HistGradientBoostingClassifier(class_weight="balanced" if balanced else None, **shared)
+    return make_pipeline(ToFrame(numbers), columns, estimator)
+
+
 def standardised(data: Data) -> list[Any]:
     """Return the pipeline steps that compute `features.standardised` from raw columns."""
     from sklearn.compose import make_column_transformer

@@ -59,6 +59,7 @@ Normalization = Literal["min_max", "standard_score", "none"]
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]
 Schedule = Literal["constant", "inverse", "exponential", "k_over_epoch", "cosine", "plateau"]
 Split = Literal["published", "by_size", "70:30", "60:20:20", "98:1:1", "99.5:0.25:0.25"]
+ClassWeights = Literal["none", "balanced"]
 Visible = Literal["bernoulli", "gaussian"]
 Mode = Literal["min", "max"]
 FoldStrategy = Literal["stratified", "shuffled", "in order"]
@@ -86,12 +87,16 @@ class Config:
     """Maximum number of passes over the training set."""
     batch_size: Count = 128
     """Examples per gradient step, at most the whole training set."""
+    fewest_steps: Count = 1
+    """Minimum number of gradient steps per epoch; on a small training set, batches have fewer examples for them."""
     validation: Share = 0.1
     """Share of the training set that is used for validation: it selects the best epoch and the champion."""
     limit: Annotated[int, Ge(0)] = 0
     """Number of training examples to use, for a quick look; 0 for all."""
     patience: Count = 10
     """Epochs without a better validation metric (with --restore last, training loss) after which training stops."""
+    class_weights: ClassWeights = "none"
+    """Weights of the examples of each class in the loss. balanced: all classes have the same total weight."""
     restore: Literal["best", "last"] = "best"
     """Weights at the end of training: those of the best epoch on the validation set, or those of the last epoch."""
     optimizer: Optimizer = "adam"

@@ -256,9 +256,13 @@ class Data:
         """Return the number of training examples that are used in an epoch."""
         return min(config.limit or len(self.train[1]), len(self.train[1]))
 
+    def batch_size(self, config: Config) -> int:
+        """Return the number of examples per gradient step: as configured, or fewer for `fewest_steps` per epoch."""
+        return min(config.batch_size, max(1, self.examples(config) // config.fewest_steps))
+
     def steps(self, config: Config) -> int:
-        """Return the number of gradient steps per epoch: the number of whole batches, at least one."""
-        return max(1, self.examples(config) // config.batch_size)
+        """Return the number of gradient steps per epoch: the number of whole batches."""
+        return self.examples(config) // self.batch_size(config)
 
 
 @dataclass(frozen=True)
@@ -305,23 +309,3 @@ class Version:
     number: int
     champion: int | None
     """The version that is champion now; None if there is none."""
-
-
-@dataclass(frozen=True)
-class Result:
-    """The results of a finished run."""
-
-    data: str
-    """Name of the data set."""
-    metrics: dict[str, float]
-    test_examples: int
-    run_id: str | None = None
-    version: Version | None = None
-    """The registered model, if there is one."""
-    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
-    findings: Sequence[str] = ()
-    """The diagnosis of the training, one line per finding."""
-    baselines: Mapping[str, float] = field(default_factory=dict)
-    """Test value of the task's metric of each baseline on the same split, by name."""
-    model: keras.Model | None = None
-    """The trained network."""

@@ -19,3 +19,8 @@ STANDARDISE = "standardise"
 def column_input(column: str) -> str:
     """Return the name of the input of a column, which no layer has, in characters that all formats allow."""
     return f"column_{column}" if re.fullmatch(r"[A-Za-z0-9_]+", column) else f"columnx_{column.encode().hex()}"
+
+
+def embedding_of(column: str) -> str:
+    """Return the name of the layer that embeds the values of a column of text, in characters that all formats allow."""
+    return f"embedding_of_{column.encode().hex()}"

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+RARE = 0.4
+"""Share of a class, relative to equal classes, below which it is rare: of two classes 20 %."""
 EXPECTED = 5
 """Number of test examples of a class from which some prediction of it is expected."""
 
@@ -38,6 +40,14 @@ class Task(ABC):
     """Whether a lower or a higher `metric` is better."""
     fold_strategy: ClassVar[FoldStrategy | None] = None
     """How the examples are split into folds; None if they cannot be."""
+
+    def for_outputs(self, _outputs: Sequence[str]) -> "Task":
+        """Return the task for data with these outputs, as `Data.outputs`; by default, the same task."""
+        return self
+
+    def for_targets(self, _targets: Array) -> "Task":
+        """Return the task for training targets (examples, …); by default, the same task."""
+        return self
 
     @abstractmethod
     def predict(self, estimator: Any, inputs: Any) -> Array:
@@ -85,6 +95,10 @@ class Task(ABC):
     def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
         """Return the test results as text, given `metrics` with names `test_*` and the number of test examples."""
 
+    def tables(self, _targets: Array, _predictions: Array, _outputs: Sequence[str]) -> "Mapping[str, pd.DataFrame]":
+        """Return tables of the test results by name, from the arguments of `score` and the names of the outputs."""
+        return {}
+
     @abstractmethod
     def figures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
         """Yield the name and the figure of each plot of a run."""
@@ -92,6 +106,13 @@ class Task(ABC):
     @abstractmethod
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
         """Return a table with one row per answer. Columns with the names of `outputs` are details."""
+
+
+def is_imbalanced(labels: Array) -> bool:
+    """Return whether the rarest class of integer labels has less than `RARE` times the share of equal classes."""
+    counts = np.bincount(labels)
+    counts = counts[counts > 0]
+    return bool(counts.min() * len(counts) < RARE * counts.sum())
 
 
 @dataclass(frozen=True)
@@ -107,6 +128,12 @@ class Classification(Task):
     """Whether to choose, for two classes, the threshold that maximises the F1 of the second class on validation."""
     threshold: float | None = None
     """Probability from which the second class is predicted; None: the most probable class is predicted."""
+
+    def for_targets(self, targets: Array) -> Task:
+        """Return the task with the loss as its monitor if a class is rare: always missing it is still accurate."""
+        if self.monitor != "val_accuracy" or not is_imbalanced(targets):
+            return self
+        return replace(self, monitor="val_loss", mode="min")
 
     def choose_threshold(self, targets: Array, predict: Callable[[], Array]) -> Self:
         from common.metrics.predictions import best_threshold
@@ -152,6 +179,11 @@ class Classification(Task):
             values = ", ".join(f"{word} {metrics[f'test_{name}']:.4f}" for name, word in names.items())
             words["test of class 2"] = f"at the threshold {metrics['test_threshold']:.4f}: {values}"
         return words
+
+    def tables(self, targets: Array, predictions: Array, outputs: Sequence[str]) -> "Mapping[str, pd.DataFrame]":
+        from common.metrics.predictions import class_metrics
+
+        return {"classes": class_metrics(targets, self.decide(predictions), outputs)}
 
     def figures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
         return results.classification_figures(trained, self.decide(trained.predictions), self.threshold)
@@ -200,6 +232,18 @@ class Regression(Task):
         return pd.DataFrame(predictions, columns=list(outputs))
 
 
+@dataclass(frozen=True)
+class ByTarget(Regression):
+    """Classification or regression, as the target of the data is: a class has several outputs, a quantity one."""
+
+    def for_outputs(self, outputs: Sequence[str]) -> Task:
+        """Return a regression for one output, and a classification that monitors the same metric for several."""
+        if len(outputs) == 1:
+            return Regression(self.monitor, self.mode)
+        return Classification(self.monitor, self.mode, tune_threshold=True)
+
+
+@dataclass(frozen=True)
 class Forecast(Regression):
     """Forecast of the steps after a window: predictions and targets are numbers (examples, steps, variables)."""
 

@@ -76,7 +76,7 @@ def test_predict_answers_every_example_as_the_task_says(
     assert answers["input"].str.startswith(tuple(asked)).all()
     model = trained.model
     metadata = mlflow.models.Model.load(str(model)).metadata or {}
-    task = dataclasses.replace(load_app(trained.app).task, **metadata["task"])
+    task = dataclasses.replace(load_app(trained.app).task.for_outputs(few.outputs), **metadata["task"])
     expected = task.answers(answers[list(few.outputs)].to_numpy(), few.outputs)
     pd.testing.assert_frame_equal(answers.drop(columns="input"), expected)
 

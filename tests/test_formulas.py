@@ -210,13 +210,6 @@ def test_the_best_threshold_is_in_the_middle_of_the_gap_with_the_best_f1() -> No
     assert best_threshold(np.array([0, 1]), np.array([0.1, 0.8])) == 0.5
 
 
-def test_class_weighted_cross_entropy_and_its_saving() -> None:
-    loss = keras.losses.deserialize(keras.losses.serialize(losses.ClassWeighted([0.5, 3.0])))
-    y, prediction = np.array([0, 1, 1]), np.array([[0.8, 0.2], [0.6, 0.4], [0.1, 0.9]], dtype="float32")
-    expected = -(0.5 * np.log(0.8) + 3 * np.log(0.4) + 3 * np.log(0.9)) / 3
-    assert float(loss(y, prediction)) == pytest.approx(expected, abs=1e-6)
-
-
 def test_soft_threshold_and_the_penalty_whose_step_it_takes() -> None:
     w = keras.Variable([-3.0, -0.5, 0.0, 0.2, 2.0])
     np.testing.assert_allclose(np.asarray(losses.SoftThreshold(0.5)(w)), [-2.5, 0, 0, 0, 1.5])

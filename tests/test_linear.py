@@ -134,7 +134,8 @@ def test_the_baseline_is_the_same_optimum_with_both_penalties() -> None:
     model, data, _ = fitted("linear_regression", data="diabetes", l1=2.0, l2=0.1)
     app = load_app("linear_regression")
     assert app.baseline
-    estimator = app.baseline(app.settings(l1=2.0, l2=0.1), data).fit(*data.train)  # type: ignore[call-arg]
+    estimators = app.baseline(app.settings(l1=2.0, l2=0.1), data)  # type: ignore[call-arg]
+    estimator = estimators["baseline"].fit(*data.train)
     predictions = model.predict(data.test[0], verbose=0)
     np.testing.assert_allclose(app.task.predict(estimator, data.test[0]), predictions, rtol=1e-3)
 
@@ -164,7 +165,7 @@ def test_momentum_does_not_circle_around_the_optimum(tmp_path: Path) -> None:
     _, data, coefficients = fitted("logistic_regression", csv=str(tmp_path / "t.csv"), target="y")
     app = load_app("logistic_regression")
     assert app.baseline
-    exact = app.baseline(app.settings(), data).fit(*data.train)[-1].coef_[0]
+    exact = app.baseline(app.settings(), data)["baseline"].fit(*data.train)[-1].coef_[0]
     np.testing.assert_allclose(coefficients.per_deviation[1:], exact, rtol=1e-3)
 
 
@@ -172,7 +173,8 @@ def test_an_absolute_penalty_gives_sparse_log_odds_as_scikit_learns() -> None:
     _, data, coefficients = fitted("logistic_regression", l1=0.02, l2=0.0)
     app = load_app("logistic_regression")
     assert app.baseline
-    exact = app.baseline(app.settings(l1=0.02, l2=0.0), data).fit(*data.train)[-1].coef_[0]  # type: ignore[call-arg]
+    estimators = app.baseline(app.settings(l1=0.02, l2=0.0), data)  # type: ignore[call-arg]
+    exact = estimators["baseline"].fit(*data.train)[-1].coef_[0]
     ours = coefficients.per_deviation[1:].to_numpy()
     assert 0 < np.count_nonzero(exact) < 30
     np.testing.assert_array_equal(ours == 0, exact == 0)

@@ -87,7 +87,8 @@ def main(app: App, description: str | None = None) -> None:
         from common import training
 
         label, result = training.evaluate(app, model)
-        Console().print(terminal.key_values({"model": label, **app.task.summary(result.metrics, result.test_examples)}))
+        summary = result.task.summary(result.metrics, result.test_examples)
+        Console().print(terminal.key_values({"model": label, **summary}))
 
     def predict(
         files: Positional[tuple[str, ...]],

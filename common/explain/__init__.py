@@ -113,7 +113,7 @@ def _explain_examples(app: App, saved: SavedModel, examples: Examples, target: s
     print_notes(examples.notes)
     inputs = examples.inputs
     names = [name for row, name in enumerate(examples.names) if row not in examples.unusable]
-    classes = isinstance(app.task, tasks.Classification)
+    classes = isinstance(app.task_of(saved), tasks.Classification)
     predictions = training.predict(saved.model, inputs)
     chosen, answers = _chosen(app, saved, predictions, target)
     scored = split_model(saved.model, classes)

@@ -1,5 +1,8 @@
 """Metrics of predictions: classification and regression."""
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
 from scipy.stats import binomtest
 from sklearn.metrics import (
@@ -11,6 +14,7 @@ from sklearn.metrics import (
     mean_absolute_error,
     mean_absolute_percentage_error,
     mean_squared_error,
+    precision_recall_fscore_support,
     precision_score,
     r2_score,
     recall_score,
@@ -18,6 +22,9 @@ from sklearn.metrics import (
 )
 
 from common.data import Array
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def classification_metrics(labels: Array, probabilities: Array, predicted: Array) -> dict[str, float]:
@@ -43,6 +50,23 @@ def classification_metrics(labels: Array, probabilities: Array, predicted: Array
         "macro_f1": float(f1_score(labels, predicted, average="macro")),
         "cross_entropy": float(log_loss(labels, normalised, labels=np.arange(probabilities.shape[1]))),
     }
+
+
+def class_metrics(labels: Array, predicted: Array, classes: Sequence[str]) -> "pd.DataFrame":
+    """Return a table with one row per class: precision, recall, F1, and the number of its examples.
+
+    Args:
+        labels: True integer labels (examples,).
+        predicted: Predicted labels (examples,).
+        classes: Names of the classes.
+    """
+    import pandas as pd
+
+    numbers = range(len(classes))
+    precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0)
+    return pd.DataFrame(
+        {"class": list(classes), "precision": precision, "recall": recall, "F1": f1, "support": support}
+    )
 
 
 def binary_metrics(labels: Array, probabilities: Array, threshold: float) -> dict[str, float]:

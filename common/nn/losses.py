@@ -1,12 +1,13 @@
 """Losses, regularizers and constraints that Keras lacks. Backend-neutral: only `keras.ops`."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import keras
+import numpy as np
 from keras import ops
 
-from common.config import Loss
+from common.config import ClassWeights, Loss
+from common.data import Data
 
 
 @keras.saving.register_keras_serializable("common")
@@ -137,21 +138,8 @@ def build(name: Loss) -> keras.losses.Loss:
             return OneHot("categorical_hinge")
 
 
-@keras.saving.register_keras_serializable("common")
-class ClassWeighted(keras.losses.Loss):
-    """Mean cross-entropy in which the examples of each class have a weight, given by `weights` (classes,).
-
-    `y_true` is integer labels (batch,), `y_pred` probabilities (batch, classes).
-    """
-
-    def __init__(self, weights: Sequence[float], name: str = "class_weighted", **kwargs: Any) -> None:
-        super().__init__(name=name, **kwargs)
-        self.weights = list(weights)
-
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        labels = integers(y_true)
-        weights = ops.take(ops.cast(self.weights, y_pred.dtype), labels)
-        return weights * ops.sparse_categorical_crossentropy(labels, y_pred)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"weights": self.weights}
+def class_weights(choice: ClassWeights, data: Data) -> list[float]:
+    """Return the weight of each class: 1, or if balanced, inversely proportional to its share of the training set."""
+    counts = np.bincount(data.train[1], minlength=len(data.outputs))
+    balanced = counts.sum() / (len(counts) * counts)
+    return [1.0] * len(counts) if choice == "none" else balanced.tolist()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -28,21 +28,28 @@ def initializer(name: Initializer) -> keras.initializers.Initializer:
             return keras.initializers.RandomNormal(stddev=1.0)
 
 
-def build(config: Config, data: Data, clip: float | None = None) -> keras.optimizers.Optimizer:
+def build(
+    config: Config, data: Data, clip: float | None = None, weight_decay: float | None = None
+) -> keras.optimizers.Optimizer:
     """Return the optimizer and learning-rate schedule of `config`.
 
-    `clip` rescales the gradient if its global norm exceeds this value (Pascanu et al. 2013).
+    Args:
+        config: The settings.
+        data: The data.
+        clip: Global norm of the gradient above which it is rescaled (Pascanu et al. 2013).
+        weight_decay: Share of each weight that a step of learning rate 1 takes off (Loshchilov and Hutter 2019).
     """
     rate = schedule(config, steps_per_epoch=data.steps(config))
+    more: dict[str, Any] = {"global_clipnorm": clip, "weight_decay": weight_decay}
     match config.optimizer:
         case "sgd":
-            return keras.optimizers.SGD(rate, global_clipnorm=clip)
+            return keras.optimizers.SGD(rate, **more)
         case "momentum":
-            return keras.optimizers.SGD(rate, momentum=config.momentum, global_clipnorm=clip)
+            return keras.optimizers.SGD(rate, momentum=config.momentum, **more)
         case "rmsprop":
-            return keras.optimizers.RMSprop(rate, global_clipnorm=clip)
+            return keras.optimizers.RMSprop(rate, **more)
         case "adam":
-            return keras.optimizers.Adam(rate, global_clipnorm=clip)
+            return keras.optimizers.Adam(rate, **more)
 
 
 def schedule(config: Config, steps_per_epoch: int) -> float | keras.optimizers.schedules.LearningRateSchedule:

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from common.data import SavedModel
 
 
-Target = Literal["quantity", "class"]
+Target = Literal["auto", "class", "quantity"]
+"""What a target column holds. auto: `target_kind` decides."""
 
 FEWEST = 10
 """Minimum number of rows, for three parts. A class needs half of them."""
@@ -34,6 +35,8 @@ GIVEN_AWAY = 0.999
 """Absolute correlation with the target from which a column is reported."""
 BEGINNING = 1000
 """Rows that show whether a column has more values than `FEW_LEVELS`."""
+MOST_CLASSES = 10
+"""Maximum number of different whole numbers from 0 or 1 on that are read as classes."""
 FEW_LEVELS = 50
 """Maximum number of values of a column that is compared with the target value by value."""
 
@@ -64,7 +67,7 @@ def load(config: TableConfig, target: Target) -> Data:
 
     Args:
         config: The settings.
-        target: Whether the target column is a quantity or a class.
+        target: Whether the target column of the CSV file is a quantity or a class.
 
     Returns:
         Columns (rows,) by name, and numbers (rows, 1) or integer labels (rows,).
@@ -96,6 +99,9 @@ def read_csv(config: TableConfig, kind: Target) -> RawData:
     if len(frame) < FEWEST:
         problems.add(f"{path}: {len(frame)} rows; at least {FEWEST} are needed")
         problems.check()
+    if kind == "auto" and target in frame:
+        kind, note = target_kind(frame[target])
+        notes = [*notes, note]
     labels = frame[target] if kind == "class" and target in frame else None
     left_out = {*config.ignore} - {target} if labels is None else {*config.ignore, target}
     used = frame.drop(columns=[*left_out & {*frame}])
@@ -139,6 +145,29 @@ def _with_target(frame: "pd.DataFrame", target: str) -> tuple["pd.DataFrame", li
         return frame, []
     note = f"{missing.sum():,} of {len(frame):,} rows have no {target}, first in line {missing.idxmax()}; left out"
     return frame[~missing], [note]
+
+
+def target_kind(cells: "pd.Series[str]") -> tuple[Target, str]:
+    """Decide whether a target column without missing values holds classes or a quantity.
+
+    Names are classes, and so are two different numbers, and few whole numbers that count from 0 or 1 without a gap,
+    each in enough rows for a class. Other numbers are a quantity.
+
+    Returns:
+        The kind, and a note about it.
+    """
+    name, advice = cells.name, "set `target_kind` {} if that is wrong"
+    if not columns.is_numeric(cells):
+        return "class", f"{name} is a class: it has names"
+    counts = cells.value_counts()
+    reading = columns.read_numbers(counts.index.to_series())
+    levels = np.unique(reading.values[reading.decided or "."])
+    counts_on = any(np.array_equal(levels, start + np.arange(len(levels))) for start in (0, 1))
+    counted = counts_on and len(levels) <= MOST_CLASSES and counts.min() >= FEWEST // 2
+    if len(levels) <= 2 or counted:
+        values = ", ".join(f"{level:g}" for level in levels)
+        return "class", f"{name} is a class: its only values are {values}; " + advice.format("quantity")
+    return "quantity", f"{name} is a quantity: it has {len(levels):,} different numbers; " + advice.format("class")
 
 
 def _quantity(path: Path, cells: "pd.Series[str]", decision: Decision) -> Array:

@@ -105,7 +105,8 @@ def export(app: App, which: str | None, kind: Format, folder: Path, quantize: bo
         raise UserError(f"`format` {kind}: cannot hold text, which {saved.label} takes; choose keras or saved_model")
     data = app.data_of(saved)
     inputs = _first(saved.model, data.test[0], COMPARED)
-    expected = training.predict(saved.model, inputs)
+    # Keras takes text as (rows,) only.
+    expected = training.predict(saved.model, keras.tree.map_structure(lambda part: part[:COMPARED], data.test[0]))
     with _all_or_nothing(folder) as partial:
         file = partial / NAMES[kind]
         float_size = 0

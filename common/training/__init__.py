@@ -1,19 +1,22 @@
 """Train and evaluate an app's model, and record the run."""
 
-from common.data import Result
+from common.result import Result
 from common.training.compilation import benefits_from_xla
 from common.training.loop import (
     FitOptions,
     baseline,
     best_epoch,
+    build,
     evaluate,
     fit,
+    load,
     predict,
     predictions_for,
     pretrain,
     retrain,
     train,
     trial,
+    weighted,
 )
 
 __all__ = [
@@ -22,12 +25,15 @@ __all__ = [
     "baseline",
     "benefits_from_xla",
     "best_epoch",
+    "build",
     "evaluate",
     "fit",
+    "load",
     "predict",
     "predictions_for",
     "pretrain",
     "retrain",
     "train",
     "trial",
+    "weighted",
 ]

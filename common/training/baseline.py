@@ -9,8 +9,9 @@ import keras
 from common import baselines, tracking
 from common.app import App
 from common.config import Config
-from common.data import Data, Result
+from common.data import Data
 from common.errors import first_line, print_notes
+from common.result import Result
 from common.training.checkpoint import Stopwatch
 
 QUICK = 500_000
@@ -71,7 +72,7 @@ def _fit(app: App, config: Config, data: Data, name: str, estimator: Any) -> Res
             "train_cpu_seconds": cpu,
         }
         run.log_metrics(measured)
-    return Result(data.name, measured, len(data.test[1]), run.id)
+    return Result(data.name, app.task, measured, len(data.test[1]), run.id)
 
 
 def prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:

@@ -154,8 +154,8 @@ class InOrder(keras.utils.PyDataset):
         return batch
 
 
-def in_order(pair: Pair, patches: int = 1) -> Any:
-    """Return batches of `pair` in its given order, the last one smaller; `patches` as in `prediction_batch`."""
+def in_order(pair: tuple[Any, ...], patches: int = 1) -> Any:
+    """Return batches of `pair`, or of more or fewer parts, in its given order; `patches` as in `prediction_batch`."""
     size = arrays.prediction_batch(pair[0], patches)
     if keras.backend.backend() != "tensorflow" or not arrays.in_memory(pair[0]):
         return InOrder(pair, size)

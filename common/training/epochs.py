@@ -74,4 +74,4 @@ def fit(
 
 def _build_metrics(model: keras.Model, batches: Callable[..., Batches]) -> None:
     """Create the variables of the metrics, as the first step would, so that their values can be restored."""
-    model.evaluate(*arrays.first(batches().pair, 1), verbose=0)
+    model.evaluate(*arrays.first(batches().pair, 1)[:2], verbose=0)

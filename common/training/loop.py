@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -14,17 +14,18 @@ import numpy as np
 from common import interruption, lazy, tasks, tracking
 from common.app import App
 from common.config import Config, FineTuneConfig
-from common.data import Array, Data, Inputs, Pair, Result, Trained
+from common.data import Array, Data, Inputs, Pair, Trained
 from common.errors import DivergenceError, UserError, print_notes
 from common.interruption import InterruptionError
-from common.nn import augmentation
+from common.nn import augmentation, losses
 from common.preprocessing import arrays, splits
 from common.report import training as report
+from common.result import Result
 from common.tracking.epochs import EpochLogger
 from common.training import baseline as baseline_runs
 from common.training import epochs
 from common.training.baseline import prefixed
-from common.training.batches import Batches, InOrder, in_order
+from common.training.batches import Batches, in_order
 from common.training.checkpoint import MINUTES, SUFFIX, Checkpoint, State, Stopwatch
 from common.training.compilation import benefits_from_xla
 from common.training.diagnosis import EXAMPLES, HEALTHY, Diagnosis, worse_than
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+BALANCED = "balanced class weights: the probabilities are those of equally frequent classes, not those of these data"
 COPIES = 9
 """Copies of the weights on the disk: a model, and two checkpoints with the best weights and two moments each."""
 
@@ -55,15 +57,23 @@ class FitOptions:
 DEFAULTS = FitOptions()
 
 
-def load_data(app: App, config: Config) -> Data:
-    """Load the app's data, and print the notes of its reader.
+def load(app: App, config: Config) -> tuple[App, Data]:
+    """Load the app's data, print the notes of its reader, and return the app with its task for the data.
 
     Raises:
-        UserError: if the data cannot be loaded.
+        UserError: if the data cannot be loaded, or has no classes for `class_weights`.
     """
     data = app.load_data(config)
     print_notes(data.description.notes)
-    return data
+    own = app.for_data(data)
+    if config.class_weights != "none" and not isinstance(own.task, tasks.Classification):
+        raise UserError(f"`class_weights` {config.class_weights}: {data.name} has no classes; leave it out")
+    if own.task.monitor != app.task.monitor:
+        counts = np.bincount(data.train[1])
+        rarest, share = data.outputs[counts.argmin()], 100 * counts.min() / counts.sum()
+        words = f"only {share:.1f} % of the examples are {rarest}, so {own.task.monitor} chooses the best epoch"
+        print_notes([f"{words} and the champion, not {app.task.monitor}"])
+    return own, data
 
 
 def train(
@@ -86,7 +96,7 @@ def train(
     """
     if resumed and config.epochs < (finished := Checkpoint(_checkpoint_file(resumed)).state.epochs):
         raise UserError(f"`epochs` {config.epochs}: the run {resumed} has {finished} already")
-    data = load_data(app, config)
+    app, data = load(app, config)
     config = config if resumed else enough_steps(config, data)
     beside = baseline_runs.beside(app, config, data) if baselines else {}
     with interruption.deferred():
@@ -135,7 +145,7 @@ def retrain(
     Raises:
         UserError: as `train`.
     """
-    data = load_data(app, config)
+    app, data = load(app, config)
     options = FitOptions(checkpoint=checkpoint)
     if splits.poolable(data, app.task.fold_strategy):
         data = dataclasses.replace(data, train=splits.join_pairs(data.train, data.validation))
@@ -161,6 +171,7 @@ def _train(
     measured |= _test(task, model, config, data, predictions)
     run.log_metrics(measured, step=len(history["loss"]))
     findings += [*task.symptoms(data.test[1], predictions, data.outputs), *worse_than(beside, task, measured)]
+    findings += [BALANCED] if config.class_weights == "balanced" else []
     findings = findings or [HEALTHY]
     run.log_text("\n".join(findings), "diagnosis")
     words = task.summary(measured, len(data.test[1]))
@@ -170,12 +181,12 @@ def _train(
     for name, figure in task.figures(trained):
         run.log_figure(figure, name)
         interruption.check()
-    tables = dict(app.tables(model, data))
+    tables = dict(app.tables(model, data)) | dict(task.tables(data.test[1], predictions, data.outputs))
     for name, table in tables.items():
         run.log_table(table, name)
     run.log_report(report.write(run, trained, measured, words, findings, tables))
     version = tracking.save(run, model, measured, task, described)
-    return Result(data.name, measured, len(data.test[1]), run.id, version, tables, findings, beside, model)
+    return Result(data.name, app.task, measured, len(data.test[1]), run.id, version, tables, findings, beside, model)
 
 
 def build(app: App, config: Config, data: Data) -> keras.Model:
@@ -235,7 +246,7 @@ def _fit_and_measure(
     fit_seconds, _ = fitting.seconds()
     wall, cpu = training.seconds()
     best = best_epoch(history, app.task) if config.restore == "best" else len(history["loss"]) - 1
-    examples = len(history["loss"]) * data.steps(config) * min(config.batch_size, data.examples(config))
+    examples = len(history["loss"]) * data.steps(config) * data.batch_size(config)
     measured = {
         "best_epoch": best + 1,
         **{f"best_{name}": values[best] for name, values in history.items()},
@@ -284,7 +295,8 @@ def baseline(app: App, config: Config) -> dict[str, Result]:
     Raises:
         UserError: as `train`.
     """
-    return baseline_runs.fit(app, config, load_data(app, config))
+    app, data = load(app, config)
+    return baseline_runs.fit(app, config, data)
 
 
 def _test(task: tasks.Task, model: keras.Model, config: Config, data: Data, predictions: Array) -> dict[str, float]:
@@ -308,7 +320,7 @@ def evaluate(app: App, which: str | None) -> tuple[str, Result]:
     saved = tracking.load(app.name, which)
     config, data, task = app.settings_of(saved), app.data_of(saved), app.task_of(saved)
     measured = _test(task, saved.model, config, data, predictions_for(task, saved.model, data.test))
-    return saved.label, Result(data.name, measured, len(data.test[1]))
+    return saved.label, Result(data.name, task, measured, len(data.test[1]))
 
 
 def predictions_for(task: tasks.Task, model: keras.Model, pair: Pair) -> Array:
@@ -322,7 +334,7 @@ def predict(model: keras.Model, inputs: Inputs) -> Array:
     model.steps_per_execution = 1  # with several, Keras would trace the network for each
     if arrays.in_memory(inputs) and all(part.dtype != "float64" for part in keras.tree.flatten(inputs)):
         return model.predict(inputs, batch_size=size, verbose=0)  # which would convert float64 to float32
-    return model.predict(InOrder((inputs,), size), verbose=0)
+    return model.predict(in_order((inputs,), augmentation.patches(model)), verbose=0)
 
 
 def fit(
@@ -347,14 +359,15 @@ def fit(
         stopping = early_stopping(model.optimizer, data, config, task)
         return [*([slowing] if config.schedule == "plateau" else []), stopping]
 
+    train, validation = (weighted(pair, config, data) for pair in (data.train, data.validation))
     if keras.backend.backend() == "tensorflow":
-        model.jit_compile = benefits_from_xla(model, config.batch_size)
+        model.jit_compile = benefits_from_xla(model, data.batch_size(config))
     return epochs.fit(
         model,
         functools.partial(
             Batches,
-            data.train,
-            config.batch_size,
+            train,
+            data.batch_size(config),
             config.seed,
             data.examples(config),
             generate_epoch=data.generate_epoch,
@@ -363,10 +376,18 @@ def fit(
         options.checkpoint,
         lambda step: [StopAtDivergence(config.learning_rate, step), *options.callbacks],
         counting,
-        in_order(data.validation, augmentation.patches(model)) if options.validate else None,
+        in_order(validation, augmentation.patches(model)) if options.validate else None,
         task.monitor if options.validate else "loss",
         task.mode if options.validate else "min",
     )
+
+
+def weighted(pair: Pair, config: Config, data: Data) -> tuple[Any, ...]:
+    """Return inputs and targets, and with `class_weights` the weight of each example in the loss, (examples,)."""
+    if config.class_weights == "none":
+        return pair
+    weights = np.array(losses.class_weights(config.class_weights, data), "float32")
+    return (*pair, weights[pair[1]])
 
 
 def best_epoch(history: Mapping[str, Sequence[float]], task: tasks.Task) -> int:

@@ -46,7 +46,7 @@ def early_stopping(
     """
     best = config.restore == "best"
     patience, momentum = config.patience, getattr(optimizer, "momentum", 0.0)
-    if not best and momentum and config.batch_size >= data.examples(config):
+    if not best and momentum and data.steps(config) == 1:
         patience = min(patience, settling(momentum))
     return keras.callbacks.EarlyStopping(
         task.monitor if best else "loss",

@@ -98,12 +98,19 @@ CASES = {
     "BoltzmannMachine": Case(
         lambda: {"hidden": 2, "pairs": PAIRS, "means": [0.5, 0.2, 0.7], "chains": 3, "seed": 1}, [on_or_off(4, 3)], FULL
     ),
+    "Squash": Case(lambda: {"limit": 2.0}, [normal(4, 3)]),
+    "PiecewiseLinear": Case(
+        lambda: {"edges": [[-1.0, 0.0, 1.0], [], [-2.0, 0.5]], "means": [0.7, 0.4, 0.5], "scales": [2.0, 1.0, 1.5]},
+        [normal(4, 3)],
+    ),
+    "EnsembleDense": Case(lambda: {"units": 5, "members": 2}, [normal(4, 2, 3)]),
+    "MemberDense": Case(lambda: {"outputs": 3}, [normal(4, 2, 5)]),
+    "MemberMean": Case(lambda: {"classes": True}, [normal(4, 2, 3)]),
     "LogOdds": Case(lambda: {"logits": False}, [SHARES], ("float32",), dtype="float64"),
     # Losses
     "NegativeLogLikelihood": Case(dict, [LABELS, SHARES], ("float32",), dtype="float64"),
     "OneHot": Case(lambda: {"loss": "half_squared_error"}, [LABELS, SHARES]),
     "ScaledSquaredError": Case(lambda: {"scale": [2.0, 0.0, 5.0]}, [normal(4, 3), normal(4, 3)]),
-    "ClassWeighted": Case(lambda: {"weights": [1.0, 2.0, 0.5]}, [LABELS, SHARES]),
     # Metrics
     "OnVectors": Case(lambda: {"name": "mean_squared_error"}, [LABELS, SHARES]),
     "RatingError": Case(dict, [RATINGS, normal(4, 5)]),

@@ -240,4 +240,7 @@ def test_findings_are_printed_and_saved_with_the_run(tiny_app: App, capsys: pyte
     kept = mlflow.artifacts.load_text(f"runs:/{result.run_id}/diagnosis.txt")
     assert kept.splitlines() == result.findings
     terminal.summarise(tiny_app, result)
-    assert "diagnosis" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "diagnosis" in printed
+    lines = [" ".join(line.split()) for line in printed.splitlines()]
+    assert f"device {', '.join(keras.distribution.list_devices())}" in lines

@@ -51,6 +51,7 @@ def run(
     """
     searched = with_objective(app, options.objective)
     data = app.load_data(configs.default)
+    app, searched = app.for_data(data), searched.for_data(data)
     if options.objective:
         check_objective(searched, configs.default, data)
     if options.folds > 1:
@@ -267,4 +268,4 @@ def dry_run(app: App, configs: ConfigBuilder, options: SearchOptions) -> None:
             trial = proposer.create_trial(f"{number}")
             if trial.status != "RUNNING":
                 break
-            print(f"{number + 1}: {as_flags(changed(configs(trial.hyperparameters)))}")
+            print(f"{trial.trial_id}: {as_flags(changed(configs(trial.hyperparameters)))}")

@@ -48,7 +48,7 @@ def write(
         [
             Section("Search", facts={**facts} | {name: str(value) for name, value in changed(run.config).items()}),
             best_trials,
-            Section("Final model", facts=results | {"run": final.info.run_id}),
+            Section("Final model", facts={**results, "run": final.info.run_id}),
             *others,
             Section("Best so far", text=left, images=images),
             Section("Cost", facts=_cost(trials, tags)),

@@ -138,6 +138,7 @@ class Worker(base_tuner.BaseTuner):
 def run(app: App, configs: ConfigBuilder, options: SearchOptions, spec: WorkerSpec) -> None:
     """Train trials until the chief has no more, or until the process asks to be replaced."""
     threading.Thread(target=_end_with_parent, args=(spec.parent,), daemon=True).start()
+    app = app.for_data(app.load_data(configs.default))
     objective = keras_tuner.Objective(app.task.monitor, app.task.mode)
     with tempfile.TemporaryDirectory() as folder:
         # KerasTuner requires an oracle here and then replaces it with a client of the chief's.

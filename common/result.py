@@ -1,0 +1,35 @@
+"""The results of a finished run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+    from common.data import Version
+    from common.tasks import Task
+
+
+@dataclass(frozen=True)
+class Result:
+    """The results of a finished run."""
+
+    data: str
+    """Name of the data set."""
+    task: Task
+    metrics: dict[str, float]
+    test_examples: int
+    run_id: str | None = None
+    version: Version | None = None
+    """The registered model, if there is one."""
+    tables: Mapping[str, pd.DataFrame] = field(default_factory=dict)
+    findings: Sequence[str] = ()
+    """The diagnosis of the training, one line per finding."""
+    baselines: Mapping[str, float] = field(default_factory=dict)
+    """Test value of the task's metric of each baseline on the same split, by name."""
+    model: keras.Model | None = None
+    """The trained network."""
