@@ -1,10 +1,14 @@
 """Tables and commands on a terminal of 80 columns."""
 
+import subprocess
+import sys
+
 import pandas as pd
 import pytest
 from rich.console import Console
 
 from common.cli import terminal
+from tests.conftest import ROOT
 
 ODDS = pd.DataFrame(
     {
@@ -59,3 +63,16 @@ def test_paths_and_commands_are_not_cut(capsys: pytest.CaptureFixture[str], monk
     command = f"{path}/python -m apps.lenet5 predict FILE..."
     terminal.print_next([command, "make ui"])
     assert capsys.readouterr().out.splitlines() == ["next", f"  {command}", "  make ui"]
+
+
+def test_the_completion_that_the_documents_show_works() -> None:
+    """The lines of docs/apps.md, and then bash's call for the words that may follow."""
+    page = (ROOT / "docs" / "apps.md").read_text()
+    lines = page.split("## Completion in the shell")[1].split("```text\n")[1].split("```")[0]
+    script = lines.replace(".venv/bin/python", sys.executable) + (
+        "complete -p lenet5 >/dev/null\n"
+        "COMP_WORDS=(lenet5 train --lear); COMP_CWORD=2; _tyro_python__m_apps_lenet5 lenet5 --lear train\n"
+        'echo "${COMPREPLY[@]}"'
+    )
+    result = subprocess.run(["bash", "-ec", script], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert result.stdout == "--learning-rate\n", result.stderr
