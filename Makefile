@@ -7,7 +7,7 @@ BASE ?= main
 AS_ROOT := $(shell [ "$$(id -u)" = 0 ] || echo sudo -n)
 PIP_INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes
 
-.PHONY: help train app test quick test-slow results benchmark benchmark-quick lint format ui report screenshots browser postgresql lock clean
+.PHONY: help train app test quick test-slow results benchmark benchmark-quick lint format doctor ui report screenshots browser postgresql lock clean
 
 help: ## list these commands
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-15s %s\n", $$1, $$2 }' Makefile
@@ -45,6 +45,9 @@ lint: .venv/installed-dev ## check style and types
 format: .venv/installed-dev ## fix style automatically
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
+
+doctor: .venv/bin/python ## check the installation, and say how to fix its problems
+	@$(BIN)/python -m common.cli.doctor
 
 ui: .venv/installed ## compare runs in the MLflow UI
 	@$(BIN)/python -m common.cli.ui --port $(PORT)

@@ -19,10 +19,6 @@ if TYPE_CHECKING:
     from common import tracking
 
 
-WIDE = 10_000
-"""Columns of a terminal without line breaks."""
-
-
 def main(
     data: Positional[str],
     run: Annotated[Positional[str | None], tyro.conf.arg(metavar="[RUN]")] = None,
@@ -72,16 +68,16 @@ def main(
 def _print(board: "tracking.Leaderboard", title: str, markdown: bool) -> None:
     shown = board.runs.drop(columns=["started", "id"]).round({"seconds": 1}).astype(object)
     shown = shown.where(shown.notna(), "").loc[:, lambda cells: (cells != "").any()]
-    table = terminal.table(shown, title)
+    table = terminal.table(shown, title, terminal.WIDE)
     if markdown:
         table.title, table.box, table.show_edge, table.pad_edge = None, box.MARKDOWN, True, True
-        console = Console(width=WIDE)
+        console = Console(width=terminal.WIDE)
         with console.capture() as written:
             console.print(table)
         print(f"### {title}\n\n{written.get().strip()}\n")
         return
     console = Console()
-    if console.measure(table, options=console.options.update(max_width=WIDE)).maximum > console.width:
+    if console.measure(table, options=console.options.update(max_width=terminal.WIDE)).maximum > console.width:
         table = terminal.table(_narrow(shown), title)
     for row, kind in zip(table.rows, board.runs["kind"], strict=True):
         row.style = "bold" if kind == "baseline" else None

@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 UNBROKEN = 13
 """Longest word, in letters, that is not broken in a table on a narrow terminal."""
+WIDE = 10_000
+"""Columns of a terminal without line breaks."""
 SHOWN = 15
 """Largest number of rows of a table on the terminal."""
 
@@ -66,10 +69,16 @@ def summarise(app: App, result: "training.Result", name: str | None = None, sett
         rows["model"] = f"{version.name} version {version.number}, {rank}"
         python, data = this_python(), as_flags(data_of(settings)) if settings else ""
         following += [f"{python} -m apps.{app.name} predict FILE...", f"{python} -m tuning.{app.name} {data}".rstrip()]
-    rows |= {"run": str(result.run_id), "recorded in": tracking.folder(), "next": "\n".join(following)}
+    rows |= {"run": str(result.run_id), "recorded in": tracking.folder()}
     for title, frame in result.tables.items():  # the run's artifacts contain all rows
         Console().print(table(frame.head(SHOWN), f"{title}, {min(SHOWN, len(frame))} of {len(frame):,}"))
     Console().print(key_values(rows))
+    print_next(following)
+
+
+def print_next(commands: Sequence[str]) -> None:
+    """Print the commands that may follow, each in one line, so that they can be copied."""
+    print("next", *commands, sep="\n  ")
 
 
 def check_output(output: Path | None) -> None:
@@ -116,22 +125,51 @@ def this_python() -> str:
 def key_values(rows: dict[str, str]) -> Table:
     """Return a table of two columns: names and values."""
     table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")  # a long path is broken, not cut
     for name, value in rows.items():
         table.add_row(name, value, style=None)
     return table
 
 
-def table(frame: "pd.DataFrame", title: str) -> Table:
-    """Return a table for the terminal."""
+def table(frame: "pd.DataFrame", title: str, width: int | None = None) -> Table:
+    """Return a table for the terminal. Names that are too long for its width are broken at their underscores.
+
+    Args:
+        frame: The rows.
+        title: Title of the table.
+        width: Columns of the terminal; by default those of this one.
+    """
+    width = width or Console().width
+    made = _table(frame, title)
+    needed = Console(width=WIDE).measure(made).maximum
+    return made if needed <= width else _table(frame, title, _broken)
+
+
+def _table(frame: "pd.DataFrame", title: str, text: Callable[[str], str] = str) -> Table:
     table = Table(title=title, title_justify="left", box=box.SIMPLE, show_edge=False, pad_edge=False)
     rows = [
-        [f"{cell:.5g}" if isinstance(cell, float) else str(cell) for cell in row]
+        [f"{cell:.5g}" if isinstance(cell, float) else text(str(cell)) for cell in row]
         for row in frame.itertuples(index=False)
     ]
-    for name, *cells in zip(frame.columns, *rows, strict=True):
-        longest = max(len(word) for text in (name, *cells) for word in text.split() or [""])
+    for name, *cells in zip(map(text, frame.columns), *rows, strict=True):
+        longest = max(len(word) for words in (name, *cells) for word in words.split() or [""])
         # Words and numbers stay whole; only longer ones, such as paths, are broken.
         table.add_column(name, overflow="fold", min_width=min(longest, UNBROKEN))
     for row in rows:
         table.add_row(*row)
     return table
+
+
+def _broken(text: str) -> str:
+    """Return a text with line breaks after underscores in words that are longer than `UNBROKEN`."""
+    return re.sub(rf"\S{{{UNBROKEN + 1},}}", lambda found: "\n".join(_lines(found[0])), text)
+
+
+def _lines(word: str) -> list[str]:
+    lines = [""]
+    for part in re.findall(r"[^_]*_|[^_]+", word):
+        if lines[-1] and len(lines[-1] + part) > UNBROKEN:
+            lines.append("")
+        lines[-1] += part
+    return lines

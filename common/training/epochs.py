@@ -1,14 +1,15 @@
 """Fit a network epoch by epoch, from the step at which an earlier process stopped."""
 
-import sys
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 
+from common.config import Mode
 from common.preprocessing import arrays
 from common.training.batches import Batches
 from common.training.checkpoint import Checkpoint, State
+from common.training.progress import Progress
 
 STEPS_PER_EXECUTION = 32
 """Batches per call from Python into the compiled graph."""
@@ -24,6 +25,8 @@ def fit(
     callbacks: Callable[[int], Callbacks] = lambda _step: (),
     counting: Callable[[], Callbacks] = lambda: (),
     validation: Any = None,
+    monitor: str = "loss",
+    mode: Mode = "min",
 ) -> dict[str, list[float]]:
     """Train a compiled network in place.
 
@@ -35,6 +38,8 @@ def fit(
         callbacks: Returns callbacks, given the first step.
         counting: Returns callbacks that count across epochs; their counts are saved too.
         validation: Data to validate on, in a form that Keras takes; None for none.
+        monitor: Metric whose best value the progress shows.
+        mode: Whether its highest or its lowest value is the best.
 
     Returns:
         The metrics of every epoch by name, including the epochs before an interruption.
@@ -51,17 +56,18 @@ def fit(
         if checkpoint:
             checkpoint.counting = list(counters)
             used.append(checkpoint)
-        history = model.fit(
-            training.dataset(),
-            initial_epoch=end if state.stopped else state.epochs,
-            epochs=end,
-            # The data set has this cardinality, but without it Keras makes every epoch's iterator twice.
-            steps_per_epoch=len(training.order()),
-            shuffle=False,
-            validation_data=validation,
-            callbacks=used,
-            verbose=1 if sys.stdout.isatty() else 2,  # a progress bar, or one line per epoch in a log file
-        ).history
+        with Progress(epochs, monitor, mode, state.history, state.step) as progress:
+            history = model.fit(
+                training.dataset(),
+                initial_epoch=end if state.stopped else state.epochs,
+                epochs=end,
+                # The data set has this cardinality, but without it Keras makes every epoch's iterator twice.
+                steps_per_epoch=len(training.order()),
+                shuffle=False,
+                validation_data=validation,
+                callbacks=[*used, progress],  # last: an epoch that it shows is in the checkpoint
+                verbose=0,
+            ).history
     names = dict.fromkeys([*state.history, *history])
     return {name: [*state.history.get(name, []), *history.get(name, [])] for name in names}
 

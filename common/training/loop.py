@@ -377,6 +377,8 @@ def fit(
         lambda step: [StopAtDivergence(config.learning_rate, step), *options.callbacks],
         counting,
         in_order(validation, augmentation.patches(model)) if options.validate else None,
+        task.monitor if options.validate else "loss",
+        task.mode if options.validate else "min",
     )
 
 

@@ -44,7 +44,7 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(
         if name == "whole":
             assert run_app("mnist_mlp", "train", *SETTINGS).returncode == 0
         else:
-            errors = cut_off(number, "mnist_mlp", *SETTINGS, line="Epoch 3/4")
+            errors = cut_off(number, "mnist_mlp", *SETTINGS, line="Epoch 2/4")
             run_id = only_run().info.run_id
             assert list(tracking.checkpoints(run_id).iterdir())
             if number == signal.SIGINT:

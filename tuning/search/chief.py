@@ -268,4 +268,4 @@ def dry_run(app: App, configs: ConfigBuilder, options: SearchOptions) -> None:
             trial = proposer.create_trial(f"{number}")
             if trial.status != "RUNNING":
                 break
-            print(f"{number + 1}: {as_flags(changed(configs(trial.hyperparameters)))}")
+            print(f"{trial.trial_id}: {as_flags(changed(configs(trial.hyperparameters)))}")

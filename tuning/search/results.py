@@ -60,7 +60,7 @@ class Progress:
             text = f"{objective.name} {result}, {best}, {_duration(left)} left"
             self.bar.update(self.task, completed=count, description=text)
             if not self.bar.console.is_terminal:
-                print(f"trial {count} of {self.trials}: {text}", flush=True)
+                print(f"trial {trial.trial_id} ({count} of {self.trials}): {text}", flush=True)
         self.shown = len(finished)
         return self.shown > shown
 
