@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 import keras
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -78,5 +78,5 @@ class Progress(keras.callbacks.Callback):
             steps = self.step + self.params["steps"]
             done += self.step
             completed, total = self.epoch * steps + done, self.epochs * steps
-            facts = {"epoch": self.epoch + 1, "step": f"{done}/{steps}", "best": self.best()}
+            facts: dict[str, Any] = {"epoch": self.epoch + 1, "step": f"{done}/{steps}", "best": self.best()}
             self.bar.update(self.task, completed=completed, total=total, **facts)
