@@ -33,9 +33,14 @@ class Progress(keras.callbacks.Callback):
         self.values = list(history.get(monitor, []))
         self.bar: Bar | None = None
         if sys.stdout.isatty():
-            columns = TextColumn("Epoch {task.fields[epoch]}/{task.fields[epochs]}"), BarColumn(bar_width=None)
-            columns += TextColumn("step {task.fields[step]}"), TimeRemainingColumn(), TextColumn("{task.fields[best]}")
-            self.bar = Bar(*columns, expand=True)
+            self.bar = Bar(
+                TextColumn("Epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+                BarColumn(bar_width=None),
+                TextColumn("step {task.fields[step]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[best]}"),
+                expand=True,
+            )
             self.task = self.bar.add_task("", total=None, epoch=1, epochs=epochs, step=step, best=self.best())
 
     def __enter__(self) -> Self:
