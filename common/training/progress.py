@@ -3,7 +3,7 @@
 import sys
 import time
 from collections.abc import Mapping, Sequence
-from typing import Self
+from typing import Any, Self
 
 import keras
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
@@ -33,9 +33,14 @@ class Progress(keras.callbacks.Callback):
         self.values = list(history.get(monitor, []))
         self.bar: Bar | None = None
         if sys.stdout.isatty():
-            columns = TextColumn("Epoch {task.fields[epoch]}/{task.fields[epochs]}"), BarColumn(bar_width=None)
-            columns += TextColumn("step {task.fields[step]}"), TimeRemainingColumn(), TextColumn("{task.fields[best]}")
-            self.bar = Bar(*columns, expand=True)
+            self.bar = Bar(
+                TextColumn("Epoch {task.fields[epoch]}/{task.fields[epochs]}"),
+                BarColumn(bar_width=None),
+                TextColumn("step {task.fields[step]}"),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[best]}"),
+                expand=True,
+            )
             self.task = self.bar.add_task("", total=None, epoch=1, epochs=epochs, step=step, best=self.best())
 
     def __enter__(self) -> Self:
@@ -78,5 +83,5 @@ class Progress(keras.callbacks.Callback):
             steps = self.step + self.params["steps"]
             done += self.step
             completed, total = self.epoch * steps + done, self.epochs * steps
-            facts = {"epoch": self.epoch + 1, "step": f"{done}/{steps}", "best": self.best()}
+            facts: dict[str, Any] = {"epoch": self.epoch + 1, "step": f"{done}/{steps}", "best": self.best()}
             self.bar.update(self.task, completed=completed, total=total, **facts)

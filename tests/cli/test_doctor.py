@@ -1,6 +1,7 @@
 """`make doctor`: each check finds its problem, and says how to fix it."""
 
 import socket
+import sys
 from pathlib import Path
 
 import pytest
@@ -47,7 +48,7 @@ def test_a_package_of_another_version_or_none_is_named_with_the_command(tmp_path
 
 
 def test_an_old_python_a_full_disk_and_a_used_port_are_found(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor.sys, "version_info", type("Version", (tuple,), {"major": 3, "minor": 10})((3, 10)))
+    monkeypatch.setattr(sys, "version_info", type("Version", (tuple,), {"major": 3, "minor": 10})((3, 10)))
     assert [finding.fix.startswith("make clean") for finding in doctor.python()] == [True]
     monkeypatch.undo()
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
