@@ -13,7 +13,7 @@ warnings.filterwarnings("ignore", "When providing `inputs` as a dict", UserWarni
 
 from common import metrics, nn, plots, preprocessing  # noqa: E402, F401 - `register_layers` imports their modules
 from common.app import App, PartFit, PredictOptions  # noqa: E402 - Keras is deferred before anything imports it
-from common.config import Config, Count, Fraction, NotNegative, Optimizer, Positive, Schedule, Share  # noqa: E402
+from common.config import Config, Count, Fraction, NotNegative, Optimizer, Positive, Schedule, Share, Whole  # noqa: E402
 from common.data import Array, Data, Examples, Pair, RawData, SavedModel, Trained  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.lazy import register_layers  # noqa: E402
@@ -44,5 +44,6 @@ __all__ = [
     "Task",
     "Trained",
     "UserError",
+    "Whole",
     "register_layers",
 ]

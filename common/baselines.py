@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from common.config import Config
-from common.data import Array, Data
+from common.data import Array, Data, Inputs
 from common.metrics.recommendation import at_targets, root_mean_square
-from common.preprocessing import images
+from common.preprocessing import images, series
 from common.preprocessing.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -169,15 +169,40 @@ class SeasonalNaive:
     def __init__(self, season: int) -> None:
         self.season = season
 
-    def fit(self, _windows: Array, following: Array) -> Self:
-        """Store the number of steps of `following` (windows, steps, variables)."""
-        self.horizon = following.shape[1]
+    def fit(self, _inputs: Inputs, following: Array) -> Self:
+        """Store the shape of `following` (windows, steps, variables)."""
+        _, self.horizon, self.variables = following.shape
         return self
 
-    def predict(self, windows: Array) -> Array:
-        """Return the forecasts (windows, steps, variables) after `windows` (windows, times, variables)."""
-        season = windows[:, -self.season :]
-        return season[:, np.arange(self.horizon) % self.season]
+    def predict(self, inputs: Inputs) -> Array:
+        """Return the forecasts (windows, steps, variables) after the windows of a network's `inputs`."""
+        return series.repeat_season(series.targets_of(inputs, self.variables), self.season, self.horizon)
+
+
+class RidgeForecast:
+    """Ridge regression of every step to forecast on all numbers of a network's inputs.
+
+    The numbers are standardised. The penalty, one for all steps, has the least error with each window left out.
+    """
+
+    def fit(self, inputs: Inputs, following: Array) -> Self:
+        """Fit to the windows of `inputs` and the steps after them, `following` (windows, steps, variables)."""
+        from sklearn.linear_model import RidgeCV
+        from sklearn.pipeline import make_pipeline
+        from sklearn.preprocessing import StandardScaler
+
+        self.shape = following.shape[1:]
+        self.estimator = make_pipeline(StandardScaler(), RidgeCV(np.logspace(-3, 5, 17)))
+        self.estimator.fit(self._flat(inputs), following.reshape(len(following), -1).astype("float64"))
+        return self
+
+    def _flat(self, inputs: Inputs) -> Array:
+        parts = list(inputs.values()) if isinstance(inputs, dict) else [inputs[:]]
+        return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1).astype("float64")
+
+    def predict(self, inputs: Inputs) -> Array:
+        """Return the forecasts (windows, steps, variables)."""
+        return self.estimator.predict(self._flat(inputs)).reshape(-1, *self.shape)
 
 
 class Autoregression:
@@ -186,21 +211,23 @@ class Autoregression:
     Fitted by statsmodels' AutoReg. The order, at most the length of a window, has the best AIC.
     """
 
-    def fit(self, windows: Array, following: Array) -> Self:
-        """Fit c and phi of each variable to the consecutive windows and next steps of `series.windows`."""
+    def fit(self, inputs: Inputs, following: Array) -> Self:
+        """Fit c and phi of each variable to consecutive windows, and `following` (windows, steps, variables)."""
         from statsmodels.tsa.ar_model import ar_select_order
 
-        self.horizon = following.shape[1]
-        series = np.concatenate([windows[0], following[:, 0], following[-1, 1:]]).astype("float64")
+        _, self.horizon, self.variables = following.shape
+        windows = series.targets_of(inputs, self.variables)
+        values = np.concatenate([windows[0], following[:, 0], following[-1, 1:]]).astype("float64")
         # AutoReg needs at least twice as many values as coefficients.
-        longest = min(windows.shape[1], len(series) // 2 - 2)
-        choices = [ar_select_order(column, longest, ic="aic") for column in series.T]
+        longest = min(windows.shape[1], len(values) // 2 - 2)
+        choices = [ar_select_order(column, longest, ic="aic") for column in values.T]
         self.orders = [max(choice.ar_lags or [0]) for choice in choices]
         self.coefficients = [choice.model.fit().params for choice in choices]
         return self
 
-    def predict(self, windows: Array) -> Array:
-        """Return the forecasts (windows, steps, variables) after `windows` (windows, times, variables)."""
+    def predict(self, inputs: Inputs) -> Array:
+        """Return the forecasts (windows, steps, variables) after the windows of a network's `inputs`."""
+        windows = series.targets_of(inputs, self.variables)
         forecasts = []
         for variable, (order, coefficients) in enumerate(zip(self.orders, self.coefficients, strict=True)):
             past = windows[:, :, variable].astype("float64")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 
 Count = Annotated[int, Ge(1)]
+Whole = Annotated[int, Ge(0)]
 Positive = Annotated[float, Gt(0)]
 NotNegative = Annotated[float, Ge(0)]
 Fraction = Annotated[float, Ge(0), Lt(1)]
@@ -91,7 +92,7 @@ class Config:
     """Minimum number of gradient steps per epoch; on a small training set, batches have fewer examples for them."""
     validation: Share = 0.1
     """Share of the training set that is used for validation: it selects the best epoch and the champion."""
-    limit: Annotated[int, Ge(0)] = 0
+    limit: Whole = 0
     """Number of training examples to use, for a quick look; 0 for all."""
     patience: Count = 10
     """Epochs without a better validation metric (with --restore last, training loss) after which training stops."""

@@ -117,6 +117,24 @@ class TimeAxis:
     """Offset from UTC, such as +00:00; empty if the text has none."""
 
 
+Cycle = Literal["hour", "weekday", "month", "year"]
+"""Cycle of the calendar whose position is an input of a forecast."""
+
+
+@dataclass(frozen=True)
+class WindowFormat:
+    """Windows that are cut out of a series."""
+
+    window: int
+    """Number of steps in the network's input."""
+    horizon: int
+    """Number of steps to forecast."""
+    season: int
+    """Period of the series in steps; 1 if it has none."""
+    cycles: tuple[Cycle, ...] = ()
+    """Cycles of the calendar that are inputs."""
+
+
 @dataclass(frozen=True)
 class ColumnFormat:
     """Format of a column of a CSV file, which holds for new files of a model, too."""
@@ -148,6 +166,8 @@ class Formats:
     """Black and white of image files with more than 8 bits per pixel."""
     times: TimeAxis | None = None
     """Times of a series."""
+    windows: WindowFormat | None = None
+    """Windows of a series."""
     columns: Mapping[str, ColumnFormat] = field(default_factory=dict)
     """Columns of a CSV file that are used, by name."""
 
@@ -241,6 +261,10 @@ class Data:
     generate_epoch: Callable[[int], Pair] | None = None
     """Generates the training examples of an epoch, counted from 0. None: every epoch uses `train`."""
     description: Description = Description()
+    test_times: Array | None = None
+    """Time of each step of a series' test targets (windows, steps)."""
+    test_series: Array | None = None
+    """Name of the series of each test window (windows,)."""
 
     def __post_init__(self) -> None:
         """Replace characters that are not allowed in the name of a registered model, and shorten a long name."""

@@ -13,20 +13,27 @@ from common.data import Formats, ImageFormat, Kind
 
 SETTINGS = {"keep": "restore"}
 CELLS = {"lstm": "LSTM", "gru": "GRU", "rnn": "SimpleRNN"}
+FORECAST = {"first_window": "within", "calendar": False, "linear": False}
+"""Settings of a forecast that was recorded before there were choices."""
 TASK_FIELDS = {"objective": "monitor", "direction": "mode", "choose_threshold": "tune_threshold"}
 IMAGE_FORMATS = {"mnist": ImageFormat(28, 20), "fashion_mnist": ImageFormat(28, 28), "digits": ImageFormat(8, 8)}
 TAGS = {"objective": "monitor", "direction": "mode", "figure": "metric", "better": "metric_mode"}
 
 
 def settings(recorded: Mapping[str, Any]) -> dict[str, Any]:
-    """Return recorded settings with their current names."""
+    """Return recorded settings with their current names, and those that are newer than the run."""
     renamed = {SETTINGS.get(name, name): value for name, value in recorded.items()}
+    if "anchor" in renamed and "first_window" not in renamed:
+        renamed |= FORECAST
     return renamed | ({"cell": CELLS.get(renamed["cell"], renamed["cell"])} if "cell" in renamed else {})
 
 
 def parameters(recorded: Mapping[str, str], hints: Mapping[str, Any]) -> dict[str, Any]:
     """Return the settings that MLflow recorded as text, with their current names and the types of `hints`."""
-    return {name: _value(text, hints[name]) if name in hints else text for name, text in settings(recorded).items()}
+    return {
+        name: _value(text, hints[name]) if name in hints and isinstance(text, str) else text
+        for name, text in settings(recorded).items()
+    }
 
 
 def _value(text: str, hint: Any) -> Any:

@@ -248,13 +248,64 @@ class Forecast(Regression):
     """Forecast of the steps after a window: predictions and targets are numbers (examples, steps, variables)."""
 
     fold_strategy: ClassVar[FoldStrategy | None] = "in order"
+    power: float = 0.0
+    """Power of the forecast to which errors are proportional; this and the next are of `intervals.calibrate`."""
+    spread: Sequence[Sequence[float]] = ()
+    """Spread of the errors of each step (steps, variables); empty if there are no intervals."""
+    multiples: Sequence[Sequence[float]] = ()
+    """Half of the width of an interval in spreads (levels, variables)."""
+
+    def choose_threshold(self, targets: Array, predict: Callable[[], Array]) -> Self:
+        """Return the task with intervals that hold for the errors on the validation set."""
+        from common.metrics.intervals import calibrate
+
+        power, spread, multiples = calibrate(targets, predict())
+        return replace(self, power=power, spread=spread.tolist(), multiples=multiples.tolist())
+
+    def predict(self, estimator: Any, inputs: Any) -> Array:
+        return estimator.predict(inputs)
+
+    def half_widths(self, predictions: Array) -> Array:
+        """Return half of the widths of the intervals of `predictions`, (levels, examples, steps, variables)."""
+        from common.metrics.intervals import half_widths
+
+        return half_widths(predictions, self.power, np.array(self.spread), np.array(self.multiples))
 
     def score(self, targets: Array, predictions: Array) -> dict[str, float]:
+        from common.metrics.intervals import coverage
+
         variables = targets.shape[-1]
-        return super().score(targets.reshape(-1, variables), predictions.reshape(-1, variables))
+        metrics = super().score(targets.reshape(-1, variables), predictions.reshape(-1, variables))
+        return metrics | (coverage(targets, predictions, self.half_widths(predictions)) if self.spread else {})
+
+    def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
+        from common.metrics.intervals import LEVELS
+
+        words = super().summary(metrics, examples)
+        if "test_coverage_80" in metrics:
+            shares = (f"{100 * metrics[f'test_coverage_{level}']:.0f} % in those of {level} %" for level in LEVELS)
+            words["test intervals"] = f"contain {', '.join(shares)}"
+        return words
 
     def figures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
-        return results.forecast_figures(trained)
+        return results.forecast_figures(trained, self.half_widths(trained.predictions) if self.spread else None)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
-        return super().answers(predictions.reshape(-1, len(outputs)), outputs)
+        from common.metrics.intervals import LEVELS
+
+        flat = predictions.reshape(-1, len(outputs))
+        answers = super().answers(flat, outputs)
+        if not self.spread:
+            return answers
+        steps = predictions.shape[1] if predictions.ndim == 3 else len(self.spread)
+        widths = self.half_widths(flat.reshape(-1, steps, len(outputs))).reshape(len(LEVELS), -1, len(outputs))
+        outer = list(enumerate(LEVELS))
+        for column, name in enumerate(outputs):
+            prefix = f"{name} " if len(outputs) > 1 else ""
+            middle = flat[:, column]
+            for level, percent in reversed(outer):
+                answers[f"{prefix}lower {percent} %"] = middle - widths[level, :, column]
+            answers[f"{prefix}median"] = middle
+            for level, percent in outer:
+                answers[f"{prefix}upper {percent} %"] = middle + widths[level, :, column]
+        return answers

@@ -12,11 +12,11 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Draw scale, size, dropout and optimisation of a trial; the window is fixed, so that all have the same targets."""
+    """Draw anchor, size, dropout and optimisation of a trial. The window is fixed: all have the same targets."""
     units, depth = hp.Choice("units", [8, 16, 32, 64]), hp.Int("layers", 1, 2)
     return Settings(
-        transform=hp.Choice("transform", ["none", "sqrt", "log"]),
-        anchor=hp.Choice("anchor", ["none", "last"]),
+        anchor=hp.Choice("anchor", ["auto", "last", "mean", "season"]),
+        linear=hp.Boolean("linear"),
         units=(units,) * depth,
         dropout=hp.Float("dropout", 0.0, 0.4, step=0.1),
         learning_rate=hp.Float("learning_rate", 3e-4, 1e-2, sampling="log"),

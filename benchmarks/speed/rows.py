@@ -126,6 +126,16 @@ ROWS = (
         "lstm_forecast, 20 epochs, batches of 16 windows",
         "lstm_forecast",
         learned(22 * 128, 22 * 32 * 128, 32),
+        {
+            "window": 22,
+            "horizon": 1,
+            "season": 11,
+            "transform": "sqrt",
+            "anchor": "last",
+            "linear": False,
+            "batch_size": 16,
+            "learning_rate": 0.003,
+        },
         epochs=20,
     ),
     Row(

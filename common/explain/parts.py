@@ -36,7 +36,10 @@ class ScoreModel:
     def enter(self, inputs: Inputs) -> tuple[Array, list[Array]]:
         """Convert a model's `inputs` to the network's: the numbers (examples, …) and their context."""
         if self.front is None:
-            return inputs[:].astype("float32"), []  # type: ignore[index]
+            if isinstance(inputs, dict):  # a window, and what is known of the steps after it
+                x, *context = (part.astype("float32") for part in keras.tree.flatten(inputs))
+                return x, context
+            return inputs[:].astype("float32"), []
         x, *context = keras.tree.flatten(training.predict(self.front, inputs))
         return x, context
 
@@ -234,7 +237,7 @@ def _of_sequence(x: Array, context: Sequence[Array]) -> Parts:
     """Split sequences into steps; the baseline is zero with a mask, otherwise the mean of the window."""
     steps = x.shape[1]
     groups = np.repeat(np.arange(steps)[:, None], x.shape[2], axis=1)
-    if context:
+    if context and context[0].dtype == bool:
         parts = [[f"{STEP}{step}" if present else "" for step, present in enumerate(mask)] for mask in context[0]]
         return Parts(np.zeros_like(x), "zeros", groups, parts)
     baseline = np.broadcast_to(x.mean(axis=1, keepdims=True), x.shape)

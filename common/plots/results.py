@@ -6,13 +6,16 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
+from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from sklearn import metrics
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, precision_score, recall_score
 
 from common.data import Array, Trained
+from common.metrics.intervals import LEVELS
 from common.plots.colours import SIGNED
+from common.preprocessing import series
 
 
 def _panels(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Array]:
@@ -200,38 +203,65 @@ def residuals(targets: Array, predictions: Array, quantities: Sequence[str]) -> 
     )
 
 
-def forecast(targets: Array, predictions: Array, low: Array, high: Array, quantities: Sequence[str]) -> Figure:
-    """Draw forecasts with their intervals and the true values over the steps of the test part: one row per quantity.
+DRAWN = 400
+"""Largest number of steps in a figure of forecasts: the latest."""
 
-    All arrays are (windows, steps, quantities). Each window starts one step after the one before; the drawn windows do
-    not overlap.
+
+def forecast(
+    targets: Array,
+    predictions: Array,
+    intervals: Mapping[str, Array],
+    quantities: Sequence[str],
+    times: Array | None = None,
+) -> Figure:
+    """Draw forecasts with their intervals and the true values over the test part: one row per quantity.
+
+    Arrays are (windows, steps, quantities). Each window starts one step after the one before; the drawn windows do not
+    overlap. Forecasts of one step are joined by a line.
 
     Args:
         targets: True values.
         predictions: Forecasts.
-        low: Lower ends of the intervals.
-        high: Upper ends of the intervals.
+        intervals: Half of the widths of the intervals by name, the narrowest first.
         quantities: Names of the quantities.
+        times: Times of the steps (windows, steps): dates, or numbers. By default, steps are counted.
     """
     steps = targets.shape[1]
-    truth = np.concatenate([targets[:, 0], targets[-1, 1:]])
-    inside = ((targets >= low) & (targets <= high)).mean(axis=(0, 1))
+    inside = {name: (abs(targets - predictions) <= width).mean(axis=(0, 1)) for name, width in intervals.items()}
+    skipped = max(0, len(targets) - DRAWN) // steps * steps
+    targets, predictions = targets[skipped:], predictions[skipped:]
+    intervals = {name: width[skipped:] for name, width in intervals.items()}
+    x = np.add.outer(np.arange(len(targets)), np.arange(steps)) if times is None else times[skipped:]
+    starts = [0] if steps == 1 else range(0, len(targets), steps)
     figure, rows = _panels(len(quantities), 1, 11, 3.6)
+
+    def path(values: Array, window: int) -> Array:
+        return values[:, 0] if steps == 1 else values[window]
+
     for index, (axes, quantity) in enumerate(zip(rows[:, 0], quantities, strict=True)):
-        axes.plot(truth[:, index], color="black", marker=".", label="true")
-        for window in range(0, len(targets), steps):
-            ahead = np.arange(window, window + steps)
-            first = window == 0
-            axes.plot(ahead, predictions[window, :, index], color="C0", label="forecast" if first else None)
-            interval = (low[window, :, index], high[window, :, index])
-            axes.fill_between(ahead, *interval, color="C0", alpha=0.2, label="95 % interval" if first else None)
-            axes.axvline(window, color="grey", linewidth=0.5)
-        title = f"{quantity}, {steps} steps ahead from each line; {100 * inside[index]:.0f} % inside the interval"
-        _finish(axes, xlabel="step of the test part", ylabel=quantity, title=title)
+        truth = np.concatenate([targets[:, 0, index], targets[-1, 1:, index]])
+        axes.plot(np.concatenate([x[:, 0], x[-1, 1:]]), truth, color="black", marker=".", label="true")
+        for window in starts:
+            ahead, middle = path(x, window), path(predictions[:, :, index], window)
+            first = window == starts[0]
+            axes.plot(ahead, middle, color="C0", marker=".", label="forecast" if first else None)
+            for name, widths in intervals.items():
+                width = path(widths[:, :, index], window)
+                label = name if first else None
+                axes.fill_between(ahead, middle - width, middle + width, color="C0", alpha=0.15, label=label)
+            if steps > 1:
+                axes.axvline(ahead[0], color="grey", linewidth=0.5)
+        shares = ", ".join(f"{100 * share[index]:.0f} % in the {name}" for name, share in inside.items())
+        line = f"{steps} steps ahead from each line" if steps > 1 else "one step ahead"
+        label = "step of the test part" if times is None else "time"
+        _finish(axes, xlabel=label, ylabel=quantity, title=f"{quantity}, {line}; {shares}".removesuffix("; "))
+        if x.dtype.kind == "M":
+            locator = AutoDateLocator()
+            axes.xaxis.set(major_locator=locator, major_formatter=ConciseDateFormatter(locator))
     return captioned(
         figure,
-        "Forecasts of the test part with their intervals. Each forecast begins at a vertical line and knows the series "
-        "before it. The intervals contain 95 % of the errors on the validation set.",
+        "Forecasts of the test part with their intervals. A forecast begins at a vertical line, or is one step, and "
+        "knows the series before it. The intervals are as wide as the errors on the validation set.",
     )
 
 
@@ -345,22 +375,31 @@ def regression_figures(trained: Trained) -> Iterator[tuple[str, Figure]]:
     yield "residuals", residuals(trained.data.test[1], trained.predictions, trained.data.outputs)
 
 
-def forecast_figures(trained: Trained) -> Iterator[tuple[str, Figure]]:
+def forecast_figures(trained: Trained, half_widths: Array | None) -> Iterator[tuple[str, Figure]]:
     """Yield the names and figures of a forecast: learning curves, residuals, forecasts, and the error of each step.
 
-    The interval of a forecast contains 95 % of the validation set's residuals of its step.
+    Of several series, the forecasts of the first are drawn.
+
+    Args:
+        trained: The trained network.
+        half_widths: Half of the widths of its intervals on the test set (levels, windows, steps, quantities).
     """
     data, predictions = trained.data, trained.predictions
     targets, quantities = data.test[1], data.outputs
     yield "learning_curves", learning_curves(trained.history, trained.best_epoch)
     flat = (-1, len(quantities))
     yield "residuals", residuals(targets.reshape(flat), predictions.reshape(flat), quantities)
-    windows, following = data.validation
-    errors = following - trained.model.predict(windows, verbose=0)
-    low, high = np.quantile(errors, [0.025, 0.975], axis=0)
-    yield "forecast", forecast(targets, predictions, predictions + low, predictions + high, quantities)
-    last = data.test[0][:, -1:]
-    yield "error_by_step", error_by_step(targets, {"network": predictions, "last value": last}, quantities)
+    names = data.test_series
+    rows = np.full(len(targets), True) if names is None else names == names[0]
+    widths: Sequence[Array] = [] if half_widths is None else list(half_widths[:, rows])
+    intervals = {f"{level} % interval": width for level, width in zip(LEVELS, widths, strict=False)}
+    times = None if data.test_times is None else data.test_times[rows]
+    yield "forecast", forecast(targets[rows], predictions[rows], intervals, quantities, times)
+    history, horizon = series.targets_of(data.test[0], len(quantities)), targets.shape[1]
+    forecasts = {"network": predictions, "last value": series.repeat_season(history, 1, horizon)}
+    if data.formats.windows and (season := data.formats.windows.season) > 1:
+        forecasts[f"value {season} steps before"] = series.repeat_season(history, season, horizon)
+    yield "error_by_step", error_by_step(targets, forecasts, quantities)
 
 
 def worst_mistakes(labels: Array, probabilities: Array) -> Array:

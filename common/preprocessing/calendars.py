@@ -4,11 +4,11 @@ Times are an array (times,) of datetime64 without a zone, or of int64. NumPy's d
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from common.data import Array, Calendar, TimeAxis, Unit
+from common.data import Array, Calendar, Cycle, TimeAxis, Unit
 from common.errors import UserError
 
 FEWEST_FILLED = 0.5
@@ -18,6 +18,12 @@ UNITS: dict[Unit, int] = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}
 CLOCK = {"week": 604_800, "day": 86_400, "hour": 3_600, "minute": 60, "second": 1}
 """Units of steps, and their length in seconds."""
 MONTHS = {1: "monthly", 3: "quarterly", 12: "yearly"}
+YEAR, DAY = 365.2425, 24
+"""Days of a mean year, and hours of a day."""
+HARMONICS = 3
+"""Sines and cosines of a cycle: of its period, of half of it, and of a third."""
+REPEATS = 2
+"""Number of periods from which on a cycle is known."""
 
 
 def fit(times: Array, form: str, like: TimeAxis | None = None) -> TimeAxis | None:
@@ -198,3 +204,69 @@ def _duration(axis: TimeAxis) -> str:
         if count and not rest:
             return adverbs.get(name, f"every {name}") if count == 1 else f"every {count:,} {name}s"
     return f"every {axis.step:,} {axis.unit}"
+
+
+def _days_per_step(axis: TimeAxis) -> float:
+    """Return the length of a step of an axis of times in days, of a month as its mean."""
+    match axis.calendar:
+        case "clock":
+            return axis.step / (CLOCK["day"] * UNITS[axis.unit])
+        case "business days":
+            return axis.step * 7 / 5
+        case _:
+            return axis.step * YEAR / 12
+
+
+def season(axis: TimeAxis) -> int:
+    """Return the usual period of a series in steps: a day, a week or a year; 0 if the step suggests none."""
+    if axis.calendar == "number":
+        return 0
+    length = _days_per_step(axis)
+    if axis.calendar == "business days":
+        return 5 if axis.step == 1 else 0
+    period = 1 if length < 1 else 7 if length < 7 else YEAR
+    steps = round(period / length)
+    return steps if steps > 1 and abs(steps * length - period) < length / 2 else 0
+
+
+def cycles(axis: TimeAxis, steps: int) -> tuple[Cycle, ...]:
+    """Return the cycles of the calendar that a series of `steps` shows: longer than a step, and repeated."""
+    if axis.calendar == "number":
+        return ()
+    length = _days_per_step(axis)
+    if length > 27:
+        lasting: dict[Cycle, float] = {"month": YEAR} if length < YEAR / 2 else {}
+    else:
+        lasting = {"hour": 1, "weekday": 7, "year": YEAR}
+    daily = axis.calendar == "clock" and axis.step % (CLOCK["day"] * UNITS[axis.unit]) == 0
+    if daily or axis.calendar != "clock":
+        lasting.pop("hour", None)
+    if daily and length % 7 == 0:
+        lasting.pop("weekday", None)
+    return tuple(name for name, days in lasting.items() if steps * length >= REPEATS * days)
+
+
+def features(times: Array, names: Sequence[Cycle]) -> Array:
+    """Return numbers (times, numbers) for the position of times in each cycle.
+
+    An indicator for each weekday and each month; sines and cosines for the hour and for the day of the year.
+    """
+    columns = [np.zeros((len(times), 0))]
+    for name in names:
+        days = times.astype("datetime64[D]")
+        match name:
+            case "hour":
+                columns.append(_waves((times - days) / np.timedelta64(1, "h") / DAY))
+            case "weekday":
+                columns.append(np.eye(7)[(days.astype("int64") + 3) % 7])
+            case "month":
+                columns.append(np.eye(12)[days.astype("datetime64[M]").astype("int64") % 12])
+            case "year":
+                columns.append(_waves((days - days.astype("datetime64[Y]")).astype("int64") / YEAR))
+    return np.concatenate(columns, axis=1).astype("float32")
+
+
+def _waves(phases: Array) -> Array:
+    """Return sines and cosines (n, 2 HARMONICS) of phases (n,), of which 1 is a whole period."""
+    angles = 2 * np.pi * phases[:, None] * np.arange(1, HARMONICS + 1)
+    return np.concatenate([np.sin(angles), np.cos(angles)], axis=1)

@@ -1,18 +1,30 @@
 """Time series: reading, a regular grid of times, a split by time, and windows.
 
-A series is a table with one row per time, in order and evenly spaced, and one column per variable; a gap is NaN.
+A series is a table with one row per time, in order and evenly spaced, and one column per variable; a gap is NaN. Its
+first columns are the targets; then come those that are observed, and those that are known in advance.
 """
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 
-from common.data import Array, Data, Description, Formats, Pair, TimeAxis, fingerprint, table_content
+from common.data import (
+    Array,
+    Data,
+    Description,
+    Formats,
+    Inputs,
+    Pair,
+    TimeAxis,
+    WindowFormat,
+    fingerprint,
+    table_content,
+)
 from common.errors import Problems, UserError
 from common.preprocessing import arrays, calendars, columns, csv_file, timestamps
 from common.preprocessing.columns import MISSING
@@ -20,6 +32,38 @@ from common.preprocessing.timestamps import Timestamps
 
 Name = Literal["sunspots", "co2"]
 Gaps = Literal["linear", "previous"]
+FirstWindow = Literal["before", "within"]
+HISTORY, KNOWN = "history", "known"
+"""Names of the inputs of a network that takes columns that are known in advance."""
+SEASONAL = 0.2
+"""Least autocorrelation of a series' differences, at the distance of its season."""
+LONGEST_SEASON = 400
+"""Longest season in steps that is looked for."""
+FEWEST_STEPS = 20
+"""Least number of steps of a window, if its length is chosen."""
+USUAL_HORIZON = 10
+"""Steps to forecast of a series without a season."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns of a CSV file with series."""
+
+    targets: tuple[str, ...]
+    """Columns to forecast."""
+    time: str | None = None
+    """Column of times, in any order. None: the first column that is not `group`."""
+    also: tuple[str, ...] = ()
+    """Other columns, whose past is known."""
+    known: tuple[str, ...] = ()
+    """Columns that are known in advance."""
+    group: str | None = None
+    """Column with the name of the series of each row. None: the file has one series."""
+
+    @property
+    def numbers(self) -> tuple[str, ...]:
+        """Columns of numbers in the order of a series' variables."""
+        return (*self.targets, *self.also, *self.known)
 
 
 @dataclass(frozen=True)
@@ -30,11 +74,18 @@ class Series:
     """Values (times, variables), float64 and NaN in a gap. The index has every time from the first to the last."""
     axis: TimeAxis
     description: Description = field(default_factory=Description)
+    name: str = ""
+    """Its name in the column of groups."""
+    ahead: pd.DataFrame = field(default_factory=pd.DataFrame)
+    """Values of known columns after the end (times, columns), NaN in a gap."""
+
+    def times_after(self, steps: int) -> Array:
+        """Return the next `steps` times after the end."""
+        return calendars.advance(self.axis, self.table.index.to_numpy()[-1], np.arange(1, steps + 1))
 
     def following(self, steps: int) -> list[str]:
         """Return the next `steps` times after the end, as text."""
-        last = self.table.index.to_numpy()[-1]
-        return calendars.names(self.axis, calendars.advance(self.axis, last, np.arange(1, steps + 1)))
+        return calendars.names(self.axis, self.times_after(steps))
 
 
 def load(name: Name) -> Series:
@@ -59,40 +110,77 @@ def read(
     time_format: str | None = None,
     like: TimeAxis | None = None,
 ) -> Series:
-    """Read a series from a CSV file.
+    """Read a file with one series; see `read_all`."""
+    (found,) = read_all(path, Columns(tuple(targets), time), time_format, like)
+    return found
+
+
+def read_all(path: Path, named: Columns, time_format: str | None = None, like: TimeAxis | None = None) -> list[Series]:
+    """Read the series of a CSV file.
 
     Args:
         path: The file.
-        time: Column of times, in any order. Default: the first column.
-        targets: Columns of the variables.
+        named: Its columns.
         time_format: Format of the times, as for `timestamps.parse`. Default: the one with a regular step.
         like: Times of the training series, whose step is required.
 
     Returns:
-        The series, with NaN for an empty cell or a missing row.
+        One series for each group, the longest first, with NaN for an empty cell or a missing row. It ends with the last
+        row that has a target; known columns of later rows are in `ahead`.
 
     Raises:
         UserError: if the file or a column is missing, a cell is not a number, or times are missing, repeated,
             unreadable, ambiguous or irregular.
     """
     cells = csv_file.read(path).frame
-    time = time or str(cells.columns[0])
-    csv_file.require(path, cells, [time, *targets])
+    time = named.time or next(str(name) for name in [*cells.columns, ""] if name != named.group)
+    csv_file.require(path, cells, [time, *named.numbers, *([named.group] if named.group else [])])
     if cells.empty:
         raise UserError(f"{path}: no rows below the column names")
     problems = Problems()
     variables = {}
-    for name in targets:
+    for name in named.numbers:
         with problems.collect():
             variables[name] = _numbers(path, cells[name])
-    with problems.collect():
-        stamps = timestamps.parse(path, cells[time].mask(cells[time].isin(MISSING), ""), time_format, like)
+    texts = cells[time].mask(cells[time].isin(MISSING), "")
+    groups = cells[named.group] if named.group else pd.Series("", cells.index)
+    if named.group and groups.eq("").any():
+        problems.add(f"{path}, line {groups.eq('').idxmax()}: no value in the column {named.group}; fill it in")
+    stamps: dict[str, Timestamps] = {}
+    for name in map(str, groups.value_counts().index):  # the longest decides on the format and the step
+        with problems.collect():
+            stamps[name] = timestamps.parse(path, texts[groups == name], time_format, like)
+            like = like or stamps[name].axis
     problems.check()
-    given = pd.DataFrame(variables, index=stamps.index).sort_index()
-    first, last = given.index.to_numpy()[[0, -1]]
-    grid = calendars.advance(stamps.axis, first, np.arange(calendars.steps(stamps.axis, first, last)))
-    table = given.reindex(pd.Index(grid))
-    return Series(table, stamps.axis, describe(time, stamps, table))
+    given = pd.DataFrame(variables, cells.index)
+    found = []
+    for name, times in stamps.items():
+        with problems.collect():
+            rows = given[groups == name].set_axis(times.index, axis="index").sort_index()
+            found.append(_series(path, named, time, times, rows, name))
+    problems.check()
+    return found
+
+
+def _series(path: Path, named: Columns, time: str, stamps: Timestamps, rows: pd.DataFrame, name: str) -> Series:
+    """Put the rows of a series on its grid, and cut it after its last target."""
+    targets, axis = list(named.targets), stamps.axis
+    first, last = rows.index.to_numpy()[[0, -1]]
+    grid = calendars.advance(axis, first, np.arange(calendars.steps(axis, first, last)))
+    table = rows.reindex(pd.Index(grid))
+    filled = table[targets].notna().any(axis=1).to_numpy()
+    if not filled.any():
+        raise UserError(f"{path}: no value of {', '.join(targets)} in {named.group} {name}; leave it out")
+    start, end = int(filled.argmax()), len(filled) - int(filled[::-1].argmax())
+    notes = []
+    if end < len(table):
+        place = calendars.names(axis, grid[[end - 1]])[0]
+        notes.append(f"{time}: {len(table) - end:,} steps after {place} have no {', '.join(targets)}")
+    if start:
+        notes.append(f"{time}: the first {start:,} steps have no {', '.join(targets)}; left out")
+    found = describe(time, stamps, table[start:end], table.index.isin(rows.index)[start:end])
+    described = replace(found, notes=(*found.notes, *notes))
+    return Series(table[start:end], axis, described, name, table[end:][list(named.known)])
 
 
 def _numbers(path: Path, cells: "pd.Series[str]") -> Array:
@@ -107,16 +195,23 @@ def _numbers(path: Path, cells: "pd.Series[str]") -> Array:
     return values.astype("float32").astype("float64")
 
 
-def describe(time: str, stamps: Timestamps, table: pd.DataFrame) -> Description:
-    """Describe the times in the column `time`, the gaps and the variables of a series (times, variables)."""
+def describe(time: str, stamps: Timestamps, table: pd.DataFrame, given: Array) -> Description:
+    """Describe the times in the column `time`, the gaps and the variables of a series.
+
+    Args:
+        time: Name of the column.
+        stamps: Its times.
+        table: The series (times, variables).
+        given: Whether each of its times has a row in the file (times,).
+    """
     axis, index = stamps.axis, table.index.to_numpy()
     first, last = calendars.names(axis, index[[0, -1]])
     step, steps = calendars.words(axis), f"{len(table):,}"
     notes = [f"{time}: {stamps.words}; {step}, {steps} steps from {first} to {last}"]
     notes += [f"{time}: {note}" for note in stamps.notes]
     missing = "none"
-    if gaps := len(table) - len(stamps.index):
-        gap = calendars.names(axis, index[~table.index.isin(stamps.index)][:1])[0]
+    if gaps := int((~given).sum()):
+        gap = calendars.names(axis, index[~given][:1])[0]
         missing = f"{gaps:,}, the first {gap}"
         notes.append(f"{time}: {gaps:,} of {steps} steps missing, the first {gap}; gaps are filled")
     facts = {
@@ -130,6 +225,21 @@ def describe(time: str, stamps: Timestamps, table: pd.DataFrame) -> Description:
     }
     rows = {"min": table.min(), "max": table.max(), "missing": table.isna().sum()}
     return Description(tuple(notes), facts, {"variables": pd.DataFrame(rows).rename_axis("variable").reset_index()})
+
+
+def describe_all(found: Sequence[Series], group: str | None) -> Description:
+    """Describe the series of a file: one by itself, several in a table."""
+    if len(found) == 1:
+        return found[0].description
+    facts = [one.description.facts for one in found]
+    table = pd.DataFrame([{name: fact[name] for name in ("first", "last", "steps", "missing steps")} for fact in facts])
+    table.insert(0, str(group), [one.name for one in found])
+    shortest, longest = (f"{len(one.table):,}" for one in (found[-1], found[0]))
+    note = f"{group}: {len(found):,} series; {facts[0]['step']}, {shortest} to {longest} steps each"
+    gaps = [one.name for one, fact in zip(found, facts, strict=True) if fact["missing steps"] != "none"]
+    notes = [f"{group}: {len(gaps):,} series have missing steps, the first {gaps[0]}; gaps are filled"] if gaps else []
+    kept = {name: facts[0][name] for name in ("time", "step", "variables")}
+    return Description((note, *notes), {**kept, "series": f"{len(found):,}"}, {"series": table})
 
 
 def read_windows(path: Path, window: int, variables: int) -> Array:
@@ -158,47 +268,265 @@ def windows(values: Array, window: int, horizon: int) -> Pair:
     return cut[:, :window].copy(), cut[:, window:].copy()
 
 
-def split(series: Series, name: str, window: int, horizon: int, validation: float, test: float, gaps: Gaps) -> Data:
-    """Split a series by time into training, validation and test parts, and cut each into windows.
+def targets_of(inputs: Inputs, variables: int) -> Array:
+    """Return the windows of the targets (windows, window, variables), the first columns of a network's `inputs`."""
+    history: Array = inputs[HISTORY] if isinstance(inputs, dict) else inputs[:]
+    return history[:, :, :variables]
 
-    Gaps are filled within each part, so no filled value depends on another part.
+
+def repeat_season(history: Array, season: int, horizon: int) -> Array:
+    """Return the last season of `history` (windows, steps, variables), repeated for `horizon` steps."""
+    return history[:, -season:][:, np.arange(horizon) % season]
+
+
+def find_season(found: Sequence[Series], targets: int, share: float) -> int:
+    """Return the period of the first `share` of some series in steps, or 1 if there is none.
+
+    That of the calendar is tried, then the distance with the largest autocorrelation of the differences.
 
     Args:
-        series: The series.
+        found: The series.
+        targets: Number of columns to forecast.
+        share: Share of the training part.
+    """
+    parts = [one.table.iloc[: round(len(one.table) * share), :targets] for one in found[:LONGEST_SEASON]]
+    longest = min(LONGEST_SEASON, max(map(len, parts)) // 3)
+    usual = calendars.season(found[0].axis)
+    correlations = [
+        _autocorrelation(fill(part, "linear").to_numpy()[:, column], longest)
+        for part in parts
+        for column in range(targets)
+        if len(part) // 3 >= max(3, usual)
+    ]
+    if not correlations:
+        return 1
+    mean = np.mean([np.pad(one, (0, longest + 1 - len(one))) for one in correlations], axis=0)
+    if usual:
+        return usual if usual <= longest and mean[usual] > SEASONAL else 1
+    peaks = [lag for lag in range(3, longest) if mean[lag] >= max(mean[lag - 1], mean[lag + 1], SEASONAL)]
+    return max(peaks, key=lambda lag: mean[lag], default=1)
+
+
+def _autocorrelation(values: Array, longest: int) -> Array:
+    """Return the autocorrelation of the differences of `values` (times,) at distances from 0 to `longest`."""
+    changes = np.diff(values)
+    changes = changes - changes.mean()
+    longest = min(longest, len(changes) // 2)
+    power = np.abs(np.fft.rfft(changes, 2 * len(changes))) ** 2
+    correlation = np.fft.irfft(power)[: longest + 1]
+    return correlation / correlation[0] if correlation[0] > 0 else np.zeros(longest + 1)
+
+
+def choose_windows(
+    found: Sequence[Series], targets: int, asked: tuple[int, int, int], shares: tuple[float, float], calendar: bool
+) -> tuple[WindowFormat, list[str]]:
+    """Choose what is not given of window, horizon and season.
+
+    Args:
+        found: The series.
+        targets: Number of columns to forecast.
+        asked: Window, horizon and season in steps, each 0 if it is to be chosen.
+        shares: Shares of the validation and of the test part.
+        calendar: Whether the calendar is an input.
+
+    Returns:
+        The windows, and a note about the choices.
+    """
+    window, horizon, season = asked
+    longest = max(len(one.table) for one in found)
+    training, validation = round(longest * (1 - sum(shares))), round(longest * min(shares))
+    words = []
+    if not season:
+        season = find_season(found, targets, 1 - sum(shares))
+        season = season if season <= (window or training // 3) else 1
+        words.append(f"a season of {season} steps" if season > 1 else "no season")
+    if not horizon:
+        horizon = max(1, min(season if season > 1 else USUAL_HORIZON, validation // 2))
+        words.append(f"{horizon} steps to forecast")
+    if not window:
+        wanted = season * max(2, -(-FEWEST_STEPS // season))
+        window = max(1, season, min(wanted, (training - horizon) // 3 // season * season))
+        words.append(f"windows of {window} steps")
+    cycles = calendars.cycles(found[0].axis, training) if calendar else ()
+    if cycles:
+        words.append(f"the calendar's {', '.join(cycles)} as inputs")
+    note = [f"chosen by the training part: {'; '.join(words)}"] if words else []
+    return WindowFormat(window, horizon, season, cycles), note
+
+
+def positions(form: WindowFormat, table: pd.DataFrame, known: int) -> Array:
+    """Return the numbers (times, numbers) that are known in advance at the times of a filled `table`.
+
+    These are its last `known` columns, then the positions in the cycles of the calendar.
+    """
+    given = table.to_numpy("float32")[:, table.shape[1] - known :]
+    return np.concatenate([given, calendars.features(table.index.to_numpy(), form.cycles)], axis=1)
+
+
+@dataclass(frozen=True)
+class _Windows:
+    """Windows of a part of some series."""
+
+    history: Array
+    known: Array
+    targets: Array
+    times: Array
+    names: Array
+
+    @property
+    def pair(self) -> Pair:
+        inputs = {HISTORY: self.history, KNOWN: self.known} if self.known.shape[2] else self.history
+        return inputs, self.targets
+
+
+def split(
+    found: Sequence[Series],
+    name: str,
+    named: Columns,
+    form: WindowFormat,
+    shares: tuple[float, float],
+    gaps: Gaps,
+    first_window: FirstWindow = "before",
+) -> Data:
+    """Split series by time into training, validation and test parts, and cut each into windows.
+
+    The parts of several series begin at the same times. Gaps are filled within each part, so no filled value depends on
+    a later part. The targets of a window are in one part; its input may begin in the parts before.
+
+    Args:
+        found: The series.
         name: Name of the data set.
-        window: Steps of a window.
-        horizon: Steps after a window that are to be forecast.
-        validation: Share of the series before the test part.
-        test: Share of the series at its end.
+        named: Their columns.
+        form: The windows.
+        shares: Share of the series for validation, before the test part, and for the test, at the end.
         gaps: How gaps are filled.
+        first_window: Where the first window of validation and of test begins: before the part, or within it.
+
+    Returns:
+        Windows in the order of their times. With columns that are known in advance, or cycles, the inputs are the
+        windows `history` (windows, window, variables) and `known` (windows, horizon, numbers), else only the former.
 
     Raises:
         UserError: if a part is too short for a window, or a variable has no value in it.
     """
+    validation, test = shares
     if validation + test >= 1:
         raise UserError(f"`validation` {validation} and `test` {test} leave nothing to train on; lower them")
-    table = series.table
-    ends = [0, *(round(len(table) * share) for share in (1 - validation - test, 1 - test)), len(table)]
-    pairs: list[Pair] = []
-    for part, (start, end) in zip(("training", "validation", "test"), itertools.pairwise(ends), strict=True):
-        rows = table.iloc[start:end]
-        if len(rows) < window + horizon:
+    axis = found[0].axis
+    first, last = min(one.table.index[0] for one in found), max(one.table.index[-1] for one in found)
+    first, last = (pd.Index([time]).to_numpy()[0] for time in (first, last))
+    steps = calendars.steps(axis, first, last)
+    ends = [0, *(round(steps * share) for share in (1 - validation - test, 1 - test)), steps]
+    borders = calendars.advance(axis, first, np.array(ends[1:-1]))
+    cut: list[list[_Windows]] = [[], [], []]
+    for one in found:
+        own = [0, *np.searchsorted(one.table.index.to_numpy(), borders).tolist(), len(one.table)]
+        parts = []
+        for part, (start, end) in zip(("training", "validation", "test"), itertools.pairwise(own), strict=True):
+            rows = one.table.iloc[start:end]
+            for column in rows.columns[rows.isna().all()] if len(rows) else ():
+                place = f"{name}, {named.group} {one.name}" if one.name else name
+                raise UserError(f"{place}: column {column!r} has no value in the {part} part; use a shorter period")
+            parts.append(fill(rows, gaps))
+        filled = pd.concat(parts)
+        for part_windows, (start, end) in zip(cut, itertools.pairwise(own), strict=True):
+            begin = start if first_window == "before" else start + form.window
+            part_windows.append(_cut(one, filled, named, form, max(begin, form.window), end))
+    joined = [_join(part) for part in cut]
+    for part, whole, (start, end) in zip(
+        ("training", "validation", "test"), joined, itertools.pairwise(ends), strict=True
+    ):
+        if not len(whole.targets):
+            before = part == "training" or first_window == "within"
+            needed = f"a window of {form.window} + {form.horizon}" if before else f"a horizon of {form.horizon}"
             raise UserError(
-                f"{name}: {len(rows)} steps for {part} are too few for a window of {window} + {horizon} steps; "
+                f"{name}: {end - start} steps for {part} are too few for {needed} steps; "
                 "lower `window` or `horizon`, or use a larger share for the part"
             )
-        for column in rows.columns[rows.isna().all()]:
-            raise UserError(f"{name}: column {column!r} has no value in the {part} part; use a shorter period")
-        pairs.append(windows(fill(rows, gaps).to_numpy("float32"), window, horizon))
-    train, validation_part, test_part = pairs
+    train, validation_part, test_part = joined
+    description = describe_all(found, named.group)
+    tables = [table_content(one.table) for one in found]
     return Data(
         name,
-        fingerprint(table_content(table)),
-        train,
-        validation_part,
-        test_part,
-        tuple(map(str, table.columns)),
+        fingerprint(*(part for one, table in zip(found, tables, strict=True) for part in (one.name, table))),
+        train.pair,
+        validation_part.pair,
+        test_part.pair,
+        named.targets,
         kind="sequence",
-        formats=Formats(times=series.axis),
-        description=series.description,
+        formats=Formats(times=axis, windows=form),
+        description=description,
+        test_times=test_part.times,
+        test_series=test_part.names,
     )
+
+
+def _cut(one: Series, filled: pd.DataFrame, named: Columns, form: WindowFormat, begin: int, end: int) -> _Windows:
+    """Cut the windows out of a filled series whose targets begin at `begin` or later, and end before `end`."""
+    known = positions(form, filled, len(named.known))
+    values = filled.to_numpy("float32")[:, : filled.shape[1] - len(named.known)]
+    history = np.concatenate([values, known], axis=1)
+    origins = np.arange(begin, max(begin, end - form.horizon + 1))
+    times = filled.index.to_numpy()
+
+    def sliding(array: Array, length: int, starts: Array) -> Array:
+        if not len(starts):
+            return np.empty((0, length, *array.shape[1:]), array.dtype)
+        return np.moveaxis(np.lib.stride_tricks.sliding_window_view(array, length, axis=0)[starts], -1, 1)
+
+    return _Windows(
+        np.ascontiguousarray(sliding(history, form.window, origins - form.window)),
+        np.ascontiguousarray(sliding(known, form.horizon, origins)),
+        np.ascontiguousarray(sliding(values[:, : len(named.targets)], form.horizon, origins)),
+        sliding(times, form.horizon, origins),
+        np.full(len(origins), one.name),
+    )
+
+
+def _join(parts: Sequence[_Windows]) -> _Windows:
+    """Join the windows of several series in the order of their times."""
+    history, known, targets, times, names = (
+        np.concatenate([getattr(part, name) for part in parts])
+        for name in ("history", "known", "targets", "times", "names")
+    )
+    order = np.argsort(times[:, 0], kind="stable")
+    return _Windows(history[order], known[order], targets[order], times[order], names[order])
+
+
+def last_window(
+    one: Series, named: Columns, form: WindowFormat, gaps: Gaps, steps: int, place: str
+) -> tuple[Array, Array]:
+    """Return the numbers of the last window of a series, and those that are known of the `steps` after its end.
+
+    Args:
+        one: The series.
+        named: Its columns.
+        form: The windows.
+        gaps: How gaps are filled.
+        steps: Number of steps to forecast.
+        place: Words for the series, for errors.
+
+    Returns:
+        History (window, variables), and known numbers (steps, numbers).
+
+    Raises:
+        UserError: if the series is shorter than a window, or a known column has no value in one of the steps.
+    """
+    if len(one.table) < form.window:
+        raise UserError(f"{place}: {len(one.table)} steps; the network needs {form.window}")
+    times = one.times_after(steps)
+    ahead = one.ahead.reindex(pd.Index(times)) if named.known else pd.DataFrame(index=pd.Index(times))
+    unknown = ahead.isna().any(axis=1).to_numpy()
+    if unknown.any():
+        until = int(unknown.argmax())
+        first = calendars.names(one.axis, times[[until]])[0]
+        more = f"; or forecast `steps` {until}" if until else ""
+        raise UserError(
+            f"{place}: no {', '.join(named.known)} for {first}, the step {until + 1} of {steps} to forecast; add rows "
+            f"with these columns, and an empty {named.targets[0]}{more}"
+        )
+    table = fill(one.table, gaps)
+    past = positions(form, table, len(named.known))
+    values = table.to_numpy("float32")[:, : table.shape[1] - len(named.known)]
+    history = np.concatenate([values, past], axis=1)[-form.window :]
+    return history, positions(form, ahead, len(named.known))

@@ -105,6 +105,11 @@ class Section:
         return not any((self.text, self.points, self.facts, self.tables, self.images, self.commands))
 
 
+def command(module: str, *words: str) -> str:
+    """Return the command line that runs a module of the suite with `words`, which are quoted where necessary."""
+    return " ".join(filter(None, [f"{PYTHON} -m {module}", *words]))
+
+
 def render(title: str, subtitle: str, facts: Iterable[str], sections: Iterable[Section]) -> str:
     """Return a page as HTML, in which all text is escaped. Empty sections are left out.
 

@@ -12,7 +12,7 @@ from common import tracking
 from common.config import Config, as_flags, changed, data_of
 from common.data import Data, Trained
 from common.report import page
-from common.report.page import PYTHON, Section
+from common.report.page import Section, command
 
 CURVES = "learning_curves"
 """Name of the figure that has a section of its own."""
@@ -48,7 +48,7 @@ def write(
         page_facts(run.id, tags),
         [
             Section("Training", facts=_training(trained, metrics, tags)),
-            _result(run, summary),
+            _result(run, config, summary),
             Section("Learning curves", images=shown[: len(curves)]),
             Section("Diagnosis", points=findings),
             _settings(config),
@@ -91,14 +91,14 @@ def description(summary: Mapping[str, str], findings: Sequence[str]) -> str:
     return "\n\n".join([*results, "diagnosis:", "\n".join(f"- {html.escape(finding)}" for finding in findings)])
 
 
-def _result(run: tracking.ActiveRun, summary: Mapping[str, str]) -> Section:
+def _result(run: tracking.ActiveRun, config: Config, summary: Mapping[str, str]) -> Section:
     """Return the section with the test results, beside the baselines and champions on the same data."""
     standing = tracking.standing(run)
     rows, metric = standing.runs, f"val_{standing.metric}"
     if len(rows) == 1:
         words = "No baseline and no champion is recorded on the same data."
-        command = {"record the baselines": f"{PYTHON} -m apps.{run.app.name} baseline"}
-        return Section("Result", [words], facts=summary, commands=command)
+        fit = {"record the baselines": command(f"apps.{run.app.name}", "baseline", as_flags(data_of(config)))}
+        return Section("Result", [words], facts=summary, commands=fit)
     columns = rows.drop(columns=["started", "id", "settings that differ", "model"])
     role = rows["kind"].map({"train": "champion so far"}).fillna(rows["kind"])
     columns["kind"] = role.mask(rows["id"] == run.id, "this run")
@@ -165,15 +165,16 @@ def peak_memory() -> int:
 
 
 def _commands(run: tracking.ActiveRun, config: Config, tags: Mapping[str, str]) -> dict[str, str]:
-    app = f"{PYTHON} -m apps.{run.app.name}"
+    app, tuning = f"apps.{run.app.name}", f"tuning.{run.app.name}"
     again = "train with the same settings"
     if "tuned" in tags:
         again += "; the search trained on the training and validation examples together"
     return {
-        "predict": f"{app} predict FILE --model {run.id}",
-        "serve": f"{app} serve --model {run.id}",
+        "predict": command(app, "predict", "FILE", "--model", run.id),
+        "serve": command(app, "serve", "--model", run.id),
         "load in Python": f'from common import recorded\n\nmodel = recorded.model("{run.id}")',
-        again: f"{app} train {as_flags(changed(config))}".rstrip(),
-        "search for better settings": f"{PYTHON} -m tuning.{run.app.name} {as_flags(data_of(config))}".rstrip(),
+        again: command(app, "train", as_flags(changed(config))),
+        "train with one setting changed": command(app, "train", "--like", run.id, "--seed", "1"),
+        "search for better settings": command(tuning, as_flags(data_of(config))),
         "show this page": f"make report RUN={run.id}",
     }

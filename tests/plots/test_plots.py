@@ -1,5 +1,6 @@
 """Figures of small known arrays: their labels, axes, legends, and the data of their lines, bars and images."""
 
+import dataclasses
 import itertools
 from collections.abc import Sequence
 from typing import Any
@@ -14,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
-from common.data import Array, Data, Trained
+from common.data import Array, Data, Formats, Trained, WindowFormat
 from common.plots import attribution, results
 from common.plots.colours import SIGNED, by_sign
 
@@ -232,15 +233,13 @@ def test_residuals() -> None:
 def test_forecast() -> None:
     """Four windows of two steps of 10, 11, 12, 13, 14; of the eight targets the interval misses two."""
     targets = np.array([[10.0, 11], [11, 12], [12, 13], [13, 14]])[..., None]
-    predictions = targets + 0.5
-    low, high = targets - 1, targets + 1
-    high[2] -= 1.5
-    figure = results.forecast(targets, predictions, low, high, ["load"])
+    predictions, widths = targets + 0.5, np.full(targets.shape, 1.0)
+    widths[2] = 0.25
+    figure = results.forecast(targets, predictions, {"95 % interval": widths}, ["load"])
     (axes,) = figure.axes
-    title = "load, 2 steps ahead from each line; 75 % inside the interval"
+    title = "load, 2 steps ahead from each line; 75 % in the 95 % interval"
     assert labels(axes) == (title, "step of the test part", "load")
-    names = legend(axes)
-    assert names == ["true", "forecast", "95 % interval"]
+    assert legend(axes) == ["true", "forecast", "95 % interval"]
     curves = [line_points(line).T.tolist() for line in axes.lines]
     assert curves == [
         [[0, 1, 2, 3, 4], [10, 11, 12, 13, 14]],
@@ -253,7 +252,22 @@ def test_forecast() -> None:
         corners = np.asarray(band.get_paths()[0].vertices)
         for step in (0, 1):
             edges = corners[corners[:, 0] == window + step, 1]
-            assert {edges.min(), edges.max()} == {low[window, step, 0], high[window, step, 0]}
+            middle, width = predictions[window, step, 0], widths[window, step, 0]
+            assert (edges.min(), edges.max()) == pytest.approx((middle - width, middle + width))
+
+
+def test_forecasts_of_one_step_are_a_line_over_dates() -> None:
+    targets, times = np.arange(5.0)[:, None, None], np.arange("2024-01", "2024-06", dtype="datetime64[M]")[:, None]
+    figure = results.forecast(targets, targets + 1, {"80 % interval": np.ones_like(targets)}, ["load"], times)
+    (axes,) = figure.axes
+    assert labels(axes)[:2] == ("load, one step ahead; 100 % in the 80 % interval", "time")
+    true, forecast = axes.lines
+    assert np.shape(true.get_xydata()) == np.shape(forecast.get_xydata()) == (5, 2)
+    assert forecast.get_marker() == "."
+    assert len(axes.collections) == 1
+    figure.canvas.draw()
+    texts = [label.get_text() for label in axes.get_xticklabels()]
+    assert "Feb" in texts
 
 
 def test_error_by_step() -> None:
@@ -334,26 +348,23 @@ def test_figures_of_a_classification_of_sentences_with_a_threshold() -> None:
 
 
 def test_figures_of_a_forecast() -> None:
-    """The interval is the validation's errors, -1 to 3, around the predictions."""
-
-    class Zero:
-        def predict(self, windows: Array, verbose: int) -> Array:
-            return np.zeros((len(windows), 1, 1))
-
-    errors = np.linspace(-1, 3, 401)[:, None, None]
+    """Of two series, the first is drawn; the errors are those of both."""
     windows, following = np.array([[[4.0], [5.0]], [[5.0], [6.0]]]), np.array([[[6.0]], [[9.0]]])
-    validation = (np.zeros((401, 2, 1)), errors)
-    data = Data("toy", "0", validation, validation, (windows, following), ("load",), kind="sequence")
-    figures = dict(results.forecast_figures(trained(data, np.array([[[5.0]], [[5.0]]]), Zero())))
+    pair = (windows, following)
+    data = Data("toy", "0", pair, pair, pair, ("load",), kind="sequence", test_series=np.array(["a", "b"]))
+    data = dataclasses.replace(data, formats=Formats(windows=WindowFormat(2, 1, 2)))
+    predictions = np.array([[[5.0]], [[5.0]]])
+    widths = np.full((2, 2, 1, 1), 0.9)
+    figures = dict(results.forecast_figures(trained(data, predictions, None), widths))
     assert list(figures) == ["learning_curves", "residuals", "forecast", "error_by_step"]
     np.testing.assert_array_equal(points(figures["residuals"].axes[0]), [[5, 1], [5, 4]])
     (axes,) = figures["forecast"].axes
-    assert "50 % inside the interval" in axes.get_title()
-    edges = np.asarray(axes.collections[0].get_paths()[0].vertices)[:, 1]
-    assert (edges.min(), edges.max()) == pytest.approx((5 - 0.9, 5 + 2.9))
+    assert "0 % in the 80 % interval" in axes.get_title()
+    assert legend(axes) == ["true", "forecast", "80 % interval", "95 % interval"]
     drawn = lines(figures["error_by_step"].axes[0])
     assert drawn["network"][1] == pytest.approx([8.5**0.5])
     assert drawn["last value"][1] == pytest.approx([5**0.5])  # 5 and 6 for 6 and 9
+    assert drawn["value 2 steps before"][1] == pytest.approx([10**0.5])  # 4 and 5
 
 
 def test_filters_of_a_convolution_are_means_over_its_inputs_in_their_own_order() -> None:

@@ -9,14 +9,15 @@ import pandas as pd
 import pytest
 from statsmodels.tsa.ar_model import AutoReg
 
+from apps.lstm_forecast import ForecastOptions, app, build_model, load_data, read_inputs
 from apps.lstm_forecast import Settings as LstmForecast
-from apps.lstm_forecast import build_model, load_data, read_inputs
 from common import baselines
-from common.data import Formats, SavedModel, TimeAxis
+from common.data import Data, Formats, SavedModel, TimeAxis, WindowFormat
 from common.errors import UserError
+from common.metrics import intervals
 from common.nn import losses
-from common.preprocessing import series
-from common.preprocessing.series import Gaps, Series
+from common.preprocessing import calendars, series
+from common.preprocessing.series import Columns, FirstWindow, Gaps, Series
 from tests.conftest import run_app
 
 
@@ -33,11 +34,34 @@ def test_a_window_is_followed_by_its_targets() -> None:
     np.testing.assert_array_equal(targets, [values[3:5], values[4:6]])
 
 
-def test_no_window_of_one_part_reaches_into_another() -> None:
-    data = series.split(counted(100), "x", window=5, horizon=3, validation=0.2, test=0.25, gaps="linear")
+def divided(found: Series, form: WindowFormat, shares: tuple[float, float], first: FirstWindow = "before") -> Data:
+    return series.split([found], "x", Columns(("x",)), form, shares, "linear", first)
+
+
+def test_no_window_of_one_part_reaches_into_another_if_it_must_not() -> None:
+    data = divided(counted(100), WindowFormat(5, 3, 1), (0.2, 0.25), "within")
     spans = [(min(x.min(), y.min()), max(x.max(), y.max())) for x, y in (data.train, data.validation, data.test)]
     assert spans == [(0, 54), (55, 74), (75, 99)]
     assert [len(y) for _, y in (data.train, data.validation, data.test)] == [48, 13, 18]
+
+
+def test_every_step_of_a_part_is_forecast_from_the_steps_before_it() -> None:
+    data = divided(counted(100), WindowFormat(5, 3, 1), (0.2, 0.25))
+    parts = (data.train, data.validation, data.test)
+    assert [(y.min(), y.max()) for _, y in parts] == [(5, 54), (55, 74), (75, 99)]
+    assert [(x.min(), x.max()) for x, _ in parts] == [(0, 51), (50, 71), (70, 96)]
+    for windows, following in parts:
+        np.testing.assert_array_equal(windows[:, -1] + 1, following[:, 0])
+    assert data.test_times is not None
+    np.testing.assert_array_equal(data.test_times, data.test[1][:, :, 0])
+
+
+def test_two_years_of_months_are_enough_for_validation_and_test(tmp_path: Path) -> None:
+    """As of the 144 months of AirPassengers."""
+    months = pd.date_range("1949-01-01", periods=144, freq="MS")
+    path = write(tmp_path, "month,x\n" + "".join(f"{month:%Y-%m},{100 + row}\n" for row, month in enumerate(months)))
+    data = load_data(LstmForecast(csv=str(path), target=("x",), window=24, horizon=12))
+    assert [len(y) for _, y in (data.train, data.validation, data.test)] == [51, 18, 18]
 
 
 @pytest.mark.parametrize(("gaps", "expected"), [("linear", [1, 1, 2, 3, 4, 4]), ("previous", [1, 1, 1, 1, 4, 4])])
@@ -49,9 +73,9 @@ def test_gaps_are_filled_as_the_setting_says(gaps: Gaps, expected: list[float]) 
 def test_a_gap_at_the_border_of_two_parts_is_not_filled_from_the_other() -> None:
     found = counted(30)
     found.table.iloc[18:22] = np.nan
-    data = series.split(found, "x", window=2, horizon=1, validation=1 / 3, test=1 / 3, gaps="linear")
+    data = divided(found, WindowFormat(2, 1, 1), (1 / 3, 1 / 3))
     assert data.validation[1].max() == 17
-    assert data.test[0].min() == 22
+    assert data.test[0].tolist()[:2] == [[[17], [17]], [[17], [22]]]
 
 
 def write(folder: Path, text: str | bytes) -> Path:
@@ -137,7 +161,8 @@ CASES = {
 def test_a_series_of_a_case_is_regular_and_described(case: str, tmp_path: Path) -> None:
     times, after, step = CASES[case]
     path = write(tmp_path, "time,value\n" + "".join(f"{time},{row % 7 + 1}\n" for row, time in enumerate(times)))
-    data = load_data(LstmForecast(csv=str(path), target=("value",)))
+    config = LstmForecast(csv=str(path), target=("value",), window=22, horizon=1, season=11, calendar=False)
+    data = load_data(config)
     facts, missing = data.description.facts, {"ts_utc_gap": 1, "sales": 8}.get(case, 0)
     steps = len(times) + missing
     assert (facts["step"], facts["steps"]) == (step, f"{steps:,}")
@@ -149,9 +174,7 @@ def test_a_series_of_a_case_is_regular_and_described(case: str, tmp_path: Path) 
     variables = data.description.tables["variables"]
     assert variables.to_dict("records") == [{"variable": "value", "min": 1, "max": 7, "missing": missing}]
     assert data.formats.times is not None
-    examples = read_inputs(
-        [str(path)], dataclasses.replace(saved(LstmForecast(), ("value",), ""), formats=data.formats)
-    )
+    examples = read_inputs([str(path)], dataclasses.replace(saved(config, ("value",), ""), formats=data.formats))
     assert examples.names == [f"{path} {after}"]
     assert any(step in note for note in examples.notes)
 
@@ -223,9 +246,10 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"window": 5}, "`window` 5 must be at least `season` 11"),
+        ({"window": 5, "season": 11}, "`window` 5 must be at least `season` 11"),
+        ({"known": ("promo",)}, "`known` needs `csv`"),
         ({"csv": "sales.csv"}, "`csv` needs `target`"),
-        ({"window": 80}, "lower `window`"),
+        ({"window": 180}, "lower `window`"),
         ({"window": 10**9}, "lower `window`"),
         ({"horizon": 10**9}, "lower `window` or `horizon`"),
         ({"validation": 0.5, "test": 0.5}, "nothing to train on"),
@@ -240,8 +264,8 @@ def test_roots_of_negative_values_are_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "day,x\n" + "".join(f"{day},{day - 50}\n" for day in range(200)))
     settings = {"csv": str(path), "target": ("x",)}
     with pytest.raises(UserError, match="`transform` sqrt"):
-        load_data(LstmForecast(**settings))  # type: ignore[arg-type]
-    assert load_data(LstmForecast(**settings, transform="none")).outputs == ("x",)  # type: ignore[arg-type]
+        load_data(LstmForecast(**settings, transform="sqrt"))  # type: ignore[arg-type]
+    assert load_data(LstmForecast(**settings)).outputs == ("x",)  # type: ignore[arg-type]
 
 
 def test_the_built_in_series_are_the_published_ones() -> None:
@@ -291,16 +315,6 @@ def untrained(**settings: object) -> tuple[LstmForecast, keras.Model]:
     return config, build_model(config, load_data(config))
 
 
-def test_the_scaling_inside_the_model_is_that_of_the_training_part() -> None:
-    config, model = untrained(transform="sqrt")
-    inside, outside = (layer for layer in model.layers if isinstance(layer, keras.layers.Normalization))
-    roots = np.sqrt(load_data(config).train[0])
-    for layer in (inside, outside):
-        np.testing.assert_allclose(np.ravel(layer.mean), roots.mean(), rtol=1e-5)
-        np.testing.assert_allclose(np.ravel(layer.variance), roots.var(), rtol=1e-5)
-    assert outside.invert
-
-
 def test_anchored_forecasts_move_with_the_level_of_the_window() -> None:
     config, model = untrained(anchor="last", transform="none")
     windows = load_data(config).test[0][:4]
@@ -317,7 +331,9 @@ def saved(config: LstmForecast, outputs: tuple[str, ...], data: str) -> SavedMod
 
 
 def test_the_built_in_series_is_continued_after_its_end() -> None:
-    examples = read_inputs(["sunspots"], saved(LstmForecast(horizon=2), ("sunspots",), "sunspots"))
+    examples = read_inputs(
+        ["sunspots"], saved(LstmForecast(window=22, season=11, horizon=2), ("sunspots",), "sunspots")
+    )
     names, inputs = examples.names, examples.inputs
     assert names == ["sunspots 2009", "sunspots 2010"]
     np.testing.assert_allclose(inputs[0, -3:, 0], [15.2, 7.5, 2.9], rtol=1e-6)
@@ -332,4 +348,123 @@ def test_a_table_of_several_variables_is_continued_and_its_gaps_filled(tmp_path:
     assert names == [f"{path} 2024-06-01"]
     np.testing.assert_allclose(inputs[0], [[20, 2], [30, 3], [40, 4], [50, 5]])
     with pytest.raises(UserError, match="the network needs 9"):
-        read_inputs([str(path)], saved(LstmForecast(window=9, season=1), ("a",), "old"))
+        read_inputs([str(path)], saved(LstmForecast(window=9, season=1, horizon=1), ("a",), "old"))
+
+
+PROMOTED = np.random.default_rng(0).uniform(size=140) < 0.3
+SHOP = "day,sales,promo\n" + "".join(
+    f"{day:%Y-%m-%d},{100 + 10 * (row % 7) + 50 * PROMOTED[row]},{int(PROMOTED[row])}\n"
+    for row, day in enumerate(pd.date_range("2024-01-01", periods=140))
+)
+"""Sales with a week and promotions that nothing announces; the 140 days end on 2024-05-19."""
+QUICK: dict[str, object] = {"time": "day", "target": ("sales",), "known": ("promo",), "units": (2,)}
+
+
+def test_season_window_and_horizon_are_found_and_said(tmp_path: Path) -> None:
+    data = load_data(LstmForecast(csv=str(write(tmp_path, SHOP)), **QUICK))  # type: ignore[arg-type]
+    assert data.formats.windows == WindowFormat(21, 7, 7, ("weekday",))
+    (note,) = (note for note in data.description.notes if "chosen" in note)
+    for words in ("a season of 7 steps", "7 steps to forecast", "windows of 21 steps", "weekday"):
+        assert words in note
+    sunspots = load_data(LstmForecast()).formats.windows
+    assert sunspots is not None
+    assert (sunspots.window, sunspots.horizon, sunspots.cycles) == (2 * sunspots.season, sunspots.season, ())
+    assert sunspots.season in (10, 11)
+
+
+def test_effects_of_known_columns_are_forecast(tmp_path: Path) -> None:
+    """Without training: the linear part knows the week and the promotion."""
+    path = write(tmp_path, SHOP)
+    config = LstmForecast(csv=str(path), **QUICK)  # type: ignore[arg-type]
+    data = load_data(config)
+    keras.utils.set_random_seed(0)
+    model = build_model(config, data)
+    assert np.abs(model.predict(data.test[0], verbose=0) - data.test[1]).mean() < 5
+    blind = dataclasses.replace(config, known=())
+    data = load_data(blind)
+    assert np.abs(build_model(blind, data).predict(data.test[0], verbose=0) - data.test[1]).mean() > 10
+
+
+def test_known_columns_of_the_steps_to_forecast_are_needed(tmp_path: Path) -> None:
+    path = write(tmp_path, SHOP)
+    config = LstmForecast(csv=str(path), window=14, horizon=3, season=7, **QUICK)  # type: ignore[arg-type]
+    model = dataclasses.replace(saved(config, ("sales",), "sales"), formats=load_data(config).formats)
+    with pytest.raises(UserError, match=r"no promo for 2024-05-20, the step 1 of 3 to forecast; add rows"):
+        read_inputs([str(path)], model)
+    path.write_text(SHOP + "2024-05-20,,0\n2024-05-21,,1\n")
+    with pytest.raises(UserError, match=r"2024-05-22, the step 3 of 3 .* or forecast `steps` 2"):
+        read_inputs([str(path)], model)
+    path.write_text(SHOP + "2024-05-20,,0\n2024-05-21,,1\n2024-05-22,,0\n")
+    examples = read_inputs([str(path)], model)
+    assert examples.names == [f"{path} 2024-05-{day}" for day in (20, 21, 22)]
+    assert examples.inputs["known"][0, :, 0].tolist() == [0, 1, 0]
+    assert examples.inputs["history"].shape == (1, 14, 9)
+
+
+def test_several_series_in_a_file_are_cut_at_the_same_times(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=60)
+    rows = [f"a,{day:%Y-%m-%d},{row}" for row, day in enumerate(days)]
+    rows += [f"b,{day:%Y-%m-%d},{1000 + row}" for row, day in enumerate(days) if row >= 20]
+    path = write(tmp_path, "store,day,sales\n" + "\n".join(rows) + "\n")
+    settings: dict[str, object] = {"csv": str(path), "target": ("sales",), "group": "store", "calendar": False}
+    config = LstmForecast(window=5, horizon=2, season=1, **settings)  # type: ignore[arg-type]
+    data = load_data(config)
+    windows, following = data.test
+    assert (following[:, 0, 0] % 1000).tolist() == sorted(following[:, 0, 0] % 1000)
+    assert (following % 1000).min() == 48
+    assert data.test_series is not None
+    assert set(data.test_series) == {"a", "b"}
+    np.testing.assert_array_equal(windows[:, -1] + 1, following[:, 0])
+    examples = read_inputs([str(path)], dataclasses.replace(saved(config, ("sales",), ""), formats=data.formats))
+    assert examples.names == [f"{path} {shop} 2024-03-0{day}" for shop in "ab" for day in (1, 2)]
+    write(tmp_path, "store,day,sales\n" + "\n".join(rows) + "\n,2024-03-01,4\n")
+    with pytest.raises(UserError, match="line 102: no value in the column store"):
+        load_data(config)
+
+
+def test_a_long_forecast_continues_from_the_forecasts_before(tmp_path: Path) -> None:
+    path = write(tmp_path, "t,x\n" + "".join(f"{row},{row % 4}\n" for row in range(60)))
+    config = LstmForecast(csv=str(path), target=("x",), window=8, horizon=4, season=4, units=(2,))
+    data = load_data(config)
+    keras.utils.set_random_seed(0)
+    model = dataclasses.replace(saved(config, ("x",), ""), model=build_model(config, data), formats=data.formats)
+    options = ForecastOptions(steps=10)
+    examples = options.read(app, [str(path)], model)
+    assert list(examples.names) == [f"{path} {step}" for step in range(60, 70)]
+    predictions = model.model.predict(examples.inputs, verbose=0)
+    task = app.task.choose_threshold(data.validation[1], lambda: model.model.predict(data.validation[0], verbose=0))
+    table = options.answers(task, examples, predictions, ("x",))
+    np.testing.assert_allclose(table["x"], np.arange(60, 70) % 4, atol=0.1)
+    names = ["lower 95 %", "lower 80 %", "median", "upper 80 %", "upper 95 %"]
+    assert list(table.columns) == ["input", "x", *names]
+    assert (np.diff(table[names].to_numpy(), axis=1) >= 0).all()
+    widths = (table["upper 95 %"] - table["lower 95 %"]).to_numpy()
+    assert widths[9] > widths[3]
+
+
+def test_intervals_hold_on_other_windows() -> None:
+    generator = np.random.default_rng(0)
+    level = generator.uniform(10, 1000, (2, 4000, 1, 1))
+    predictions = np.broadcast_to(level, (2, 4000, 3, 1))
+    targets = predictions * np.exp(0.1 * generator.normal(size=predictions.shape) * np.array([1, 2, 3])[:, None])
+    power, spread, multiples = intervals.calibrate(targets[0], predictions[0])
+    assert power == 1
+    assert spread[2] / spread[0] == pytest.approx(3, rel=0.1)
+    widths = intervals.half_widths(predictions[1], power, spread, multiples)
+    found = intervals.coverage(targets[1], predictions[1], widths)
+    assert found["coverage_80"] == pytest.approx(0.80, abs=0.02)
+    assert found["coverage_95"] == pytest.approx(0.95, abs=0.01)
+
+
+def test_the_positions_in_the_calendar_fit_the_step() -> None:
+    hours, days = TimeAxis("", "clock", 3600), TimeAxis("", "clock", 86_400)
+    months, weeks = TimeAxis("", "months", 1), TimeAxis("", "clock", 7 * 86_400)
+    assert [calendars.season(axis) for axis in (hours, days, weeks, months)] == [24, 7, 52, 12]
+    assert calendars.cycles(hours, 1000) == ("hour", "weekday")
+    assert calendars.cycles(days, 1000) == ("weekday", "year")
+    assert calendars.cycles(weeks, 200) == ("year",)
+    assert calendars.cycles(months, 48) == ("month",)
+    assert calendars.cycles(months, 20) == ()
+    monday = calendars.features(np.array(["2024-01-01T06:00"], "datetime64[s]"), ("hour", "weekday"))
+    assert monday[0, 0] == pytest.approx(1)  # sin of a quarter of a day
+    assert monday[0, 6:].tolist() == [1, 0, 0, 0, 0, 0, 0]

@@ -10,7 +10,7 @@ from common import tracking
 from common.app import App
 from common.config import Config, as_flags, changed
 from common.report import page
-from common.report.page import PYTHON, Section
+from common.report.page import Section, command
 from common.report.training import page_facts
 
 
@@ -74,13 +74,13 @@ def _cost(trials: Sequence[Mapping[str, float]], tags: Mapping[str, str]) -> dic
 def _commands(
     app: App, run: tracking.ActiveRun, best: Config, final: tracking.Run, fixed: Sequence[str]
 ) -> dict[str, str]:
-    python, flags = f"{PYTHON} -m", [as_flags(changed(run.config)), shlex.join(fixed), "--trials N"]
-    model = final.info.run_id
+    name, model = f"apps.{app.name}", final.info.run_id
+    options = as_flags(changed(run.config)), shlex.join(fixed)
     return {
-        "predict": f"{python} apps.{app.name} predict FILE --model {model}",
-        "serve": f"{python} apps.{app.name} serve --model {model}",
+        "predict": command(name, "predict", "FILE", "--model", model),
+        "serve": command(name, "serve", "--model", model),
         "show the page of the final model": f"make report RUN={model}",
-        "train with the best settings": f"{python} apps.{app.name} train {as_flags(changed(best))}".rstrip(),
-        "continue the search": " ".join(filter(None, [f"{python} tuning.{app.name}", *flags])),
+        "train with the best settings": command(name, "train", as_flags(changed(best))),
+        "continue the search": command(f"tuning.{app.name}", *options, "--trials", "N"),
         "show this page": f"make report RUN={run.id}",
     }
