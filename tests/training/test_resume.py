@@ -18,7 +18,7 @@ TIMES = ("seconds", "examples_per_second")
 
 def only_run() -> mlflow.entities.Run:
     tracking.connect()
-    (only,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
+    (only,) = tracking.find({"kind": "train"})
     return only
 
 

@@ -72,7 +72,7 @@ def test_the_best_is_trained_on_all_but_the_test_set_which_nothing_else_reads(
         "failed: 1 of 7 trials (6); ValueError: no such network",
         "best trials",
         "importance",
-        "trial 7 of 7",
+        "trial 6 (7 of 7)",
     ):
         assert words in output
     flags = output.strip().splitlines()[-1].split(" train ")[1].split()
