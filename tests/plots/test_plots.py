@@ -158,7 +158,7 @@ def test_decision() -> None:
     np.testing.assert_allclose(line_points(calibration.lines[1]), bins)
     for axes in (roc, precision_recall, calibration):
         assert "threshold 0.300" in legend(axes)
-        styles = [(line.get_color(), line.get_linestyle()) for line in axes.lines]
+        styles = [(to_hex(line.get_color()), line.get_linestyle()) for line in axes.lines]
         assert len(set(styles)) == len(styles)
 
 
