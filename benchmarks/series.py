@@ -4,8 +4,8 @@
 
 The test part is the last fifth of a series. Its windows are rolling origins: each is forecast from all steps before it,
 by models that are fitted once: the network and the autoregression on the training part, the others on training and
-validation. The error is the MASE (Hyndman and Koehler 2006): the mean absolute error over that of the seasonal naive forecast before the test
-part. The network's is the mean of three seeds.
+validation. The error is the MASE (Hyndman and Koehler 2006): the mean absolute error over that of the seasonal naive
+forecast before the test part. The network's is the mean of three seeds.
 """
 
 import dataclasses

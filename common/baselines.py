@@ -1,5 +1,6 @@
 """Classical estimators that a network is compared with, on the same split."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
@@ -213,6 +214,7 @@ class Autoregression:
 
     def fit(self, inputs: Inputs, following: Array) -> Self:
         """Fit c and phi of each variable to consecutive windows, and `following` (windows, steps, variables)."""
+        from statsmodels.tools.sm_exceptions import SingularMatrixWarning
         from statsmodels.tsa.ar_model import ar_select_order
 
         _, self.horizon, self.variables = following.shape
@@ -220,9 +222,12 @@ class Autoregression:
         values = np.concatenate([windows[0], following[:, 0], following[-1, 1:]]).astype("float64")
         # AutoReg needs at least twice as many values as coefficients.
         longest = min(windows.shape[1], len(values) // 2 - 2)
-        choices = [ar_select_order(column, longest, ic="aic") for column in values.T]
+        with warnings.catch_warnings():
+            # A series that its last values determine, such as a line, has many solutions, which forecast alike.
+            warnings.simplefilter("ignore", SingularMatrixWarning)
+            choices = [ar_select_order(column, longest, ic="aic") for column in values.T]
+            self.coefficients = [choice.model.fit().params for choice in choices]
         self.orders = [max(choice.ar_lags or [0]) for choice in choices]
-        self.coefficients = [choice.model.fit().params for choice in choices]
         return self
 
     def predict(self, inputs: Inputs) -> Array:

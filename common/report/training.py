@@ -76,7 +76,7 @@ def _training(trained: Trained, metrics: Mapping[str, float], tags: Mapping[str,
         "data": f"{data.name}, {_example(data)}",
         "trained on": f"{data.examples(config):,} examples, {epochs} epochs of {data.steps(config):,} steps",
         "optimizer": f"{config.optimizer}, learning rate {config.learning_rate:g} ({config.schedule}), "
-        f"batches of {config.batch_size:,}",
+        f"batches of {data.batch_size(config):,}",
         "weights": f"of epoch {trained.best_epoch}"
         + (", the best on the validation set" if config.restore == "best" else ", the last"),
     }

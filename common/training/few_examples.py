@@ -13,7 +13,6 @@ KINDS = ("image", "text")
 """Kinds of data. Tables and series have fewer weights to train, and apps that descend with all examples at once."""
 STEPS_PER_EPOCH = 20
 """Number of gradient steps in an epoch for which batches become smaller."""
-SMALLEST_BATCH = 8
 
 
 def enough_steps(config: Config, data: Data) -> Config:
@@ -24,11 +23,9 @@ def enough_steps(config: Config, data: Data) -> Config:
     usual = not {"epochs", "batch_size", "limit"} & changed(config).keys()
     if not usual or data.kind not in KINDS or config.epochs * data.steps(config) >= MINIMUM_STEPS:
         return config
-    examples = data.examples(config)
-    batch = min(config.batch_size, max(SMALLEST_BATCH, examples // STEPS_PER_EPOCH))
-    adapted = dataclasses.replace(config, batch_size=batch)
+    adapted = dataclasses.replace(config, fewest_steps=STEPS_PER_EPOCH)
     epochs = max(config.epochs, math.ceil(MINIMUM_STEPS / data.steps(adapted)))
-    print_notes(
-        [f"{examples:,} training examples: {epochs} epochs in batches of {batch}, for {MINIMUM_STEPS} gradient steps"]
-    )
+    batch = data.batch_size(adapted)
+    steps = f"{epochs} epochs in batches of {batch}, for {MINIMUM_STEPS} gradient steps"
+    print_notes([f"{data.examples(config):,} training examples: {steps}"])
     return dataclasses.replace(adapted, epochs=epochs)

@@ -17,12 +17,10 @@ def test_batches_become_smaller_and_epochs_more(
     config, data = Settings(), few(mnist, train=examples)
     adapted = enough_steps(config, data)
     assert adapted.epochs * data.steps(adapted) >= MINIMUM_STEPS > config.epochs * data.steps(config)
-    assert data.steps(adapted) >= min(20, examples // 8)
-    assert capsys.readouterr().err == (
-        f"note: {examples:,} training examples: {adapted.epochs} epochs in batches of {adapted.batch_size}, for 500 "
-        "gradient steps\n"
-    )
-    assert dataclasses.replace(adapted, epochs=config.epochs, batch_size=config.batch_size) == config
+    assert data.steps(adapted) >= min(20, examples)
+    said = f"{adapted.epochs} epochs in batches of {data.batch_size(adapted)}, for 500 gradient steps"
+    assert capsys.readouterr().err == f"note: {examples:,} training examples: {said}\n"
+    assert dataclasses.replace(adapted, epochs=config.epochs, fewest_steps=1) == config
 
 
 def test_what_the_user_has_chosen_stays(mnist: RawData, capsys: pytest.CaptureFixture[str]) -> None:
