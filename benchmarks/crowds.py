@@ -81,7 +81,7 @@ def _environment(**variables: str) -> Iterator[None]:
 
 def _train(writers: int) -> None:
     """Train `writers` times at once, and print the last line of each error."""
-    command = [sys.executable, "-m", "apps.perceptron", "train", "--epochs", str(EPOCHS)]
+    command = [sys.executable, "-m", "apps.perceptron", "train", "--no-baseline", "--epochs", str(EPOCHS)]
     processes = [
         subprocess.Popen(
             [*command, "--seed", str(seed)], cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True

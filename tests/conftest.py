@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +41,11 @@ def load_app(name: str) -> App:
 
 
 def run_app(app: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    """Run a command of an app in this process, which spares the seconds that the imports take."""
+    """Run a command of an app in this process, which spares the seconds that the imports take.
+
+    `train` records no baselines, which would be more runs, unless --baseline is among the arguments.
+    """
+    arguments = without_baselines(arguments)
     output, errors, status = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", [app, *arguments])
@@ -52,6 +57,12 @@ def run_app(app: str, *arguments: str, **environment: str) -> "subprocess.Comple
             except SystemExit as ended:
                 status = int(ended.code or 0)
     return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
+
+
+def without_baselines(arguments: Sequence[str]) -> tuple[str, ...]:
+    """The arguments of a command of an app, with --no-baseline for a training that does not ask for the baselines."""
+    asked = arguments[:1] != ("train",) or "--baseline" in arguments or "--help" in arguments
+    return tuple(arguments) if asked else (*arguments, "--no-baseline")
 
 
 def run(
@@ -71,7 +82,7 @@ def run(
 def cut_off(number: signal.Signals, app: str, *arguments: str, line: str) -> str:
     """Train in a process of its own, send it a signal once it has written this line, and return its errors."""
     with subprocess.Popen(
-        [sys.executable, "-m", f"apps.{app}", "train", *arguments],
+        [sys.executable, "-m", f"apps.{app}", *without_baselines(("train", *arguments))],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -233,7 +244,7 @@ def train_once(app: str, folder: Path, *settings: str) -> Trained:
     with FileLock(said.with_suffix(".lock")):
         if not said.exists():
             new_store(trained.store)
-            result = trained("train", "--epochs", "1", *settings)
+            result = trained("train", "--epochs", "1", *settings, "--baseline")
             assert result.returncode == 0, result.stderr
             said.write_text(json.dumps({"output": result.stdout, "errors": result.stderr}))
     return dataclasses.replace(trained, **json.loads(said.read_text()))

@@ -48,7 +48,7 @@ def database(server: postgresql.Server, tmp_path: Path, monkeypatch: pytest.Monk
 def begin(*arguments: str) -> "subprocess.Popen[str]":
     """Begin to train the perceptron in a process of its own."""
     return subprocess.Popen(
-        [sys.executable, "-m", "apps.perceptron", "train", *arguments],
+        [sys.executable, "-m", "apps.perceptron", "train", "--no-baseline", *arguments],
         cwd=ROOT,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

@@ -242,7 +242,8 @@ def test_a_run_has_a_heartbeat(tiny_app: App, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.usefixtures("store")
 def test_a_run_whose_process_was_killed_is_marked_by_the_next_command() -> None:
-    command = [sys.executable, "-m", "apps.perceptron", "train", "--epochs", "1000000", "--patience", "1000000"]
+    command = [sys.executable, "-m", "apps.perceptron", "train", "--epochs", "1000000", "--no-baseline"]
+    command += ["--patience", "1000000"]
     others = []
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
         assert process.stdout is not None
