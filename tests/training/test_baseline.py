@@ -24,12 +24,15 @@ def baselines() -> list[mlflow.entities.Run]:
 @pytest.mark.usefixtures("store")
 def test_a_small_table_is_compared_at_once_and_again_without_another_fit() -> None:
     for _ in range(2):
-        result = run_app("logistic_regression", "train", *BEFORE)
+        result = run_app("logistic_regression", "train", *BEFORE, "--baseline")
         assert result.returncode == 0, result.stderr
-        (recorded,) = baselines()
-        value = recorded.data.metrics["test_accuracy"]
-        assert re.search(rf"beside +test accuracy: this network 0\.\d+, baseline {value:.4g}", result.stdout)
-        assert f"the baseline has {value:.4g}" in result.stdout  # a network that has learned nothing is worse
+        shown = " ".join(result.stdout.split())
+        names = {str(run.info.run_name).partition(":")[0]: run.data.metrics["test_accuracy"] for run in baselines()}
+        assert len(names) == len(baselines()) == 2
+        for name, value in names.items():
+            words = f"{name.removeprefix('logistic_regression ')} {value:.4g}"
+            assert re.search(rf"beside test accuracy: this network 0\.\d+, .*{re.escape(words)}", shown)
+        assert "worse than the " in shown  # a network that has learned nothing
     assert "beside" not in run_app("logistic_regression", "train", *BEFORE, "--no-baseline").stdout
 
 
