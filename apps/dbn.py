@@ -24,7 +24,7 @@ import keras
 import numpy as np
 from annotated_types import Ge
 
-from common import App, Array, Classification, Count, Data, Fraction, PartFit, Positive, Schedule, Share, cli
+from common import App, Array, Classification, Count, Data, Fraction, PartFit, Positive, Published, Schedule, Share, cli
 from common.nn import optimizers, rbm
 from common.plots import results
 from common.preprocessing import features, images
@@ -172,7 +172,14 @@ def dreams(machines: Sequence[rbm.RBM], classes: int, steps: int) -> Array:
     return np.asarray(ops.convert_to_numpy(visible))
 
 
-app = App(settings=Settings, load_data=load_data, build_model=build_model, task=Classification(), pretrain=pretrain)
+app = App(
+    settings=Settings,
+    load_data=load_data,
+    build_model=build_model,
+    task=Classification(),
+    pretrain=pretrain,
+    published=[Published("1.25 % (Hinton et al. 2006)", {"data": "mnist", "labelled": 0})],
+)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -19,7 +19,7 @@ from typing import Literal
 import keras
 import numpy as np
 
-from common import App, Classification, Count, Data, Fraction, Positive, Schedule, cli
+from common import App, Classification, Count, Data, Fraction, Positive, Published, Schedule, cli
 from common.nn import augmentation, layers, losses, optimizers
 from common.preprocessing import images
 
@@ -138,7 +138,18 @@ def digit_codes() -> np.ndarray:
     return np.array([[1.0 if pixel == "#" else -1.0 for pixel in "".join(digit)] for digit in rows.T])
 
 
-app = App(settings=Settings, load_data=images.load, build_model=build_model, task=Classification())
+LECUN = "(LeCun et al. 1998)"
+app = App(
+    settings=Settings,
+    load_data=images.load,
+    build_model=build_model,
+    task=Classification(),
+    published=[
+        Published(f"0.95 % {LECUN}", {"data": "mnist", "variant": "1998", "distortions": False}),
+        Published(f"0.8 % {LECUN}", {"data": "mnist", "variant": "1998", "distortions": True}),
+        Published("0.78 %, Keras's `mnist_convnet`", {"data": "mnist", "variant": "modern", "distortions": False}),
+    ],
+)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Literal
 
 import keras
 
-from common import App, Classification, Data, NotNegative, baselines, cli
+from common import App, Classification, Data, NotNegative, Published, baselines, cli
 from common.nn import linear, losses, optimizers
 from common.nn.linear import LinearConfig
 from common.preprocessing import features, tables
@@ -71,6 +71,7 @@ app = App(
     task=Classification(tune_threshold=True),
     baseline=baseline,
     tables=linear.odds_ratios,
+    published=[Published("12.0 %, linear classifier (LeCun et al. 1998)", {"data": "mnist", "csv": None})],
 )
 
 if __name__ == "__main__":

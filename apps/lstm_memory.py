@@ -32,6 +32,7 @@ from common import (
     Examples,
     Pair,
     Positive,
+    Published,
     Regression,
     SavedModel,
     Schedule,
@@ -222,6 +223,9 @@ app = App(
     task=Adding(),
     read_inputs=read_sequences,
     baseline=mean,
+    published=[
+        Published("at most 1 wrong, after as many sequences (Hochreiter and Schmidhuber 1997)", {"cell": "LSTM"})
+    ],
 )
 
 if __name__ == "__main__":

@@ -131,17 +131,18 @@ def runs(command: str, seeds: Sequence[int] = SEEDS) -> list[dict[str, float]]:
 def _trained(command: str, seed: int) -> dict[str, float]:
     from common import training
 
-    app, config = _settings(command)
+    app, config = settings(command)
     return training.train(app, dataclasses.replace(config, seed=seed)).metrics
 
 
 def _baselines(command: str) -> list[dict[str, float]]:
     from common import training
 
-    return [result.metrics for result in training.baseline(*_settings(command)).values()]
+    return [result.metrics for result in training.baseline(*settings(command)).values()]
 
 
-def _settings(command: str) -> tuple[App, Config]:
+def settings(command: str) -> tuple[App, Config]:
+    """Return the app and the settings of `command`."""
     name, _, *words = shlex.split(command)
     app: App = import_module(f"apps.{name}").app
     return app, tyro.cli(app.settings, args=words)

@@ -12,7 +12,7 @@ lazy.defer("keras")
 warnings.filterwarnings("ignore", "When providing `inputs` as a dict", UserWarning)
 
 from common import metrics, nn, plots, preprocessing  # noqa: E402, F401 - `register_layers` imports their modules
-from common.app import App, PartFit, PredictOptions  # noqa: E402 - Keras is deferred before anything imports it
+from common.app import App, PartFit, PredictOptions, Published  # noqa: E402 - Keras is deferred before anything imports it
 from common.config import Config, Count, Fraction, NotNegative, Optimizer, Positive, Schedule, Share, Whole  # noqa: E402
 from common.data import Array, Data, Examples, Pair, RawData, SavedModel, Trained  # noqa: E402
 from common.errors import UserError  # noqa: E402
@@ -36,6 +36,7 @@ __all__ = [
     "PartFit",
     "Positive",
     "PredictOptions",
+    "Published",
     "RawData",
     "Regression",
     "SavedModel",

@@ -108,6 +108,16 @@ class Chosen(Protocol):
         """Names of the outputs."""
 
 
+@dataclass(frozen=True)
+class Published:
+    """A published result for the app's data and network."""
+
+    result: str
+    """The result and its source."""
+    settings: Mapping[str, Any]
+    """The settings that it depends on. A run with these values can be compared with it."""
+
+
 class PartFit(Protocol):
     """Function by which an app's `pretrain` trains a part of its network: a compiled network of its own."""
 
@@ -146,6 +156,8 @@ class App:
     """(trained model, settings, data) -> compiled network that starts from it, for settings with `init_from`."""
     predict_options: type[PredictOptions] = PredictOptions
     """Class of the options of `predict`."""
+    published: Sequence[Published] = ()
+    """Published results, for the page of a run, which shows the first one with the settings of the run."""
 
     @property
     def name(self) -> str:
@@ -177,6 +189,13 @@ class App:
     def for_data(self, data: Data) -> App:
         """Return the app with its task for `data`."""
         return replace(self, task=self.task.for_outputs(data.outputs).for_targets(data.train[1]))
+
+    def published_for(self, config: Config) -> str:
+        """Return the published result for settings; empty if there is none."""
+        for known in self.published:
+            if all(getattr(config, name) == value for name, value in known.settings.items()):
+                return known.result
+        return ""
 
     def settings_of(self, saved: SavedModel) -> Any:
         """Return the settings that `saved` was trained with."""

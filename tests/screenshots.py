@@ -72,7 +72,7 @@ def keep_reports() -> None:
 
     search = [sys.executable, "-m", "tuning.mnist_mlp", "--trials", "8", "--epochs", "4", "--limit", "4000"]
     subprocess.run(search, check=True, cwd=ROOT)
-    for kind, height in {"train": 1500, "search": 1850}.items():
+    for kind, height in {"train": 1500, "search": 2300}.items():
         run = tracking.find({"kind": kind, "app": "mnist_mlp"})[-1]
         with browsing(900, height) as page:
             page.goto(tracking.report(run).as_uri())

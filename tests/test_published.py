@@ -47,5 +47,16 @@ def test_a_row_is_written_in_its_place_and_the_others_stay() -> None:
     assert f"`{command}`" in differing[0][0]
 
 
+@pytest.mark.parametrize("row", [row for row in ROWS if row.published], ids=lambda row: row.command)
+def test_the_page_of_a_run_has_the_published_result_of_the_table(row: Row) -> None:
+    app, config = published.settings(row.command)
+    assert row.published in app.published_for(config)
+
+
+def test_a_run_on_other_data_has_no_published_result() -> None:
+    app, config = published.settings("mnist_mlp train --data fashion_mnist")
+    assert app.published_for(config) == ""
+
+
 def test_an_app_without_a_published_result_is_named() -> None:
     assert_user_error(run("-m", "benchmarks.published", "perceptron"), "perceptron", "no app with a published result")

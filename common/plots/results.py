@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 import keras
 import numpy as np
+import pandas as pd
+from matplotlib import colormaps
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 from sklearn import metrics
@@ -16,6 +18,9 @@ from common.data import Array, Trained
 from common.metrics.intervals import LEVELS
 from common.plots.colours import SIGNED
 from common.preprocessing import series
+
+MOST_NUMBERS, MOST_NAMES = 4, 8
+"""Largest numbers of numbers, and of other values, that are named on an axis; of more, the ends are."""
 
 
 def _panels(rows: int, columns: int, width: float, height: float, **options: Any) -> tuple[Figure, Array]:
@@ -83,8 +88,71 @@ def best_so_far(scores: Sequence[float | None], monitor: str, mode: Literal["min
     return captioned(figure, "Score of each trial in the order in which the trials ended, and the best score so far.")
 
 
+def parallel_coordinates(settings: pd.DataFrame, scores: Sequence[float], monitor: str) -> Figure:
+    """Draw each trial of a search as a line through the values of its settings, coloured by its score.
+
+    Args:
+        settings: The settings that vary, one column each, one row per trial, the best first.
+        scores: Score of each trial, finite.
+        monitor: Name of the score.
+    """
+    figure, [[axes]] = _panels(1, 1, max(6.0, 1.4 * (len(settings.columns) + 1)), 4.5)
+    columns = {**settings, monitor: pd.Series(scores)}
+    places = np.column_stack([_axis(axes, place, column) for place, column in enumerate(columns.values())])
+    low, high = min(scores), max(scores)
+    shades = (np.array(scores) - low) / ((high - low) or 1)
+    for place, shade in reversed([*zip(places, shades, strict=True)]):  # the best is drawn last, on top
+        axes.plot(place, color=colormaps["viridis"](0.95 * shade), linewidth=1, alpha=0.7)
+    axes.plot(places[0], color="C3", linewidth=2.5, label="best trial")
+    axes.set_xticks(range(len(columns)), [*columns])
+    axes.tick_params(axis="x", length=0, pad=14)
+    axes.set(yticks=[], xlim=(-0.3, len(columns) - 0.3), ylim=(-0.06, 1.06))
+    for side in axes.spines.values():
+        side.set_visible(False)
+    figure.legend(loc="outside upper right")
+    return captioned(
+        figure,
+        f"Settings that vary between the trials, and {monitor}. Each line is a trial, which is lighter if {monitor} is "
+        "higher. The red line is the best trial.",
+    )
+
+
+def _axis(axes: Any, place: int, values: pd.Series) -> Array:
+    """Draw a vertical axis for values at the horizontal `place`, and return their heights on it, from 0 to 1.
+
+    Positive numbers over one order of magnitude or more have a logarithmic axis. Values that are not numbers are at
+    equal distances.
+    """
+    axes.axvline(place, color="grey", linewidth=0.8, zorder=0)
+    kinds = sorted(set(values)) if len({type(value) for value in values}) == 1 else sorted(set(values), key=str)
+    most = MOST_NAMES
+    if pd.api.types.is_numeric_dtype(values) and not pd.api.types.is_bool_dtype(values):
+        most = MOST_NUMBERS
+        positions = np.array(kinds, "float64")
+        if positions[0] > 0 and positions[-1] >= 10 * positions[0]:
+            positions = np.log(positions)
+    else:
+        positions = np.arange(len(kinds), dtype="float64")
+    heights = (positions - positions[0]) / ((positions[-1] - positions[0]) or 1)
+    named = range(len(kinds)) if len(kinds) <= most else (0, len(kinds) - 1)
+    for index in named:
+        style = {"fontsize": 8, "va": "center", "parse_math": False, "zorder": 4}
+        box = {"facecolor": "white", "alpha": 0.8, "pad": 1, "lw": 0}
+        axes.text(place + 0.03, heights[index], _value_name(kinds[index]), bbox=box, **style)
+    return np.array([heights[kinds.index(value)] for value in values])
+
+
+def _value_name(value: Any) -> str:
+    match value:
+        case float():
+            return f"{value:.4g}"
+        case tuple():
+            value = " ".join(map(str, value))
+    return textwrap.shorten(str(value), 24, placeholder=" …")
+
+
 def confusion_matrix(counts: Array, classes: Sequence[str]) -> Figure:
-    """Draw `counts` (true classes, predicted classes) as numbers, coloured by the share of the true class."""
+    """Draw `counts` (true classes, predicted classes) as numbers, with and coloured by the share of the true class."""
     figure = Figure(figsize=(2.5 + 0.55 * len(classes),) * 2, layout="constrained")
     axes = figure.subplots()
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
@@ -92,14 +160,16 @@ def confusion_matrix(counts: Array, classes: Sequence[str]) -> Figure:
     axes.imshow(np.sqrt(shares), cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         if count:
-            colour = "white" if shares[row, column] > 0.4 else "black"
-            axes.text(column, row, str(count), ha="center", va="center", color=colour, fontsize=8)
+            share = shares[row, column]
+            place: dict[str, Any] = {"ha": "center", "color": "white" if share > 0.4 else "black"}
+            axes.text(column, row, str(count), va="bottom", fontsize=8, **place)
+            axes.text(column, row, f"{100 * share:.1f} %", va="top", fontsize=6, **place)
     rotation = 45 if max(map(len, classes)) > 2 else 0
-    axes.set_xticks(range(len(classes)), classes, rotation=rotation)
-    axes.set_yticks(range(len(classes)), classes)
+    axes.set_xticks(range(len(classes)), classes, rotation=rotation, parse_math=False)
+    axes.set_yticks(range(len(classes)), classes, parse_math=False)
     axes.set(xlabel="predicted", ylabel="true", title=f"{counts.sum():,} test examples")
     numbers = "Numbers of test examples by their true class, in rows, and their predicted class, in columns."
-    return captioned(figure, f"{numbers} The darker a cell, the larger its share of the true class.")
+    return captioned(figure, f"{numbers} Below each is its share of the true class; the larger, the darker.")
 
 
 def decision(labels: Array, probabilities: Array, threshold: float, positive: str) -> Figure:
@@ -159,12 +229,14 @@ def image_grid(
     axes = figure.add_axes((0, 0, 1, inches / (inches + above)))
     for index, (image, title) in enumerate(zip(images, titles, strict=True)):
         # Zero is the middle of a signed image's scale, so that white means the same in all of them.
-        limits = {"vmin": -abs(image).max(), "vmax": abs(image).max()} if image.min() < 0 else {}
-        if image.min() == image.max() >= 0:  # a constant image: its own scale would not distinguish 0 from 1
-            limits = {"vmin": 0, "vmax": 1}
+        largest = abs(image).max() or 1
+        limits: dict[str, Any] = {"vmin": -largest, "vmax": largest} if cmap == SIGNED or image.min() < 0 else {}
+        if cmap != SIGNED and image.min() == image.max() >= 0:
+            limits = {"vmin": 0, "vmax": 1}  # the own scale of a constant image would not distinguish 0 from 1
         left, base = index % columns * across + 0.05 * width, (index // columns + 1) * down - 0.05 * height
         axes.imshow(image, cmap=cmap, extent=(left, left + width, base, base - height), **limits)
-        axes.text(left + width / 2, base - height - 0.03 * width, title, fontsize=8, ha="center", va="bottom")
+        style: dict[str, Any] = {"fontsize": 8, "ha": "center", "va": "bottom", "parse_math": False}
+        axes.text(left + width / 2, base - height - 0.03 * width, title, **style)
     axes.axis("off")
     axes.set(xlim=(0, right), ylim=(bottom, 0), aspect="equal")
     return captioned(figure, caption or heading)

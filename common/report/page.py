@@ -98,6 +98,8 @@ class Section:
     images: Sequence[Image] = ()
     commands: Mapping[str, str] = field(default_factory=dict)
     """Commands by their purpose."""
+    remarks: Mapping[str, str] = field(default_factory=dict)
+    """Remarks on some of the items of the list, by item."""
 
     @property
     def empty(self) -> bool:

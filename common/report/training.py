@@ -25,7 +25,7 @@ def write(
     trained: Trained,
     metrics: Mapping[str, float],
     summary: Mapping[str, str],
-    findings: Sequence[str],
+    findings: Mapping[str, str],
     tables: Mapping[str, pd.DataFrame],
 ) -> str:
     """Return the page of a training as HTML.
@@ -35,7 +35,7 @@ def write(
         trained: The trained network.
         metrics: Metrics of the run, by name.
         summary: The test results as text, by name.
-        findings: The diagnosis, one line per finding.
+        findings: The diagnosis: advice by finding, or nothing.
         tables: Tables of the network, by name.
     """
     data, config, tags = trained.data, trained.config, run.tags()
@@ -50,7 +50,7 @@ def write(
             Section("Training", facts=_training(trained, metrics, tags)),
             _result(run, config, summary),
             Section("Learning curves", images=shown[: len(curves)]),
-            Section("Diagnosis", points=findings),
+            Section("Diagnosis", points=[*findings], remarks=findings),
             _settings(config),
             _data(data),
             Section("Figures and tables", text=left, tables=detail, images=shown[len(curves) :]),
@@ -92,19 +92,21 @@ def description(summary: Mapping[str, str], findings: Sequence[str]) -> str:
 
 
 def _result(run: tracking.ActiveRun, config: Config, summary: Mapping[str, str]) -> Section:
-    """Return the section with the test results, beside the baselines and champions on the same data."""
+    """Return the section with the test results, beside the published one, and baselines and champions on the data."""
+    known = run.app.published_for(config).replace("`", "")
+    published = [f"Published: {known}."] if known else []
     standing = tracking.standing(run)
     rows, metric = standing.runs, f"val_{standing.metric}"
     if len(rows) == 1:
         words = "No baseline and no champion is recorded on the same data."
         fit = {"record the baselines": command(f"apps.{run.app.name}", "baseline", as_flags(data_of(config)))}
-        return Section("Result", [words], facts=summary, commands=fit)
+        return Section("Result", [*published, words], facts=summary, commands=fit)
     columns = rows.drop(columns=["started", "id", "settings that differ", "model"])
     role = rows["kind"].map({"train": "champion so far"}).fillna(rows["kind"])
     columns["kind"] = role.mask(rows["id"] == run.id, "this run")
     best = "highest" if standing.metric_mode == "max" else "lowest"
     caption = f"baselines and champions on the same data, by {metric}, the {best} first"
-    return Section("Result", facts=summary, tables=[page.table(columns.round({"seconds": 1}), caption)])
+    return Section("Result", published, facts=summary, tables=[page.table(columns.round({"seconds": 1}), caption)])
 
 
 def _settings(config: Config) -> Section:

@@ -42,6 +42,29 @@ EXPLODING = 20.0
 """Relative gradient of a layer, for the mean loss of `BATCH` examples."""
 
 
+ADVICE = {
+    "overfitting": "Use more data or augmentation, dropout or a penalty (`l1`, `l2`), or a smaller network. With "
+    "`restore` best, the model has the weights of the best epoch.",
+    "underfitting": "Check that the inputs determine the targets; then try a larger network, more epochs, a larger "
+    "`learning_rate`, or less dropout and penalty.",
+    "learning rate too large": "Try a `learning_rate` that is 3 to 10 times smaller, or a `schedule` of falling ones.",
+    "learning rate too small": "Try more epochs, or a `learning_rate` that is 3 to 10 times larger.",
+    "dead ReLU units": "Try a smaller `learning_rate`, the initializer he_normal, or leaky_relu.",
+    "vanishing gradient": "Try ReLU instead of sigmoid or tanh, batch normalisation, he_normal or xavier as initial "
+    "weights, fewer layers, or an LSTM instead of a plain recurrent network.",
+    "exploding gradient": "Try a smaller `learning_rate`, smaller initial weights, batch normalisation, or "
+    "standardised inputs.",
+    "worse than": "Search for better settings, or use the baseline.",
+    "the class": "Train on more examples of this class, or try balanced `class_weights`.",
+}
+"""Advice by the first words of a finding. Findings that contain their advice are not among them."""
+
+
+def advice(finding: str) -> str:
+    """Return advice for a finding; empty if it has its own, or needs none."""
+    return next((text for symptom, text in ADVICE.items() if finding.startswith(symptom)), "")
+
+
 class Diagnosis:
     """Measurements of a network before training (when this is created) and after it (by `findings`).
 

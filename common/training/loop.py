@@ -28,7 +28,7 @@ from common.training.baseline import prefixed
 from common.training.batches import Batches, in_order
 from common.training.checkpoint import MINUTES, SUFFIX, Checkpoint, State, Stopwatch
 from common.training.compilation import benefits_from_xla
-from common.training.diagnosis import EXAMPLES, HEALTHY, Diagnosis, worse_than
+from common.training.diagnosis import EXAMPLES, HEALTHY, Diagnosis, advice, worse_than
 from common.training.few_examples import enough_steps
 from common.training.stopping import StopAtDivergence, early_stopping
 
@@ -184,7 +184,7 @@ def _train(
     tables = dict(app.tables(model, data)) | dict(task.tables(data.test[1], predictions, data.outputs))
     for name, table in tables.items():
         run.log_table(table, name)
-    run.log_report(report.write(run, trained, measured, words, findings, tables))
+    run.log_report(report.write(run, trained, measured, words, {line: advice(line) for line in findings}, tables))
     version = tracking.save(run, model, measured, task, described)
     return Result(data.name, app.task, measured, len(data.test[1]), run.id, version, tables, findings, beside, model)
 

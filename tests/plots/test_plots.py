@@ -111,6 +111,31 @@ def test_best_so_far(mode: Any, best: list[float]) -> None:
     assert axes.lines[1].get_drawstyle() == "steps-post"
 
 
+def test_parallel_coordinates() -> None:
+    """Numbers over an order of magnitude are on a logarithmic axis, others on a linear one, and words are in order."""
+    settings = pd.DataFrame(
+        {"rate": [0.1, 0.01, 0.001], "units": [(16,), (8,), (8,)], "dropout": [0.5, 0.4, 0.3], "cell": [*"aab"]}
+    )
+    figure = results.parallel_coordinates(settings, [0.9, 0.8, 0.7], "val_accuracy")
+    (axes,) = figure.axes
+    assert [label.get_text() for label in axes.get_xticklabels()] == [
+        "rate",
+        "units",
+        "dropout",
+        "cell",
+        "val_accuracy",
+    ]
+    drawn = [heights for line in axes.lines if len(heights := line_points(line)[:, 1]) == 5]
+    best, second, worst = [1.0, 1, 1, 0, 1], [0.5, 0, 0.5, 0, 0.5], [0.0, 0, 0, 1, 0]
+    np.testing.assert_allclose(drawn, np.array([worst, second, best, best]), atol=1e-9)
+    assert to_hex(axes.lines[-1].get_color()) == RED
+    names = {text.get_text() for text in axes.texts}
+    assert names == {"0.001", "0.01", "0.1", "8", "16", "0.3", "0.4", "0.5", "a", "b", "0.7", "0.8", "0.9"}
+    assert "val_accuracy" in str(figure.get_label())
+    many = results.parallel_coordinates(pd.DataFrame({"units": range(20)}), [0.5] * 20, "loss").axes[0]
+    assert {text.get_text() for text in many.texts} == {"0", "19", "0.5"}
+
+
 def test_confusion_matrix() -> None:
     counts = np.array([[3, 1, 0], [0, 5, 0], [0, 1, 0]])
     (axes,) = results.confusion_matrix(counts, ["cat", "dog", "cow"]).axes
@@ -120,13 +145,17 @@ def test_confusion_matrix() -> None:
         np.asarray(image.get_array()), np.sqrt([[0.75, 0.25, 0.0], [0.0, 1.0, 0.0], [0.0, 1.0, 0.0]])
     )
     assert image.get_clim() == (0, 1)
-    written = {text.get_position(): (text.get_text(), text.get_color()) for text in axes.texts}
-    assert written == {
-        (0, 0): ("3", "white"),
-        (1, 0): ("1", "black"),
-        (1, 1): ("5", "white"),
-        (1, 2): ("1", "white"),
-    }  # (column, row)
+    written = [(text.get_position(), text.get_text(), text.get_color()) for text in axes.texts]
+    assert written == [
+        ((column, row), words, colour)
+        for column, row, both, colour in [
+            (0, 0, ("3", "75.0 %"), "white"),
+            (1, 0, ("1", "25.0 %"), "black"),
+            (1, 1, ("5", "100.0 %"), "white"),
+            (1, 2, ("1", "100.0 %"), "white"),
+        ]
+        for words in both
+    ]
     assert ticks(axes) == ["cat", "dog", "cow"]
     assert [(label.get_text(), label.get_rotation()) for label in axes.get_xticklabels()] == [
         ("cat", 45), ("dog", 45), ("cow", 45),
@@ -176,7 +205,7 @@ def test_image_grid() -> None:
     for image, picture in zip(axes.images, pictures, strict=True):
         np.testing.assert_array_equal(image.get_array(), picture)
         assert image.get_cmap().name == SIGNED
-    assert [image.get_clim() for image in axes.images] == [(0, 3), (-4, 4), (5, 8)]
+    assert [image.get_clim() for image in axes.images] == [(-3, 3), (-4, 4), (-8, 8)]
     assert first.get_extent()[2:] == signed.get_extent()[2:]  # a row
     assert first.get_extent()[:2] == below.get_extent()[:2]  # a column
     assert first.get_extent()[1] < signed.get_extent()[0]
@@ -340,8 +369,8 @@ def test_figures_of_a_classification_of_sentences_with_a_threshold() -> None:
     assert list(figures) == ["learning_curves", "confusion_matrix", "decision", "worst_mistakes"]
     texts = [text.get_text() for text in figures["worst_mistakes"].axes[0].texts]
     assert texts == ["yes taken for no (90 %)", "a $ film", "no taken for yes (60 %)", "fine"]
-    counts = {text.get_position(): text.get_text() for text in figures["confusion_matrix"].axes[0].texts}
-    assert counts == {(1, 0): "1", (1, 1): "2"}
+    counts = [(text.get_position(), text.get_text()) for text in figures["confusion_matrix"].axes[0].texts]
+    assert counts == [((1, 0), "1"), ((1, 0), "100.0 %"), ((1, 1), "2"), ((1, 1), "100.0 %")]
     roc = figures["decision"].axes[0]
     assert roc.get_title() == "yes: ROC"
     np.testing.assert_allclose(line_points(roc.lines[0]), np.array([[0, 0], [0, 1], [2, 1], [2, 2]]) / 2)

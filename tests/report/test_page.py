@@ -1,6 +1,7 @@
 """A page of known sections: its parts, and text that would be markup."""
 
 import io
+import re
 
 import numpy as np
 import pandas as pd
@@ -42,6 +43,11 @@ def test_tables_show_numbers_tuples_and_missing_values_and_say_what_they_leave_o
     many = page.table(pd.DataFrame({"x": range(1000)}), "numbers")
     assert len(many.rows) == page.LARGEST
     assert many.caption == "numbers; the first 30 of 1,000 rows"
+
+
+def test_an_item_of_a_list_has_its_remark() -> None:
+    html = page.render("", "", [], [Section("S", points=["one", "two"], remarks={"one": "& why", "two": ""})])
+    assert re.findall(r"<li>(.*?)</li>", html) == ["one<small>&amp; why</small>", "two"]
 
 
 def test_sections_without_content_are_left_out() -> None:

@@ -93,6 +93,11 @@ def test_the_page_has_the_results_of_the_run(reported: Reported) -> None:
     assert f"{python} train --epochs 2 --learning-rate 0.02 --hidden 16" in commands
 
 
+def test_the_published_result_is_beside_it(reported: Reported) -> None:
+    section = reported.html.partition("Result</h2>")[2].partition("</section>")[0]
+    assert "Published: 1.25 %, with dropout (Srivastava et al. 2014); 1.60 %, Keras&#39;s mnist_mlp." in section
+
+
 def test_the_result_is_beside_the_baseline_and_the_champion_so_far(reported: Reported) -> None:
     section = reported.html.partition("Result</h2>")[2].partition("</section>")[0]
     table = re.findall(r"<tr><td>(.*?)</td><td>(.*?)</td><td.*?>(.*?)</td>", section)

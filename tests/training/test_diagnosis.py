@@ -16,7 +16,7 @@ from common.app import App
 from common.data import Data, RawData
 from common.errors import DivergenceError
 from common.nn import augmentation, gradients
-from common.training.diagnosis import Diagnosis, learning_rate, overfitting, still_improving
+from common.training.diagnosis import Diagnosis, advice, learning_rate, overfitting, still_improving
 from tests.conftest import few
 
 HEALTHY_RUN = MnistMlp(
@@ -72,6 +72,7 @@ def test_overfitting_is_reported_with_its_epoch(mnist: RawData) -> None:
     )
     (line,) = findings(config, few(mnist, train=128))
     assert line.startswith("overfitting from epoch ")
+    assert "dropout" in advice(line)
 
 
 def test_overfitting_begins_after_the_best_epoch() -> None:
@@ -92,6 +93,7 @@ def test_underfitting_is_reported_when_all_images_are_alike(mnist: RawData) -> N
     )
     (line,) = findings(HEALTHY_RUN, alike, plain("tanh", "lecun_normal"))
     assert line.startswith("underfitting: the loss on training examples is 2.3")
+    assert "larger network" in advice(line)
 
 
 @pytest.mark.parametrize(("rate", "words"), [(1e-5, "learning rate too small"), (50.0, "learning rate too large")])
@@ -99,6 +101,7 @@ def test_a_wrong_learning_rate_is_reported(rate: float, words: str, mnist: RawDa
     config = dataclasses.replace(HEALTHY_RUN, learning_rate=rate, schedule="constant")
     lines = findings(config, few(mnist), plain("relu", "he_normal"))
     assert starting(lines, words)
+    assert ("smaller" if words.endswith("large") else "larger") in advice(starting(lines, words)[0])
     assert not starting(lines, "overfitting")
 
 
@@ -129,6 +132,7 @@ def test_dead_units_are_counted_in_their_layer(mnist: RawData) -> None:
     config = dataclasses.replace(HEALTHY_RUN, learning_rate=0.1)
     (line,) = findings(config, few(mnist), build)
     assert re.fullmatch(r"dead ReLU units: 2[0-3] of 32 in hidden_2 are 0 for all of 256 examples", line)
+    assert "leaky_relu" in advice(line)
 
 
 def test_a_unit_is_judged_by_all_batches_and_by_one_patch_of_each_image() -> None:

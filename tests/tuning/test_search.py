@@ -84,12 +84,12 @@ def test_the_page_of_a_search_has_its_trials_cost_and_commands(searched: tuple[S
     (parent,), (tuned,) = store.runs("search"), store.runs("train")
     client = mlflow.MlflowClient(store.uri)
     html = Path(client.download_artifacts(parent.info.run_id, "report.html", str(tmp_path))).read_text()
-    sections = ["Search", "Best trials", "Final model", "Importance", "Best so far", "Cost", "Commands"]
+    sections = ["Search", "Best trials", "Final model", "Importance", "Trials", "Cost", "Commands"]
     assert re.findall(r"<h2>(.*)</h2>", html) == sections
     trials = pd.read_csv(client.download_artifacts(parent.info.run_id, "best_trials.csv", str(tmp_path)))
     best = html.partition("Best trials</h2>")[2].partition("</section>")[0]
     assert re.findall(r"<tr><td.*?>(\d+)</td>", best) == [str(number) for number in trials["trial"]]
-    assert len(re.findall(r'src="data:image/png', html)) == 1
+    assert len(re.findall(r'src="data:image/png', html)) == 2  # the best so far, and parallel coordinates
     python, seconds = (
         ".venv/bin/python -m",
         sum(run.data.metrics.get("train_seconds", 0) for run in store.runs("trial")),

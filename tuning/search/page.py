@@ -50,7 +50,7 @@ def write(
             best_trials,
             Section("Final model", facts={**results, "run": final.info.run_id}),
             *others,
-            Section("Best so far", text=left, images=images),
+            Section("Trials", text=left, images=images),
             Section("Cost", facts=_cost(trials, tags)),
             Section("Commands", commands=_commands(app, run, best, final, fixed)),
         ],

@@ -122,6 +122,10 @@ def conclude(
     delete_checkpoints(folder, oracle)
     figure = results.best_so_far([trial.score for trial in finished], app.task.monitor, app.task.mode)
     run.log_figure(figure, "best_so_far")
+    if names := space.varied([trial.config for trial in ranked]):
+        settings = pd.DataFrame([{name: getattr(trial.config, name) for name in names} for trial in ranked])
+        scores = [trial.score for trial in ranked]
+        run.log_figure(results.parallel_coordinates(settings, scores, app.task.monitor), "settings")
     measured = {"best_trials": _best_trials(app, ranked), "importance": importance(ranked)}
     tables = {name: table for name, table in measured.items() if len(table)}
     for name, table in tables.items():
