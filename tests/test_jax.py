@@ -119,7 +119,8 @@ def metrics(store: str, app: str) -> set[str]:
     """The names of what a store has of an app's training."""
     client = mlflow.MlflowClient(store)
     experiments = [experiment.experiment_id for experiment in client.search_experiments()]
-    (found,) = client.search_runs(experiments, f"tags.app = '{app}' and tags.kind = 'train'")
+    words = f"tags.app = '{app}' and tags.kind = 'train' and attributes.status = 'FINISHED'"
+    (found,) = client.search_runs(experiments, words)
     return set(found.data.metrics)
 
 
