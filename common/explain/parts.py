@@ -71,7 +71,9 @@ def split_model(model: keras.Model, classes: bool) -> ScoreModel:
     elif classes:
         score = LogOdds(bare, name="log_odds")(body.output)
     else:
-        score = ops.mean(body.output, axis=1) if len(body.output.shape) == 3 else body.output  # mean over steps
+        # A layer with a name: an operation may get the name of one in the network.
+        mean = keras.layers.GlobalAveragePooling1D(name="mean_over_steps")
+        score = mean(body.output) if len(body.output.shape) == 3 else body.output
     seen = next((layer.output for layer in reversed(body.layers) if _has_maps(layer)), None)
     network = keras.Model(body.inputs, score)
     maps = None if seen is None else (keras.Model(body.inputs, seen), keras.Model([seen], score))

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import keras
 import mlflow
 import numpy as np
 import pandas as pd
@@ -159,6 +160,26 @@ def test_steps_of_a_series(tmp_path: Path) -> None:
     output, table = explained(trained, tmp_path / "why", "sunspots")
     complete(trained, output)
     assert list(table.part) == [f"step {step}" for step in range(-11, 0)]
+
+
+def test_steps_of_a_series_with_known_columns(tmp_path: Path) -> None:
+    """The network has operations of the same names as those that explain adds, such as a mean."""
+    days = pd.date_range("2024-01-01", periods=63)
+    rows = [
+        f"{day:%Y-%m-%d},{row % 7 + 5 * (row % 4 == 0) if row < 60 else ''},{row % 4 == 0:d}"
+        for row, day in enumerate(days)
+    ]
+    (tmp_path / "days.csv").write_text("day,x,promo\n" + "\n".join(rows) + "\n")
+    data = ("--csv", str(tmp_path / "days.csv"), "--target", "x", "--known", "promo", "--anchor", "mean")
+    small = ("--units", "2", "--horizon", "3", "--window", "7", "--season", "7")
+    keras.utils.clear_session()  # names are counted anew, as in a process of its own
+    trained = train_once("lstm_forecast", tmp_path, *data, *small)
+    keras.utils.clear_session()  # as in yet another one
+    result = trained("explain", str(tmp_path / "days.csv"), "--output", str(tmp_path / "why"))
+    assert result.returncode == 0, result.stderr
+    assert "2024-03-01 and 2 more" in result.stdout
+    table = pd.read_csv(tmp_path / "why" / "attributions.csv")
+    assert list(table.part) == [f"step {step}" for step in range(-7, 0)]
 
 
 def test_what_is_wrong_is_said_in_a_line(lenet: Trained, digits: str, tmp_path: Path) -> None:
