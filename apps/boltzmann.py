@@ -178,15 +178,8 @@ class Density(Task):
         likeliest = np.argsort(-probabilities, kind="stable")[:SHOWN]
         patterns = machine.visible_states[likeliest].reshape(len(likeliest), -1, SIDE)
         titles = [f"{100 * probability:.1f} %" for probability in probabilities[likeliest]]
-        yield (
-            "likeliest_patterns",
-            results.image_grid(
-                patterns,
-                titles,
-                columns=10,
-                caption="The most probable patterns of the machine, and their probabilities.",
-            ),
-        )
+        caption = "The most probable patterns of the machine, and their probabilities."
+        yield "likeliest_patterns", results.image_grid(patterns, titles, columns=10, caption=caption)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> pd.DataFrame:
         import pandas as pd

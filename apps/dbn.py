@@ -121,15 +121,8 @@ def pretrain(model: keras.Model, config: Settings, data: Data, fit: PartFit) -> 
         if config.persistent:
             generated = dreams(machines, classes, config.dreaming).reshape(-1, *data.input_shape)
             titles = [name for name in data.outputs for _ in range(DREAMS)]
-            yield (
-                "dreams",
-                results.image_grid(
-                    generated,
-                    titles,
-                    columns=DREAMS,
-                    caption="Images that the network generates for each class after the pretraining of its layers.",
-                ),
-            )
+            caption = "Images that the network generates for each class after the pretraining of its layers."
+            yield "dreams", results.image_grid(generated, titles, columns=DREAMS, caption=caption)
 
 
 def learn(config: Settings, units: int, visible: Array, labels: int, fit: PartFit, name: str) -> rbm.RBM:

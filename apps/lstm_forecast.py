@@ -208,7 +208,7 @@ def read_inputs(words: Sequence[str], saved: SavedModel, steps: int = 0) -> Exam
             history.append(past)
             known.append(ahead)
     past, ahead = np.stack(history), np.stack(known)
-    return Examples(names, {series.HISTORY: past, series.KNOWN: ahead} if ahead.shape[2] else past, notes=tuple(notes))
+    return Examples(names, series.network_inputs(past, ahead), notes=tuple(notes))
 
 
 @dataclass(frozen=True)
@@ -231,25 +231,22 @@ class ForecastOptions(PredictOptions):
         if settings.also and self.steps > form.horizon:
             raise UserError(f"`steps` {self.steps}: at most {form.horizon}, as `also` is not known after the end")
         examples = read_inputs(files, saved, self.steps)
-        inputs = examples.inputs if isinstance(examples.inputs, dict) else {series.HISTORY: examples.inputs}
-        history = inputs[series.HISTORY]
+        history, known = series.parts_of(examples.inputs, self.steps)
         chained = -(-self.steps // form.horizon)
-        known = inputs.get(series.KNOWN, np.empty((len(history), self.steps, 0), "float32"))
         known = np.pad(known, ((0, 0), (0, chained * form.horizon - self.steps), (0, 0)), mode="edge")
         windows = []
         for part in np.split(known, chained, axis=1):
             windows.append((history, part))
             if len(windows) < chained:
-                whole = {series.HISTORY: history, series.KNOWN: part} if part.shape[2] else history
-                step = np.concatenate([saved.model.predict(whole, verbose=0), part], axis=2)
+                forecast = saved.model.predict(series.network_inputs(history, part), verbose=0)
+                step = np.concatenate([forecast, part], axis=2)
                 history = np.concatenate([history, step], axis=1)[:, -form.window :]
         # All windows of one series follow one another.
         past, ahead = (
             np.stack(parts, axis=1).reshape(len(history) * chained, *parts[0].shape[1:])
             for parts in zip(*windows, strict=True)
         )
-        whole = {series.HISTORY: past, series.KNOWN: ahead} if ahead.shape[2] else past
-        return replace(examples, inputs=whole)
+        return replace(examples, inputs=series.network_inputs(past, ahead))
 
     def answers(self, task: Task, examples: Examples, predictions: Array, outputs: Sequence[str]) -> pd.DataFrame:
         """Return a table with one row per step of each series."""

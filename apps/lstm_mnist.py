@@ -42,13 +42,8 @@ def build_model(config: Settings, data: Data) -> "keras.Model":
     return model
 
 
-app = App(
-    settings=Settings,
-    load_data=images.load,
-    build_model=build_model,
-    task=Classification(),
-    published=[Published("about 1.1 %, 256 cells (public notebooks)", {"data": "mnist"})],
-)
+PUBLISHED = [Published("about 1.1 %, 256 cells (public notebooks)", {"data": "mnist"})]
+app = App(settings=Settings, load_data=images.load, build_model=build_model, task=Classification(), published=PUBLISHED)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -155,38 +155,18 @@ class Features(Classification):
         machine, shape = trained.model.get_layer("rbm"), trained.data.input_shape
         shown = rbm.visible_units(trained.model, "rbm", trained.data.test[0][:SHOWN])
         rows = np.stack([shown, reconstruct(machine, shown)], axis=1).reshape(-1, *shape)
-        yield (
-            "reconstructions",
-            results.image_grid(
-                rows,
-                ["pixels", "output"] * len(shown),
-                columns=16,
-                caption="Test images, and their reconstructions from the probabilities of the hidden units.",
-            ),
-        )
+        caption = "Test images, and their reconstructions from the probabilities of the hidden units."
+        titles = ["pixels", "output"] * len(shown)
+        yield "reconstructions", results.image_grid(rows, titles, columns=16, caption=caption)
         chains = np.stack(list(gibbs_chains(machine, shown[:8])), axis=1).reshape(-1, *shape)
         titles = ["pixels", *(f"step {step}" for step in LOOKS[1:])] + [""] * (len(chains) - len(LOOKS))
-        yield (
-            "gibbs_chains",
-            results.image_grid(
-                chains,
-                titles,
-                columns=len(LOOKS),
-                caption="Gibbs chains, one per row: samples of the machine after some steps from a test image.",
-            ),
-        )
+        caption = "Gibbs chains, one per row: samples of the machine after some steps from a test image."
+        yield "gibbs_chains", results.image_grid(chains, titles, columns=len(LOOKS), caption=caption)
         if machine.particles:
             fantasies = next(gibbs_chains(machine, machine.fantasies)).reshape(-1, *shape)
-            yield (
-                "fantasies",
-                results.image_grid(
-                    fantasies,
-                    [""] * len(fantasies),
-                    columns=10,
-                    heading="fantasies: samples of the machine",
-                    caption="Samples of the persistent Gibbs chains, which training never set back to the data.",
-                ),
-            )
+            titles, heading = [""] * len(fantasies), "fantasies: samples of the machine"
+            caption = "Samples of the persistent Gibbs chains, which training never set back to the data."
+            yield "fantasies", results.image_grid(fantasies, titles, 10, heading=heading, caption=caption)
 
 
 def drawn(grey: Array) -> Array:

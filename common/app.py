@@ -176,7 +176,7 @@ class App:
         Raises:
             UserError: if the data cannot be loaded, or the store cannot be written.
         """
-        # Training imports this file; by name, so that no file has to import another one that imports it.
+        # Imported by its name, because training imports this file and imports run one way.
         training = importlib.import_module("common.training")
         result: Result = training.train(self, settings or self.settings())
         return result

@@ -33,3 +33,8 @@ class Result:
     """Test value of the task's metric of each baseline on the same split, by name."""
     model: keras.Model | None = None
     """The trained network."""
+
+
+def prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics with a prefix of their names."""
+    return {f"{prefix}_{name}": value for name, value in metrics.items()}

@@ -29,7 +29,7 @@ def show(first: str, second: str) -> None:
     for line in summary(runs[0], runs[1], rows):
         print(line)
     if rows:
-        table = pd.DataFrame(rows, columns=["of", "name", *(run.info.run_name.partition(":")[0] for run in runs)])
+        table = pd.DataFrame(rows, columns=["of", "name", *map(tracking.name_of, runs)])
         Console().print(terminal.table(table, f"{first[:8]} and {second[:8]}"))
 
 
@@ -61,11 +61,11 @@ def summary(first: tracking.Run, second: tracking.Run, rows: list[tuple[str, str
         better = (values[1] > values[0]) == (mode == "max")
         word = "the same" if values[0] == values[1] else "a better" if better else "a worse"
         yield f"The second run has {word} {metric} on the validation set: {values[1]:.5g}, the first {values[0]:.5g}."
-    same = [kind for kind in ("settings", "data", "code", "versions") if kind not in kinds]
     if "data" in kinds:
         yield "They were trained on different data, so that their results are not comparable."
-    yield f"They differ in {' and '.join(kinds)}." if kinds else "They have the same settings, data, code and versions."
-    if kinds and same:
+    if kinds:
+        yield f"They differ in {' and '.join(kinds)}."
+    if same := [kind for kind in ("settings", "data", "code", "versions") if kind not in kinds]:
         yield f"They have the same {' and '.join(same)}."
 
 

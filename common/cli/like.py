@@ -1,6 +1,5 @@
 """Repeat a training with the settings of a run or a file: `train --like RUN|FILE`."""
 
-import itertools
 import json
 from collections.abc import Sequence
 from dataclasses import fields
@@ -8,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from common.app import App
+from common.cli.parsing import last_value
 from common.config import Config
 from common.errors import UserError, did_you_mean, first_line
 
@@ -21,9 +21,8 @@ def find(app: App, arguments: Sequence[str]) -> Config | None:
     Raises:
         UserError: as `settings`.
     """
-    values = [value for flag, value in itertools.pairwise(arguments) if flag == FLAG]
-    values += [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{FLAG}=")]
-    return settings(app, values[-1]) if arguments[:1] == ["train"] and values else None
+    which = last_value(FLAG, arguments)
+    return settings(app, which) if arguments[:1] == ["train"] and which is not None else None
 
 
 def settings(app: App, which: str) -> Config:

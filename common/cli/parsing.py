@@ -46,14 +46,14 @@ def plain_errors(commands: Commands = MappingProxyType({})) -> Iterator[None]:
             yield
     except (UserError, DivergenceError) as error:
         for line in str(error).splitlines():
-            print(f"error: {as_flags(line, sys.argv[1:])}", file=sys.stderr)
+            print(f"error: {with_flags(line, sys.argv[1:])}", file=sys.stderr)
         sys.exit(1 if isinstance(error, DivergenceError) else 2)
     except InterruptionError as error:
         print(error, file=sys.stderr)
         sys.exit(128 + error.number)
 
 
-def as_flags(message: str, arguments: Sequence[str]) -> str:
+def with_flags(message: str, arguments: Sequence[str]) -> str:
     """Return an error's message with flags in place of settings.
 
     A setting in backticks becomes its flag. If the message starts with the value of a flag, such as a file, the flag is
@@ -66,6 +66,13 @@ def as_flags(message: str, arguments: Sequence[str]) -> str:
             message = f"{flag} {message}"
             break
     return re.sub(r"`([a-z][a-z0-9_]*)`", lambda found: f"--{found[1].replace('_', '-')}", message)
+
+
+def last_value(flag: str, arguments: Sequence[str]) -> str | None:
+    """Return the last value of a flag on the command line, as `--flag value` or `--flag=value`; None without it."""
+    values = [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{flag}=")]
+    values += [value for name, value in itertools.pairwise(arguments) if name == flag]
+    return values[-1] if values else None
 
 
 def options(command: Callable[..., Any]) -> list[str]:

@@ -1,10 +1,10 @@
 """Resume an interrupted training: `train --resume [RUN]`."""
 
 import dataclasses
-import itertools
 from collections.abc import Sequence
 
 from common.app import App
+from common.cli.parsing import last_value
 from common.config import Config
 from common.errors import UserError
 
@@ -31,13 +31,12 @@ def find(app: App, arguments: Sequence[str]) -> tuple[str | None, Config | None]
     Raises:
         UserError: if there is no such run.
     """
-    values = [value for flag, value in itertools.pairwise(arguments) if flag == FLAG]
-    values += [argument.partition("=")[2] for argument in arguments if argument.startswith(f"{FLAG}=")]
-    if arguments[:1] != ["train"] or not values:
+    which = last_value(FLAG, arguments)
+    if arguments[:1] != ["train"] or which is None:
         return None, None
     from common import recorded, tracking
 
-    run = tracking.interrupted(app.name, None if values[-1] == NEWEST else values[-1])
+    run = tracking.interrupted(app.name, None if which == NEWEST else which)
     return run.info.run_id, recorded.settings_of(run, app.settings)
 
 

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 
 BROWSED = HOST if sys.platform == "darwin" else "mlflow.localhost"
-"""Name of this machine in the browser. On a page of 127.0.0.1 or localhost, MLflow opens an assistant over the table;
-the other browsers than Safari take all names below `localhost` for this machine."""
+"""Name of this machine in the browser. MLflow opens an assistant over the table on pages of 127.0.0.1 and localhost.
+Names that end in .localhost also mean this machine, but not in Safari."""
 ADDRESS = f"http://{BROWSED}:{{}}"
 """Address of the server in the browser; the port is filled in."""
 START_SECONDS = 120

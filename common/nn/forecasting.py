@@ -108,10 +108,15 @@ def solve(data: Data, transforms: Sequence[Transform], anchors: Sequence[Anchor]
 def _parts(pair: Pair) -> tuple[Array, Array, Array, Array]:
     """Return the latest windows of a pair: targets, all columns and known numbers of the inputs, and what follows."""
     inputs, following = pair
-    history = inputs[series.HISTORY] if isinstance(inputs, dict) else inputs
-    known = inputs[series.KNOWN] if isinstance(inputs, dict) else np.empty((*following.shape[:2], 0), "float32")
+    history, known = series.parts_of(inputs, following.shape[1])
     variables = following.shape[2]
     return tuple(part[-WINDOWS:] for part in (history[:, :, :variables], history, known, following))  # type: ignore[return-value]
+
+
+def _moments(values: Array) -> tuple[Array, Array]:
+    """Return the mean and the standard deviation (columns,) of `values` (n, steps, columns); 1 for a constant one."""
+    deviations = values.std((0, 1), dtype="float64")
+    return values.mean((0, 1), dtype="float64"), np.where(deviations > 1e-6, deviations, 1.0)
 
 
 def _solutions(
@@ -125,11 +130,8 @@ def _solutions(
     def moved(values: Array) -> Array:
         return np.asarray(ops.convert_to_numpy(forward(values)), "float64")
 
-    moments = known.mean((0, 1), dtype="float64"), known.std((0, 1), dtype="float64")
-    moments = moments[0], np.where(moments[1] > 1e-6, moments[1], 1.0)
     columns = slice(variables, history.shape[2] - numbers)
-    others = history[:, :, columns].mean((0, 1), dtype="float64"), history[:, :, columns].std((0, 1), dtype="float64")
-    others = others[0], np.where(others[1] > 1e-6, others[1], 1.0)
+    moments, others = _moments(known), _moments(history[:, :, columns])
 
     def standardised(values: Array) -> Array:
         return (values - moments[0]) / moments[1]

@@ -140,6 +140,8 @@ def build(name: Loss) -> keras.losses.Loss:
 
 def class_weights(choice: ClassWeights, data: Data) -> list[float]:
     """Return the weight of each class: 1, or if balanced, inversely proportional to its share of the training set."""
+    if choice == "none":
+        return [1.0] * len(data.outputs)
     counts = np.bincount(data.train[1], minlength=len(data.outputs))
-    balanced = counts.sum() / (len(counts) * counts)
-    return [1.0] * len(counts) if choice == "none" else balanced.tolist()
+    weights: list[float] = (counts.sum() / (len(counts) * counts)).tolist()
+    return weights

@@ -258,19 +258,27 @@ def fill(series: pd.DataFrame, gaps: Gaps) -> pd.DataFrame:
     return between.ffill().bfill()
 
 
-def windows(values: Array, window: int, horizon: int) -> Pair:
-    """Cut `values` (times, variables) into windows at every step.
+def network_inputs(history: Array, known: Array) -> Inputs:
+    """Return a network's inputs: windows, and by name beside them the numbers known in advance, if there are any.
 
-    Returns:
-        Windows (windows, window, variables), and the steps after each (windows, horizon, variables).
+    Args:
+        history: Windows (windows, window, columns).
+        known: Numbers of the steps to forecast (windows, horizon, numbers).
     """
-    cut = np.lib.stride_tricks.sliding_window_view(values, window + horizon, axis=0).swapaxes(1, 2)
-    return cut[:, :window].copy(), cut[:, window:].copy()
+    return {HISTORY: history, KNOWN: known} if known.shape[2] else history
+
+
+def parts_of(inputs: Inputs, horizon: int) -> tuple[Array, Array]:
+    """Return the windows, and the numbers known in advance (windows, horizon, numbers), of `network_inputs`."""
+    if isinstance(inputs, dict):
+        return inputs[HISTORY], inputs[KNOWN]
+    history: Array = inputs[:]
+    return history, np.empty((len(history), horizon, 0), "float32")
 
 
 def targets_of(inputs: Inputs, variables: int) -> Array:
     """Return the windows of the targets (windows, window, variables), the first columns of a network's `inputs`."""
-    history: Array = inputs[HISTORY] if isinstance(inputs, dict) else inputs[:]
+    history, _ = parts_of(inputs, 0)
     return history[:, :, :variables]
 
 
@@ -375,8 +383,7 @@ class _Windows:
 
     @property
     def pair(self) -> Pair:
-        inputs = {HISTORY: self.history, KNOWN: self.known} if self.known.shape[2] else self.history
-        return inputs, self.targets
+        return network_inputs(self.history, self.known), self.targets
 
 
 def split(

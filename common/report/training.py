@@ -1,7 +1,6 @@
 """The page of a training."""
 
 import html
-import sys
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
@@ -146,24 +145,12 @@ def _cost(metrics: Mapping[str, float], tags: Mapping[str, str]) -> dict[str, st
     """Return the time, the memory and the devices of a training, by name."""
     facts = {
         "time": f"{metrics['train_seconds']:,.1f} s, {metrics['train_cpu_seconds']:,.1f} s of processor time",
-        "peak memory": f"{peak_memory() / 2**20:,.0f} MiB, of the whole process",
+        "peak memory": f"{tracking.peak_memory() / 2**20:,.0f} MiB, of the whole process",
         "device": f"{tags['device']}, {tags['backend']}",
     }
     if "examples_per_second" in metrics:
         facts["speed"] = f"{metrics['examples_per_second']:,.0f} examples per second"
     return facts
-
-
-def peak_memory() -> int:
-    """Return the largest size of this process in memory so far, in bytes."""
-    if sys.platform == "win32":
-        import psutil
-
-        return int(psutil.Process().memory_info().peak_wset)
-    import resource
-
-    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return size if sys.platform == "darwin" else size * 1024  # Linux counts KiB
 
 
 def _commands(run: tracking.ActiveRun, config: Config, tags: Mapping[str, str]) -> dict[str, str]:

@@ -6,8 +6,8 @@ The store is `mlruns/mlflow.db` beside `common`, or the one that MLFLOW_TRACKING
 from common.data import Version
 from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages, standing
 from common.tracking.models import InputSpec, ServedModel, champions, load, log_model, save, served
+from common.tracking.processes import peak_memory
 from common.tracking.runs import (
-    SETTINGS_FOLLOW,
     ActiveRun,
     Run,
     RunKey,
@@ -21,6 +21,7 @@ from common.tracking.runs import (
     finished,
     get,
     interrupted,
+    name_of,
     newest,
     report,
     run,
@@ -29,7 +30,6 @@ from common.tracking.runs import (
 from common.tracking.store import STORE, address, check_space, connect, folder, local_folder
 
 __all__ = [
-    "SETTINGS_FOLLOW",
     "STORE",
     "ActiveRun",
     "InputSpec",
@@ -58,8 +58,10 @@ __all__ = [
     "load",
     "local_folder",
     "log_model",
+    "name_of",
     "newest",
     "pages",
+    "peak_memory",
     "report",
     "run",
     "save",

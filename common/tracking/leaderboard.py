@@ -14,7 +14,7 @@ from common import legacy
 from common.errors import UserError
 from common.tracking import store
 from common.tracking.models import CHAMPION
-from common.tracking.runs import SETTINGS_FOLLOW, ActiveRun, Kind, Run, digest, find, open_store
+from common.tracking.runs import ActiveRun, Kind, Run, digest, find, name_of, open_store
 
 LARGEST = 1e300
 """Absolute metrics from here on are infinite: a database has no infinity."""
@@ -77,7 +77,7 @@ def standing(run: ActiveRun) -> Leaderboard:
     for other in finished_runs(own.info.experiment_id, ("train", "baseline")):
         same = digest(other) == run.data.digest and legacy.tags(other.data.tags)["metric"] == metric
         if same and other.data.tags["kind"] == "baseline":
-            shown.setdefault(other.info.run_name, other)
+            shown.setdefault(name_of(other), other)
         elif same and models.get(other.info.run_id, "").endswith(f"@{CHAMPION}"):
             shown.setdefault(other.info.run_id, other)
     return Leaderboard(run.data.digest, metric, metric_mode, _table([*shown.values()], metric, metric_mode, models))
@@ -106,7 +106,7 @@ def _table(runs: Sequence[Run], metric: str, metric_mode: str, models: dict[str,
     settings, validation, test = _differing(runs), f"val_{metric}", f"test_{metric}"
     rows = [
         {
-            "run": run.info.run_name.partition(SETTINGS_FOLLOW)[0],
+            "run": name_of(run),
             "kind": run.data.tags["kind"],
             validation: run.data.metrics.get(f"best_{validation}"),
             test: run.data.metrics.get(test),

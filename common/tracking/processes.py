@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -67,3 +68,13 @@ def is_gone(identity: str, last: str | None = None) -> bool:
 def _machine() -> str:
     namespace = f" {NAMESPACE.readlink()}" if NAMESPACE.exists() else ""
     return socket.gethostname() + namespace
+
+
+def peak_memory() -> int:
+    """Return the largest size of this process in memory so far, in bytes."""
+    if sys.platform == "win32":
+        return int(psutil.Process().memory_info().peak_wset)
+    import resource  # Windows has no such module
+
+    size = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return size if sys.platform == "darwin" else size * 1024  # Linux counts KiB

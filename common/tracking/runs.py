@@ -78,7 +78,7 @@ class Artifacts:
             self.images[name] = path.read_bytes()
 
     def find_figures(self) -> None:
-        """Read the figures that an earlier process recorded in this run."""
+        """Read the figures that an earlier process recorded in this run, for its page."""
         with tempfile.TemporaryDirectory() as temporary:
             for artifact in self.client.list_artifacts(self.id):
                 if artifact.path.endswith(".png"):
@@ -300,14 +300,12 @@ def run(
         started = mlflow.start_run(
             run_id=earlier.info.run_id if earlier else None,
             experiment_id=_experiment(client, data.name),
-            run_name=name_of(app, kind, config, label),
+            run_name=_name(app, kind, config, label),
             nested=True,
             parent_run_id=key.parent if key else None,
             tags=_tags(app, kind) | dict(key.tags if key else {}),
         )
         recorded = ActiveRun(client, app, config, data, started.info.run_id)
-        if earlier:
-            recorded.find_figures()
         with _status(recorded), processes.heartbeat(functools.partial(recorded.tag, HEARTBEAT)):
             settings = dataclasses.asdict(config)
             known = earlier.data.params if earlier else {}  # MLflow's parameters cannot be changed
@@ -318,16 +316,19 @@ def run(
             yield recorded
 
 
-def name_of(app: App, kind: Kind, config: "DataclassInstance", label: str | None = None) -> str:
+def _name(app: App, kind: Kind, config: "DataclassInstance", label: str | None) -> str:
     """Return the name of a run: its app, its label or kind, and the settings that differ from the defaults."""
     name = app.name if kind == "train" and not label else f"{app.name} {label or kind}"
-    words = [
+    words = ", ".join(
         f"{setting} {' '.join(map(str, value)) if isinstance(value, tuple) else value}"
         for setting, value in changed(config).items()
-    ]
-    return (
-        textwrap.shorten(f"{name}{SETTINGS_FOLLOW}{', '.join(words)}", NAME_LENGTH, placeholder=" …") if words else name
     )
+    return textwrap.shorten(f"{name}{SETTINGS_FOLLOW}{words}", NAME_LENGTH, placeholder=" …") if words else name
+
+
+def name_of(run: Run) -> str:
+    """Return the name of a run without the settings in it."""
+    return str(run.info.run_name).partition(SETTINGS_FOLLOW)[0]
 
 
 @contextlib.contextmanager

@@ -11,7 +11,7 @@ from common.app import App
 from common.config import Config
 from common.data import Data
 from common.errors import first_line, print_notes
-from common.result import Result
+from common.result import Result, prefixed
 from common.training.checkpoint import Stopwatch
 
 QUICK = 500_000
@@ -40,7 +40,7 @@ def beside(app: App, config: Config, data: Data) -> dict[str, float]:
     """
     metric, recorded = f"test_{app.task.metric}", dict[str, float]()
     for run in tracking.find({"kind": "baseline", "app": app.name}):
-        name = str(run.info.run_name).partition(tracking.SETTINGS_FOLLOW)[0].removeprefix(f"{app.name} ")
+        name = tracking.name_of(run).removeprefix(f"{app.name} ")
         if run.info.status == "FINISHED" and tracking.digest(run) == data.digest and metric in run.data.metrics:
             recorded.setdefault(name, run.data.metrics[metric])
     if recorded or not _is_quick(data):
@@ -73,8 +73,3 @@ def _fit(app: App, config: Config, data: Data, name: str, estimator: Any) -> Res
         }
         run.log_metrics(measured)
     return Result(data.name, app.task, measured, len(data.test[1]), run.id)
-
-
-def prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:
-    """Return the metrics with a prefix of their names."""
-    return {f"{prefix}_{name}": value for name, value in metrics.items()}

@@ -31,7 +31,7 @@ DIVERGED = 1.5
 JUMP = 0.05
 """Rise of the training loss in an epoch, as a share of the loss before training."""
 FEW = 200
-"""Gradient steps of a training below which a loss that is not low has no other explanation."""
+"""Number of gradient steps below which a training is too short to find other faults in its loss."""
 IMPROVING = 0.05
 """Fall of the validation loss in the last two epochs, as a share of its lowest value before."""
 DEAD = 0.2

@@ -10,7 +10,7 @@ from common.errors import print_notes
 MINIMUM_STEPS = 500
 """Smallest number of gradient steps of a training with the default numbers of epochs and examples in a batch."""
 KINDS = ("image", "text")
-"""Kinds of data. Tables and series have fewer weights to train, and apps that descend with all examples at once."""
+"""Kinds of data. Others are left out, because some apps for tables use all examples in each step."""
 STEPS_PER_EPOCH = 20
 """Number of gradient steps in an epoch for which batches become smaller."""
 

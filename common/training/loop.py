@@ -20,11 +20,10 @@ from common.interruption import InterruptionError
 from common.nn import augmentation, losses
 from common.preprocessing import arrays, splits
 from common.report import training as report
-from common.result import Result
+from common.result import Result, prefixed
 from common.tracking.epochs import EpochLogger
 from common.training import baseline as baseline_runs
 from common.training import epochs
-from common.training.baseline import prefixed
 from common.training.batches import Batches, in_order
 from common.training.checkpoint import MINUTES, SUFFIX, Checkpoint, State, Stopwatch
 from common.training.compilation import benefits_from_xla
@@ -236,7 +235,9 @@ def _fit_and_measure(
     diagnosis = Diagnosis(model, *arrays.first(data.train, EXAMPLES))
     resumed = options.checkpoint.state if options.checkpoint else State()
     training = Stopwatch(resumed.wall, resumed.cpu)
-    if not resumed.variables:
+    if resumed.variables:
+        run.find_figures()  # of the pretraining
+    else:
         for name, figure in pretrain(app, model, config, data, options.checkpoint):
             run.log_figure(figure, name)
     fitting = Stopwatch(resumed.wall)

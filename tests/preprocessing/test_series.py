@@ -12,7 +12,7 @@ from statsmodels.tsa.ar_model import AutoReg
 from apps.lstm_forecast import ForecastOptions, app, build_model, load_data, read_inputs
 from apps.lstm_forecast import Settings as LstmForecast
 from common import baselines
-from common.data import Data, Formats, SavedModel, TimeAxis, WindowFormat
+from common.data import Array, Data, Formats, Pair, SavedModel, TimeAxis, WindowFormat
 from common.errors import UserError
 from common.metrics import intervals
 from common.nn import losses
@@ -27,11 +27,22 @@ def counted(steps: int) -> Series:
     return Series(table, TimeAxis("number", "number", 1))
 
 
+def windows(values: Array, window: int, horizon: int) -> Pair:
+    """Windows of values (times, variables) at every step, and the steps after them."""
+    starts = range(len(values) - window - horizon + 1)
+    return (
+        np.stack([values[start : start + window] for start in starts]),
+        np.stack([values[start + window : start + window + horizon] for start in starts]),
+    )
+
+
 def test_a_window_is_followed_by_its_targets() -> None:
-    values = np.arange(12.0).reshape(6, 2)
-    inputs, targets = series.windows(values, window=3, horizon=2)
-    np.testing.assert_array_equal(inputs, [values[0:3], values[1:4]])
-    np.testing.assert_array_equal(targets, [values[3:5], values[4:6]])
+    values = np.arange(24.0).reshape(12, 2)
+    found = Series(pd.DataFrame(values, columns=["x", "y"]), TimeAxis("number", "number", 1))
+    data = series.split([found], "x", Columns(("x", "y")), WindowFormat(3, 2, 1), (0.25, 0.25), "linear")
+    for part, steps in ((data.train, values[0:6]), (data.validation, values[3:9]), (data.test, values[6:12])):
+        for cut, expected in zip(part, windows(steps, 3, 2), strict=True):
+            np.testing.assert_array_equal(cut, expected)
 
 
 def divided(found: Series, form: WindowFormat, shares: tuple[float, float], first: FirstWindow = "before") -> Data:
@@ -279,7 +290,7 @@ def test_the_built_in_series_are_the_published_ones() -> None:
 
 
 def test_the_seasonal_naive_forecast_repeats_the_last_season() -> None:
-    inputs, targets = series.windows(np.arange(20.0)[:, None], window=6, horizon=5)
+    inputs, targets = windows(np.arange(20.0)[:, None], window=6, horizon=5)
     repeated = baselines.SeasonalNaive(season=3).fit(inputs, targets).predict(inputs)
     np.testing.assert_array_equal(repeated[0, :, 0], [3, 4, 5, 3, 4])
     last = baselines.SeasonalNaive(season=1).fit(inputs, targets).predict(inputs)
@@ -291,7 +302,7 @@ def test_the_autoregression_forecasts_as_statsmodels_does() -> None:
     values = np.zeros((300, 2))
     for time in range(2, 300):
         values[time] = 3 + 1.2 * values[time - 1] - 0.6 * values[time - 2] + generator.normal(size=2)
-    model = baselines.Autoregression().fit(*series.windows(values[:200], window=10, horizon=4))
+    model = baselines.Autoregression().fit(*windows(values[:200], window=10, horizon=4))
     forecasts = model.predict(values[None, 190:200])
     for variable, order in enumerate(model.orders):
         fitted = AutoReg(values[:200, variable], lags=order).fit()

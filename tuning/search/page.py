@@ -46,7 +46,7 @@ def write(
         app.summary,
         page_facts(run.id, tags),
         [
-            Section("Search", facts={**facts} | {name: str(value) for name, value in changed(run.config).items()}),
+            Section("Search", facts={**facts, **{name: str(value) for name, value in changed(run.config).items()}}),
             best_trials,
             Section("Final model", facts={**results, "run": final.info.run_id}),
             *others,

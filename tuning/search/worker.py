@@ -2,7 +2,6 @@
 
 import math
 import os
-import resource
 import statistics
 import sys
 import tempfile
@@ -64,8 +63,8 @@ class Worker(base_tuner.BaseTuner):
 
     def on_trial_end(self, trial: Any) -> None:
         super().on_trial_end(trial)
-        self.first_peak = self.first_peak or peak_memory()
-        if peak_memory() > self.first_peak + MAX_GROWTH:
+        self.first_peak = self.first_peak or tracking.peak_memory()
+        if tracking.peak_memory() > self.first_peak + MAX_GROWTH:
             sys.exit(RESTART)
 
     def run_trial(self, trial: Any, *_arguments: Any, **_options: Any) -> dict[str, float]:
@@ -144,12 +143,6 @@ def run(app: App, configs: ConfigBuilder, options: SearchOptions, spec: WorkerSp
         # KerasTuner requires an oracle here and then replaces it with a client of the chief's.
         placeholder = oracle.create(options, configs, objective, Path(folder) / "oracle")
         Worker(app, configs, options, spec, oracle=placeholder, directory=folder).search()
-
-
-def peak_memory() -> float:
-    """Return the peak memory of this process in MiB."""
-    unit = 2**20 if sys.platform == "darwin" else 2**10
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit
 
 
 def _end_with_parent(parent: int) -> None:
