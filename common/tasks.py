@@ -130,7 +130,7 @@ class Classification(Task):
     """Probability from which the second class is predicted; None: the most probable class is predicted."""
 
     def for_targets(self, targets: Array) -> Task:
-        """Return the task with the loss as its monitor if a class is rare: accuracy is high even if it is never predicted."""
+        """Return the task that monitors the loss if a class is rare: accuracy is high even if it is never predicted."""
         if self.monitor != "val_accuracy" or not is_imbalanced(targets):
             return self
         return replace(self, monitor="val_loss", mode="min")
