@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
 import keras
+from rich.console import Console
 from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 
@@ -39,6 +40,7 @@ class Progress(keras.callbacks.Callback):
                 TextColumn("step {task.fields[step]}"),
                 TimeRemainingColumn(),
                 TextColumn("{task.fields[best]}"),
+                console=Console(),  # Rich's own one keeps the terminal of its first use
                 expand=True,
             )
             self.task = self.bar.add_task("", total=None, epoch=1, epochs=epochs, step=step, best=self.best())

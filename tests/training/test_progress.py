@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+import rich
 
 from common.training import epochs
 from common.training.batches import Batches
@@ -43,6 +44,7 @@ def test_a_log_file_has_one_line_per_epoch(capsys: pytest.CaptureFixture[str]) -
 
 def test_a_terminal_has_one_moving_line_that_is_right(monkeypatch: pytest.MonkeyPatch) -> None:
     terminal = Terminal()
+    rich.get_console()  # the console of an earlier bar, which was none of a terminal
     monkeypatch.setattr(sys, "stdout", terminal)
     monkeypatch.setenv("COLUMNS", "80")
     monkeypatch.setenv("TERM", "xterm")
