@@ -17,6 +17,7 @@ import keras
 
 from common import App, Data, Regression, baselines, cli
 from common.nn import linear, optimizers
+from common.plots import animation
 from common.preprocessing import features, tables
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ app = App(
     task=Regression(),
     baseline=baseline,
     tables=linear.coefficients,
+    animate=animation.fitted_line,
 )
 
 if __name__ == "__main__":

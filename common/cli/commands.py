@@ -14,7 +14,7 @@ from common.app import App, PredictOptions
 from common.cli import like as repeating
 from common.cli import resuming, terminal
 from common.cli.parsing import plain_errors
-from common.config import Config, Positive
+from common.config import Positive
 from common.errors import UserError, print_notes
 from common.files import replacing
 from common.interruption import InterruptionError
@@ -51,6 +51,8 @@ def main(app: App, description: str | None = None) -> None:
         like: Annotated[str | None, tyro.conf.arg(metavar="RUN|FILE")] = None,
         checkpoint_minutes: Positive = 10,
         baseline: bool = True,
+        animation: Annotated[Path | None, tyro.conf.arg(metavar="FILE.gif")] = None,
+        tensorboard: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
     ) -> None:
         """Train, evaluate once on the test set, record and register the model.
 
@@ -60,12 +62,26 @@ def main(app: App, description: str | None = None) -> None:
             like: Take the settings of a run, or of a JSON file such as its settings.json; other flags change them.
             checkpoint_minutes: Longest time in minutes without a checkpoint, within an epoch.
             baseline: Compare with the classical baselines on the same data, and fit them if this takes seconds.
+            animation: Draw the network after each epoch, as an animation; for the apps that have one.
+            tensorboard: Write logs for TensorBoard into this folder.
         """
         lazy.use_backend(settings.backend)
         if like:
             given = [name for name, value in vars(settings).items() if value != getattr(repeated, name)]
             print_notes([f"the settings are those of {like}" + (f", except {', '.join(given)}" if given else "")])
-        _train(app, settings, run_id if resume else None, recorded, checkpoint_minutes, baseline)
+        if resume and recorded:
+            resuming.check(run_id or "", settings, recorded)
+        from common import training
+
+        watching = training.Watching(animation, tensorboard)
+        try:
+            result = training.train(app, settings, run_id if resume else None, checkpoint_minutes, baseline, watching)
+        except InterruptionError as error:
+            if error.run_id:
+                words = f"{terminal.this_python()} {resuming.command(app, error.run_id)}"
+                print(f"run {error.run_id} is interrupted; to go on: {words}", file=sys.stderr)
+            raise
+        terminal.summarise(app, result, settings=settings, more=watching.commands)
 
     def check(settings: app.settings) -> None:  # type: ignore[name-defined]
         """Look at the data without training: its content, problems, and the reader's decisions."""
@@ -192,22 +208,6 @@ def main(app: App, description: str | None = None) -> None:
             args=arguments,
             config=(OmitArgPrefixes,),
         )
-
-
-def _train(
-    app: App, settings: Config, run_id: str | None, recorded: Config | None, minutes: float, baselines: bool
-) -> None:
-    if run_id and recorded:
-        resuming.check(run_id, settings, recorded)
-    from common import training
-
-    try:
-        terminal.summarise(app, training.train(app, settings, run_id, minutes, baselines), settings=settings)
-    except InterruptionError as error:
-        if error.run_id:
-            words = f"{terminal.this_python()} {resuming.command(app, error.run_id)}"
-            print(f"run {error.run_id} is interrupted; to go on: {words}", file=sys.stderr)
-        raise
 
 
 def _predict(app: App, files: tuple[str, ...], options: PredictOptions, which: str | None, output: Path | None) -> None:

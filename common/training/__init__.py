@@ -18,10 +18,12 @@ from common.training.loop import (
     trial,
     weighted,
 )
+from common.training.watching import Watching
 
 __all__ = [
     "FitOptions",
     "Result",
+    "Watching",
     "baseline",
     "benefits_from_xla",
     "best_epoch",

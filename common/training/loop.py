@@ -30,6 +30,7 @@ from common.training.compilation import benefits_from_xla
 from common.training.diagnosis import EXAMPLES, HEALTHY, Diagnosis, advice, worse_than
 from common.training.few_examples import enough_steps
 from common.training.stopping import StopAtDivergence, early_stopping
+from common.training.watching import NOTHING, Watching
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -76,7 +77,12 @@ def load(app: App, config: Config) -> tuple[App, Data]:
 
 
 def train(
-    app: App, config: Config, resumed: str | None = None, minutes: float = MINUTES, baselines: bool = False
+    app: App,
+    config: Config,
+    resumed: str | None = None,
+    minutes: float = MINUTES,
+    baselines: bool = False,
+    watching: Watching = NOTHING,
 ) -> Result:
     """Train the app's network, evaluate it once on the test set, record the run and register the model.
 
@@ -87,6 +93,7 @@ def train(
         minutes: Longest time within an epoch without a checkpoint.
         baselines: Compare the network with the app's baselines on the same data: those that are recorded, or else, if
             this takes seconds, those that are fitted and recorded now.
+        watching: Files to write for those who watch the training.
 
     Raises:
         UserError: if the data cannot be loaded or has changed, or the store cannot be written.
@@ -95,6 +102,7 @@ def train(
     """
     if resumed and config.epochs < (finished := Checkpoint(_checkpoint_file(resumed)).state.epochs):
         raise UserError(f"`epochs` {config.epochs}: the run {resumed} has {finished} already")
+    watching.check(app)
     app, data = load(app, config)
     config = config if resumed else enough_steps(config, data)
     beside = baseline_runs.beside(app, config, data) if baselines else {}
@@ -102,7 +110,8 @@ def train(
         with tracking.run(app, "train", config, data, resumed=resumed) as run:
             checkpoint = Checkpoint(_checkpoint_file(run.id), minutes=minutes)
             try:
-                result = _train(app, config, data, run, FitOptions(checkpoint=checkpoint), beside=beside)
+                options = FitOptions(checkpoint=checkpoint, callbacks=watching.callbacks(app, data, run.id))
+                result = _train(app, config, data, run, options, beside=beside)
             except InterruptionError as error:
                 error.run_id = run.id
                 raise
