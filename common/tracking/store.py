@@ -32,6 +32,8 @@ STORE = ROOT / "mlruns"
 NEEDED_MEGABYTES = 100
 """Free disk space that a run needs: for a model, its figures and the database's journal."""
 
+OUTAGES = (OSError, MlflowException)
+"""Errors of a store that is full or does not answer."""
 FIRST_CONTACT = 10
 """Seconds within which a server must answer at first, and while a network trains."""
 CREATING, WRITING = 0x6B6572617301, 0x6B6572617302
@@ -183,7 +185,7 @@ def recording() -> Iterator[None]:
     """Turn an error of writing in this block into a `UserError`."""
     try:
         yield
-    except (OSError, MlflowException) as error:
+    except OUTAGES as error:
         full = (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "disk is full" in str(error)
         problem = f"disk full; free at least {NEEDED_MEGABYTES} MB" if full else f"cannot record ({first_line(error)})"
         raise UserError(f"{folder()}: {problem}") from error

@@ -116,7 +116,15 @@ def train(
                 error.run_id = run.id
                 raise
             except DivergenceError as error:
-                raise DivergenceError(f"{error}{_keep_last(app, config, data, run, checkpoint)}") from error
+                error = DivergenceError(f"{error}{_keep_last(app, config, data, run, checkpoint)}")
+                run.log_report(report.write_failed(run, config, checkpoint.history, f"diverged: {error}"))
+                raise error from None
+            except (UserError, *tracking.OUTAGES):
+                raise
+            except Exception as error:
+                words = f"failed: {type(error).__name__}: {error}"
+                run.log_report(report.write_failed(run, config, checkpoint.history, words))
+                raise
         tracking.delete_checkpoints(run.id)
     return result
 
@@ -187,7 +195,7 @@ def _train(
     interruption.check()
     trained = Trained(model, data, history, int(measured["best_epoch"]), predictions, config)
     for name, figure in task.figures(trained):
-        run.log_figure(figure, name)
+        run.log_figure(figure, name, vector=name == report.CURVES)
         interruption.check()
     tables = dict(app.tables(model, data)) | dict(task.tables(data.test[1], predictions, data.outputs))
     for name, table in tables.items():
