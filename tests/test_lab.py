@@ -34,7 +34,7 @@ def executed(names: tuple[str, ...], quick: bool) -> dict[str, bytes]:
     """Execute the notebook with these experiments alone, and return their images."""
     made = notebook.made(notebook.PAGE.read_text())
     made.cells[1].source = made.cells[1].source.replace("quick = False", f"quick = {quick}")
-    made.cells = [cell for cell in made.cells if "lab.image" not in cell.source or cell.source.split('"')[1] in names]
+    made.cells = [cell for cell in made.cells if (notebook.experiment(cell) or names[0]) in names]
     folder = {"metadata": {"path": str(notebook.PAGE.parent)}}
     nbclient.NotebookClient(made, timeout=None, resources=folder).execute()
     shown = [output for cell in made.cells if cell.cell_type == "code" for output in cell.outputs]

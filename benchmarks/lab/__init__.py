@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 
 from matplotlib.figure import Figure
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from benchmarks.lab import descent, features, networks
 
@@ -26,14 +27,16 @@ EXPERIMENTS: Mapping[str, Callable[[bool], Figure]] = {
 }
 """The experiments by name."""
 
-COLOURS = 48
+COLOURS = 128
 """Number of colours of an image, which keep its file small."""
 
 
 def image(name: str, quick: bool = False) -> bytes:
-    """Carry out an experiment and return its figure as a small PNG."""
-    file, small = io.BytesIO(), io.BytesIO()
-    EXPERIMENTS[name](quick).savefig(file, dpi=80)
+    """Carry out an experiment and return its figure as a small PNG, with its caption as the description in the file."""
+    file, small, described = io.BytesIO(), io.BytesIO(), PngInfo()
+    figure = EXPERIMENTS[name](quick)
+    figure.savefig(file, dpi=80)
+    described.add_itxt("Description", figure.get_label())
     with Image.open(file) as drawn:
-        drawn.convert("RGB").quantize(COLOURS).save(small, "PNG", optimize=True)
+        drawn.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(small, "PNG", optimize=True, pnginfo=described)
     return small.getvalue()

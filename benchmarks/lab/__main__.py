@@ -8,14 +8,17 @@ from tyro.conf import Positional
 
 from benchmarks import lab
 from common import lazy
+from common.cli import terminal
 from common.cli.parsing import plain_errors
+from common.errors import UserError
+from common.report import page
 
 Name = Literal[tuple(lab.EXPERIMENTS)]  # type: ignore[valid-type]
 
 
 def main(
     name: Positional[Name],
-    output: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
+    output: Annotated[Path | None, tyro.conf.arg(metavar="FILE.png")] = None,
     quick: bool = False,
 ) -> None:
     """Carry out an experiment of the lab and draw its figure.
@@ -26,10 +29,13 @@ def main(
         quick: Train on few examples for a few epochs, to see whether it works.
     """
     file = output or Path(f"{name}.png")
+    if file.suffix != ".png":
+        raise UserError(f"--output {file}: the name must end in .png")
+    terminal.check_output(file)
     with lazy.quiet_native_log():
-        figure = lab.EXPERIMENTS[name](quick)
-    figure.savefig(file)
-    print(f"{figure.get_label()}\n{file}")
+        image = lab.image(name, quick)
+    file.write_bytes(image)
+    print(f"{page.image(image).caption}\n{file}")
 
 
 if __name__ == "__main__":

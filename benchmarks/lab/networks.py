@@ -81,7 +81,7 @@ def more_data(quick: bool = False) -> Figure:
     base = dataclasses.replace(PLAIN, dropout=0.3, restore="best")
     data = mnist_mlp.load_data(base)
     images, labels = data.test
-    flat, steps = images.reshape(len(images), -1) / 255.0, 50 if quick else 1500
+    flat, steps = images.reshape(len(images), -1) / 255.0, 50 if quick else 1000
     errors: dict[str, list[float]] = {"network": [], "logistic regression": []}
     for size in sizes:
         settings = dataclasses.replace(base, limit=size, epochs=max(3, steps * base.batch_size // size))
@@ -89,7 +89,7 @@ def more_data(quick: bool = False) -> Figure:
         errors["network"].append(100 * np.mean(training.predict(model, images).argmax(axis=1) != labels))
         inputs = data.train[0][:size].reshape(size, -1) / 255.0
         # The penalty of scikit-learn's default, which keeps the coefficients of few examples small.
-        linear = LogisticRegression(C=1.0 if size < 1000 else 0.1, max_iter=10 if quick else 200)
+        linear = LogisticRegression(C=1.0 if size < 1000 else 0.1, max_iter=10 if quick else 100)
         linear.fit(inputs, data.train[1][:size])
         errors["logistic regression"].append(100 * np.mean(linear.predict(flat) != labels))
     figure = Figure(figsize=(7.5, 4.5), layout="constrained")
@@ -288,7 +288,7 @@ def _hidden(model: keras.Model, inputs: Array) -> list[Array]:
     """Return the outputs (examples, units) of the activation of each hidden layer."""
     kinds = keras.layers.Activation, keras.layers.ReLU, keras.layers.LeakyReLU
     layers = [layer.output for layer in model.layers if isinstance(layer, kinds)]
-    return [ops.convert_to_numpy(output) for output in keras.Model(model.input, layers)(inputs)]
+    return [ops.convert_to_numpy(output) for output in keras.Model(model.inputs, layers)([inputs])]
 
 
 def _silent(model: keras.Model, inputs: Array) -> float:

@@ -1,15 +1,15 @@
-"""Make the lab's notebook from its page, and the page's images from the notebook: `python -m benchmarks.lab.notebook`.
+"""Make the lab's notebook from its page and its images: `python -m benchmarks.lab.notebook`.
 
-docs/lab.md has the text. Each of its sections becomes a cell of text and a cell that carries out its experiment.
+docs/lab.md has the text. Each of its sections becomes a cell of text and a cell that carries out its experiment. The
+output of such a cell is the image in docs/lab/, which is drawn first if it is missing: delete it to draw it again.
 """
 
 import base64
 import re
 
-import nbclient
 import nbformat
-import tyro
 
+from benchmarks import lab
 from common.tracking.store import ROOT
 
 PAGE, NOTEBOOK, IMAGES = ROOT / "docs" / "lab.md", ROOT / "docs" / "lab.ipynb", ROOT / "docs" / "lab"
@@ -26,37 +26,33 @@ from benchmarks import lab
 quick = False  # with True, all experiments end within a minute, on few examples"""
 
 
-def main(text_only: bool = False) -> None:
-    """Write the notebook, carry out its experiments, and write their images for the page.
-
-    Args:
-        text_only: Keep the outputs of the experiments, and renew the text.
-    """
+def main() -> None:
+    """Draw the images that are missing, and write the notebook."""
+    IMAGES.mkdir(exist_ok=True)
     notebook = made(PAGE.read_text())
-    if text_only:
-        kept = {cell.source: cell for cell in nbformat.read(NOTEBOOK, as_version=4).cells if cell.cell_type == "code"}
-        notebook.cells = [kept.get(cell.source, cell) for cell in notebook.cells]
-    else:
-        client = nbclient.NotebookClient(notebook, timeout=None, resources={"metadata": {"path": str(PAGE.parent)}})
-        client.on_cell_executed = lambda cell, **_: print(cell.source.splitlines()[-1], flush=True)
-        client.execute()
     for number, cell in enumerate(notebook.cells):
         cell.id = f"cell-{number}"
-        cell.metadata.pop("execution", None)  # the times
-    IMAGES.mkdir(exist_ok=True)
-    for name, image in images(notebook).items():
-        (IMAGES / f"{name}.png").write_bytes(image)
+        if name := experiment(cell):
+            file = IMAGES / f"{name}.png"
+            if not file.exists():
+                print(f"drawing {file} …", flush=True)
+                file.write_bytes(lab.image(name))
+            data = {"image/png": base64.b64encode(file.read_bytes()).decode()}
+            cell.outputs = [nbformat.v4.new_output("execute_result", data, execution_count=1)]
+            cell.execution_count = 1
     nbformat.write(notebook, NOTEBOOK)
+
+
+def experiment(cell: nbformat.NotebookNode) -> str | None:
+    """Return the name of the experiment that a cell carries out; None for another cell."""
+    found = re.fullmatch(r'Image\(lab\.image\("(\w+)", quick\)\)', cell.source)
+    return found[1] if found else None
 
 
 def images(notebook: nbformat.NotebookNode) -> dict[str, bytes]:
     """Return the images of the outputs, as PNG, by the name of the experiment."""
-    found = {}
-    for cell in notebook.cells:
-        if name := re.search(r'lab\.image\("(\w+)"', cell.source):
-            (output,) = cell.outputs
-            found[name[1]] = base64.b64decode(output.data["image/png"])
-    return found
+    shown = [(name, cell.outputs) for cell in notebook.cells if (name := experiment(cell))]
+    return {name: base64.b64decode(output.data["image/png"]) for name, (output,) in shown}
 
 
 def made(page: str) -> nbformat.NotebookNode:
@@ -65,11 +61,10 @@ def made(page: str) -> nbformat.NotebookNode:
     first, *sections = re.split(r"^(?=## )", page, flags=re.MULTILINE)
     cells = [v4.new_markdown_cell(first.strip()), v4.new_code_cell(START)]
     for section in sections:
-        text = COMMAND.sub("", IMAGE.sub("", section)).strip()
-        cells.append(v4.new_markdown_cell(text))
+        cells.append(v4.new_markdown_cell(COMMAND.sub("", IMAGE.sub("", section)).strip()))
         cells += [v4.new_code_cell(f'Image(lab.image("{name}", quick))') for name in COMMAND.findall(section)]
     return v4.new_notebook(cells=cells)
 
 
 if __name__ == "__main__":
-    tyro.cli(main, prog="python -m benchmarks.lab.notebook")
+    main()

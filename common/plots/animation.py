@@ -43,9 +43,9 @@ def decision_boundary(figure: Figure, model: keras.Model, data: Data) -> None:
     axes.pcolormesh(*lines, chosen.reshape(POINTS, POINTS), alpha=0.25, **style)
     for label, (name, colour) in enumerate(zip(data.outputs, colours, strict=True)):
         rows = labels == label
-        axes.scatter(columns[shown[0]][rows], columns[shown[1]][rows], color=colour, edgecolor="white", label=name)
+        axes.scatter(columns[shown[0]][rows], columns[shown[1]][rows], 50, colour, edgecolor="white", label=name)
     axes.set(xlabel=shown[0], ylabel=shown[1])
-    axes.legend(loc="upper right")
+    figure.legend(loc="outside lower center", ncols=2)
 
 
 def fitted_line(figure: Figure, model: keras.Model, data: Data) -> None:

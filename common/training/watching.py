@@ -19,7 +19,7 @@ from common.files import replacing
 
 GROWTH = 1.05
 """Ratio of the numbers of two epochs that are drawn; at first, every epoch is."""
-COLOURS = 64
+COLOURS = 32
 """Number of colours of a frame."""
 FRAME, LAST = 150, 2000
 """Time in milliseconds for which a frame is shown, and for the last one."""
@@ -105,7 +105,7 @@ class Animation(keras.callbacks.Callback):
 
     def _add(self, title: str) -> None:
         self.drawn = self.epoch
-        figure = Figure(figsize=(5.6, 4.2), layout="constrained")
+        figure = Figure(figsize=(5.2, 4), dpi=90, layout="constrained")
         canvas = FigureCanvasAgg(figure)
         self.draw(figure, self.model, self.data)
         figure.suptitle(title)
