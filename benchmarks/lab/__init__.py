@@ -38,5 +38,6 @@ def image(name: str, quick: bool = False) -> bytes:
     figure.savefig(file, dpi=80)
     described.add_itxt("Description", figure.get_label())
     with Image.open(file) as drawn:
-        drawn.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE).save(small, "PNG", optimize=True, pnginfo=described)
+        few = drawn.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
+        few.save(small, "PNG", optimize=True, pnginfo=described)
     return small.getvalue()
