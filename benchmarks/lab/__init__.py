@@ -10,7 +10,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from benchmarks.lab import descent, features, networks
+from common import lazy
+
+with lazy.quiet_native_log():  # in a notebook too
+    from benchmarks.lab import descent, features, networks
 
 EXPERIMENTS: Mapping[str, Callable[[bool], Figure]] = {
     "overfitting": networks.overfitting,
@@ -34,9 +37,10 @@ COLOURS = 128
 def image(name: str, quick: bool = False) -> bytes:
     """Carry out an experiment and return its figure as a small PNG, with its caption as the description in the file."""
     file, small, described = io.BytesIO(), io.BytesIO(), PngInfo()
-    figure = EXPERIMENTS[name](quick)
+    with lazy.quiet_native_log():
+        figure = EXPERIMENTS[name](quick)
     figure.savefig(file, dpi=80)
-    described.add_itxt("Description", figure.get_label())
+    described.add_itxt("Description", str(figure.get_label()))
     with Image.open(file) as drawn:
         few = drawn.convert("RGB").quantize(COLOURS, Image.Quantize.MAXCOVERAGE)
         few.save(small, "PNG", optimize=True, pnginfo=described)

@@ -4,7 +4,7 @@ import contextlib
 import dataclasses
 import io
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -16,7 +16,7 @@ from sklearn.metrics import log_loss
 from apps import lenet5, lstm_memory, mnist_mlp
 from common import training
 from common.app import App
-from common.config import Config
+from common.config import Activation, Config, Initializer
 from common.data import Array, Data
 from common.nn import gradients
 from common.plots.results import captioned
@@ -136,11 +136,12 @@ def dead_units(quick: bool = False) -> Figure:
     shown, _ = arrays.first(data.train, 500)
     figure = Figure(figsize=(12, 4.2), layout="constrained")
     panels = figure.subplots(1, 2)
-    for label, activation, initializer in (
-        ("ReLU, weights N(0, 1)", "relu", "normal"),
-        ("ReLU, He's weights", "relu", "he_normal"),
-        ("leaky ReLU, weights N(0, 1)", "leaky_relu", "normal"),
-    ):
+    kinds: dict[str, tuple[Activation, Initializer]] = {
+        "ReLU, weights N(0, 1)": ("relu", "normal"),
+        "ReLU, He's weights": ("relu", "he_normal"),
+        "leaky ReLU, weights N(0, 1)": ("leaky_relu", "normal"),
+    }
+    for label, (activation, initializer) in kinds.items():
         settings = dataclasses.replace(base, activation=activation, initializer=initializer)
         shares = list[float]()
 
@@ -188,8 +189,8 @@ def vanishing_gradients(quick: bool = False) -> Figure:
     for cell, label in {"SimpleRNN": "plain recurrent network", "LSTM": "LSTM"}.items():
         keras.utils.set_random_seed(0)
         network = lstm_memory.network(cell, lstm_memory.Settings.units, *biases)
-        norms = lstm_memory.gradient_norms(network, sequences)
-        panels[1].plot(np.arange(-len(norms), 0), norms, label=label)
+        by_step = lstm_memory.gradient_norms(network, sequences)
+        panels[1].plot(np.arange(-len(by_step), 0), by_step, label=label)
     panels[0].set(yscale="log", title="depth", xlabel="layer", ylabel="norm of the gradient of its weights")
     panels[1].set(yscale="log", title="time", xlabel="steps before the end", ylabel="norm of the gradient of the state")
     for axes in panels:
@@ -211,7 +212,11 @@ def batch_normalization(quick: bool = False) -> Figure:
     data = mnist_mlp.load_data(base)
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    words = {"none": "none", "before": "before the activations", "after": "after the activations"}
+    words: dict[Literal["none", "before", "after"], str] = {
+        "none": "none",
+        "before": "before the activations",
+        "after": "after the activations",
+    }
     for place, label in words.items():
         _, history = fitted(mnist_mlp.app, dataclasses.replace(base, batch_normalization=place), data)
         axes.plot(range(1, base.epochs + 1), 100 * np.array(history["val_accuracy"]), marker=".", label=label)
@@ -234,7 +239,8 @@ def initial_weights(quick: bool = False) -> Figure:
     shown, _ = arrays.first(data.train, 200)
     figure = Figure(figsize=(13, 4.2), layout="constrained")
     panels = figure.subplots(1, 2)
-    for initializer, label in {"normal": "N(0, 1)", "xavier": "N(0, 1 / inputs)"}.items():
+    initializers: dict[Initializer, str] = {"normal": "N(0, 1)", "xavier": "N(0, 1 / inputs)"}
+    for initializer, label in initializers.items():
         outputs = list[Array]()
 
         def watch(model: keras.Model, outputs: list[Array] = outputs) -> None:
