@@ -28,10 +28,14 @@ UNDERFITTING = 0.8
 """Loss over the loss with the outputs permuted at random among the examples; 1 if nothing is learned."""
 DIVERGED = 1.5
 """An epoch's training loss over the loss before training."""
+RECOVERED = 0.5
+"""Last training loss over the loss before training, up to which a rise in between is no fault."""
 JUMP = 0.05
 """Rise of the training loss in an epoch, as a share of the loss before training."""
 FEW = 200
 """Number of gradient steps below which a training is too short to find other faults in its loss."""
+SETTLED = 0.001
+"""Change of the training loss in the last epoch, as a share of its whole fall, up to which few steps are enough."""
 IMPROVING = 0.05
 """Fall of the validation loss in the last two epochs, as a share of its lowest value before."""
 DEAD = 0.2
@@ -89,8 +93,10 @@ class Diagnosis:
             steps: Gradient steps per epoch.
             epochs: Number of epochs after which training had to end; 0 if others may follow.
         """
-        few = [*few_steps(len(history["loss"]) * steps)]
-        found = [*few, *learning_rate(history["loss"], self.initial_loss, too_few=bool(few))]
+        few = [*few_steps(steps, history["loss"])]
+        validation = history.get("val_loss", [])
+        settled = len(validation) > 0 and int(np.argmin(validation)) < len(validation) // 2
+        found = [*few, *learning_rate(history["loss"], self.initial_loss, slow=not (few or settled))]
         if "val_loss" in history:
             found += overfitting(history)
             if not found and epochs == len(history["loss"]):
@@ -101,8 +107,10 @@ class Diagnosis:
             found += underfitting(loss, float(self.model.compute_loss(self.inputs, self.targets, permuted)))
             for layer, units in largest.items():
                 found += dead_units(layer, units, len(self.targets))
-            found += gradient(self._relative_gradients(), "after training")
-        return [*found, *self.early]
+            late = gradient(self._relative_gradients(), "after training")
+            early = [line for layer, line in self.early.items() if layer in late]  # else training overcame it
+            return [*found, *late.values(), *early]
+        return [*found, *self.early.values()]
 
     def _predict(self) -> tuple[float, Array, dict[str, Array]]:
         """Return the loss, the outputs, and for each layer of ReLU units the largest output of each unit."""
@@ -187,10 +195,17 @@ def underfitting(loss: float, permuted: float) -> Iterator[str]:
         )
 
 
-def few_steps(steps: int) -> Iterator[str]:
-    """Find that training had too few gradient steps in all."""
-    if steps < FEW:
-        yield f"few steps: only {steps} gradient steps in all; train for more epochs, or in smaller batches"
+def few_steps(steps: int, losses: Sequence[float]) -> Iterator[str]:
+    """Find that training had too few gradient steps in all, and that its loss still fell at the end.
+
+    Args:
+        steps: Gradient steps per epoch.
+        losses: Training loss of every epoch.
+    """
+    total = len(losses) * steps
+    settled = len(losses) > 2 and abs(losses[-2] - losses[-1]) <= SETTLED * (losses[0] - losses[-1])
+    if total < FEW and not settled:
+        yield f"few steps: only {total} gradient steps in all; train for more epochs, or in smaller batches"
 
 
 def still_improving(losses: Sequence[float]) -> Iterator[str]:
@@ -203,7 +218,7 @@ def still_improving(losses: Sequence[float]) -> Iterator[str]:
         )
 
 
-def learning_rate(losses: Sequence[float], initial: float, too_few: bool = False) -> Iterator[str]:
+def learning_rate(losses: Sequence[float], initial: float, slow: bool = True) -> Iterator[str]:
     """Find that the training loss diverges, jumps, or still falls as fast as at the start.
 
     The loss normally falls more and more slowly. The rate is too small if the second half of the epochs has more than
@@ -212,13 +227,14 @@ def learning_rate(losses: Sequence[float], initial: float, too_few: bool = False
     Args:
         losses: Training loss of every epoch, which is finite.
         initial: Training loss before the first epoch.
-        too_few: Whether there were too few steps in all, which explain a slow fall.
+        slow: Whether a slow fall is a fault: not after few steps, which explain it, and not if the validation loss has
+            not fallen since the first half of the epochs.
     """
     curve = np.array([initial, *losses])
     falls = -np.diff(losses)
     jumps = int((falls < -JUMP * initial).sum())
     late = falls[len(falls) // 2 :].sum()
-    if curve.max() > DIVERGED * initial:
+    if curve.max() > DIVERGED * initial and losses[-1] > RECOVERED * initial:
         epoch = int(curve.argmax())
         yield f"learning rate too large: the loss, at first {initial:.3g}, was {max(losses):.3g} in epoch {epoch}"
     elif jumps > max(1, len(losses) / 5):
@@ -226,7 +242,7 @@ def learning_rate(losses: Sequence[float], initial: float, too_few: bool = False
             f"learning rate too large: in {jumps} of {len(losses)} epochs the training loss rose by more than "
             f"{JUMP * initial:.2g}"
         )
-    elif not too_few and len(falls) >= 3 and late > 0.4 * falls.sum() > 0 and falls.max() < 3 * falls.mean():
+    elif slow and len(falls) >= 3 and late > 0.4 * falls.sum() > 0 and falls.max() < 3 * falls.mean():
         yield (
             f"learning rate too small, or too few epochs: of the fall of the training loss from {losses[0]:.4g} to "
             f"{losses[-1]:.4g} the second half of the epochs took {100 * late / falls.sum():.0f} %"
@@ -266,20 +282,23 @@ def is_relu(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, keras.layers.ReLU) or getattr(layer, "activation", None) is keras.activations.relu
 
 
-def gradient(relative: Mapping[str, float], when: str) -> list[str]:
+def gradient(relative: Mapping[str, float], when: str) -> dict[str, str]:
     """Find layers with a gradient far smaller than another layer's, or far larger than their weights.
 
     Args:
         relative: Relative gradient of each layer, by name.
         when: Words for the time of the measurement.
+
+    Returns:
+        A finding by the name of its layer.
     """
     largest = max(relative.values(), default=0.0)
-    found = []
+    found = {}
     for layer, value in relative.items():
         if len(relative) > 1 and value > EXPLODING:
-            found.append(f"exploding gradient in {layer} {when}: {value:.2g} times as long as the weights")
+            found[layer] = f"exploding gradient in {layer} {when}: {value:.2g} times as long as the weights"
         elif value < VANISHING * largest:
-            found.append(
+            found[layer] = (
                 f"vanishing gradient in {layer} {when}: {value:.2g} times as long as the weights, "
                 f"in the layer with the largest {largest:.2g}"
             )

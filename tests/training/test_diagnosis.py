@@ -16,7 +16,8 @@ from common.app import App
 from common.data import Data, RawData
 from common.errors import DivergenceError
 from common.nn import augmentation, gradients
-from common.training.diagnosis import Diagnosis, advice, learning_rate, overfitting, still_improving
+from common.preprocessing import arrays
+from common.training.diagnosis import Diagnosis, advice, few_steps, learning_rate, overfitting, still_improving
 from tests.conftest import few
 
 HEALTHY_RUN = MnistMlp(
@@ -117,10 +118,27 @@ def test_learning_rate_findings_of_known_curves() -> None:
 
     assert found(0.5, 0.3, 0.2, 0.15, 0.13, 0.12) == ""
     assert found(2.3, 2.29, 2.3, 2.29, 0.4, 0.1) == ""  # a plateau that is left at last
+    assert found(9.0, 3.0, 1.0, 0.5) == ""  # momentum overshoots, and comes back
     assert found(9.0, 3.0, 2.4, 2.3).endswith("the loss, at first 2.3, was 9 in epoch 1")
     assert "in 3 of 6 epochs the training loss rose by more than 0.1" in found(1.0, 1.4, 0.9, 1.3, 0.8, 1.2)
     assert found(2.2, 2.1, 2.0, 1.9).startswith("learning rate too small, or too few epochs")
     assert found(2.2, 2.1, 2.0, 1.9).endswith("the second half of the epochs took 67 %")
+
+
+def test_a_slow_fall_after_the_best_epoch_is_not_the_rates_fault() -> None:
+    x = np.linspace(-1, 1, 64, dtype="float32")[:, None]
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile("sgd", "mean_squared_error")
+    examined, loss = Diagnosis(model, x, 3 * x), [2.2, 2.1, 2.0, 1.9]
+    assert starting(examined.findings({"loss": loss, "val_loss": [2.2, 2.1, 2.0, 1.9]}), "learning rate too small")
+    assert not starting(examined.findings({"loss": loss, "val_loss": [2.0, 2.1, 2.1, 2.1]}), "learning rate")
+
+
+def test_a_network_is_judged_by_examples_from_all_parts_of_the_training_set() -> None:
+    inputs, targets = {"x": np.arange(1000)}, np.arange(1000)
+    chosen, answers = arrays.spread((inputs, targets), 4)
+    assert chosen["x"].tolist() == answers.tolist() == [0, 333, 666, 999]
+    assert len(arrays.spread((inputs, targets), 2000)[1]) == 1000
 
 
 def test_dead_units_are_counted_in_their_layer(mnist: RawData) -> None:
@@ -158,6 +176,21 @@ def test_a_vanishing_gradient_is_reported_for_the_layers_that_lose_it(mnist: Raw
     vanishing = starting(lines, "vanishing gradient in ")
     assert any("in hidden_1 before training" in line for line in vanishing)
     assert not any("in hidden_10 " in line or "in output " in line for line in vanishing)
+
+
+def test_a_vanishing_gradient_that_training_overcame_is_no_fault() -> None:
+    """Behind output weights of 1e-3 the hidden layer's gradient is small, and that of the output large."""
+    x = np.random.default_rng(0).normal(size=(256, 4)).astype("float32")
+    y = x.sum(axis=1, keepdims=True)
+    small = keras.initializers.RandomNormal(stddev=1e-3, seed=0)
+    hidden, output = keras.layers.Dense(16, "tanh"), keras.layers.Dense(1, kernel_initializer=small)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), hidden, output])
+    model.compile(keras.optimizers.Adam(0.05), "mean_squared_error")
+    examined = Diagnosis(model, x, y)
+    assert examined.early[hidden.name].startswith("vanishing")
+    history = model.fit(x, y, epochs=40, verbose=0).history
+    assert not starting(examined.findings(history), "vanishing")
 
 
 def test_an_exploding_gradient_is_reported(mnist: RawData) -> None:
@@ -215,6 +248,14 @@ def test_few_steps_are_reported_instead_of_a_small_rate(mnist: RawData) -> None:
     lines = diagnosis.findings(history, data.steps(config), config.epochs)
     assert starting(lines, "few steps: only 6 gradient steps in all")
     assert not starting(lines, "learning rate too small")
+
+
+def test_few_steps_are_enough_where_the_loss_has_settled() -> None:
+    """A linear model may need five: with the longest stable step, gradient descent is at its solution."""
+    assert not list(few_steps(1, [900.0, 2.0, 1.5, 1.45, 1.44]))
+    assert list(few_steps(1, [900.0, 700.0, 600.0, 550.0, 530.0]))
+    assert list(few_steps(1, [900.0, 2.0]))
+    assert not list(few_steps(100, [900.0, 700.0]))
 
 
 def test_a_validation_loss_that_still_falls_at_the_end_is_reported() -> None:
