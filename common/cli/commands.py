@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -14,7 +14,7 @@ from common.app import App, PredictOptions
 from common.cli import like as repeating
 from common.cli import resuming, terminal
 from common.cli.parsing import plain_errors
-from common.config import Config, Positive
+from common.config import Config, Count, Positive
 from common.errors import UserError, print_notes
 from common.files import replacing
 from common.interruption import InterruptionError
@@ -51,6 +51,7 @@ def main(app: App, description: str | None = None) -> None:
         like: Annotated[str | None, tyro.conf.arg(metavar="RUN|FILE")] = None,
         checkpoint_minutes: Positive = 10,
         baseline: bool = True,
+        devices: Count | Literal["all"] = 1,
     ) -> None:
         """Train, evaluate once on the test set, record and register the model.
 
@@ -60,12 +61,13 @@ def main(app: App, description: str | None = None) -> None:
             like: Take the settings of a run, or of a JSON file such as its settings.json; other flags change them.
             checkpoint_minutes: Longest time in minutes without a checkpoint, within an epoch.
             baseline: Compare with the classical baselines on the same data, and fit them if this takes seconds.
+            devices: Number of GPUs of this machine that share each batch, or all.
         """
         lazy.use_backend(settings.backend)
         if like:
             given = [name for name, value in vars(settings).items() if value != getattr(repeated, name)]
             print_notes([f"the settings are those of {like}" + (f", except {', '.join(given)}" if given else "")])
-        _train(app, settings, run_id if resume else None, recorded, checkpoint_minutes, baseline)
+        _train(app, settings, run_id if resume else None, recorded, checkpoint_minutes, baseline, devices)
 
     def check(settings: app.settings) -> None:  # type: ignore[name-defined]
         """Look at the data without training: its content, problems, and the reader's decisions."""
@@ -195,14 +197,20 @@ def main(app: App, description: str | None = None) -> None:
 
 
 def _train(
-    app: App, settings: Config, run_id: str | None, recorded: Config | None, minutes: float, baselines: bool
+    app: App,
+    settings: Config,
+    run_id: str | None,
+    recorded: Config | None,
+    minutes: float,
+    baselines: bool,
+    devices: int | Literal["all"],
 ) -> None:
     if run_id and recorded:
         resuming.check(run_id, settings, recorded)
     from common import training
 
     try:
-        terminal.summarise(app, training.train(app, settings, run_id, minutes, baselines), settings=settings)
+        terminal.summarise(app, training.train(app, settings, run_id, minutes, baselines, devices), settings=settings)
     except InterruptionError as error:
         if error.run_id:
             words = f"{terminal.this_python()} {resuming.command(app, error.run_id)}"

@@ -145,10 +145,8 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             UserError: if the network is another one.
         """
-        variables = [*model.variables, *_optimizer_variables(model)]
         try:
-            for variable, value in zip(variables, [*self.state.variables, *self.state.optimizer], strict=True):
-                variable.assign(value)
+            assign(model, [*self.state.variables, *self.state.optimizer])
         except ValueError as error:
             raise UserError(f"{self.path}: of another network; its code has changed since; train again") from error
 
@@ -202,6 +200,21 @@ class Checkpoint(keras.callbacks.Callback):
             self.state = state
         self.written = time.perf_counter()
         self.cost = self.written - began
+
+
+def numbers(model: keras.Model) -> list[Array]:
+    """Return the values of the variables of a network and of its optimizer."""
+    return _numbers([*model.variables, *_optimizer_variables(model)])
+
+
+def assign(model: keras.Model, values: Sequence[Array]) -> None:
+    """Set the variables of a network and of its optimizer to what `numbers` returned.
+
+    Raises:
+        ValueError: if the network is another one.
+    """
+    for variable, value in zip([*model.variables, *_optimizer_variables(model)], values, strict=True):
+        variable.assign(value)
 
 
 def _optimizer_variables(model: keras.Model) -> Sequence[Any]:

@@ -7,6 +7,7 @@ import keras
 
 from common.config import Mode
 from common.preprocessing import arrays
+from common.training import devices
 from common.training.batches import Batches
 from common.training.checkpoint import Checkpoint, State
 from common.training.progress import Progress
@@ -44,7 +45,9 @@ def fit(
     Returns:
         The metrics of every epoch by name, including the epochs before an interruption.
     """
-    model.steps_per_execution = STEPS_PER_EXECUTION
+    # On several devices on TensorFlow, Keras 3.15 loses steps of such a call, or fails.
+    single = devices.number() > 1 and keras.backend.backend() == "tensorflow"
+    model.steps_per_execution = 1 if single else STEPS_PER_EXECUTION
     ends = [epochs]
     if checkpoint and checkpoint.state.step:  # first the rest of the epoch that has begun
         _build_metrics(model, batches)

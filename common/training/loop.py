@@ -23,13 +23,16 @@ from common.report import training as report
 from common.result import Result, prefixed
 from common.tracking.epochs import EpochLogger
 from common.training import baseline as baseline_runs
-from common.training import epochs
-from common.training.batches import Batches, in_order
+from common.training import checkpoint as checkpoints
+from common.training import devices, epochs
+from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import MINUTES, SUFFIX, Checkpoint, State, Stopwatch
 from common.training.compilation import benefits_from_xla
+from common.training.devices import Devices
 from common.training.diagnosis import EXAMPLES, HEALTHY, Diagnosis, advice, worse_than
 from common.training.few_examples import enough_steps
 from common.training.stopping import StopAtDivergence, early_stopping
+from common.training.validation import Validation
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -42,7 +45,7 @@ COPIES = 9
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Options that a search sets for a training."""
+    """Options of a training that are not among its settings."""
 
     until: int | None = None
     """Last epoch, at most `epochs` of the settings, which the learning rate's schedule still refers to."""
@@ -51,6 +54,8 @@ class FitOptions:
     callbacks: Sequence[keras.callbacks.Callback] = ()
     validate: bool = True
     """Whether to measure on the validation set; False if it is part of the training set."""
+    devices: int = 1
+    """Number of devices that share a batch."""
 
 
 DEFAULTS = FitOptions()
@@ -76,7 +81,12 @@ def load(app: App, config: Config) -> tuple[App, Data]:
 
 
 def train(
-    app: App, config: Config, resumed: str | None = None, minutes: float = MINUTES, baselines: bool = False
+    app: App,
+    config: Config,
+    resumed: str | None = None,
+    minutes: float = MINUTES,
+    baselines: bool = False,
+    requested: Devices = 1,
 ) -> Result:
     """Train the app's network, evaluate it once on the test set, record the run and register the model.
 
@@ -87,9 +97,11 @@ def train(
         minutes: Longest time within an epoch without a checkpoint.
         baselines: Compare the network with the app's baselines on the same data: those that are recorded, or else, if
             this takes seconds, those that are fitted and recorded now.
+        requested: Number of devices to train on.
 
     Raises:
-        UserError: if the data cannot be loaded or has changed, or the store cannot be written.
+        UserError: if the data cannot be loaded or has changed, the store cannot be written, or the devices do not
+            divide a batch.
         DivergenceError: if the loss is not finite.
         InterruptionError: after Ctrl-C or SIGTERM.
     """
@@ -97,12 +109,13 @@ def train(
         raise UserError(f"`epochs` {config.epochs}: the run {resumed} has {finished} already")
     app, data = load(app, config)
     config = config if resumed else enough_steps(config, data)
+    count = devices.check(requested, data.batch_size(config), len(data.validation[1]))
     beside = baseline_runs.beside(app, config, data) if baselines else {}
     with interruption.deferred():
         with tracking.run(app, "train", config, data, resumed=resumed) as run:
             checkpoint = Checkpoint(_checkpoint_file(run.id), minutes=minutes)
             try:
-                result = _train(app, config, data, run, FitOptions(checkpoint=checkpoint), beside=beside)
+                result = _train(app, config, data, run, FitOptions(checkpoint=checkpoint, devices=count), beside=beside)
             except InterruptionError as error:
                 error.run_id = run.id
                 raise
@@ -243,7 +256,7 @@ def _fit_and_measure(
     fitting = Stopwatch(resumed.wall)
     logger = EpochLogger(run, resumed.history)
     options = dataclasses.replace(options, callbacks=[logger, *options.callbacks])
-    history = fit(model, data, config, app.task, options)
+    history = fit_on_devices(app, model, data, config, options)
     fit_seconds, _ = fitting.seconds()
     wall, cpu = training.seconds()
     best = best_epoch(history, app.task) if config.restore == "best" else len(history["loss"]) - 1
@@ -256,6 +269,11 @@ def _fit_and_measure(
         "examples_per_second": examples / fit_seconds,
         "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
     }
+    if options.devices > 1:
+        measured |= {
+            "devices": options.devices,
+            "examples_per_second_per_device": measured["examples_per_second"] / options.devices,
+        }
     # The network may not be compiled with the task's metric.
     if options.validate and f"best_val_{app.task.metric}" not in measured:
         predictions = predictions_for(app.task, model, data.validation)
@@ -263,6 +281,21 @@ def _fit_and_measure(
     findings = diagnosis.findings(history, data.steps(config), 0 if options.until else config.epochs)
     findings += logger.outages
     return model, history, measured, findings
+
+
+def fit_on_devices(
+    app: App, model: keras.Model, data: Data, config: Config, options: FitOptions
+) -> dict[str, list[float]]:
+    """Train `model` as `fit` does; on several devices, train a copy of it there, and return with its variables."""
+    if options.devices == 1:
+        return fit(model, data, config, app.task, options)
+    values = checkpoints.numbers(model)
+    with devices.parallel(options.devices):
+        copy = build(app, config, data)
+        checkpoints.assign(copy, values)
+        history = fit(copy, data, config, app.task, options)
+    checkpoints.assign(model, checkpoints.numbers(copy))
+    return history
 
 
 def pretrain(
@@ -361,8 +394,12 @@ def fit(
         return [*([slowing] if config.schedule == "plateau" else []), stopping]
 
     train, validation = (weighted(pair, config, data) for pair in (data.train, data.validation))
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and devices.number() == 1:  # Keras does not use XLA on several
         model.jit_compile = benefits_from_xla(model, data.batch_size(config))
+    validated = in_order(validation, augmentation.patches(model)) if options.validate else None
+    own = list[keras.callbacks.Callback]()
+    if isinstance(validated, InOrder) and devices.number() > 1 and keras.backend.backend() == "jax":
+        own, validated = [Validation(validated)], None
     return epochs.fit(
         model,
         functools.partial(
@@ -375,9 +412,9 @@ def fit(
         ),
         options.until or config.epochs,
         options.checkpoint,
-        lambda step: [StopAtDivergence(config.learning_rate, step), *options.callbacks],
+        lambda step: [StopAtDivergence(config.learning_rate, step), *own, *options.callbacks],
         counting,
-        in_order(validation, augmentation.patches(model)) if options.validate else None,
+        validated,
         task.monitor if options.validate else "loss",
         task.mode if options.validate else "min",
     )
