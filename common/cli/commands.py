@@ -14,7 +14,7 @@ from common.app import App, PredictOptions
 from common.cli import like as repeating
 from common.cli import resuming, terminal
 from common.cli.parsing import plain_errors
-from common.config import Config, Count, Positive
+from common.config import Config, Count, Positive, Whole
 from common.errors import UserError, print_notes
 from common.files import replacing
 from common.interruption import InterruptionError
@@ -52,6 +52,9 @@ def main(app: App, description: str | None = None) -> None:
         checkpoint_minutes: Positive = 10,
         baseline: bool = True,
         devices: Count | Literal["all"] = 1,
+        hosts: Count | Literal["auto"] = 1,
+        host: Whole | None = None,
+        coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None,
     ) -> None:
         """Train, evaluate once on the test set, record and register the model.
 
@@ -62,12 +65,18 @@ def main(app: App, description: str | None = None) -> None:
             checkpoint_minutes: Longest time in minutes without a checkpoint, within an epoch.
             baseline: Compare with the classical baselines on the same data, and fit them if this takes seconds.
             devices: Number of GPUs of this machine that share each batch, or all.
+            hosts: Number of hosts that share each batch, on JAX; auto for that of Slurm or the environment.
+            host: Number of this host, from 0; by default that of Slurm, Kubernetes or the environment.
+            coordinator: Address at which host 0 listens; by default JAX_COORDINATOR_ADDRESS.
         """
         lazy.use_backend(settings.backend)
         if like:
             given = [name for name, value in vars(settings).items() if value != getattr(repeated, name)]
             print_notes([f"the settings are those of {like}" + (f", except {', '.join(given)}" if given else "")])
-        _train(app, settings, run_id if resume else None, recorded, checkpoint_minutes, baseline, devices)
+        from common.training import hosts as together
+
+        with together.joined(hosts, host, coordinator):
+            _train(app, settings, run_id if resume else None, recorded, checkpoint_minutes, baseline, devices)
 
     def check(settings: app.settings) -> None:  # type: ignore[name-defined]
         """Look at the data without training: its content, problems, and the reader's decisions."""
@@ -208,7 +217,11 @@ def _train(
     if run_id and recorded:
         resuming.check(run_id, settings, recorded)
     from common import training
+    from common.training import hosts
 
+    if hosts.follows():
+        training.assist(app, settings, bool(run_id), devices)
+        return
     try:
         terminal.summarise(app, training.train(app, settings, run_id, minutes, baselines, devices), settings=settings)
     except InterruptionError as error:

@@ -4,6 +4,7 @@ from common.result import Result
 from common.training.compilation import benefits_from_xla
 from common.training.loop import (
     FitOptions,
+    assist,
     baseline,
     best_epoch,
     build,
@@ -22,6 +23,7 @@ from common.training.loop import (
 __all__ = [
     "FitOptions",
     "Result",
+    "assist",
     "baseline",
     "benefits_from_xla",
     "best_epoch",

@@ -13,6 +13,7 @@ from typing import Any, Literal
 import keras
 
 from common.errors import UserError
+from common.training import hosts
 
 Devices = int | Literal["all"]
 """Number of devices to train on."""
@@ -21,7 +22,9 @@ Devices = int | Literal["all"]
 def available() -> list[str]:
     """Return the names of the devices that networks are trained on: GPUs or TPUs if there are any, else processors."""
     if keras.backend.backend() == "jax":
-        return list(keras.distribution.list_devices())
+        import jax
+
+        return [f"{device.platform}:{device.id}" for device in jax.local_devices()]
     import tensorflow as tf
 
     found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
@@ -29,43 +32,52 @@ def available() -> list[str]:
 
 
 def check(requested: Devices, batch_size: int, validation: int) -> int:
-    """Return the number of devices to train on.
+    """Return the number of devices of each host to train on.
 
     Args:
         requested: Number of devices, or all.
-        batch_size: Examples per gradient step, over all devices.
+        batch_size: Examples per gradient step, over all devices of all hosts.
         validation: Number of examples to validate on.
 
     Raises:
         UserError: if there are fewer devices, they do not divide a batch, or there are fewer examples.
     """
-    if requested == 1:
+    if requested == 1 and hosts.number() == 1:
         return 1
     found = len(available())
     count = found if requested == "all" else requested
     if count > found:
         raise UserError(f"`devices` {count}: {keras.backend.backend()} finds {found} on this machine; use {found}")
-    if batch_size % count:
-        lower = batch_size - batch_size % count
-        nearest = " or ".join(str(size) for size in (lower, lower + count) if size)
-        raise UserError(f"`batch_size` {batch_size}: not a multiple of {count} devices; use {nearest}")
-    if validation < count:
-        raise UserError(f"`devices` {count}: the validation set has {validation} examples; use fewer")
+    total = count * hosts.number()
+    if batch_size % total:
+        lower = batch_size - batch_size % total
+        nearest = " or ".join(str(size) for size in (lower, lower + total) if size)
+        raise UserError(f"`batch_size` {batch_size}: not a multiple of {total} devices; use {nearest}")
+    if validation < total:
+        raise UserError(f"`devices` {total}: the validation set has {validation} examples; use fewer")
     return count
 
 
 @contextlib.contextmanager
 def parallel(count: int) -> Iterator[None]:
-    """Distribute a network that is built and fitted in this block over the first `count` devices."""
-    if count == 1:
+    """Distribute a network that is built and fitted in this block over the first `count` devices of each host."""
+    if count * hosts.number() == 1:
         yield
         return
     if keras.backend.backend() == "jax":
-        with keras.distribution.DataParallel(devices=available()[:count], auto_shard_dataset=False).scope():
+        with keras.distribution.DataParallel(devices=_on_all_hosts(count), auto_shard_dataset=False).scope():
             yield
         return
     with _strategy(count).scope():
         yield
+
+
+def _on_all_hosts(count: int) -> list[Any]:
+    """Return the first `count` devices of each host, in the order of the hosts, on JAX."""
+    import jax
+
+    found = [[one for one in jax.devices() if one.process_index == host] for host in range(jax.process_count())]
+    return [device for local in found for device in local[:count]]
 
 
 @functools.cache

@@ -1,7 +1,9 @@
 """From settings to a trained, evaluated and recorded model."""
 
+import contextlib
 import dataclasses
 import functools
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,7 +26,7 @@ from common.result import Result, prefixed
 from common.tracking.epochs import EpochLogger
 from common.training import baseline as baseline_runs
 from common.training import checkpoint as checkpoints
-from common.training import devices, epochs
+from common.training import devices, epochs, hosts
 from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import MINUTES, SUFFIX, Checkpoint, State, Stopwatch
 from common.training.compilation import benefits_from_xla
@@ -253,6 +255,7 @@ def _fit_and_measure(
     else:
         for name, figure in pretrain(app, model, config, data, options.checkpoint):
             run.log_figure(figure, name)
+    count = options.devices * hosts.number()
     fitting = Stopwatch(resumed.wall)
     logger = EpochLogger(run, resumed.history)
     options = dataclasses.replace(options, callbacks=[logger, *options.callbacks])
@@ -269,10 +272,10 @@ def _fit_and_measure(
         "examples_per_second": examples / fit_seconds,
         "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
     }
-    if options.devices > 1:
+    if count > 1:
         measured |= {
-            "devices": options.devices,
-            "examples_per_second_per_device": measured["examples_per_second"] / options.devices,
+            "devices": count,
+            "examples_per_second_per_device": measured["examples_per_second"] / count,
         }
     # The network may not be compiled with the task's metric.
     if options.validate and f"best_val_{app.task.metric}" not in measured:
@@ -286,16 +289,56 @@ def _fit_and_measure(
 def fit_on_devices(
     app: App, model: keras.Model, data: Data, config: Config, options: FitOptions
 ) -> dict[str, list[float]]:
-    """Train `model` as `fit` does; on several devices, train a copy of it there, and return with its variables."""
-    if options.devices == 1:
+    """Train `model` as `fit` does; on several devices, train a copy of it there, and return with its variables.
+
+    Raises:
+        UserError: if another host has other settings or data.
+    """
+    if options.devices * hosts.number() == 1:
         return fit(model, data, config, app.task, options)
     values = checkpoints.numbers(model)
+    if hosts.together():
+        state = options.checkpoint.state if options.checkpoint else State()
+        own = (dataclasses.asdict(config), data.digest, options.devices)
+        leading, values, state = hosts.from_leader((own, values, state))
+        if leading != own:
+            raise UserError("this host has other settings, data or `devices` than the first one; use the same on all")
+        if hosts.follows():
+            options = dataclasses.replace(options, checkpoint=checkpoints.Followed(state))
     with devices.parallel(options.devices):
+        keras.utils.set_random_seed(
+            config.seed
+        )  # hosts must begin with the same variables, also where they are replaced
         copy = build(app, config, data)
         checkpoints.assign(copy, values)
         history = fit(copy, data, config, app.task, options)
-    checkpoints.assign(model, checkpoints.numbers(copy))
+        values = checkpoints.numbers(copy)
+    if hosts.together():
+        hosts.leave()
+    checkpoints.assign(model, values)
     return history
+
+
+def assist(app: App, config: Config, resumed: bool, requested: Devices) -> None:
+    """Take part in the training of another host, with this host's share of every batch. Nothing is recorded here.
+
+    Args:
+        app: The app.
+        config: The settings, as those of the other host.
+        resumed: Whether it resumes a run.
+        requested: Number of devices to train on.
+
+    Raises:
+        UserError: as `train`, or if the other host has other settings or data.
+        DivergenceError: if the loss is not finite.
+    """
+    with contextlib.redirect_stdout(io.StringIO()), interruption.deferred():
+        with contextlib.redirect_stderr(io.StringIO()):  # the other host prints the same notes
+            app, data = load(app, config)
+            config = config if resumed else enough_steps(config, data)
+        count = devices.check(requested, data.batch_size(config), len(data.validation[1]))
+        model = build(app, config, data)
+        fit_on_devices(app, model, data, config, FitOptions(devices=count))
 
 
 def pretrain(
