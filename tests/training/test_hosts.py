@@ -15,6 +15,7 @@ import pytest
 
 from common import lazy
 from common.data import Array
+from common.errors import UserError
 from common.training import host_log, hosts
 from tests.conftest import ROOT, assert_user_error, free_port, new_store, run_app
 
@@ -155,5 +156,5 @@ def test_what_is_not_known_of_the_hosts_is_an_error(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(hosts.UserError, match=words), hosts.joined(*given):  # type: ignore[arg-type]
+    with pytest.raises(UserError, match=words), hosts.joined(*given):  # type: ignore[arg-type]
         pass
