@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -14,7 +14,7 @@ from common.app import App, PredictOptions
 from common.cli import like as repeating
 from common.cli import resuming, terminal
 from common.cli.parsing import plain_errors
-from common.config import Positive
+from common.config import Count, Positive, Whole
 from common.errors import UserError, print_notes
 from common.files import replacing
 from common.interruption import InterruptionError
@@ -53,6 +53,10 @@ def main(app: App, description: str | None = None) -> None:
         baseline: bool = True,
         animation: Annotated[Path | None, tyro.conf.arg(metavar="FILE.gif")] = None,
         tensorboard: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
+        devices: Count | Literal["all"] = 1,
+        hosts: Count | Literal["auto"] = 1,
+        host: Whole | None = None,
+        coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None,
     ) -> None:
         """Train, evaluate once on the test set, record and register the model.
 
@@ -64,6 +68,10 @@ def main(app: App, description: str | None = None) -> None:
             baseline: Compare with the classical baselines on the same data, and fit them if this takes seconds.
             animation: Draw the network after each epoch, as an animation; for the apps that have one.
             tensorboard: Write logs for TensorBoard into this folder.
+            devices: Number of GPUs of this machine that share each batch, or all.
+            hosts: Number of hosts that share each batch, on JAX; auto for that of Slurm or the environment.
+            host: Number of this host, from 0; by default that of Slurm, Kubernetes or the environment.
+            coordinator: Address at which host 0 listens; by default JAX_COORDINATOR_ADDRESS.
         """
         lazy.use_backend(settings.backend)
         if like:
@@ -72,16 +80,23 @@ def main(app: App, description: str | None = None) -> None:
         if resume and recorded:
             resuming.check(run_id or "", settings, recorded)
         from common import training
+        from common.training import hosts as together
 
         watching = training.Watching(animation, tensorboard)
-        try:
-            result = training.train(app, settings, run_id if resume else None, checkpoint_minutes, baseline, watching)
-        except InterruptionError as error:
-            if error.run_id:
-                words = f"{terminal.this_python()} {resuming.command(app, error.run_id)}"
-                print(f"run {error.run_id} is interrupted; to go on: {words}", file=sys.stderr)
-            raise
-        terminal.summarise(app, result, settings=settings, more=watching.commands)
+        with together.joined(hosts, host, coordinator):
+            if together.follows():
+                training.assist(app, settings, bool(resume), devices)
+                return
+            try:
+                result = training.train(
+                    app, settings, run_id if resume else None, checkpoint_minutes, baseline, watching, devices
+                )
+            except InterruptionError as error:
+                if error.run_id:
+                    words = f"{terminal.this_python()} {resuming.command(app, error.run_id)}"
+                    print(f"run {error.run_id} is interrupted; to go on: {words}", file=sys.stderr)
+                raise
+            terminal.summarise(app, result, settings=settings, more=watching.commands)
 
     def check(settings: app.settings) -> None:  # type: ignore[name-defined]
         """Look at the data without training: its content, problems, and the reader's decisions."""

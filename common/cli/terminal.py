@@ -57,7 +57,8 @@ def summarise(
     summary = result.task.summary(metrics, result.test_examples)
     rows = {f"{name or app.name} on {result.data}": "", **summary, "training": training}
     if "best_epoch" in metrics:  # a baseline is fitted without Keras, on the CPU
-        rows["device"] = ", ".join(keras.distribution.list_devices())
+        used = keras.distribution.list_devices()[: int(metrics.get("devices", 1))]
+        rows["device"] = ", ".join(used)
     if result.baselines:
         own = metrics[f"test_{result.task.metric}"]
         values = [f"{name} {value:.4g}" for name, value in result.baselines.items()]

@@ -4,6 +4,7 @@ from common.result import Result
 from common.training.compilation import benefits_from_xla
 from common.training.loop import (
     FitOptions,
+    assist,
     baseline,
     best_epoch,
     build,
@@ -24,6 +25,7 @@ __all__ = [
     "FitOptions",
     "Result",
     "Watching",
+    "assist",
     "baseline",
     "benefits_from_xla",
     "best_epoch",

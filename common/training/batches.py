@@ -9,6 +9,7 @@ import numpy as np
 
 from common.data import Array, Pair
 from common.preprocessing import arrays
+from common.training import devices
 
 
 def epoch_order(seed: int, epoch: int, examples: int, batch_size: int) -> Array:
@@ -139,6 +140,7 @@ class GatheredBatches(keras.utils.PyDataset):
 
     def __getitem__(self, index: int) -> Pair:
         indices = self.order[index]
+        indices = indices[devices.share(len(indices))]
         pair: Pair = keras.tree.map_structure(lambda part: part[indices], self.batches.pair)
         return pair
 
@@ -152,24 +154,28 @@ class InOrder(keras.utils.PyDataset):
     Args:
         parts: Arrays, or structures of arrays, (examples, …).
         size: Examples per batch.
+        examples: Number of examples to read; by default all.
     """
 
-    def __init__(self, parts: tuple[Any, ...], size: int) -> None:
+    def __init__(self, parts: tuple[Any, ...], size: int, examples: int | None = None) -> None:
         super().__init__()
         self.parts, self.size = parts, size
+        self.examples = len(keras.tree.flatten(parts)[0]) if examples is None else examples
 
     def __len__(self) -> int:
-        return -(-len(keras.tree.flatten(self.parts)[0]) // self.size)
+        return -(-self.examples // self.size)
 
     def __getitem__(self, index: int) -> tuple[Any, ...]:
-        rows = slice(index * self.size, (index + 1) * self.size)
+        first = index * self.size
+        share = devices.share(min(self.size, self.examples - first))
+        rows = slice(first + share.start, first + share.stop)
         batch: tuple[Any, ...] = keras.tree.map_structure(lambda part: part[rows], self.parts)
         return batch
 
 
 def in_order(pair: tuple[Any, ...], patches: int = 1) -> Any:
     """Return batches of `pair`, or of more or fewer parts, in its given order; `patches` as in `prediction_batch`."""
-    size = arrays.prediction_batch(pair[0], patches)
+    size = devices.divisible(arrays.prediction_batch(pair[0], patches), len(keras.tree.flatten(pair)[0]))
     if keras.backend.backend() != "tensorflow" or not arrays.in_memory(pair[0]):
         return InOrder(pair, size)
     import tensorflow as tf

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import os
 import time
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -116,13 +117,16 @@ class Checkpoint(keras.callbacks.Callback):
         path: File of the state. If it exists, training resumes from it.
         earlier: File that another training with the same settings left. It is read if `path` does not exist.
         minutes: Longest time without a checkpoint within an epoch.
+        state: State to resume from instead.
     """
 
-    def __init__(self, path: Path, earlier: Path | None = None, minutes: float = MINUTES) -> None:
+    def __init__(
+        self, path: Path, earlier: Path | None = None, minutes: float = MINUTES, state: State | None = None
+    ) -> None:
         super().__init__()
         self.path, self.minutes, self.counting = path, minutes, list[keras.callbacks.Callback]()
         found = next((file for file in (path, earlier) if file and file.exists()), None)
-        self.state = State.read(found) if found else State()
+        self.state = state or (State.read(found) if found else State())
         self.history = {name: list(values) for name, values in self.state.history.items()}
         self.stopwatch = Stopwatch(self.state.wall, self.state.cpu)
         self.written, self.cost = time.perf_counter(), 0.0
@@ -145,10 +149,8 @@ class Checkpoint(keras.callbacks.Callback):
         Raises:
             UserError: if the network is another one.
         """
-        variables = [*model.variables, *_optimizer_variables(model)]
         try:
-            for variable, value in zip(variables, [*self.state.variables, *self.state.optimizer], strict=True):
-                variable.assign(value)
+            assign(model, [*self.state.variables, *self.state.optimizer])
         except ValueError as error:
             raise UserError(f"{self.path}: of another network; its code has changed since; train again") from error
 
@@ -181,6 +183,10 @@ class Checkpoint(keras.callbacks.Callback):
             self._write()
         interruption.check()
 
+    def save(self, state: State) -> None:
+        """Write a state to the file."""
+        state.write(self.path)
+
     def _write(self, step: int = 0) -> None:
         """Save the state after an epoch, or after a step of the next one."""
         began, model = time.perf_counter(), self.model
@@ -197,11 +203,43 @@ class Checkpoint(keras.callbacks.Callback):
             model.stop_training,
             *self.stopwatch.seconds(),
         )
-        state.write(self.path)
+        self.save(state)
         if self.state.step and not step:  # the rest of an epoch has ended; the next `fit` goes on from here
             self.state = state
         self.written = time.perf_counter()
         self.cost = self.written - began
+
+
+class Followed(Checkpoint):
+    """A callback that resumes from the state of another process, which writes it and decides when to stop.
+
+    Args:
+        state: The state.
+    """
+
+    def __init__(self, state: State) -> None:
+        super().__init__(Path(os.devnull), state=state)
+
+    def save(self, state: State) -> None:
+        """Leave the state to the other process."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
+        """Leave the checkpoints within an epoch to the other process."""
+
+
+def numbers(model: keras.Model) -> list[Array]:
+    """Return the values of the variables of a network and of its optimizer."""
+    return _numbers([*model.variables, *_optimizer_variables(model)])
+
+
+def assign(model: keras.Model, values: Sequence[Array]) -> None:
+    """Set the variables of a network and of its optimizer to what `numbers` returned.
+
+    Raises:
+        ValueError: if the network is another one.
+    """
+    for variable, value in zip([*model.variables, *_optimizer_variables(model)], values, strict=True):
+        variable.assign(value)
 
 
 def _optimizer_variables(model: keras.Model) -> Sequence[Any]:

@@ -7,6 +7,7 @@ import keras
 
 from common.config import Mode
 from common.preprocessing import arrays
+from common.training import devices
 from common.training.batches import Batches
 from common.training.checkpoint import Checkpoint, State
 from common.training.progress import Progress
@@ -44,6 +45,8 @@ def fit(
     Returns:
         The metrics of every epoch by name, including the epochs before an interruption.
     """
+    # On several devices on TensorFlow, Keras 3.15 loses steps of an execution that has several, or fails.
+    most = 1 if devices.number() > 1 and keras.backend.backend() == "tensorflow" else STEPS_PER_EXECUTION
     ends = [epochs]
     if checkpoint and checkpoint.state.step:  # first the rest of the epoch that has begun
         _build_metrics(model, batches)
@@ -52,7 +55,7 @@ def fit(
         state = checkpoint.state if checkpoint else State()
         training, counters = batches(epoch=state.epochs, step=state.step), counting()
         steps = len(training.order())
-        if model.steps_per_execution != (executed := min(steps, STEPS_PER_EXECUTION)):
+        if model.steps_per_execution != (executed := min(steps, most)):
             model.steps_per_execution = executed
             model.train_function = model.test_function = None  # the old number is in their graphs
         used = [training, *callbacks(state.step), *counters]
@@ -63,7 +66,7 @@ def fit(
             history = model.fit(
                 # If an epoch is one execution, nothing needs the end of its data, and one pass has them all: to begin
                 # a pass takes as long as dozens of steps of a small network.
-                training.dataset(endless=steps == executed),
+                training.dataset(endless=steps == executed and devices.number() == 1),
                 initial_epoch=end if state.stopped else state.epochs,
                 epochs=end,
                 # The data set has this cardinality, but without it Keras makes every epoch's iterator twice.

@@ -1,7 +1,9 @@
 """From settings to a trained, evaluated and recorded model."""
 
+import contextlib
 import dataclasses
 import functools
+import io
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,13 +25,16 @@ from common.report import training as report
 from common.result import Result, prefixed
 from common.tracking.epochs import EpochLogger
 from common.training import baseline as baseline_runs
-from common.training import epochs
-from common.training.batches import Batches, in_order
+from common.training import checkpoint as checkpoints
+from common.training import devices, epochs, hosts
+from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import MINUTES, SUFFIX, Checkpoint, State, Stopwatch
 from common.training.compilation import benefits_from_xla
+from common.training.devices import Devices
 from common.training.diagnosis import EXAMPLES, HEALTHY, Diagnosis, advice, worse_than
 from common.training.few_examples import enough_steps
 from common.training.stopping import StopAtDivergence, early_stopping
+from common.training.validation import Validation
 from common.training.watching import NOTHING, Watching
 
 if TYPE_CHECKING:
@@ -43,7 +48,7 @@ COPIES = 9
 
 @dataclass(frozen=True)
 class FitOptions:
-    """Options that a search sets for a training."""
+    """Options of a training that are not among its settings."""
 
     until: int | None = None
     """Last epoch, at most `epochs` of the settings, which the learning rate's schedule still refers to."""
@@ -52,6 +57,8 @@ class FitOptions:
     callbacks: Sequence[keras.callbacks.Callback] = ()
     validate: bool = True
     """Whether to measure on the validation set; False if it is part of the training set."""
+    devices: int = 1
+    """Number of devices that share a batch."""
 
 
 DEFAULTS = FitOptions()
@@ -83,6 +90,7 @@ def train(
     minutes: float = MINUTES,
     baselines: bool = False,
     watching: Watching = NOTHING,
+    requested: Devices = 1,
 ) -> Result:
     """Train the app's network, evaluate it once on the test set, record the run and register the model.
 
@@ -94,9 +102,11 @@ def train(
         baselines: Compare the network with the app's baselines on the same data: those that are recorded, or else, if
             this takes seconds, those that are fitted and recorded now.
         watching: Files to write for those who watch the training.
+        requested: Number of devices to train on.
 
     Raises:
-        UserError: if the data cannot be loaded or has changed, or the store cannot be written.
+        UserError: if the data cannot be loaded or has changed, the store cannot be written, or the devices do not
+            divide a batch.
         DivergenceError: if the loss is not finite.
         InterruptionError: after Ctrl-C or SIGTERM.
     """
@@ -105,12 +115,14 @@ def train(
     watching.check(app)
     app, data = load(app, config)
     config = config if resumed else enough_steps(config, data)
+    count = devices.check(requested, data.batch_size(config), len(data.validation[1]))
     beside = baseline_runs.beside(app, config, data) if baselines else {}
     with interruption.deferred():
         with tracking.run(app, "train", config, data, resumed=resumed) as run:
             checkpoint = Checkpoint(_checkpoint_file(run.id), minutes=minutes)
             try:
-                options = FitOptions(checkpoint=checkpoint, callbacks=watching.callbacks(app, data, run.id))
+                callbacks = watching.callbacks(app, data, run.id)
+                options = FitOptions(checkpoint=checkpoint, callbacks=callbacks, devices=count)
                 result = _train(app, config, data, run, options, beside=beside)
             except InterruptionError as error:
                 error.run_id = run.id
@@ -257,10 +269,11 @@ def _fit_and_measure(
     else:
         for name, figure in pretrain(app, model, config, data, options.checkpoint):
             run.log_figure(figure, name)
+    count = options.devices * hosts.number()
     fitting = Stopwatch(resumed.wall)
     logger = EpochLogger(run, resumed.history)
     options = dataclasses.replace(options, callbacks=[logger, *options.callbacks])
-    history = fit(model, data, config, app.task, options)
+    history = fit_on_devices(app, model, data, config, options)
     fit_seconds, _ = fitting.seconds()
     wall, cpu = training.seconds()
     best = best_epoch(history, app.task) if config.restore == "best" else len(history["loss"]) - 1
@@ -273,6 +286,11 @@ def _fit_and_measure(
         "examples_per_second": examples / fit_seconds,
         "trainable_parameters": sum(int(np.prod(weight.shape)) for weight in model.trainable_weights),
     }
+    if count > 1:
+        measured |= {
+            "devices": count,
+            "examples_per_second_per_device": measured["examples_per_second"] / count,
+        }
     # The network may not be compiled with the task's metric.
     if options.validate and f"best_val_{app.task.metric}" not in measured:
         predictions = predictions_for(app.task, model, data.validation)
@@ -280,6 +298,60 @@ def _fit_and_measure(
     findings = diagnosis.findings(history, data.steps(config), 0 if options.until else config.epochs)
     findings += logger.outages
     return model, history, measured, findings
+
+
+def fit_on_devices(
+    app: App, model: keras.Model, data: Data, config: Config, options: FitOptions
+) -> dict[str, list[float]]:
+    """Train `model` as `fit` does; on several devices, train a copy of it there, and return with its variables.
+
+    Raises:
+        UserError: if another host has other settings or data.
+    """
+    if options.devices * hosts.number() == 1:
+        return fit(model, data, config, app.task, options)
+    values = checkpoints.numbers(model)
+    if hosts.together():
+        state = options.checkpoint.state if options.checkpoint else State()
+        own = (dataclasses.asdict(config), data.digest, options.devices)
+        leading, values, state = hosts.from_leader((own, values, state))
+        if leading != own:
+            raise UserError("this host has other settings, data or `devices` than the first one; use the same on all")
+        if hosts.follows():
+            options = dataclasses.replace(options, checkpoint=checkpoints.Followed(state))
+    with devices.parallel(options.devices):
+        # Hosts must begin with the same variables, also where they are replaced.
+        keras.utils.set_random_seed(config.seed)
+        copy = build(app, config, data)
+        checkpoints.assign(copy, values)
+        history = fit(copy, data, config, app.task, options)
+        values = checkpoints.numbers(copy)
+    if hosts.together():
+        hosts.leave()
+    checkpoints.assign(model, values)
+    return history
+
+
+def assist(app: App, config: Config, resumed: bool, requested: Devices) -> None:
+    """Take part in the training of another host, with this host's share of every batch. Nothing is recorded here.
+
+    Args:
+        app: The app.
+        config: The settings, as those of the other host.
+        resumed: Whether it resumes a run.
+        requested: Number of devices to train on.
+
+    Raises:
+        UserError: as `train`, or if the other host has other settings or data.
+        DivergenceError: if the loss is not finite.
+    """
+    with contextlib.redirect_stdout(io.StringIO()), interruption.deferred():
+        with contextlib.redirect_stderr(io.StringIO()):  # the other host prints the same notes
+            app, data = load(app, config)
+            config = config if resumed else enough_steps(config, data)
+        count = devices.check(requested, data.batch_size(config), len(data.validation[1]))
+        model = build(app, config, data)
+        fit_on_devices(app, model, data, config, FitOptions(devices=count))
 
 
 def pretrain(
@@ -378,8 +450,12 @@ def fit(
         return [*([slowing] if config.schedule == "plateau" else []), stopping]
 
     train, validation = (weighted(pair, config, data) for pair in (data.train, data.validation))
-    if keras.backend.backend() == "tensorflow":
+    if keras.backend.backend() == "tensorflow" and devices.number() == 1:  # Keras does not use XLA on several
         model.jit_compile = benefits_from_xla(model, data.batch_size(config))
+    validated = in_order(validation, augmentation.patches(model)) if options.validate else None
+    own = list[keras.callbacks.Callback]()
+    if isinstance(validated, InOrder) and devices.number() > 1 and keras.backend.backend() == "jax":
+        own, validated = [Validation(validated)], None
     return epochs.fit(
         model,
         functools.partial(
@@ -392,9 +468,9 @@ def fit(
         ),
         options.until or config.epochs,
         options.checkpoint,
-        lambda step: [StopAtDivergence(config.learning_rate, step), *options.callbacks],
+        lambda step: [StopAtDivergence(config.learning_rate, step), *own, *options.callbacks],
         counting,
-        in_order(validation, augmentation.patches(model)) if options.validate else None,
+        validated,
         task.monitor if options.validate else "loss",
         task.mode if options.validate else "min",
     )

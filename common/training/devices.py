@@ -1,0 +1,129 @@
+"""Train on several devices: each one computes the gradient of its share of every batch.
+
+The variables are the same on all devices. On JAX, `keras.distribution.DataParallel` divides the batches, and the
+compiled step is the same computation as on one device. On TensorFlow, `MirroredStrategy` runs the step on each device's
+share, and averages the gradients.
+"""
+
+import contextlib
+import functools
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import keras
+
+from common.errors import UserError
+from common.training import hosts
+
+Devices = int | Literal["all"]
+"""Number of devices to train on."""
+
+
+def available() -> list[str]:
+    """Return the names of the devices that networks are trained on: GPUs or TPUs if there are any, else processors."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        return [f"{device.platform}:{device.id}" for device in jax.local_devices()]
+    import tensorflow as tf
+
+    found = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+    return [device.name for device in found]
+
+
+def check(requested: Devices, batch_size: int, validation: int) -> int:
+    """Return the number of devices of each host to train on.
+
+    Args:
+        requested: Number of devices, or all.
+        batch_size: Examples per gradient step, over all devices of all hosts.
+        validation: Number of examples to validate on.
+
+    Raises:
+        UserError: if there are fewer devices, they do not divide a batch, or there are fewer examples.
+    """
+    if requested == 1 and hosts.number() == 1:
+        return 1
+    found = len(available())
+    count = found if requested == "all" else requested
+    if count > found:
+        raise UserError(f"`devices` {count}: {keras.backend.backend()} finds {found} on this machine; use {found}")
+    total = count * hosts.number()
+    if batch_size % total:
+        lower = batch_size - batch_size % total
+        nearest = " or ".join(str(size) for size in (lower, lower + total) if size)
+        raise UserError(f"`batch_size` {batch_size}: not a multiple of {total} devices; use {nearest}")
+    if validation < total:
+        raise UserError(f"`devices` {total}: the validation set has {validation} examples; use fewer")
+    return count
+
+
+@contextlib.contextmanager
+def parallel(count: int) -> Iterator[None]:
+    """Distribute a network that is built and fitted in this block over the first `count` devices of each host."""
+    if count * hosts.number() == 1:
+        yield
+        return
+    if keras.backend.backend() == "jax":
+        with keras.distribution.DataParallel(devices=_on_all_hosts(count), auto_shard_dataset=False).scope():
+            yield
+        return
+    with _strategy(count).scope():
+        yield
+
+
+def _on_all_hosts(count: int) -> list[Any]:
+    """Return the first `count` devices of each host, in the order of the hosts, on JAX."""
+    import jax
+
+    found = [[one for one in jax.devices() if one.process_index == host] for host in range(jax.process_count())]
+    return [device for local in found for device in local[:count]]
+
+
+@functools.cache
+def _strategy(count: int) -> Any:
+    """Return the strategy of TensorFlow: the same one each time, because a second one fails in the same process."""
+    import tensorflow as tf
+
+    return tf.distribute.MirroredStrategy(available()[:count])
+
+
+class _OnEveryDevice(keras.distribution.DataParallel):
+    """A distribution with all examples of a batch on every device."""
+
+    def get_data_layout(self, data_shape: tuple[int, ...]) -> Any:
+        return keras.distribution.TensorLayout([None] * len(data_shape), self.device_mesh)
+
+
+@contextlib.contextmanager
+def undivided() -> Iterator[None]:
+    """Give all examples of a batch to every device in this block, on JAX."""
+    mesh = keras.distribution.distribution().device_mesh
+    with _OnEveryDevice(mesh, auto_shard_dataset=False).scope():
+        yield
+
+
+def number() -> int:
+    """Return the number of devices that share a batch here: more than 1 within `parallel`."""
+    if keras.backend.backend() == "jax":
+        distribution = keras.distribution.distribution()
+        return distribution.num_model_replicas if distribution else 1
+    import tensorflow as tf
+
+    count: int = tf.distribute.get_strategy().num_replicas_in_sync
+    return count
+
+
+def divisible(size: int, examples: int) -> int:
+    """Return the size of batches nearest to `size` that the devices divide, if there are so many examples."""
+    count = number()
+    return size if count == 1 else max(count, min(size, examples) // count * count)
+
+
+def share(examples: int) -> slice:
+    """Return the rows of a batch that this process reads, where several processes train a network."""
+    distribution = keras.distribution.distribution() if keras.backend.backend() == "jax" else None
+    if distribution is None:
+        return slice(0, examples)
+    size = examples // distribution.num_processes
+    return slice(size * distribution.data_shard_id, size * (distribution.data_shard_id + 1))

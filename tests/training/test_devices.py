@@ -1,0 +1,50 @@
+"""A training is the same on any number of devices."""
+
+import json
+from typing import Any
+
+import pytest
+
+from common.errors import UserError
+from common.training import devices
+from tests.conftest import assert_user_error, run, run_app
+
+
+@pytest.fixture(scope="module", params=["jax", pytest.param("tensorflow", marks=pytest.mark.slow)])
+def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    folder = tmp_path_factory.mktemp("devices")
+    flags = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
+    result = run("-m", "tests.training.on_devices", str(folder), KERAS_BACKEND=request.param, XLA_FLAGS=flags)
+    assert result.returncode == 0, result.stderr
+    found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
+    return found
+
+
+@pytest.mark.parametrize("number", ["several", "several, then fewer"])
+def test_metrics_and_weights_are_those_of_one_device(number: str, results: dict[str, Any]) -> None:
+    single, several = results["metrics"]["one"], results["metrics"][number]
+    assert set(several) == set(single)
+    for name, values in single.items():
+        assert several[name] == pytest.approx(values, rel=1e-4), name
+
+
+def test_more_devices_than_there_are_is_an_error(results: dict[str, Any]) -> None:
+    assert "error: --devices 5: " in results["error"]
+    assert "on this machine; use " in results["error"]
+
+
+def test_one_processor_is_one_device() -> None:
+    assert_user_error(run_app("perceptron", "train", "--devices", "2"), "--devices 2", "finds 1")
+    assert devices.check("all", 100, 100) == 1
+
+
+def test_devices_divide_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(devices, "available", lambda: ["gpu:0", "gpu:1", "gpu:2", "gpu:3"])
+    assert devices.check(2, 100, 100) == 2
+    assert devices.check("all", 100, 100) == 4
+    with pytest.raises(UserError, match="`batch_size` 100: not a multiple of 3 devices; use 99 or 102"):
+        devices.check(3, 100, 100)
+    with pytest.raises(UserError, match="`batch_size` 2: not a multiple of 3 devices; use 3"):
+        devices.check(3, 2, 100)
+    with pytest.raises(UserError, match="`devices` 4: the validation set has 3 examples"):
+        devices.check("all", 100, 3)

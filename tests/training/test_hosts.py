@@ -1,0 +1,160 @@
+"""A training on several hosts is that of one; here they are processes of this machine."""
+
+import contextlib
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import keras
+import mlflow
+import numpy as np
+import pytest
+
+from common import lazy
+from common.data import Array
+from common.errors import UserError
+from common.training import host_log, hosts
+from tests.conftest import ROOT, assert_user_error, free_port, new_store, run_app
+
+COMMAND = ("-m", "tests.training.on_hosts", "train", "--no-baseline", "--epochs", "3", "--batch-size", "16")
+
+
+@dataclass(frozen=True)
+class Ended:
+    """How a process ended, and its stderr."""
+
+    status: int
+    errors: str
+
+
+def train(folder: Path, number: int, *flags: str, killed: int | None = None) -> list[Ended]:
+    """Train on so many hosts with the store in `folder`; one of them may be killed after the first epoch."""
+    place = f"127.0.0.1:{free_port()}"
+    usual = {
+        "KERAS_BACKEND": "jax",
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",
+        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
+        "JAX_COORDINATOR_ADDRESS": place,
+    }
+    with contextlib.ExitStack() as stack:
+        processes = []
+        for index in range(number):
+            joining = ("--hosts", str(number), "--host", str(index)) if number > 1 else ()
+            end = {"HOSTS_END": "1"} if index == killed else {}
+            process = subprocess.Popen(
+                [sys.executable, *COMMAND, *joining, *flags],
+                cwd=ROOT,
+                env=os.environ | usual | end,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                text=True,
+            )
+            processes.append(stack.enter_context(process))
+        errors = [process.communicate(timeout=500)[1] for process in processes]
+    return [Ended(process.returncode, error) for process, error in zip(processes, errors, strict=True)]
+
+
+def weights(store: Path) -> list[Array]:
+    """The weights of the model in a store."""
+    lazy.register_layers()
+    (model,) = store.glob("artifacts/*/models/*/artifacts/data/model.keras")
+    return [np.asarray(weight) for weight in keras.models.load_model(model).get_weights()]
+
+
+def history(store: Path) -> list[float]:
+    """The loss and the validation loss of every epoch of the one run in a store."""
+    client = mlflow.MlflowClient(f"sqlite:///{store}/mlflow.db")
+    (run,) = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    assert run.info.status == "FINISHED"
+    return [point.value for name in ("loss", "val_loss") for point in client.get_metric_history(run.info.run_id, name)]
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of a training on one host."""
+    store = new_store(tmp_path_factory.mktemp("single"))
+    assert train(store, 1) == [Ended(0, "")]
+    return store
+
+
+def assert_same(store: Path, single: Path) -> None:
+    assert history(store) == pytest.approx(history(single), rel=1e-4)
+    for own, other in zip(weights(store), weights(single), strict=True):
+        np.testing.assert_allclose(own, other, rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [2, 4])
+def test_curves_and_weights_are_those_of_one_host(number: int, single: Path, tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    assert train(store, number) == [Ended(0, "")] * number
+    assert_same(store, single)
+
+
+@pytest.mark.slow
+def test_after_the_death_of_a_host_the_training_goes_on_with_another_number(single: Path, tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    leader, follower = train(store, 2, killed=1)
+    assert follower == Ended(-9, "")
+    assert leader.errors == f"error: {host_log.LOST}\n"
+    assert train(store, 1, "--resume") == [Ended(0, "")]
+    assert_same(store, single)
+
+
+@pytest.mark.slow
+def test_the_death_of_the_first_host_ends_the_others(tmp_path: Path) -> None:
+    leader, follower = train(new_store(tmp_path), 2, killed=0)
+    assert leader.status == -9
+    assert follower.errors == f"error: {host_log.LOST}\n"
+
+
+@contextlib.contextmanager
+def filtered() -> Iterator["subprocess.Popen[str]"]:
+    program = [sys.executable, "-I", host_log.__file__]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        yield process
+
+
+def test_the_last_words_of_native_code_become_a_line() -> None:
+    native = (
+        "E1129 10:01:31.410015 12732 service.cc:1549] a task died\nF1129 10:01:31.410650 client.h:80] Terminating\n"
+    )
+    with filtered() as process:
+        _, errors = process.communicate(f"note: a note\n{native}*** Check failure stack trace: ***\n    @ 0x7f\n")
+    assert errors == f"note: a note\nerror: {host_log.LOST}\n"
+    with filtered() as process:
+        _, errors = process.communicate(f"error: {host_log.LOST}\n{native}")
+    assert errors == f"error: {host_log.LOST}\n"
+
+
+def test_several_hosts_need_jax() -> None:
+    flags = ("train", "--hosts", "2", "--host", "0", "--coordinator", "127.0.0.1:1")
+    assert_user_error(run_app("perceptron", *flags), "--hosts", "--backend jax")
+
+
+@pytest.mark.parametrize(
+    ("environment", "given", "words"),
+    [
+        ({}, ("auto", None, None), "`hosts` is not known; add it, or set JAX_NUM_PROCESSES or SLURM_NTASKS"),
+        ({"SLURM_NTASKS": "2"}, ("auto", None, None), "`host` is not known"),
+        ({"JOB_COMPLETION_INDEX": "1"}, (2, None, None), "`coordinator` is not known.* JAX_COORDINATOR_ADDRESS"),
+        ({"JAX_COORDINATOR_ADDRESS": "there"}, (2, 1, None), "`coordinator` there: must be .* HOST:PORT"),
+        ({"SLURM_PROCID": "2"}, (2, None, "there:1"), "`host` 2: must be less than `hosts` 2"),
+    ],
+)
+def test_what_is_not_known_of_the_hosts_is_an_error(
+    environment: dict[str, str],
+    given: tuple[int | str, int | None, str | None],
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    for name in (*hosts.COUNT, *hosts.INDEX, *hosts.ADDRESS):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=words), hosts.joined(*given):  # type: ignore[arg-type]
+        pass
