@@ -89,6 +89,26 @@ def take_pair(pair: Pair, rows: Array) -> Pair:
     return inputs[rows] if isinstance(inputs, np.ndarray) else inputs.part(rows), targets[rows]
 
 
+def take_per_class(data: Data, number: int, seed: int) -> Data:
+    """Return the data with `number` random training examples of each class, and the same share of the validation set.
+
+    Args:
+        data: Data with integer labels.
+        number: Number of training examples of each class. Classes that have fewer keep all.
+        seed: Seed of the choice.
+    """
+    share = len(data.validation[1]) / len(data.train[1])
+    rng = np.random.default_rng(seed)
+
+    def few(pair: Pair, most: int) -> Pair:
+        rows = rng.permutation(len(pair[1]))
+        chosen = [rows[pair[1][rows] == label][:most] for label in np.unique(pair[1])]
+        return take_pair(pair, rng.permutation(np.concatenate(chosen)))
+
+    validation = max(1, round(number * share))
+    return dataclasses.replace(data, train=few(data.train, number), validation=few(data.validation, validation))
+
+
 def join_pairs(first: Pair, second: Pair) -> Pair:
     """Return the examples of `first` followed by those of `second`."""
 
