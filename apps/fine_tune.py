@@ -22,6 +22,7 @@ from common import App, Classification, Count, Data, Fraction, Positive, Schedul
 from common.nn import augmentation, backbones, optimizers
 from common.preprocessing import images, splits
 
+
 @dataclass(frozen=True)
 class Settings(images.ImageConfig):
     """Settings of transfer learning."""
@@ -47,10 +48,10 @@ class Settings(images.ImageConfig):
     dropout: Fraction = 0.2
     """Dropout rate of the features."""
 
-    epochs: Count = 20
+    epochs: Count = 10
     batch_size: Count = 16
     restore: Literal["best", "last"] = "last"
-    learning_rate: Positive = 0.0001
+    learning_rate: Positive = 0.0003
     schedule: Schedule = "cosine"
 
     def __post_init__(self) -> None:
@@ -99,7 +100,7 @@ def pretrain(model: keras.Model, config: Settings, data: Data, _fit: object) -> 
     """Fit the head to the features of the pretrained network, which are computed once."""
     examples = data.examples(config)
     print(f"head: logistic regression on the features of {config.backbone} for {examples:,} images")
-    network = keras.Model(model.inputs, model.get_layer(layer_names.POOLED).output)
+    network = keras.Model(model.input, model.get_layer(layer_names.POOLED).output)
     train, validation = (
         (backbones.features(network, inputs), labels)
         for inputs, labels in (splits.take_pair(data.train, np.arange(examples)), data.validation)
@@ -109,9 +110,7 @@ def pretrain(model: keras.Model, config: Settings, data: Data, _fit: object) -> 
     return ()
 
 
-app = App(
-    settings=Settings, load_data=load_data, build_model=build_model, task=Classification(), pretrain=pretrain
-)
+app = App(settings=Settings, load_data=load_data, build_model=build_model, task=Classification(), pretrain=pretrain)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -5,7 +5,7 @@ channels).
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -18,8 +18,6 @@ from common.preprocessing import arrays, pretrained
 
 Name = Literal[
     "EfficientNetLite0",
-    "EfficientNetB0",
-    "EfficientNetB3",
     "EfficientNetV2B0",
     "EfficientNetV2S",
     "MobileNetV3Small",
@@ -61,9 +59,10 @@ def apply(name: Name, x: Any, weights: str | None = None) -> Any:
         UserError: if the weights cannot be downloaded or read, or are those of another network.
     """
     if name == "EfficientNetLite0":
+        arrays_by_name = pretrained.efficientnet_lite0(weights)
         maps = efficientnet_lite0(x)
         try:
-            load_lite0(keras.Model(x, maps), pretrained.efficientnet_lite0(weights))
+            load_lite0(keras.Model(x, maps), arrays_by_name)
         except (KeyError, ValueError) as error:
             raise UserError(f"`weights` {weights}: not those of {name} ({first_line(error)})") from error
         return maps
@@ -77,11 +76,11 @@ def apply(name: Name, x: Any, weights: str | None = None) -> Any:
         problem = f"`weights` {weights}: not those of {name}" if weights else f"`backbone` {name}: cannot be downloaded"
         advice = "" if weights else "; name a file of its weights by `weights`, or use EfficientNetLite0"
         raise UserError(f"{problem} ({first_line(error)}){advice}") from error
-    return keras.models.clone_model(body, input_tensors=x, clone_function=lambda layer: layer).output
+    return body(x)
 
 
 def efficientnet_lite0(x: Any) -> Any:
-    """Apply EfficientNet-Lite0 without its classifier: EfficientNet-B0 with ReLU6 and without squeeze and excitation."""
+    """Apply the convolutions of EfficientNet-Lite0: of EfficientNet-B0, with ReLU6, without squeeze and excitation."""
     x = keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="scaled")(x)
     x = _unit(x, keras.layers.Conv2D(32, 3, 2, "same", use_bias=False, name="conv_stem"), "bn0")
     number = 0
@@ -143,16 +142,25 @@ def freeze(model: keras.Model, trained: int) -> None:
 
     Batch normalisation is always frozen, so that it uses the statistics of ImageNet: those of a few images are noise.
     """
-    weighted = [layer for layer in model.layers if any(len(weight.shape) > 1 for weight in layer.weights)]
+    every = list(_layers(model))
+    kernels = [layer for layer in every if any(len(weight.shape) > 1 for weight in layer.weights)]
+    for layer in every:
+        layer.trainable = layer in kernels[len(kernels) - trained :]
+
+
+def _layers(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """Yield the layers of a model and of the models in it, from the input to the output."""
     for layer in model.layers:
-        layer.trainable = layer in weighted[len(weighted) - trained :]
+        yield from _layers(layer) if isinstance(layer, keras.Model) else [layer]
 
 
 def features(network: keras.Model, images: Array | LazyArray) -> Array:
     """Return the outputs of `network` for `images`, (images, features), in batches that fit into memory."""
     size = min(32, arrays.prediction_batch(images))
     parts = np.array_split(np.arange(len(images)), -(-len(images) // size))
-    return np.concatenate([network.predict_on_batch(images[part]) for part in parts]).astype("float32")
+    # A few calls only: compiling the network, as `predict` does, would take longer.
+    outputs = [keras.ops.convert_to_numpy(network(images[part], training=False)) for part in parts]
+    return np.concatenate(outputs).astype("float32")
 
 
 def fit_head(train: Pair, validation: Pair, classes: int, balanced: bool = False) -> tuple[Array, Array]:
