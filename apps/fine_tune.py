@@ -34,7 +34,7 @@ class Settings(images.ImageConfig):
     per_class: Whole = 0
     """Number of training images of each class; 0: all for --images, else 100."""
     image_size: Annotated[int, Ge(32)] = 0
-    """Side in pixels to which images are scaled; 0: 160 for --images, else 96."""
+    """Side in pixels to which images are scaled; 0: 128 for --images, else 96."""
     backbone: backbones.Name = "EfficientNetLite0"
     """Pretrained network. Keras downloads the weights of all but EfficientNetLite0."""
     weights: str | None = None
@@ -56,7 +56,7 @@ class Settings(images.ImageConfig):
 
     def __post_init__(self) -> None:
         """Replace sizes of 0 by those for the data, then check the bounds of every field."""
-        for field, folder, built_in in (("image_size", 160, 96), ("per_class", 0, 100)):
+        for field, folder, built_in in (("image_size", 128, 96), ("per_class", 0, 100)):
             if getattr(self, field) == 0:
                 object.__setattr__(self, field, folder if self.images else built_in)
         super().__post_init__()

@@ -40,7 +40,7 @@ from common.training.few_examples import enough_steps
 
 import keras  # isort: skip - deferred by `common`
 
-ALEXNET = {"image_size": 64, "width": 0.1875, "crops": 1}
+ALEXNET: dict[str, Any] = {"image_size": 64, "width": 0.1875, "crops": 1}
 EACH = 50
 """Images of each class in a folder; of textures and views, as many more for the test."""
 SIDE = 160
@@ -68,7 +68,7 @@ def write_cuts(folder: Path, names: Sequence[str], rng: np.random.Generator) -> 
             (folder / part / name).mkdir(parents=True)
             for number in range(EACH):
                 side = int(rng.uniform(0.3, 0.6) * min(width // 2, height))
-                x, y = left + rng.integers(0, width // 2 - side), rng.integers(0, height - side)
+                x, y = left + int(rng.integers(0, width // 2 - side)), int(rng.integers(0, height - side))
                 cut = image.crop((x, y, x + side, y + side)).resize((SIDE, SIDE))
                 cut = ImageEnhance.Brightness(cut).enhance(rng.uniform(0.6, 1.4))
                 cut.rotate(90 * int(rng.integers(4))).save(folder / part / name / f"{number}.png")
@@ -91,7 +91,7 @@ def write_outlines(folder: Path, rng: np.random.Generator) -> None:
         (folder / name).mkdir(parents=True)
         for number in range(EACH):
             photograph = backgrounds[rng.integers(len(backgrounds))]
-            x, y = (rng.integers(0, length - SIDE) for length in photograph.size)
+            x, y = (int(rng.integers(0, length - SIDE)) for length in photograph.size)
             image = photograph.crop((x, y, x + SIDE, y + SIDE))
             size, turn, (x, y) = rng.uniform(20, 45), rng.uniform(0, 2 * np.pi), rng.uniform(50, SIDE - 50, 2)
             points = np.stack([x + size * radius * np.cos(at + turn), y + size * radius * np.sin(at + turn)], axis=1)
@@ -128,7 +128,7 @@ def accuracy(probabilities: Array, data: Data) -> float:
 
 
 def results(
-    data_of: Callable[[App, Any], Data], seed: int, settings: Mapping[str, Any]
+    data_of: Callable[[App, Any], Data], seed: int, settings: dict[str, Any]
 ) -> Iterator[tuple[str, float, float]]:
     """Yield the name, the test accuracy in per cent and the CPU seconds of each contestant.
 
@@ -137,7 +137,7 @@ def results(
         seed: Seed of all of them.
         settings: Settings that name the data.
     """
-    config = fine_tune.Settings(seed=seed, **settings)
+    config: Config = fine_tune.Settings(seed=seed, **settings)
     data = data_of(fine_tune.app, config)
     before, after, seconds = accuracy_of_network(fine_tune.app, config, data)
     yield "fine_tune", after, seconds

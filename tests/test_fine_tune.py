@@ -17,7 +17,7 @@ from common import layer_names
 from common.data import Array, Data, RawData
 from common.errors import UserError
 from common.nn import backbones
-from common.preprocessing import image_files, images, pretrained, splits
+from common.preprocessing import image_files, pretrained, splits
 from tests.conftest import Trained, assert_user_error, run_app, train_once
 
 RANDOM = np.random.default_rng(0)
@@ -50,10 +50,10 @@ def test_the_network_has_the_published_number_of_parameters_and_shapes(network: 
 
 def test_photographs_are_recognised(network: keras.Model) -> None:
     """The Summer Palace, and a dahlia, for which ImageNet has no class: its nearest is the daisy."""
-    photographs = [Image.fromarray(image) for image in load_sample_images().images]
-    answers = network.predict_on_batch(
-        np.stack([image_files._fit(image, 224) for image in photographs]).astype("float32")
-    )
+    files = [io.BytesIO() for _ in range(2)]
+    for image, file in zip(load_sample_images().images, files, strict=True):
+        Image.fromarray(image).save(file, "PNG")
+    answers = network.predict_on_batch(np.stack([image_files.decode(file, 224) for file in files]).astype("float32"))
     palace, daisy = 698, 985
     assert list(answers.argmax(axis=1)) == [palace, daisy]
 
@@ -101,7 +101,11 @@ class Fake:
         self.module, self.name, self.arguments = module, name, arguments
 
 
-class FakePickler(pickle._Pickler):  # type: ignore[name-defined]
+PICKLER: Any = vars(pickle)["_Pickler"]
+"""The pickler in Python, whose `save` can be overridden."""
+
+
+class FakePickler(PICKLER):
     """Writes `Fake` as a call, without its module."""
 
     def save(self, value: Any, save_persistent_id: bool = True) -> None:
@@ -297,7 +301,7 @@ def test_the_head_is_fitted_before_the_first_epoch(shapes: Path) -> None:
     data: Data = fine_tune.load_data(config)
     model = fine_tune.build_model(config, data)
     fine_tune.pretrain(model, config, data, None)
-    assert isinstance(data.train[0], images.ImageFiles)
+    assert isinstance(data.train[0], image_files.ImageFiles)
     answers = model.predict(data.test[0][:], verbose=0)
     assert (answers.argmax(axis=1) == data.test[1]).mean() > 0.8
     assert layer_names.OUTPUT in {layer.name for layer in model.layers}

@@ -97,16 +97,19 @@ def take_per_class(data: Data, number: int, seed: int) -> Data:
         number: Number of training examples of each class. Classes that have fewer keep all.
         seed: Seed of the choice.
     """
-    share = len(data.validation[1]) / len(data.train[1])
     rng = np.random.default_rng(seed)
 
-    def few(pair: Pair, most: int) -> Pair:
-        rows = rng.permutation(len(pair[1]))
-        chosen = [rows[pair[1][rows] == label][:most] for label in np.unique(pair[1])]
-        return take_pair(pair, rng.permutation(np.concatenate(chosen)))
+    def few(labels: Array, most: int) -> Array:
+        rows = rng.permutation(len(labels))
+        chosen = [rows[labels[rows] == label][:most] for label in np.unique(labels)]
+        return rng.permutation(np.concatenate(chosen))
 
-    validation = max(1, round(number * share))
-    return dataclasses.replace(data, train=few(data.train, number), validation=few(data.validation, validation))
+    pairs = data.train, data.validation
+    numbers = number, max(1, round(number * len(data.validation[1]) / len(data.train[1])))
+    rows = [few(pair[1], most) for pair, most in zip(pairs, numbers, strict=True)]
+    train, validation = (take_pair(pair, some) for pair, some in zip(pairs, rows, strict=True))
+    groups = data.groups and (data.groups[0][rows[0]], data.groups[1][rows[1]])
+    return dataclasses.replace(data, train=train, validation=validation, groups=groups)
 
 
 def join_pairs(first: Pair, second: Pair) -> Pair:
