@@ -42,6 +42,14 @@ def first(pair: Pair, number: int) -> Pair:
     return examples
 
 
+def spread(pair: Pair, number: int) -> Pair:
+    """Return `number` examples of `pair`, or all if there are fewer, in equal steps from the first to the last."""
+    examples = len(pair[1])
+    chosen = np.linspace(0, examples - 1, min(number, examples)).round().astype(int)
+    spaced: Pair = keras.tree.map_structure(lambda part: part[chosen], pair)
+    return spaced
+
+
 def read_array(path: Path) -> Array:
     """Read a `.npy` file.
 

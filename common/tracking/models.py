@@ -283,12 +283,17 @@ def _describe(app: str, which: str | None, setting: str) -> tuple[str, str, mlfl
     except MlflowException as error:
         raise UserError(f"`{setting}` {label}: no saved model here ({first_line(error)}); {OTHER}") from error
     except Exception as error:  # parsing a damaged file can raise anything
-        file = Path(uri) / "MLmodel"
-        raise UserError(f"`{setting}` {label}: {file} is damaged ({first_line(error)}); {OTHER}") from error
+        raise _damaged(uri, label, setting, first_line(error)) from error
     origin = (description.metadata or {}).get("app", "another origin")
     if origin != app:
         raise UserError(f"`{setting}` {label}: a model of {origin}, not of {app}; choose one of {app}")
+    if description.signature is None:  # it comes after all that the suite reads
+        raise _damaged(uri, label, setting, "its end is missing")
     return uri, label, description
+
+
+def _damaged(uri: str, label: str, setting: str, reason: str) -> UserError:
+    return UserError(f"`{setting}` {label}: {Path(uri) / 'MLmodel'} is damaged ({reason}); {OTHER}")
 
 
 def _location(uri: str) -> str:

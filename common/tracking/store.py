@@ -34,6 +34,8 @@ NEEDED_MEGABYTES = 100
 
 FIRST_CONTACT = 10
 """Seconds within which a server must answer at first, and while a network trains."""
+LOCKED = 120
+"""Seconds to wait while others write to a SQLite database; MLflow's 20 are too few for eight trainings on two cores."""
 CREATING, WRITING = 0x6B6572617301, 0x6B6572617302
 """Numbers of the suite's advisory locks in a PostgreSQL database."""
 TEAM = "pip install -r requirements-team.txt"
@@ -41,6 +43,11 @@ TEAM = "pip install -r requirements-team.txt"
 
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # MLflow also raises the errors that it logs
 logging.getLogger("alembic").setLevel(logging.ERROR)
+
+
+@sqlalchemy.event.listens_for(sqlalchemy.Engine, "before_cursor_execute", retval=True)
+def _wait_longer(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> tuple[str, Any]:
+    return statement.replace("busy_timeout = 20000", f"busy_timeout = {LOCKED}000"), parameters
 
 
 def connect() -> mlflow.MlflowClient:
@@ -185,7 +192,8 @@ def recording() -> Iterator[None]:
         yield
     except (OSError, MlflowException) as error:
         full = (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "disk is full" in str(error)
-        problem = f"disk full; free at least {NEEDED_MEGABYTES} MB" if full else f"cannot record ({first_line(error)})"
+        reason = getattr(error.__cause__, "orig", error)  # the database's own words
+        problem = f"disk full; free at least {NEEDED_MEGABYTES} MB" if full else f"cannot record ({first_line(reason)})"
         raise UserError(f"{folder()}: {problem}") from error
 
 

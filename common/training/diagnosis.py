@@ -90,7 +90,9 @@ class Diagnosis:
             epochs: Number of epochs after which training had to end; 0 if others may follow.
         """
         few = [*few_steps(len(history["loss"]) * steps)]
-        found = [*few, *learning_rate(history["loss"], self.initial_loss, too_few=bool(few))]
+        validation = history.get("val_loss", [])
+        settled = len(validation) > 0 and int(np.argmin(validation)) < len(validation) // 2
+        found = [*few, *learning_rate(history["loss"], self.initial_loss, slow=not (few or settled))]
         if "val_loss" in history:
             found += overfitting(history)
             if not found and epochs == len(history["loss"]):
@@ -101,8 +103,10 @@ class Diagnosis:
             found += underfitting(loss, float(self.model.compute_loss(self.inputs, self.targets, permuted)))
             for layer, units in largest.items():
                 found += dead_units(layer, units, len(self.targets))
-            found += gradient(self._relative_gradients(), "after training")
-        return [*found, *self.early]
+            late = gradient(self._relative_gradients(), "after training")
+            early = [line for layer, line in self.early.items() if layer in late]  # else training overcame it
+            return [*found, *late.values(), *early]
+        return [*found, *self.early.values()]
 
     def _predict(self) -> tuple[float, Array, dict[str, Array]]:
         """Return the loss, the outputs, and for each layer of ReLU units the largest output of each unit."""
@@ -203,7 +207,7 @@ def still_improving(losses: Sequence[float]) -> Iterator[str]:
         )
 
 
-def learning_rate(losses: Sequence[float], initial: float, too_few: bool = False) -> Iterator[str]:
+def learning_rate(losses: Sequence[float], initial: float, slow: bool = True) -> Iterator[str]:
     """Find that the training loss diverges, jumps, or still falls as fast as at the start.
 
     The loss normally falls more and more slowly. The rate is too small if the second half of the epochs has more than
@@ -212,7 +216,8 @@ def learning_rate(losses: Sequence[float], initial: float, too_few: bool = False
     Args:
         losses: Training loss of every epoch, which is finite.
         initial: Training loss before the first epoch.
-        too_few: Whether there were too few steps in all, which explain a slow fall.
+        slow: Whether a slow fall is a fault: not after few steps, which explain it, and not if the validation loss has
+            not fallen since the first half of the epochs.
     """
     curve = np.array([initial, *losses])
     falls = -np.diff(losses)
@@ -226,7 +231,7 @@ def learning_rate(losses: Sequence[float], initial: float, too_few: bool = False
             f"learning rate too large: in {jumps} of {len(losses)} epochs the training loss rose by more than "
             f"{JUMP * initial:.2g}"
         )
-    elif not too_few and len(falls) >= 3 and late > 0.4 * falls.sum() > 0 and falls.max() < 3 * falls.mean():
+    elif slow and len(falls) >= 3 and late > 0.4 * falls.sum() > 0 and falls.max() < 3 * falls.mean():
         yield (
             f"learning rate too small, or too few epochs: of the fall of the training loss from {losses[0]:.4g} to "
             f"{losses[-1]:.4g} the second half of the epochs took {100 * late / falls.sum():.0f} %"
@@ -266,20 +271,23 @@ def is_relu(layer: keras.layers.Layer) -> bool:
     return isinstance(layer, keras.layers.ReLU) or getattr(layer, "activation", None) is keras.activations.relu
 
 
-def gradient(relative: Mapping[str, float], when: str) -> list[str]:
+def gradient(relative: Mapping[str, float], when: str) -> dict[str, str]:
     """Find layers with a gradient far smaller than another layer's, or far larger than their weights.
 
     Args:
         relative: Relative gradient of each layer, by name.
         when: Words for the time of the measurement.
+
+    Returns:
+        A finding by the name of its layer.
     """
     largest = max(relative.values(), default=0.0)
-    found = []
+    found = {}
     for layer, value in relative.items():
         if len(relative) > 1 and value > EXPLODING:
-            found.append(f"exploding gradient in {layer} {when}: {value:.2g} times as long as the weights")
+            found[layer] = f"exploding gradient in {layer} {when}: {value:.2g} times as long as the weights"
         elif value < VANISHING * largest:
-            found.append(
+            found[layer] = (
                 f"vanishing gradient in {layer} {when}: {value:.2g} times as long as the weights, "
                 f"in the layer with the largest {largest:.2g}"
             )

@@ -44,7 +44,6 @@ def fit(
     Returns:
         The metrics of every epoch by name, including the epochs before an interruption.
     """
-    model.steps_per_execution = STEPS_PER_EXECUTION
     ends = [epochs]
     if checkpoint and checkpoint.state.step:  # first the rest of the epoch that has begun
         _build_metrics(model, batches)
@@ -52,17 +51,23 @@ def fit(
     for end in ends:
         state = checkpoint.state if checkpoint else State()
         training, counters = batches(epoch=state.epochs, step=state.step), counting()
+        steps = len(training.order())
+        if model.steps_per_execution != (executed := min(steps, STEPS_PER_EXECUTION)):
+            model.steps_per_execution = executed
+            model.train_function = model.test_function = None  # the old number is in their graphs
         used = [training, *callbacks(state.step), *counters]
         if checkpoint:
             checkpoint.counting = list(counters)
             used.append(checkpoint)
         with Progress(epochs, monitor, mode, state.history, state.step) as progress:
             history = model.fit(
-                training.dataset(),
+                # If an epoch is one execution, nothing needs the end of its data, and one pass has them all: to begin
+                # a pass takes as long as dozens of steps of a small network.
+                training.dataset(endless=steps == executed),
                 initial_epoch=end if state.stopped else state.epochs,
                 epochs=end,
                 # The data set has this cardinality, but without it Keras makes every epoch's iterator twice.
-                steps_per_epoch=len(training.order()),
+                steps_per_epoch=steps,
                 shuffle=False,
                 validation_data=validation,
                 callbacks=[*used, progress],  # last: an epoch that it shows is in the checkpoint

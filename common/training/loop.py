@@ -232,7 +232,7 @@ def _fit_and_measure(
         keras.utils.set_random_seed(config.seed)
     model = build(app, config, data)
     tracking.check_space(COPIES * 4 * model.count_params())
-    diagnosis = Diagnosis(model, *arrays.first(data.train, EXAMPLES))
+    diagnosis = Diagnosis(model, *arrays.spread(data.train, EXAMPLES))
     resumed = options.checkpoint.state if options.checkpoint else State()
     training = Stopwatch(resumed.wall, resumed.cpu)
     if resumed.variables:

@@ -1,17 +1,21 @@
 """What a run leaves in the store, who is champion, and what happens when a run is cut off."""
 
+import contextlib
 import dataclasses
 import json
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import mlflow
 import numpy as np
 import pytest
+import sqlalchemy
 from PIL import Image
 
 from common import recorded, tracking, training
@@ -19,6 +23,7 @@ from common.app import App
 from common.errors import UserError
 from common.preprocessing.datasets import DATASETS
 from common.tracking import processes
+from common.tracking.store import recording
 from common.training import loop
 from tests.conftest import ROOT, Trained, assert_user_error, cut_off, run, run_app
 
@@ -308,6 +313,35 @@ def test_two_first_runs_at_once_share_a_new_store() -> None:
     assert [run.info.status for run in runs] == ["FINISHED"] * 2
     versions = mlflow.MlflowClient().search_model_versions("name = 'mnist_mlp-mnist'")
     assert {int(version.version) for version in versions} == {1, 2}
+
+
+def test_a_writer_waits_for_the_others_and_names_a_lock_that_stays(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    database = store / "mlflow.db"
+    client = tracking.connect()
+    run = client.create_run("0").info.run_id
+
+    def log_while_locked(seconds: float) -> None:
+        with contextlib.closing(sqlite3.connect(database, check_same_thread=False)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            release = threading.Timer(seconds, other.rollback)
+            release.start()
+            try:
+                with recording():
+                    client.log_metric(run, "loss", 1.0)
+            finally:
+                release.join()
+
+    statements: list[str] = []
+    noted = (sqlalchemy.Engine, "after_cursor_execute", lambda *parts: statements.append(parts[2]))
+    sqlalchemy.event.listen(*noted)
+    log_while_locked(0.5)
+    sqlalchemy.event.remove(*noted)
+    assert "PRAGMA busy_timeout = 120000;" in statements
+    monkeypatch.setattr(tracking.store, "LOCKED", 0)
+    with pytest.raises(UserError, match=r"cannot record \(database is locked\)"):
+        log_while_locked(1.0)
 
 
 def test_a_store_whose_first_use_was_interrupted_is_made_anew(no_store: Path) -> None:

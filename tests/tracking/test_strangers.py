@@ -70,3 +70,10 @@ def test_a_model_of_another_origin_is_refused(trained_mlp: Trained, folder: Path
 def test_a_damaged_file_is_named(name: str, content: bytes, trained_mlp: Trained, folder: Path) -> None:
     (folder / name).write_bytes(content)
     assert_user_error(trained_mlp("evaluate", "--model", str(folder)), "--model", "choose another, or train again")
+
+
+@pytest.mark.parametrize("line", ["  digest:", "  task:", "mlflow_version:", "signature:"])
+def test_a_description_that_is_cut_off_is_named(line: str, trained_mlp: Trained, folder: Path) -> None:
+    described = (folder / "MLmodel").read_text()
+    (folder / "MLmodel").write_text(described[: described.index(line)])
+    assert_user_error(trained_mlp("evaluate", "--model", str(folder)), "MLmodel is damaged", "choose another")

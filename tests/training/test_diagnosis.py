@@ -16,6 +16,7 @@ from common.app import App
 from common.data import Data, RawData
 from common.errors import DivergenceError
 from common.nn import augmentation, gradients
+from common.preprocessing import arrays
 from common.training.diagnosis import Diagnosis, advice, learning_rate, overfitting, still_improving
 from tests.conftest import few
 
@@ -123,6 +124,22 @@ def test_learning_rate_findings_of_known_curves() -> None:
     assert found(2.2, 2.1, 2.0, 1.9).endswith("the second half of the epochs took 67 %")
 
 
+def test_a_slow_fall_after_the_best_epoch_is_not_the_rates_fault() -> None:
+    x = np.linspace(-1, 1, 64, dtype="float32")[:, None]
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, kernel_initializer="zeros")])
+    model.compile("sgd", "mean_squared_error")
+    examined, loss = Diagnosis(model, x, 3 * x), [2.2, 2.1, 2.0, 1.9]
+    assert starting(examined.findings({"loss": loss, "val_loss": [2.2, 2.1, 2.0, 1.9]}), "learning rate too small")
+    assert not starting(examined.findings({"loss": loss, "val_loss": [2.0, 2.1, 2.1, 2.1]}), "learning rate")
+
+
+def test_a_network_is_judged_by_examples_from_all_parts_of_the_training_set() -> None:
+    inputs, targets = {"x": np.arange(1000)}, np.arange(1000)
+    chosen, answers = arrays.spread((inputs, targets), 4)
+    assert chosen["x"].tolist() == answers.tolist() == [0, 333, 666, 999]
+    assert len(arrays.spread((inputs, targets), 2000)[1]) == 1000
+
+
 def test_dead_units_are_counted_in_their_layer(mnist: RawData) -> None:
     def build(config: MnistMlp, data: Data) -> keras.Model:
         model = plain("relu", "he_normal", layers=2)(config, data)
@@ -158,6 +175,21 @@ def test_a_vanishing_gradient_is_reported_for_the_layers_that_lose_it(mnist: Raw
     vanishing = starting(lines, "vanishing gradient in ")
     assert any("in hidden_1 before training" in line for line in vanishing)
     assert not any("in hidden_10 " in line or "in output " in line for line in vanishing)
+
+
+def test_a_vanishing_gradient_that_training_overcame_is_no_fault() -> None:
+    """Behind output weights of 1e-3 the hidden layer's gradient is small, and that of the output large."""
+    x = np.random.default_rng(0).normal(size=(256, 4)).astype("float32")
+    y = x.sum(axis=1, keepdims=True)
+    small = keras.initializers.RandomNormal(stddev=1e-3, seed=0)
+    hidden, output = keras.layers.Dense(16, "tanh"), keras.layers.Dense(1, kernel_initializer=small)
+    keras.utils.set_random_seed(0)
+    model = keras.Sequential([keras.Input((4,)), hidden, output])
+    model.compile(keras.optimizers.Adam(0.05), "mean_squared_error")
+    examined = Diagnosis(model, x, y)
+    assert examined.early[hidden.name].startswith("vanishing")
+    history = model.fit(x, y, epochs=40, verbose=0).history
+    assert not starting(examined.findings(history), "vanishing")
 
 
 def test_an_exploding_gradient_is_reported(mnist: RawData) -> None:

@@ -52,6 +52,15 @@ def test_fit_is_fed_every_epoch_in_its_own_order(way: str) -> None:
         np.testing.assert_array_equal([inputs for inputs, _ in seen], epoch_order(5, epoch, 100, 32) * 10)
 
 
+def test_one_pass_has_all_epochs_from_the_first() -> None:
+    x, y = np.arange(100) * 10, np.arange(100)
+    dataset = Batches((x, y), batch_size=32, seed=5, epoch=4, step=1).dataset(endless=True)
+    seen = fed(dataset.take(6))
+    orders = np.concatenate([epoch_order(5, epoch, 100, 32)[1:] for epoch in (4, 5, 6)])
+    np.testing.assert_array_equal([targets for _, targets in seen], orders)
+    np.testing.assert_array_equal([inputs for inputs, _ in seen], orders * 10)
+
+
 class Seen(keras.layers.Layer):
     """Passes its input on and remembers every value that it saw in training."""
 
