@@ -1,7 +1,7 @@
 """Linear regression by gradient descent. It ends at the least-squares solution (Legendre 1805, Gauss 1809).
 
-    python -m apps.linear_regression train                   # weight = -87.51667 + 3.45 height, in 3 CPU s
-    python -m apps.linear_regression train --data diabetes   # scikit-learn's coefficients, in 9 CPU s
+    python -m apps.linear_regression train                   # weight = -87.51667 + 3.45 height, in 1 CPU s
+    python -m apps.linear_regression train --data diabetes   # scikit-learn's coefficients, in 3 CPU s
     python -m apps.linear_regression train --csv houses.csv --target price
     python -m apps.linear_regression predict new.csv         # raw rows of the same columns
 
