@@ -12,6 +12,8 @@ OFFSET = "offset"
 """Addition of the mean of a target that float32 cannot hold."""
 OUTPUT = "output"
 """Last layer with weights: the coefficients of a linear model, or the layer that fine-tuning replaces."""
+POOLED = "pooled_features"
+"""Features of a pretrained network, before the head."""
 STANDARDISE = "standardise"
 """Standardisation of a table's features."""
 

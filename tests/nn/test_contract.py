@@ -88,7 +88,7 @@ CASES = {
     "FillMissing": Case(lambda: {"values": [1.0, -2.0, 0.5], "flagged": [2]}, [GAPS]),
     "BatchNormalization": Case(lambda: {"momentum": 1.0}, [normal(4, 6, 8, 3)]),
     "LocalResponseNormalization": Case(lambda: {"size": 3, "k": 1.5}, [normal(4, 6, 8, 5)]),
-    "AffineDistortion": Case(lambda: {"translation": 1.0, "seed": 1}, [PICTURES]),
+    "AffineDistortion": Case(lambda: {"translation": 1.0, "fill": "nearest", "seed": 1}, [PICTURES]),
     "Crops": Case(lambda: {"size": 4, "seed": 1}, [PICTURES]),
     "CropMean": Case(lambda: {"patches": 2}, [SHARES]),
     "ColourShift": Case(lambda: {"covariance": np.eye(3), "seed": 1}, [PICTURES]),

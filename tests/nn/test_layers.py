@@ -154,7 +154,7 @@ def moments(pictures: Any) -> Any:
 def test_each_distortion_changes_what_it_is_named_after_within_its_limit(kind: str) -> None:
     y, x = np.mgrid[:28, :28]
     blob = np.exp(-((x - 13.5) ** 2 + (y - 13.5) ** 2) / 18)[None, :, :, None].repeat(200, axis=0).astype("float32")
-    amounts = {"translation": 0.0, "scaling": 0.0, "squeezing": 0.0, "shearing": 0.0}
+    amounts: dict[str, Any] = {"translation": 0.0, "scaling": 0.0, "squeezing": 0.0, "shearing": 0.0}
     limit = 2.0 if kind == "translation" else 0.2
     distorted = augmentation.AffineDistortion(**amounts | {kind: limit}, seed=0)(blob, training=True)
     moved, before = moments(distorted), moments(blob)
