@@ -1,7 +1,7 @@
 """Linear regression by gradient descent. It ends at the least-squares solution (Legendre 1805, Gauss 1809).
 
-    python -m apps.linear_regression train                   # weight = -87.51667 + 3.45 height, in 3 CPU s
-    python -m apps.linear_regression train --data diabetes   # scikit-learn's coefficients, in 9 CPU s
+    python -m apps.linear_regression train                   # weight = -87.51667 + 3.45 height, in 1 CPU s
+    python -m apps.linear_regression train --data diabetes   # scikit-learn's coefficients, in 3 CPU s
     python -m apps.linear_regression train --csv houses.csv --target price
     python -m apps.linear_regression predict new.csv         # raw rows of the same columns
 
@@ -17,6 +17,7 @@ import keras
 
 from common import App, Data, Regression, baselines, cli
 from common.nn import linear, optimizers
+from common.plots import animation
 from common.preprocessing import features, tables
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ app = App(
     task=Regression(),
     baseline=baseline,
     tables=linear.coefficients,
+    animate=animation.fitted_line,
 )
 
 if __name__ == "__main__":

@@ -35,6 +35,7 @@ from common import (
 from common.config import Activation, Initializer, Loss, Metric, Normalization, Split
 from common.metrics import training as training_metrics
 from common.nn import layers, losses, optimizers
+from common.plots import animation
 from common.preprocessing import datasets, features, images, splits
 
 
@@ -124,6 +125,7 @@ app = App(
     load_data=load_data,
     build_model=build_model,
     task=Classification(),
+    animate=animation.filters,
     published=[
         Published(
             "1.25 %, with dropout (Srivastava et al. 2014); 1.60 %, Keras's `mnist_mlp`",

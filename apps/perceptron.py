@@ -19,6 +19,7 @@ from annotated_types import Ge
 
 from common import App, Classification, Config, Count, Data, Optimizer, Positive, Share, cli, layer_names
 from common.nn import layers, losses, optimizers
+from common.plots import animation
 from common.preprocessing import datasets, features, splits
 
 
@@ -60,7 +61,13 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     return model
 
 
-app = App(settings=Settings, load_data=load_data, build_model=build_model, task=Classification())
+app = App(
+    settings=Settings,
+    load_data=load_data,
+    build_model=build_model,
+    task=Classification(),
+    animate=animation.decision_boundary,
+)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

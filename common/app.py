@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from common.data import SavedModel
-    from common.result import Result
+    from common.result import Result, SearchResult
     from common.tasks import Task
 
 
@@ -152,6 +152,8 @@ class App:
     """(trained network, data) -> named tables of its weights, which `train` prints and saves with the run."""
     pretrain: Callable[[keras.Model, Any, Data, PartFit], Iterable[tuple[str, Figure]]] = lambda *_: ()
     """(network, settings, data, fit): trains parts of the network before `fit`, and yields named figures."""
+    animate: Callable[[Figure, keras.Model, Data], None] | None = None
+    """(empty figure, network, data): draws the network as a frame of the animation of its training."""
     fine_tune: Callable[[SavedModel, Any, Data], keras.Model] | None = None
     """(trained model, settings, data) -> compiled network that starts from it, for settings with `init_from`."""
     predict_options: type[PredictOptions] = PredictOptions
@@ -179,6 +181,23 @@ class App:
         # Imported by its name, because training imports this file and imports run one way.
         training = importlib.import_module("common.training")
         result: Result = training.train(self, settings or self.settings())
+        return result
+
+    def search(self, settings: Mapping[str, Any] | None = None, **options: Any) -> SearchResult:
+        """Search the settings in the app's tuning file, and train with the best ones, as `python -m tuning.NAME`.
+
+        Args:
+            settings: Values of settings, by name, that are the same in all trials.
+            **options: Options of the search by name, as `trials=20` or `algorithm="bayesian"`.
+
+        Returns:
+            The result, with the best settings, the trials, and the network that was trained with the best settings.
+
+        Raises:
+            UserError: if an option is wrong, the data cannot be loaded, or every trial failed.
+        """
+        session = importlib.import_module("tuning.search.session")  # as `training` above
+        result: SearchResult = session.search(self, settings or {}, options)
         return result
 
     @property

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
+    from common.config import Config
     from common.data import Version
     from common.tasks import Task
 
@@ -33,6 +34,24 @@ class Result:
     """Test value of the task's metric of each baseline on the same split, by name."""
     model: keras.Model | None = None
     """The trained network."""
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The results of a finished search."""
+
+    run_id: str
+    """Id of the run of the search."""
+    final_run_id: str
+    """Id of the training with the best settings."""
+    settings: Config
+    """The best settings."""
+    metrics: dict[str, float]
+    """Metrics of the training with them."""
+    trials: pd.DataFrame
+    """The trials, the best first: number, metric, and the settings that vary."""
+    model: keras.Model
+    """The network that was trained with the best settings."""
 
 
 def prefixed(prefix: str, metrics: Mapping[str, float]) -> dict[str, float]:

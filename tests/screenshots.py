@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from typing import Any
 
 from PIL import Image
@@ -29,24 +30,40 @@ def main() -> None:
         best = board.runs.iloc[0]
         keep_reports()
         port = free_port()
-        with ui.served(port) as (pages, _), browsing(1500, 750) as page:
+        with ui.served(port) as (pages, _):
             addresses = pages["mnist"]
-            show(page, addresses["table"])
+            keep_first_visits(addresses["table"])
+            keep_pages(addresses, str(best["id"]))
+
+
+def keep_first_visits(address: str) -> None:
+    """Take pictures of the table of runs as a new user gets it, in two sizes of a window."""
+    for width, height in ((1400, 900), (1920, 1080)):
+        with browsing(width, height) as page:
+            show(page, address)
             expect(page.get_by_text("matching runs")).to_be_visible()
-            dismiss_banner(page)
-            keep(page, "table")
-            show(page, addresses["charts"])
-            expect(page.locator(".js-plotly-plot .point").first).to_be_visible()
-            dismiss_banner(page)
-            keep(page, "charts")
-            show(page, addresses["compare"])
-            page.get_by_role("switch", name="Parameters - Show diff only").click()
-            page.get_by_text("Visualizations").click()
-            keep(page, "compare")
-            experiment = addresses["table"].split("/runs?")[0]
-            show(page, f"{experiment}/runs/{best['id']}/artifacts/worst_mistakes.png?workflowType=machine_learning")
-            expect(page.locator("img[src^='blob:']").first).to_be_visible()
-            keep(page, "run")
+            keep(page, f"ui_{width}")
+
+
+def keep_pages(addresses: Mapping[str, str], best: str) -> None:
+    """Take pictures of the pages of the UI."""
+    with browsing(1500, 750) as page:
+        show(page, addresses["table"])
+        expect(page.get_by_text("matching runs")).to_be_visible()
+        dismiss_banner(page)
+        keep(page, "table")
+        show(page, addresses["charts"])
+        expect(page.locator(".js-plotly-plot .point").first).to_be_visible()
+        dismiss_banner(page)
+        keep(page, "charts")
+        show(page, addresses["compare"])
+        page.get_by_role("switch", name="Parameters - Show diff only").click()
+        page.get_by_text("Visualizations").click()
+        keep(page, "compare")
+        experiment = addresses["table"].split("/runs?")[0]
+        show(page, f"{experiment}/runs/{best}/artifacts/worst_mistakes.png?workflowType=machine_learning")
+        expect(page.locator("img[src^='blob:']").first).to_be_visible()
+        keep(page, "run")
 
 
 def train() -> None:
@@ -67,16 +84,26 @@ def train() -> None:
 
 
 def keep_reports() -> None:
-    """Take pictures of the page of a training and of a search."""
-    from common import tracking
+    """Take pictures of the pages of trainings of three apps, and of a search."""
+    from common import tracking, training
+    from tests.conftest import load_app
 
+    others: dict[str, dict[str, Any]] = {"linear_regression": {"data": "diabetes"}, "lstm_forecast": {"epochs": 20}}
+    for name, chosen in others.items():
+        app = load_app(name)
+        training.train(app, app.settings(**chosen), baselines=True)
     search = [sys.executable, "-m", "tuning.mnist_mlp", "--trials", "8", "--epochs", "4", "--limit", "4000"]
     subprocess.run(search, check=True, cwd=ROOT)
-    for kind, height in {"train": 1500, "search": 2300}.items():
-        run = tracking.find({"kind": kind, "app": "mnist_mlp"})[-1]
+    for name, kind, app_name, height in (
+        ("train", "train", "mnist_mlp", 1500),
+        ("table", "train", "linear_regression", 1900),
+        ("forecast", "train", "lstm_forecast", 1900),
+        ("search", "search", "mnist_mlp", 2300),
+    ):
+        run = tracking.find({"kind": kind, "app": app_name})[-1]
         with browsing(900, height) as page:
             page.goto(tracking.report(run).as_uri())
-            keep(page, f"report_{kind}")
+            keep(page, f"report_{name}")
 
 
 def keep(page: Page, name: str) -> None:

@@ -174,6 +174,8 @@ class Reader:
                 self.run(command, module, arguments, parsed=True)
             case "common", "common.cli.compare":
                 self.run(command, module, arguments, parsed=not self.trained)
+            case "benchmarks", "benchmarks.lab":  # tests/test_lab.py runs the experiments
+                self.run(command, module, arguments, parsed=True)
             case "pytest", _:  # in a process of its own: pytest rewrites modules when they are first imported
                 self.shell(command.text)
             case _:

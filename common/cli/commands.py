@@ -14,7 +14,7 @@ from common.app import App, PredictOptions
 from common.cli import like as repeating
 from common.cli import resuming, terminal
 from common.cli.parsing import plain_errors
-from common.config import Config, Count, Positive, Whole
+from common.config import Count, Positive, Whole
 from common.errors import UserError, print_notes
 from common.files import replacing
 from common.interruption import InterruptionError
@@ -55,6 +55,8 @@ def main(app: App, description: str | None = None) -> None:
         hosts: Count | Literal["auto"] = 1,
         host: Whole | None = None,
         coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None,
+        animation: Annotated[Path | None, tyro.conf.arg(metavar="FILE.gif")] = None,
+        tensorboard: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
     ) -> None:
         """Train, evaluate once on the test set, record and register the model.
 
@@ -68,15 +70,34 @@ def main(app: App, description: str | None = None) -> None:
             hosts: Number of hosts that share each batch, on JAX; auto for that of Slurm or the environment.
             host: Number of this host, from 0; by default that of Slurm, Kubernetes or the environment.
             coordinator: Address at which host 0 listens; by default JAX_COORDINATOR_ADDRESS.
+            animation: Draw the network after each epoch, as an animation; for the apps that have one.
+            tensorboard: Write logs for TensorBoard into this folder.
         """
         lazy.use_backend(settings.backend)
         if like:
             given = [name for name, value in vars(settings).items() if value != getattr(repeated, name)]
             print_notes([f"the settings are those of {like}" + (f", except {', '.join(given)}" if given else "")])
+        if resume and recorded:
+            resuming.check(run_id or "", settings, recorded)
+        from common import training
         from common.training import hosts as together
 
         with together.joined(hosts, host, coordinator):
-            _train(app, settings, run_id if resume else None, recorded, checkpoint_minutes, baseline, devices)
+            if together.follows():
+                training.assist(app, settings, bool(resume), devices)
+                return
+            watching = training.Watching(animation, tensorboard)
+            resumed = run_id if resume else None
+            try:
+                result = training.train(
+                    app, settings, resumed, checkpoint_minutes, baseline, watching=watching, requested=devices
+                )
+            except InterruptionError as error:
+                if error.run_id:
+                    words = f"{terminal.this_python()} {resuming.command(app, error.run_id)}"
+                    print(f"run {error.run_id} is interrupted; to go on: {words}", file=sys.stderr)
+                raise
+            terminal.summarise(app, result, settings=settings, more=watching.commands)
 
     def check(settings: app.settings) -> None:  # type: ignore[name-defined]
         """Look at the data without training: its content, problems, and the reader's decisions."""
@@ -203,32 +224,6 @@ def main(app: App, description: str | None = None) -> None:
             args=arguments,
             config=(OmitArgPrefixes,),
         )
-
-
-def _train(
-    app: App,
-    settings: Config,
-    run_id: str | None,
-    recorded: Config | None,
-    minutes: float,
-    baselines: bool,
-    devices: int | Literal["all"],
-) -> None:
-    if run_id and recorded:
-        resuming.check(run_id, settings, recorded)
-    from common import training
-    from common.training import hosts
-
-    if hosts.follows():
-        training.assist(app, settings, bool(run_id), devices)
-        return
-    try:
-        terminal.summarise(app, training.train(app, settings, run_id, minutes, baselines, devices), settings=settings)
-    except InterruptionError as error:
-        if error.run_id:
-            words = f"{terminal.this_python()} {resuming.command(app, error.run_id)}"
-            print(f"run {error.run_id} is interrupted; to go on: {words}", file=sys.stderr)
-        raise
 
 
 def _predict(app: App, files: tuple[str, ...], options: PredictOptions, which: str | None, output: Path | None) -> None:

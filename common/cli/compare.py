@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 def main(
     data: Positional[str],
-    run: Annotated[Positional[str | None], tyro.conf.arg(metavar="[RUN]")] = None,
+    run: Annotated[Positional[str | None], tyro.conf.arg(metavar="[RUN|FILE]")] = None,
     kind: tuple[Kind, ...] = ("train", "baseline"),
     csv: Annotated[Path | None, tyro.conf.arg(metavar="FILE")] = None,
     markdown: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False,
@@ -32,7 +32,7 @@ def main(
 
     Args:
         data: Name of the data set and of its MLflow experiment; or the id of a run.
-        run: Id of another run, to show how it differs from the first one.
+        run: Id of another run, or JSON file of settings, to show how it differs from the first one.
         kind: Kinds of runs to list.
         csv: Write all tables, with each run's id, to this file instead of the terminal.
         markdown: Print tables in Markdown.

@@ -1,6 +1,7 @@
 """Repeat a training with the settings of a run or a file: `train --like RUN|FILE`."""
 
 import json
+import typing
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 from common.app import App
 from common.cli.parsing import last_value
 from common.config import Config
-from common.errors import UserError, did_you_mean, first_line
+from common.errors import Problems, UserError, did_you_mean, first_line
 
 FLAG = "--like"
 SUFFIX = ".json"
@@ -33,7 +34,7 @@ def settings(app: App, which: str) -> Config:
     Raises:
         UserError: if there is no such run or file, or it has settings that the app does not have.
     """
-    if not which.endswith(SUFFIX) and not Path(which).exists():
+    if not is_file(which):
         from common import recorded, tracking
 
         run = tracking.get(which)
@@ -41,6 +42,11 @@ def settings(app: App, which: str) -> Config:
             raise UserError(f"`like` {which}: a run of {origin}, not of {app.name}; choose one of {app.name}")
         return recorded.settings_of(run, app.settings)
     return _checked(app, Path(which), _read(Path(which)))
+
+
+def is_file(which: str) -> bool:
+    """Return whether `which` names a file, and not a run."""
+    return which.endswith(SUFFIX) or Path(which).exists()
 
 
 def _read(file: Path) -> dict[str, Any]:
@@ -59,13 +65,18 @@ def _checked(app: App, file: Path, values: dict[str, Any]) -> Config:
     """Return the values of a file as settings of the app."""
     import pydantic
 
-    names = [field.name for field in fields(app.settings)]
+    names, place, problems = [field.name for field in fields(app.settings)], f"`like` {file}", Problems()
     for name in values:
         if name not in names:
-            raise UserError(f"`like` {file}: {app.name} has no setting {name}{did_you_mean(name, names)}")
-    try:
-        found: Config = pydantic.TypeAdapter(app.settings).validate_python(values)
-    except pydantic.ValidationError as error:
-        wrong = error.errors()[0]
-        raise UserError(f"`like` {file}: {wrong['loc'][0]} is {wrong['input']!r}; {wrong['msg'].lower()}") from error
+            problems.add(f"{place}: {app.name} has no setting {name}{did_you_mean(name, names)}")
+    known = {name: value for name, value in values.items() if name in names}
+    for name, hint in typing.get_type_hints(app.settings, include_extras=True).items():
+        if name in known:
+            try:
+                pydantic.TypeAdapter(hint).validate_python(known[name])
+            except pydantic.ValidationError as error:
+                wrong = error.errors()[0]
+                problems.add(f"{place}: {name} is {wrong['input']!r}; {wrong['msg'].lower()}")
+    problems.check()
+    found: Config = pydantic.TypeAdapter(app.settings).validate_python(known)
     return found

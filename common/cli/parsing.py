@@ -6,8 +6,10 @@ import functools
 import itertools
 import re
 import sys
+import traceback
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
@@ -18,6 +20,8 @@ from tyro import _errors as parsing
 from common import interruption
 from common.errors import DivergenceError, UserError, did_you_mean
 from common.interruption import InterruptionError
+
+ROOT = Path(__file__).resolve().parents[2]
 
 Commands = Mapping[str, Sequence[Callable[..., Any]]]
 """Functions and dataclasses by the name of a command: their parameters are its options."""
@@ -34,8 +38,10 @@ READABLE = {
 def plain_errors(commands: Commands = MappingProxyType({})) -> Iterator[None]:
     """Run a whole command in this block: a `UserError` ends it with its message on stderr, without a traceback.
 
-    The exit status is 2 for an error that the user can fix, 1 if training diverged, 130 after Ctrl-C, and 143 after
-    SIGTERM, whose number is 15.
+    So does an error of code that is not the suite's, such as an app that a user wrote, with its place in that code.
+
+    The exit status is 2 for an error that the user can fix, 1 if training diverged or code of an app failed, 130 after
+    Ctrl-C, and 143 after SIGTERM, whose number is 15.
 
     Args:
         commands: The commands of the program, to suggest a name for one that is mistyped. The name of a program's only
@@ -51,6 +57,30 @@ def plain_errors(commands: Commands = MappingProxyType({})) -> Iterator[None]:
     except InterruptionError as error:
         print(error, file=sys.stderr)
         sys.exit(128 + error.number)
+    except Exception as error:
+        calls = own_calls(error)
+        if not calls or sys.flags.dev_mode:
+            raise
+        for place, line in calls:
+            print(f"{place}: {line}", file=sys.stderr)
+        print("python -X dev -m … shows the calls in libraries too", file=sys.stderr)
+        print(f"error: {calls[-1][0]}: {type(error).__name__}: {str(error).strip()}", file=sys.stderr)
+        sys.exit(1)
+
+
+def own_calls(error: BaseException) -> list[tuple[str, str]]:
+    """Return the calls in apps and tuning files that led to an error, the last call last.
+
+    Returns:
+        The place and the line of each call; none if the error did not come from such a file.
+    """
+    folders = ROOT / "apps", ROOT / "tuning"
+    frames = [(Path(frame.filename).resolve(), frame) for frame in traceback.extract_tb(error.__traceback__)]
+    return [
+        (f"{file.relative_to(ROOT)}:{frame.lineno}, in {frame.name}", frame.line or "")
+        for file, frame in frames
+        if file.parent in folders and frame.name != "<module>"  # whose last line calls the command line
+    ]
 
 
 def with_flags(message: str, arguments: Sequence[str]) -> str:

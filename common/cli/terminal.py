@@ -29,7 +29,13 @@ SHOWN = 15
 """Largest number of rows of a table on the terminal."""
 
 
-def summarise(app: App, result: "training.Result", name: str | None = None, settings: Config | None = None) -> None:
+def summarise(
+    app: App,
+    result: "training.Result",
+    name: str | None = None,
+    settings: Config | None = None,
+    more: Sequence[str] = (),
+) -> None:
     """Print the metrics of a finished run, its place and the next commands.
 
     Args:
@@ -37,6 +43,7 @@ def summarise(app: App, result: "training.Result", name: str | None = None, sett
         result: Result of the run.
         name: Name of the trained model; by default the app's.
         settings: Settings of the run, whose data a search takes too.
+        more: More commands that may follow.
     """
     import keras
 
@@ -74,7 +81,7 @@ def summarise(app: App, result: "training.Result", name: str | None = None, sett
     for title, frame in result.tables.items():  # the run's artifacts contain all rows
         Console().print(table(frame.head(SHOWN), f"{title}, {min(SHOWN, len(frame))} of {len(frame):,}"))
     Console().print(key_values(rows))
-    print_next(following)
+    print_next([*following, *more])
 
 
 def print_next(commands: Sequence[str]) -> None:

@@ -1,10 +1,15 @@
-"""A page of sections as one HTML file, without scripts and without files from elsewhere."""
+"""A page of sections as one HTML file, without scripts and without files from elsewhere.
+
+Learning curves are SVG, which stays sharp at every size, and a click on an image doubles its width. Plotly's script,
+which would add zooming by the mouse, has 4.5 MB: more than all images of a page together.
+"""
 
 import base64
 import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -13,6 +18,10 @@ from PIL import Image as PngImage
 TEMPLATE = "page.html"
 LARGEST = 30
 """Largest number of rows of a table on a page."""
+DPI = 100
+"""Pixels of an inch of a figure."""
+DESCRIPTION = "{http://purl.org/dc/elements/1.1/}description"
+"""Element of an SVG file with the caption."""
 ROOM = 2_000_000
 """Bytes of the images on a page. HTML writes three bytes of an image as four letters."""
 PYTHON = ".venv/bin/python"
@@ -23,10 +32,12 @@ PYTHON = ".venv/bin/python"
 class Image:
     """An image with its caption."""
 
-    png: bytes
+    content: bytes
     caption: str
     width: int
     height: int
+    kind: str = "image/png"
+    """Media type of the content."""
 
     @property
     def wide(self) -> bool:
@@ -36,22 +47,27 @@ class Image:
     @property
     def address(self) -> str:
         """The image as the address of an HTML image."""
-        return f"data:image/png;base64,{base64.b64encode(self.png).decode()}"
+        return f"data:{self.kind};base64,{base64.b64encode(self.content).decode()}"
 
 
-def image(png: bytes) -> Image:
-    """Return an image with the caption that the file contains, as `tracking.ActiveRun.log_figure` writes it."""
-    with PngImage.open(io.BytesIO(png)) as opened:
-        return Image(png, opened.info.get("Description", ""), opened.width, opened.height)
+def image(content: bytes) -> Image:
+    """Return a PNG or SVG image with the caption in its file, as `tracking.ActiveRun.log_figure` writes it."""
+    if content.startswith(b"\x89PNG"):
+        with PngImage.open(io.BytesIO(content)) as opened:
+            return Image(content, opened.info.get("Description", ""), opened.width, opened.height)
+    drawing = ElementTree.fromstring(content)
+    width, height = (round(float(drawing.attrib[side].removesuffix("pt")) / 72 * DPI) for side in ("width", "height"))
+    caption = drawing.findtext(f".//{DESCRIPTION}", "")
+    return Image(content, caption, width, height, "image/svg+xml")
 
 
 def fitting(files: Mapping[str, bytes]) -> tuple[list[Image], list[str]]:
-    """Return the images of PNG files, by name, that a page has room for, and a sentence about the others, if any."""
+    """Return the images, by name, that a page has room for, and a sentence about the others, if any."""
     shown, left, room = list[Image](), list[str](), ROOM
-    for name, png in files.items():
-        if len(png) <= room:
-            shown.append(image(png))
-            room -= len(png)
+    for name, content in files.items():
+        if len(content) <= room:
+            shown.append(image(content))
+            room -= len(content)
         else:
             left.append(f"{name}.png")
     return shown, [f"Among the artifacts of the run, too large for this page: {', '.join(left)}."] if left else []

@@ -10,6 +10,7 @@ import pandas as pd
 from common import tracking
 from common.config import Config, as_flags, changed, data_of
 from common.data import Data, Trained
+from common.plots import results
 from common.report import page
 from common.report.page import Section, command
 
@@ -59,6 +60,41 @@ def write(
     )
 
 
+def write_failed(run: tracking.ActiveRun, config: Config, history: Mapping[str, Sequence[float]], error: str) -> str:
+    """Return the page of a training that did not end, as HTML.
+
+    Args:
+        run: The run.
+        config: Its settings.
+        history: Metrics of the epochs before the error, by name.
+        error: The error in words.
+    """
+    data, epochs = run.data, len(next(iter(history.values()), ()))
+    curves = [page.image(tracking.svg(results.learning_curves(history, epochs)))] if epochs else []
+    facts = {
+        "data": f"{data.name}, {_example(data)}",
+        "trained on": f"{data.examples(config):,} examples, {epochs} whole epochs of {data.steps(config):,} steps",
+        "optimizer": _optimizer(config, data),
+    }
+    commands = {
+        "train with the same settings": command(f"apps.{run.app.name}", "train", as_flags(changed(config))),
+        "show this page": f"make report RUN={run.id}",
+    }
+    return page.render(
+        f"{run.app.name} on {data.name}",
+        run.app.summary,
+        page_facts(run.id, run.tags()),
+        [
+            Section("This training has no result", [error]),
+            Section("Training", facts=facts),
+            Section("Learning curves", images=curves),
+            _settings(config),
+            _data(data),
+            Section("Commands", commands=commands),
+        ],
+    )
+
+
 def page_facts(run_id: str, tags: Mapping[str, str]) -> list[str]:
     """Return the time of now, the id of the run, and its commit if it is known."""
     facts = [f"{datetime.now():%Y-%m-%d %H:%M}", f"run {run_id}"]
@@ -74,14 +110,19 @@ def _training(trained: Trained, metrics: Mapping[str, float], tags: Mapping[str,
         "network": f"{len(model.layers)} layers, {metrics['trainable_parameters']:,.0f} trainable parameters",
         "data": f"{data.name}, {_example(data)}",
         "trained on": f"{data.examples(config):,} examples, {epochs} epochs of {data.steps(config):,} steps",
-        "optimizer": f"{config.optimizer}, learning rate {config.learning_rate:g} ({config.schedule}), "
-        f"batches of {data.batch_size(config):,}",
+        "optimizer": _optimizer(config, data),
         "weights": f"of epoch {trained.best_epoch}"
         + (", the best on the validation set" if config.restore == "best" else ", the last"),
     }
     if "tuned" in tags:
         facts["search"] = f"settings of trial {tags['tuned']} of the search {tags['search']}"
     return facts
+
+
+def _optimizer(config: Config, data: Data) -> str:
+    """Return words for the optimizer, its learning rate and its batches."""
+    rate = f"learning rate {config.learning_rate:g} ({config.schedule})"
+    return f"{config.optimizer}, {rate}, batches of {data.batch_size(config):,}"
 
 
 def description(summary: Mapping[str, str], findings: Sequence[str]) -> str:

@@ -26,10 +26,12 @@ from common.tracking.runs import (
     report,
     run,
     settings,
+    svg,
 )
-from common.tracking.store import STORE, address, check_space, connect, folder, local_folder
+from common.tracking.store import OUTAGES, STORE, address, check_space, connect, folder, local_folder
 
 __all__ = [
+    "OUTAGES",
     "STORE",
     "ActiveRun",
     "InputSpec",
@@ -68,4 +70,5 @@ __all__ = [
     "served",
     "settings",
     "standing",
+    "svg",
 ]

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import functools
 import importlib.metadata
+import io
 import shutil
 import subprocess
 import tempfile
@@ -66,16 +67,22 @@ class Artifacts:
     def __init__(self, client: mlflow.MlflowClient, run_id: str) -> None:
         self.client, self.id = client, run_id
         self.images = dict[str, bytes]()
-        """The recorded figures as PNG, by name."""
+        """The recorded figures as PNG or SVG, by name."""
 
-    def log_figure(self, figure: "Figure", name: str) -> None:
-        """Record a figure as the artifact `name`.png, with its label as the description in the file."""
+    def log_figure(self, figure: "Figure", name: str, vector: bool = False) -> None:
+        """Record a figure as the artifact `name`.png, with its label as the description in the file.
+
+        Args:
+            figure: The figure.
+            name: Name of the artifact, without its ending.
+            vector: Whether `images` has it as SVG.
+        """
         folder, _, file = name.rpartition("/")
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary, f"{file}.png")
             figure.savefig(path, metadata={"Description": figure.get_label()})
             self.client.log_artifact(self.id, str(path), folder or None)
-            self.images[name] = path.read_bytes()
+            self.images[name] = svg(figure) if vector else path.read_bytes()
 
     def find_figures(self) -> None:
         """Read the figures that an earlier process recorded in this run, for its page."""
@@ -96,6 +103,15 @@ class Artifacts:
     def log_table(self, table: "pd.DataFrame", name: str) -> None:
         """Record a table as the artifact `name`.csv."""
         self.client.log_text(self.id, table.to_csv(index=False), f"{name}.csv")
+
+
+def svg(figure: "Figure") -> bytes:
+    """Return a figure as SVG, with its label as the description in the file. Its text is text, not outlines."""
+    import matplotlib
+
+    with io.BytesIO() as file, matplotlib.rc_context({"svg.fonttype": "none"}):
+        figure.savefig(file, format="svg", metadata={"Description": figure.get_label(), "Date": None})
+        return file.getvalue()
 
 
 class ActiveRun(Artifacts):
@@ -341,15 +357,15 @@ def _status(run: ActiveRun) -> Iterator[None]:
     except (KeyboardInterrupt, SystemExit):
         status = "KILLED"
         raise
-    except (OSError, MlflowException):
+    except store.OUTAGES:
         raise
     except Exception as error:
-        with contextlib.suppress(OSError, MlflowException):
+        with contextlib.suppress(*store.OUTAGES):
             run.tag("error", f"{type(error).__name__}: {error}"[:ERROR_LENGTH])
             run.log_text(traceback.format_exc(), "error")
         raise
     finally:
-        with contextlib.suppress(OSError, MlflowException):
+        with contextlib.suppress(*store.OUTAGES):
             mlflow.end_run(status)
 
 

@@ -32,6 +32,8 @@ STORE = ROOT / "mlruns"
 NEEDED_MEGABYTES = 100
 """Free disk space that a run needs: for a model, its figures and the database's journal."""
 
+OUTAGES = (OSError, MlflowException)
+"""Errors of a store that is full or does not answer."""
 FIRST_CONTACT = 10
 """Seconds within which a server must answer at first, and while a network trains."""
 LOCKED = 120
@@ -190,7 +192,7 @@ def recording() -> Iterator[None]:
     """Turn an error of writing in this block into a `UserError`."""
     try:
         yield
-    except (OSError, MlflowException) as error:
+    except OUTAGES as error:
         full = (isinstance(error, OSError) and error.errno == errno.ENOSPC) or "disk is full" in str(error)
         reason = getattr(error.__cause__, "orig", error)  # the database's own words
         problem = f"disk full; free at least {NEEDED_MEGABYTES} MB" if full else f"cannot record ({first_line(reason)})"

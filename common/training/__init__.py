@@ -19,10 +19,12 @@ from common.training.loop import (
     trial,
     weighted,
 )
+from common.training.watching import Watching
 
 __all__ = [
     "FitOptions",
     "Result",
+    "Watching",
     "assist",
     "baseline",
     "benefits_from_xla",

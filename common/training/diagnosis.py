@@ -28,10 +28,14 @@ UNDERFITTING = 0.8
 """Loss over the loss with the outputs permuted at random among the examples; 1 if nothing is learned."""
 DIVERGED = 1.5
 """An epoch's training loss over the loss before training."""
+RECOVERED = 0.5
+"""Last training loss over the loss before training, up to which a rise in between is no fault."""
 JUMP = 0.05
 """Rise of the training loss in an epoch, as a share of the loss before training."""
 FEW = 200
 """Number of gradient steps below which a training is too short to find other faults in its loss."""
+SETTLED = 0.001
+"""Change of the training loss in the last epoch, as a share of its whole fall, up to which few steps are enough."""
 IMPROVING = 0.05
 """Fall of the validation loss in the last two epochs, as a share of its lowest value before."""
 DEAD = 0.2
@@ -89,7 +93,7 @@ class Diagnosis:
             steps: Gradient steps per epoch.
             epochs: Number of epochs after which training had to end; 0 if others may follow.
         """
-        few = [*few_steps(len(history["loss"]) * steps)]
+        few = [*few_steps(steps, history["loss"])]
         validation = history.get("val_loss", [])
         settled = len(validation) > 0 and int(np.argmin(validation)) < len(validation) // 2
         found = [*few, *learning_rate(history["loss"], self.initial_loss, slow=not (few or settled))]
@@ -191,10 +195,17 @@ def underfitting(loss: float, permuted: float) -> Iterator[str]:
         )
 
 
-def few_steps(steps: int) -> Iterator[str]:
-    """Find that training had too few gradient steps in all."""
-    if steps < FEW:
-        yield f"few steps: only {steps} gradient steps in all; train for more epochs, or in smaller batches"
+def few_steps(steps: int, losses: Sequence[float]) -> Iterator[str]:
+    """Find that training had too few gradient steps in all, and that its loss still fell at the end.
+
+    Args:
+        steps: Gradient steps per epoch.
+        losses: Training loss of every epoch.
+    """
+    total = len(losses) * steps
+    settled = len(losses) > 2 and abs(losses[-2] - losses[-1]) <= SETTLED * (losses[0] - losses[-1])
+    if total < FEW and not settled:
+        yield f"few steps: only {total} gradient steps in all; train for more epochs, or in smaller batches"
 
 
 def still_improving(losses: Sequence[float]) -> Iterator[str]:
@@ -223,7 +234,7 @@ def learning_rate(losses: Sequence[float], initial: float, slow: bool = True) ->
     falls = -np.diff(losses)
     jumps = int((falls < -JUMP * initial).sum())
     late = falls[len(falls) // 2 :].sum()
-    if curve.max() > DIVERGED * initial:
+    if curve.max() > DIVERGED * initial and losses[-1] > RECOVERED * initial:
         epoch = int(curve.argmax())
         yield f"learning rate too large: the loss, at first {initial:.3g}, was {max(losses):.3g} in epoch {epoch}"
     elif jumps > max(1, len(losses) / 5):

@@ -35,6 +35,7 @@ from common.training.diagnosis import EXAMPLES, HEALTHY, Diagnosis, advice, wors
 from common.training.few_examples import enough_steps
 from common.training.stopping import StopAtDivergence, early_stopping
 from common.training.validation import Validation
+from common.training.watching import NOTHING, Watching
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -88,6 +89,7 @@ def train(
     resumed: str | None = None,
     minutes: float = MINUTES,
     baselines: bool = False,
+    watching: Watching = NOTHING,
     requested: Devices = 1,
 ) -> Result:
     """Train the app's network, evaluate it once on the test set, record the run and register the model.
@@ -99,6 +101,7 @@ def train(
         minutes: Longest time within an epoch without a checkpoint.
         baselines: Compare the network with the app's baselines on the same data: those that are recorded, or else, if
             this takes seconds, those that are fitted and recorded now.
+        watching: Files to write for those who watch the training.
         requested: Number of devices to train on.
 
     Raises:
@@ -109,6 +112,7 @@ def train(
     """
     if resumed and config.epochs < (finished := Checkpoint(_checkpoint_file(resumed)).state.epochs):
         raise UserError(f"`epochs` {config.epochs}: the run {resumed} has {finished} already")
+    watching.check(app)
     app, data = load(app, config)
     config = config if resumed else enough_steps(config, data)
     count = devices.check(requested, data.batch_size(config), len(data.validation[1]))
@@ -117,12 +121,23 @@ def train(
         with tracking.run(app, "train", config, data, resumed=resumed) as run:
             checkpoint = Checkpoint(_checkpoint_file(run.id), minutes=minutes)
             try:
-                result = _train(app, config, data, run, FitOptions(checkpoint=checkpoint, devices=count), beside=beside)
+                options = FitOptions(
+                    checkpoint=checkpoint, callbacks=watching.callbacks(app, data, run.id), devices=count
+                )
+                result = _train(app, config, data, run, options, beside=beside)
             except InterruptionError as error:
                 error.run_id = run.id
                 raise
             except DivergenceError as error:
-                raise DivergenceError(f"{error}{_keep_last(app, config, data, run, checkpoint)}") from error
+                error = DivergenceError(f"{error}{_keep_last(app, config, data, run, checkpoint)}")
+                run.log_report(report.write_failed(run, config, checkpoint.history, f"diverged: {error}"))
+                raise error from None
+            except (UserError, *tracking.OUTAGES):
+                raise
+            except Exception as error:
+                words = f"failed: {type(error).__name__}: {error}"
+                run.log_report(report.write_failed(run, config, checkpoint.history, words))
+                raise
         tracking.delete_checkpoints(run.id)
     return result
 
@@ -193,7 +208,7 @@ def _train(
     interruption.check()
     trained = Trained(model, data, history, int(measured["best_epoch"]), predictions, config)
     for name, figure in task.figures(trained):
-        run.log_figure(figure, name)
+        run.log_figure(figure, name, vector=name == report.CURVES)
         interruption.check()
     tables = dict(app.tables(model, data)) | dict(task.tables(data.test[1], predictions, data.outputs))
     for name, table in tables.items():

@@ -1,6 +1,9 @@
 """The command line: quick and quiet help, and one line with status 2 for every mistake a user can make."""
 
+import contextlib
 import dataclasses
+import inspect
+import io
 import os
 import re
 import shutil
@@ -14,6 +17,7 @@ import keras
 import pytest
 from PIL import Image
 
+from common import tracking
 from common.config import Config
 from common.errors import UserError
 from tests.conftest import APPS, ROOT, Trained, assert_user_error, load_app, run, run_app
@@ -253,3 +257,49 @@ def test_a_package_lists_its_programs(package: str, lenet5: str) -> None:
     assert [line.split()[2] for line in programs] == [f"{package}.{name}" for name in APPS]
     assert any(re.match(rf"python -m {package}\.lenet5 +{lenet5}", line) for line in programs)
     assert following.endswith(f"-m {package}.NAME --help")
+
+
+@pytest.mark.usefixtures("store")
+def test_an_error_of_an_apps_own_code_names_its_place_without_the_calls_of_libraries(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    app = load_app("perceptron")
+    source = sys.modules[app.settings.__module__]
+    monkeypatch.setattr(source.optimizers, "build", lambda *_: keras.layers.Dense("many"))
+    result = run_app("perceptron", "train", "--data", "and", "--epochs", "1")
+    line = next(
+        number
+        for number, text in enumerate(inspect.getsource(source).splitlines(), start=1)
+        if "optimizers.build(config, data)" in text
+    )
+    assert result.returncode == 1
+    lines = [line for line in result.stderr.splitlines() if line]
+    assert f"error: apps/perceptron.py:{line}, in build_model: ValueError: " in lines[-1]
+    assert "optimizers.build(config, data)" in result.stderr
+    assert "site-packages" not in result.stderr
+    (failed,) = tracking.find({"app": "perceptron"})
+    assert "failed: ValueError: " in tracking.report(failed).read_text()
+
+
+@pytest.mark.usefixtures("store")
+def test_an_error_of_the_suite_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("common.training.loop.load", fail)
+    with pytest.raises(ZeroDivisionError):
+        run_app("perceptron", "train", "--data", "and")
+
+
+@pytest.mark.usefixtures("store")
+def test_a_tuning_file_with_a_removed_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import tuning.perceptron as file
+    from tuning.search import command
+
+    monkeypatch.setattr(file, "Settings", Config)
+    monkeypatch.setattr(sys, "argv", ["perceptron", "--dry-run"])
+    errors = io.StringIO()
+    with contextlib.redirect_stderr(errors), pytest.raises(SystemExit) as ended:
+        command.main(load_app("perceptron"), file.space)
+    assert ended.value.code == 1
+    assert re.search(r"error: tuning/perceptron.py:\d+, in space: TypeError: .*unexpected keyword", errors.getvalue())

@@ -9,7 +9,7 @@ import pytest
 
 from apps.mnist_mlp import Settings, app
 from common import recorded, tracking
-from common.cli import like
+from common.cli import differences, like
 from common.errors import UserError
 from common.preprocessing import datasets
 from tests.conftest import assert_user_error, run, run_app
@@ -79,3 +79,30 @@ def test_an_app_trains_from_python_in_three_lines() -> None:
     assert result.model is not None
     np.testing.assert_allclose(result.model.predict(images, verbose=0).sum(axis=1), 1, rtol=1e-5)
     assert recorded.config(str(result.run_id)).hidden == (8,)
+
+
+def test_all_mistakes_of_a_file_are_reported_at_once(tmp_path: Path) -> None:
+    file = tmp_path / "settings.json"
+    file.write_text('{"epoch": 3, "seed": -1, "hidden": [8, "many"], "dropout": 0.1}')
+    with pytest.raises(UserError) as error:
+        like.settings(app, str(file))
+    lines = str(error.value).splitlines()
+    assert len(lines) == 3
+    for line, words in zip(lines, ("no setting epoch", "seed is -1", "hidden is 'many'"), strict=True):
+        assert line.startswith(f"`like` {file}: ")
+        assert words in line
+
+
+@pytest.mark.usefixtures("store")
+def test_a_run_is_compared_with_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_app("mnist_mlp", "train", *SMALL).returncode == 0
+    (first,) = tracking.find({"kind": "train"})
+    file = tmp_path / "settings.json"
+    for content, words in (({"seed": 3}, "other settings than mnist_mlp"), ({}, "the same settings as mnist_mlp")):
+        file.write_text(json.dumps({"limit": 1000, "epochs": 1, "hidden": [8, 9]} | content))
+        differences.show(first.info.run_id, str(file))
+        output = capsys.readouterr().out
+        assert words in output
+        assert ("seed" in output) == ("seed" in content)
+    with pytest.raises(UserError, match="both are files"):
+        differences.show("one.json", "two.json")

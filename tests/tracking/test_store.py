@@ -176,6 +176,9 @@ def test_the_network_of_the_last_good_epoch_is_kept_when_training_diverges() -> 
     (only,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
     assert only.info.status == "FAILED"
     assert all(np.isfinite(weight).all() for weight in recorded.model(only.info.run_id).get_weights())
+    page = tracking.report(only).read_text()
+    assert "diverged: the loss is inf in epoch" in page
+    assert "data:image/svg+xml" in page  # the curves up to that epoch
     assert not mlflow.MlflowClient().search_registered_models()
 
 

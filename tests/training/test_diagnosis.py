@@ -17,7 +17,7 @@ from common.data import Data, RawData
 from common.errors import DivergenceError
 from common.nn import augmentation, gradients
 from common.preprocessing import arrays
-from common.training.diagnosis import Diagnosis, advice, learning_rate, overfitting, still_improving
+from common.training.diagnosis import Diagnosis, advice, few_steps, learning_rate, overfitting, still_improving
 from tests.conftest import few
 
 HEALTHY_RUN = MnistMlp(
@@ -118,6 +118,7 @@ def test_learning_rate_findings_of_known_curves() -> None:
 
     assert found(0.5, 0.3, 0.2, 0.15, 0.13, 0.12) == ""
     assert found(2.3, 2.29, 2.3, 2.29, 0.4, 0.1) == ""  # a plateau that is left at last
+    assert found(9.0, 3.0, 1.0, 0.5) == ""  # momentum overshoots, and comes back
     assert found(9.0, 3.0, 2.4, 2.3).endswith("the loss, at first 2.3, was 9 in epoch 1")
     assert "in 3 of 6 epochs the training loss rose by more than 0.1" in found(1.0, 1.4, 0.9, 1.3, 0.8, 1.2)
     assert found(2.2, 2.1, 2.0, 1.9).startswith("learning rate too small, or too few epochs")
@@ -247,6 +248,14 @@ def test_few_steps_are_reported_instead_of_a_small_rate(mnist: RawData) -> None:
     lines = diagnosis.findings(history, data.steps(config), config.epochs)
     assert starting(lines, "few steps: only 6 gradient steps in all")
     assert not starting(lines, "learning rate too small")
+
+
+def test_few_steps_are_enough_where_the_loss_has_settled() -> None:
+    """A linear model may need five: with the longest stable step, gradient descent is at its solution."""
+    assert not list(few_steps(1, [900.0, 2.0, 1.5, 1.45, 1.44]))
+    assert list(few_steps(1, [900.0, 700.0, 600.0, 550.0, 530.0]))
+    assert list(few_steps(1, [900.0, 2.0]))
+    assert not list(few_steps(100, [900.0, 700.0]))
 
 
 def test_a_validation_loss_that_still_falls_at_the_end_is_reported() -> None:
