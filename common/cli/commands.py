@@ -89,7 +89,7 @@ def main(app: App, description: str | None = None) -> None:
                 return
             try:
                 result = training.train(
-                    app, settings, run_id if resume else None, checkpoint_minutes, baseline, watching, devices
+                    app, settings, run_id if resume else None, checkpoint_minutes, baseline, watching, requested=devices
                 )
             except InterruptionError as error:
                 if error.run_id:
