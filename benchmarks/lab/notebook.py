@@ -23,7 +23,7 @@ from IPython.display import Image
 
 from benchmarks import lab
 
-quick = False  # with True, all experiments end within a minute, on few examples"""
+quick = False  # with True, the experiments use few examples"""
 
 
 def main() -> None:

@@ -260,7 +260,7 @@ def worse_than(baselines: Mapping[str, float], task: Task, metrics: Mapping[str,
     own = metrics.get(f"test_{task.metric}", np.nan)
     best = max if task.metric_mode == "max" else min
     for name, value in baselines.items():
-        if value != own and best(value, own) == value:
+        if f"{value:.4g}" != f"{own:.4g}" and best(value, own) == value:
             yield f"worse than the {name}: {task.metric} {own:.4g} on the test set, the {name} has {value:.4g}"
 
 
