@@ -58,6 +58,22 @@ def check(requested: Devices, batch_size: int, validation: int) -> int:
     return count
 
 
+def check_loss(model: keras.Model, targets: Any, outputs: Any) -> None:
+    """Check that a strategy of TensorFlow averages the loss of a network over the devices.
+
+    Keras adds up the devices' losses if the loss is one number for a batch, instead of one for each example.
+
+    Raises:
+        UserError: if it does not.
+    """
+    if keras.backend.backend() != "tensorflow" or not callable(model.loss):
+        return
+    loss = model.loss.call if isinstance(model.loss, keras.losses.Loss) else model.loss
+    if keras.ops.ndim(loss(keras.ops.convert_to_tensor(targets), keras.ops.convert_to_tensor(outputs))) == 0:
+        words = "the loss of this network is one number for a batch, which TensorFlow cannot divide"
+        raise UserError(f"`devices`: {words}; use `backend` jax")
+
+
 @contextlib.contextmanager
 def parallel(count: int) -> Iterator[None]:
     """Distribute a network that is built and fitted in this block over the first `count` devices of each host."""

@@ -306,10 +306,12 @@ def fit_on_devices(
     """Train `model` as `fit` does; on several devices, train a copy of it there, and return with its variables.
 
     Raises:
-        UserError: if another host has other settings or data.
+        UserError: if another host has other settings or data, or TensorFlow cannot divide the loss.
     """
     if options.devices * hosts.number() == 1:
         return fit(model, data, config, app.task, options)
+    inputs, targets = arrays.first(data.train, 2)
+    devices.check_loss(model, targets, predict(model, inputs))
     values = checkpoints.numbers(model)
     if hosts.together():
         state = options.checkpoint.state if options.checkpoint else State()

@@ -3,9 +3,12 @@
 import json
 from typing import Any
 
+import keras
+import numpy as np
 import pytest
 
 from common.errors import UserError
+from common.nn import rbm
 from common.training import devices
 from tests.conftest import assert_user_error, run, run_app
 
@@ -48,3 +51,13 @@ def test_devices_divide_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
         devices.check(3, 2, 100)
     with pytest.raises(UserError, match="`devices` 4: the validation set has 3 examples"):
         devices.check("all", 100, 3)
+
+
+def test_tensorflow_does_not_divide_a_loss_that_is_one_number() -> None:
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", rbm.squared_error)
+    with pytest.raises(UserError, match="`devices`: the loss of this network is one number"):
+        devices.check_loss(model, np.zeros((2, 1), "float32"), np.ones((2, 1), "float32"))
+    for loss in ("mse", keras.losses.MeanSquaredError(), keras.losses.mean_squared_error):
+        model.compile("sgd", loss)
+        devices.check_loss(model, np.zeros((2, 1), "float32"), np.ones((2, 1), "float32"))
