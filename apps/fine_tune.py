@@ -19,6 +19,7 @@ import numpy as np
 from annotated_types import Ge
 
 from common import App, Classification, Count, Data, Fraction, Positive, Schedule, Whole, cli, layer_names
+from common.config import Backbone
 from common.nn import augmentation, backbones, optimizers
 from common.preprocessing import images, splits
 
@@ -35,7 +36,7 @@ class Settings(images.ImageConfig):
     """Number of training images of each class; 0: all for --images, else 100."""
     image_size: Annotated[int, Ge(32)] = 0
     """Side in pixels to which images are scaled; 0: 128 for --images, else 96."""
-    backbone: backbones.Name = "EfficientNetLite0"
+    backbone: Backbone = "EfficientNetLite0"
     """Pretrained network. Keras downloads the weights of all but EfficientNetLite0."""
     weights: str | None = None
     """File of the network's weights, instead of a download: .pth for EfficientNetLite0, else Keras's .h5."""

