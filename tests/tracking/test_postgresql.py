@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -14,9 +15,11 @@ from pathlib import Path
 
 import boto3
 import mlflow
+import psycopg
 import pytest
 from mlflow.exceptions import MlflowException
 from moto.server import ThreadedMotoServer
+from psycopg import sql
 
 from common import tracking
 from common.errors import UserError
@@ -61,8 +64,7 @@ def runs() -> list[mlflow.entities.Run]:
     return list(mlflow.search_runs(search_all_experiments=True, output_format="list"))
 
 
-@pytest.mark.usefixtures("database")
-def test_train_records_all_and_the_other_commands_read_it(tmp_path: Path) -> None:
+def test_train_records_all_and_the_other_commands_read_it(database: str, tmp_path: Path) -> None:
     trained = run_app("perceptron", "train", "--epochs", "3")
     assert trained.returncode == 0, trained.stderr
     assert "the champion" in trained.stdout
@@ -74,6 +76,22 @@ def test_train_records_all_and_the_other_commands_read_it(tmp_path: Path) -> Non
     assert evaluated.returncode == 0, evaluated.stderr
     compared = run("-m", "common.cli.compare", "iris", "--markdown")
     assert "perceptron-iris@champion" in compared.stdout, compared.stderr
+    restore_backup(database, tmp_path)
+    assert run_app("perceptron", "evaluate", "--model", "perceptron-iris@champion").stdout == evaluated.stdout
+
+
+def restore_backup(database: str, folder: Path) -> None:
+    """Save a store, lose it, and restore it, with the commands of docs/team.md."""
+    dump, archive, programs = folder / "mlflow.dump", folder / "artifacts.tar.gz", postgresql.programs()
+    server, _, name = database.rpartition("/")
+    subprocess.run([programs / "pg_dump", "--format=custom", f"--file={dump}", database], check=True)
+    subprocess.run(["tar", "--create", "--gzip", f"--file={archive}", f"--directory={folder}", "artifacts"], check=True)
+    shutil.rmtree(folder / "artifacts")
+    with psycopg.connect(f"{server}/postgres", autocommit=True) as connection:
+        for statement in ("DROP DATABASE {} WITH (FORCE)", "CREATE DATABASE {}"):
+            connection.execute(sql.SQL(statement).format(sql.Identifier(name)))
+    subprocess.run([programs / "pg_restore", "--no-owner", f"--dbname={database}", dump], check=True)
+    subprocess.run(["tar", "--extract", "--gzip", f"--file={archive}", f"--directory={folder}"], check=True)
 
 
 def test_a_search_with_two_workers_finishes(database: str, tmp_path: Path) -> None:
