@@ -145,6 +145,7 @@ def test_sequences_of_unlike_length_are_read_and_padded(tmp_path: Path) -> None:
         (np.zeros((0, 2)), r"\(n, 2\) or \(examples, n, 2\)"),
         (np.array([["a", "b"]]), r"\(n, 2\) or \(examples, n, 2\)"),
         (np.array([[np.nan, 1]]), "nan or infinite"),
+        (np.array([[-3.5e38, 1]]), "beyond ±3.4e38"),
     ],
 )
 def test_sequences_that_cannot_be_read_are_one_line(array: Array | None, words: str, tmp_path: Path) -> None:

@@ -78,7 +78,7 @@ def read_examples(
         shape: Shape of one example; None stands for any length.
         noun: Word for the examples in error messages.
         numbers: Accepted kinds of NumPy types.
-        allow_nan: Accept NaN. Infinite numbers are never accepted.
+        allow_nan: Accept NaN. Numbers that are infinite in float32 are never accepted.
 
     Returns:
         A name and an array (`shape`) per example.
@@ -97,6 +97,9 @@ def read_examples(
         )
     if np.isinf(array).any() or (not allow_nan and np.isnan(array).any()):
         raise UserError(f"{path}: has {'' if allow_nan else 'nan or '}infinite values")
+    with np.errstate(over="ignore"):  # of numbers of 128 bits
+        if (np.abs(array.astype("float64")) > np.finfo("float32").max).any():
+            raise UserError(f"{path}: has values beyond ±3.4e38, which float32 cannot hold")
     if array.ndim == len(shape):
         return [(str(path), array)]
     return [(f"{path}[{index}]", example) for index, example in enumerate(array)]

@@ -202,7 +202,8 @@ def read(path: Path) -> Ratings:
 
     layout = layout_of(path)
     try:
-        with np.errstate(invalid="ignore"):  # a number that is too large for int32 ends in an error
+        # A number that is too large for int32 ends in an error, and one that is too large for float32 is infinite.
+        with np.errstate(invalid="ignore", over="ignore"):
             frame = pd.read_csv(
                 path,
                 sep=layout.separator,
@@ -232,7 +233,9 @@ def _first_fault(path: Path, layout: Layout) -> str:
             cells = line.rstrip("\n").split(layout.separator)
             try:
                 user, item, rating = (cells[column] for column in layout.columns)
-                valid = abs(int(user)) < 2**31 and abs(int(item)) < 2**31 and 0 < float(rating) < np.inf
+                with np.errstate(over="ignore"):
+                    stars = np.float32(rating)
+                valid = abs(int(user)) < 2**31 and abs(int(item)) < 2**31 and 0 < stars < np.inf
             except (ValueError, IndexError):
                 valid = False
             if not valid and line.strip() and number > layout.header:

@@ -80,6 +80,8 @@ def test_titles_are_taken_from_the_file_beside(layout: str, name: str, content: 
         ("1\t2\t3\t4\n1\t3\t\t4\n", "line 2"),
         ("1\t2\t3\t4\n1\t3\t0\t4\n", "line 2"),
         ("1\t2\t3\t4\n1\t3\tnan\t4\n", "line 2"),
+        ("1\t2\t3\t4\n1\t3\t3.4028235677973366e+38\t4\n", "line 2"),
+        ("1\t2\t3\t4\n1\t3\t1e-50\t4\n", "line 2"),
         ("1\t2\t3\t4\n1\n", "line 2"),
         ("userId,movieId,rating\n1,2,3\nanna,3,4\n", "line 3: 'anna,3,4'"),
         ("userId,movieId,rating\n1,2,3\n5000000000,3,4\n", "line 3"),
