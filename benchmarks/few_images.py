@@ -41,6 +41,10 @@ from common.training.few_examples import enough_steps
 import keras  # isort: skip - deferred by `common`
 
 ALEXNET: dict[str, Any] = {"image_size": 64, "width": 0.1875, "crops": 1}
+TEXTURES = ("brick", "grass", "gravel", "coins", "moon", "page")
+VIEWS = ("astronaut", "chelsea", "coffee", "rocket", "china", "flower")
+BACKGROUNDS = ("coffee", "rocket", "china", "flower")
+"""Photographs that the folders are made from."""
 EACH = 50
 """Images of each class in a folder; of textures and views, as many more for the test."""
 SIDE = 160
@@ -59,10 +63,9 @@ def photographs() -> Mapping[str, Image.Image]:
     return images | dict(zip(("china", "flower"), map(Image.fromarray, load_sample_images().images), strict=True))
 
 
-def write_cuts(folder: Path, names: Sequence[str], rng: np.random.Generator) -> None:
+def write_cuts(folder: Path, images: Mapping[str, Image.Image], rng: np.random.Generator) -> None:
     """Write squares of photographs: of the left half for training, of the right half for the test."""
-    for name in names:
-        image = photographs()[name]
+    for name, image in images.items():
         width, height = image.size
         for part, left in (("train", 0), ("test", width // 2)):
             (folder / part / name).mkdir(parents=True)
@@ -74,7 +77,7 @@ def write_cuts(folder: Path, names: Sequence[str], rng: np.random.Generator) -> 
                 cut.rotate(90 * int(rng.integers(4))).save(folder / part / name / f"{number}.png")
 
 
-def write_outlines(folder: Path, rng: np.random.Generator) -> None:
+def write_outlines(folder: Path, backgrounds: Sequence[Image.Image], rng: np.random.Generator) -> None:
     """Write shapes on parts of photographs."""
     angles = np.linspace(0, 2 * np.pi, 60, endpoint=False)
     corners = {name: angles[:: 60 // number] for name, number in (("circle", 60), ("square", 4), ("triangle", 3))}
@@ -86,11 +89,10 @@ def write_outlines(folder: Path, rng: np.random.Generator) -> None:
         np.concatenate([np.array([-np.pi / 4, -tilt, tilt]) + np.pi / 2 * side for side in range(4)]),
         cross,
     )
-    backgrounds = [image for name, image in photographs().items() if name in ("china", "flower", "coffee", "rocket")]
     for name, (at, radius) in shapes.items():
         (folder / name).mkdir(parents=True)
         for number in range(EACH):
-            photograph = backgrounds[rng.integers(len(backgrounds))]
+            photograph = backgrounds[int(rng.integers(len(backgrounds)))]
             x, y = (int(rng.integers(0, length - SIDE)) for length in photograph.size)
             image = photograph.crop((x, y, x + SIDE, y + SIDE))
             size, turn, (x, y) = rng.uniform(20, 45), rng.uniform(0, 2 * np.pi), rng.uniform(50, SIDE - 50, 2)
@@ -194,9 +196,10 @@ def sets(
         test: Number of test images of both.
     """
     rng = np.random.default_rng(0)
-    write_cuts(place / "textures", ("brick", "grass", "gravel", "coins", "moon", "page"), rng)
-    write_cuts(place / "views", ("astronaut", "chelsea", "coffee", "rocket", "china", "flower"), rng)
-    write_outlines(place / "outlines", rng)
+    images = photographs()
+    for name, chosen in (("textures", TEXTURES), ("views", VIEWS)):
+        write_cuts(place / name, {one: images[one] for one in chosen}, rng)
+    write_outlines(place / "outlines", [image for name, image in images.items() if name in BACKGROUNDS], rng)
     built_in = {
         f"{name}, {number} a class": (functools.partial(few, number=number, test=test), {"data": name})
         for name in ("fashion_mnist", "mnist")

@@ -1,9 +1,12 @@
-"""Write files atomically."""
+"""The project's folder, and files that are written atomically."""
 
 import contextlib
 import os
 from collections.abc import Iterator
 from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
+"""Folder of the project."""
 
 
 @contextlib.contextmanager

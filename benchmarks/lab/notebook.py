@@ -10,7 +10,7 @@ import re
 import nbformat
 
 from benchmarks import lab
-from common.tracking.store import ROOT
+from common.files import ROOT
 
 PAGE, NOTEBOOK, IMAGES = ROOT / "docs" / "lab.md", ROOT / "docs" / "lab.ipynb", ROOT / "docs" / "lab"
 COMMAND = re.compile(r"```\n\.venv/bin/python -m benchmarks\.lab (\w+)\n```\n")

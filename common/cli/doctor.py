@@ -17,9 +17,9 @@ from common import lazy
 from common.cli import terminal
 from common.cli.parsing import plain_errors
 from common.errors import UserError
+from common.files import ROOT
 from common.preprocessing import download
 
-ROOT = Path(__file__).resolve().parents[2]
 OLDEST, NEWEST = (3, 11), (3, 13)
 """Versions of Python that the suite supports."""
 SPACE = 2 * 2**30

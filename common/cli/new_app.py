@@ -10,8 +10,8 @@ from tyro.conf import Positional
 
 from common.cli import parsing, terminal
 from common.errors import UserError
+from common.files import ROOT
 
-ROOT = Path(__file__).resolve().parents[2]
 WIDTH = 120
 """Longest line, in characters."""
 TEST = '''"""Train {name} on a few examples, and load it again."""

@@ -19,9 +19,8 @@ from tyro import _errors as parsing
 
 from common import interruption
 from common.errors import DivergenceError, UserError, did_you_mean
+from common.files import ROOT
 from common.interruption import InterruptionError
-
-ROOT = Path(__file__).resolve().parents[2]
 
 Commands = Mapping[str, Sequence[Callable[..., Any]]]
 """Functions and dataclasses by the name of a command: their parameters are its options."""

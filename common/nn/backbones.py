@@ -171,12 +171,12 @@ def fit_head(train: Pair, validation: Pair, classes: int, balanced: bool = False
     from sklearn.metrics import log_loss
     from threadpoolctl import threadpool_limits
 
-    (inputs, labels), (known, expected) = train, validation
+    (inputs, labels), (validation_inputs, validation_labels) = train, validation
     kernel, bias = np.zeros((inputs.shape[1], classes), "float32"), np.zeros(classes, "float32")
     present = np.unique(labels)
     if len(present) < 2:
         return kernel, bias
-    judged = np.isin(expected, present)
+    rows = np.isin(validation_labels, present)
     with threadpool_limits(1):  # threads would wait for each other: the matrices are small
         fitted = [
             LogisticRegression(C=penalty, max_iter=200, tol=1e-3, class_weight="balanced" if balanced else None).fit(
@@ -184,7 +184,9 @@ def fit_head(train: Pair, validation: Pair, classes: int, balanced: bool = False
             )
             for penalty in PENALTIES
         ]
-    losses = [log_loss(expected[judged], one.predict_proba(known[judged]), labels=present) for one in fitted]
+    losses = [
+        log_loss(validation_labels[rows], one.predict_proba(validation_inputs[rows]), labels=present) for one in fitted
+    ]
     best = fitted[int(np.argmin(losses))]
     # With two classes there is one column: the log odds of the second.
     weights, intercept = best.coef_.T, best.intercept_

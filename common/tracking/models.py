@@ -23,10 +23,10 @@ from mlflow.utils.file_utils import local_file_uri_to_path
 from common import legacy
 from common.data import Formats, SavedModel, Version
 from common.errors import UserError, first_line, print_notes
+from common.files import ROOT
 from common.lazy import register_layers
 from common.tracking import store
 from common.tracking.runs import REPORT, ActiveRun, open_store, versions
-from common.tracking.store import ROOT
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo

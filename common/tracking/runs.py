@@ -26,8 +26,8 @@ from common.app import App
 from common.config import changed
 from common.data import Data
 from common.errors import UserError, first_line, print_notes
+from common.files import ROOT
 from common.tracking import processes, store
-from common.tracking.store import ROOT
 
 if TYPE_CHECKING:
     import pandas as pd

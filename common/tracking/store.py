@@ -22,12 +22,12 @@ from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 
 from common import files
 from common.errors import UserError, first_line, print_notes
+from common.files import ROOT
 from common.tracking import relocation
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
-ROOT = Path(__file__).resolve().parents[2]
 STORE = ROOT / "mlruns"
 NEEDED_MEGABYTES = 100
 """Free disk space that a run needs: for a model, its figures and the database's journal."""

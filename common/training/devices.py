@@ -31,6 +31,11 @@ def available() -> list[str]:
     return [device.name for device in found]
 
 
+def on_all_hosts(count: int) -> int:
+    """Return the number of devices of all hosts together, given that of each."""
+    return count * hosts.number()
+
+
 def check(requested: Devices, batch_size: int, validation: int) -> int:
     """Return the number of devices of each host to train on.
 
@@ -42,13 +47,13 @@ def check(requested: Devices, batch_size: int, validation: int) -> int:
     Raises:
         UserError: if there are fewer devices, they do not divide a batch, or there are fewer examples.
     """
-    if requested == 1 and hosts.number() == 1:
+    if requested == on_all_hosts(1) == 1:
         return 1
     found = len(available())
     count = found if requested == "all" else requested
     if count > found:
         raise UserError(f"`devices` {count}: {keras.backend.backend()} finds {found} on this machine; use {found}")
-    total = count * hosts.number()
+    total = on_all_hosts(count)
     if batch_size % total:
         lower = batch_size - batch_size % total
         nearest = " or ".join(str(size) for size in (lower, lower + total) if size)
@@ -77,9 +82,6 @@ def check_loss(model: keras.Model, targets: Any, outputs: Any) -> None:
 @contextlib.contextmanager
 def parallel(count: int) -> Iterator[None]:
     """Distribute a network that is built and fitted in this block over the first `count` devices of each host."""
-    if count * hosts.number() == 1:
-        yield
-        return
     if keras.backend.backend() == "jax":
         with keras.distribution.DataParallel(devices=_on_all_hosts(count), auto_shard_dataset=False).scope():
             yield

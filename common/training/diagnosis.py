@@ -95,8 +95,8 @@ class Diagnosis:
         """
         few = [*few_steps(steps, history["loss"])]
         validation = history.get("val_loss", [])
-        settled = len(validation) > 0 and int(np.argmin(validation)) < len(validation) // 2
-        found = [*few, *learning_rate(history["loss"], self.initial_loss, slow=not (few or settled))]
+        best_is_early = len(validation) > 0 and int(np.argmin(validation)) < len(validation) // 2
+        found = [*few, *learning_rate(history["loss"], self.initial_loss, slow=not (few or best_is_early))]
         if "val_loss" in history:
             found += overfitting(history)
             if not found and epochs == len(history["loss"]):
@@ -108,7 +108,7 @@ class Diagnosis:
             for layer, units in largest.items():
                 found += dead_units(layer, units, len(self.targets))
             late = gradient(self._relative_gradients(), "after training")
-            early = [line for layer, line in self.early.items() if layer in late]  # else training overcame it
+            early = [line for layer, line in self.early.items() if layer in late]  # others are healthy now
             return [*found, *late.values(), *early]
         return [*found, *self.early.values()]
 

@@ -29,7 +29,7 @@ ADDRESS = ("JAX_COORDINATOR_ADDRESS",)
 CONNECTING = 300
 """Seconds in which all processes must have started."""
 SILENCE = 30
-"""Seconds without a sign of life after which a process counts as dead."""
+"""Seconds without an answer after which a process counts as ended."""
 OF_A_CONNECTION = re.compile("gloo|nccl|coordination|connection|socket", re.IGNORECASE)
 
 
@@ -92,7 +92,7 @@ def _setting(name: str, given: str | None, variables: tuple[str, ...]) -> str:
 
 
 def _filter_stderr() -> None:
-    """Let another process write stderr, which turns the last words of JAX's native code into a line."""
+    """Send stderr through another process, which replaces the messages of JAX's native code by one line."""
     program = [sys.executable, "-I", host_log.__file__]
     writer = subprocess.Popen(program, stdin=subprocess.PIPE, start_new_session=True)
     assert writer.stdin
@@ -102,16 +102,21 @@ def _filter_stderr() -> None:
 
 
 def _end(error: BaseException) -> None:
-    """End this process without a goodbye to the others, for which JAX would wait."""
+    """End this process without JAX's shutdown, which waits for the other processes."""
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(
-        error.number + 128 if isinstance(error, InterruptionError) else 1 + (not isinstance(error, DivergenceError))
-    )
+    match error:
+        case InterruptionError():
+            status = 128 + error.number
+        case DivergenceError():
+            status = 1
+        case _:
+            status = 2
+    os._exit(status)
 
 
 def leave() -> None:
-    """Part from the other processes; each goes on alone."""
+    """Leave the group of processes; each of them goes on alone."""
     import jax
 
     jax.distributed.shutdown()

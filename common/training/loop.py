@@ -269,7 +269,7 @@ def _fit_and_measure(
     else:
         for name, figure in pretrain(app, model, config, data, options.checkpoint):
             run.log_figure(figure, name)
-    count = options.devices * hosts.number()
+    count = devices.on_all_hosts(options.devices)
     fitting = Stopwatch(resumed.wall)
     logger = EpochLogger(run, resumed.history)
     options = dataclasses.replace(options, callbacks=[logger, *options.callbacks])
@@ -308,7 +308,7 @@ def fit_on_devices(
     Raises:
         UserError: if another host has other settings or data, or TensorFlow cannot divide the loss.
     """
-    if options.devices * hosts.number() == 1:
+    if devices.on_all_hosts(options.devices) == 1:
         return fit(model, data, config, app.task, options)
     inputs, targets = arrays.first(data.train, 2)
     devices.check_loss(model, targets, predict(model, inputs))

@@ -13,10 +13,12 @@ from typing import Any
 import keras_tuner
 import pytest
 import tyro
+from keras_tuner.engine import base_tuner
 
 import tuning
 from apps.mnist_mlp import Settings as MnistMlp
 from apps.mnist_mlp import app as mlp
+from common import tracking
 from common.config import as_flags, changed
 from common.errors import UserError
 from tests.conftest import APPS, SMALL, assert_user_error, run
@@ -260,3 +262,16 @@ def test_an_apps_search_ends_with_a_model_to_use(name: str) -> None:
     assert f"{name}-" in result.stdout
     assert "the champion" in result.stdout
     assert f"-m apps.{name} train" in result.stdout.splitlines()[-1]
+
+
+def test_a_worker_is_replaced_after_a_growth_of_150_mebibytes(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(base_tuner.BaseTuner, "on_trial_end", lambda *_: None)
+    working = worker.Worker.__new__(worker.Worker)
+    working.first_peak = 0
+    for mebibytes in (800, 900, 950):
+        monkeypatch.setattr(tracking, "peak_memory", lambda peak=mebibytes * 2**20: peak)
+        working.on_trial_end(None)
+    monkeypatch.setattr(tracking, "peak_memory", lambda: 951 * 2**20)
+    with pytest.raises(SystemExit) as ended:
+        working.on_trial_end(None)
+    assert ended.value.code == workers.RESTART

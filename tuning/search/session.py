@@ -16,8 +16,8 @@ from common import recorded, tracking
 from common.app import App
 from common.config import as_flags
 from common.errors import UserError
+from common.files import ROOT
 from common.result import SearchResult
-from common.tracking.store import ROOT
 from tuning.search import chief, space
 from tuning.search.options import SearchOptions
 from tuning.search.space import ConfigBuilder

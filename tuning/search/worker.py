@@ -29,8 +29,8 @@ from tuning.search.options import SearchOptions
 from tuning.search.space import ConfigBuilder
 from tuning.search.workers import RESTART, WorkerSpec
 
-MAX_GROWTH = 150
-"""MiB of memory growth since the first trial after which a new process takes over: Keras and TensorFlow do not free
+MAX_GROWTH = 150 * 2**20
+"""Bytes of memory growth since the first trial after which a new process takes over: Keras and TensorFlow do not free
 all memory of a trial."""
 INTERVAL = 0.2
 """Seconds before each request for a trial: a worker that has to wait repeats it."""
@@ -56,7 +56,7 @@ class Worker(base_tuner.BaseTuner):
         super().__init__(**arguments)
         self.app, self.configs, self.options, self.spec = app, configs, options, spec
         self.key = tracking.RunKey(spec.search, {"search": spec.search})
-        self.first_peak = 0.0
+        self.first_peak = 0
 
     def pre_create_trial(self) -> None:
         time.sleep(INTERVAL)
