@@ -34,8 +34,9 @@ class FakeWorkers:
         self.calls, self.starts = Counter[str](), Counter[str]()
         self.trained = list[tuple[str, TrialSpec]]()
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
         self.starts[name] += 1
+        return self.call(name, function, *arguments)
 
     def call(self, name: str, function: Callable[..., Any], *arguments: Any) -> "Future[Any]":
         done = Future[Any]()

@@ -41,15 +41,15 @@ def run(app: App, configs: ConfigBuilder, options: SearchOptions, execution: Exe
         Whether any trial has succeeded.
     """
     searched = with_objective(app, options.objective)
+    folder = search_folder(app, configs, options)
+    crew = open_workers(execution, folder)
     data = app.load_data(configs.default)
     app, searched = app.for_data(data), searched.for_data(data)
     if options.objective:
         check_objective(searched, configs.default, data)
     if options.folds > 1:
         next(splits.k_folds(data, options.folds, app.task.fold_strategy, options.seed))
-    folder = search_folder(app, configs, options)
     with locked(folder):
-        crew = open_workers(execution, folder)
         if execution.fresh:
             start_over(folder)
         key = tracking.RunKey(None, {"search.home": folder.name, "search.begun": start_time(folder)})

@@ -25,8 +25,8 @@ T = TypeVar("T")
 class RayWorkers:
     """Workers on a cluster. Each is a Ray actor with a GPU, or with a share of the cores.
 
-    An actor that is lost starts again as soon as there is room for it. Its trial does not wait for that, but goes to
-    the first worker that is free: so Ray repeats no calls.
+    Ray starts an actor that is lost again, as soon as there is room for it. Its trial does not wait for that, but goes
+    to the first worker that is free.
 
     Raises:
         UserError: If there is no such cluster, or it has nothing to compute with.
@@ -47,7 +47,7 @@ class RayWorkers:
         self.resources = shares(count, [node["Resources"] for node in ray.nodes() if node["Alive"]])
         self.actors: dict[str, Any] = {}
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, function: Callable[..., T], *arguments: Any) -> "Future[T]":
         if name not in self.actors:
             environment = {key: value for key, value in os.environ.items() if key.startswith(PASSED)}
             if cores := int(self.resources["num_cpus"]):
@@ -56,6 +56,10 @@ class RayWorkers:
             self.actors[name] = actor.remote(self.folder / f"{name}.log", environment)
         else:
             ray.kill(self.actors[name], no_restart=False)
+        # This call waits until there is room for the actor; without repetition, Ray refuses it until then.
+        call = self.actors[name].call.options(max_task_retries=-1)
+        future: Future[T] = call.remote(function, *arguments).future()
+        return future
 
     def call(self, name: str, function: Callable[..., T], *arguments: Any) -> "Future[T]":
         future: Future[T] = self.actors[name].call.remote(function, *arguments).future()

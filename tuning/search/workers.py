@@ -79,11 +79,11 @@ class Workers(Protocol):
     lost: type[Exception] | tuple[type[Exception], ...]
     """Errors of a call whose process has ended."""
 
-    def start(self, name: str) -> None:
-        """Start a worker, or replace its process."""
+    def start(self, name: str, function: Callable[..., T], *arguments: Any) -> "Future[T]":
+        """Start a worker, or replace its process, and call a function in it."""
 
     def call(self, name: str, function: Callable[..., T], *arguments: Any) -> "Future[T]":
-        """Call a function in a worker, now or as soon as it has started."""
+        """Call a function in a worker that has started."""
 
     def close(self) -> None:
         """End all workers."""
@@ -99,12 +99,13 @@ class LocalWorkers:
         self.folder = folder
         self.pools: dict[str, ProcessPoolExecutor] = {}
 
-    def start(self, name: str) -> None:
+    def start(self, name: str, function: Callable[..., T], *arguments: Any) -> "Future[T]":
         if name in self.pools:
             self.pools[name].shutdown(wait=False)
         share = machine_share(self.names.index(name), len(self.names))
         context = multiprocessing.get_context("spawn")
         self.pools[name] = ProcessPoolExecutor(1, context, _begin, (self.folder / f"{name}.log", *share))
+        return self.call(name, function, *arguments)
 
     def call(self, name: str, function: Callable[..., T], *arguments: Any) -> "Future[T]":
         try:
@@ -196,8 +197,7 @@ def run(
     idle, deaths, failed_starts = list[str](), Counter[str](), 0
 
     def start(name: str) -> None:
-        workers.start(name)
-        starting[workers.call(name, prepare, search)] = name
+        starting[workers.start(name, prepare, search)] = name
 
     for name in workers.names:
         start(name)
