@@ -75,9 +75,13 @@ class Outcome:
 class Workers(Protocol):
     """Processes that call functions, one at a time each."""
 
-    names: Sequence[str]
-    lost: type[Exception] | tuple[type[Exception], ...]
-    """Errors of a call whose process has ended."""
+    @property
+    def names(self) -> Sequence[str]:
+        """Their names."""
+
+    @property
+    def lost(self) -> type[Exception] | tuple[type[Exception], ...]:
+        """Errors of a call whose process has ended."""
 
     def start(self, name: str, function: Callable[..., T], *arguments: Any) -> "Future[T]":
         """Start a worker, or replace its process, and call a function in it."""
