@@ -17,7 +17,7 @@ from common.errors import UserError
 from tests.tuning import tiny_search
 from tuning.search import chief, cluster, oracle, space, worker, workers
 from tuning.search.options import ExecutionOptions, SearchOptions
-from tuning.search.workers import Outcome, SearchSpec, TrialSpec
+from tuning.search.specs import Outcome, SearchSpec, TrialSpec
 
 
 class LostError(Exception):

@@ -25,6 +25,7 @@ from tuning.search import oracle, results, space, workers
 from tuning.search.options import ExecutionOptions, SearchOptions, with_objective
 from tuning.search.oracle import PersistentOracle
 from tuning.search.space import ConfigBuilder
+from tuning.search.specs import SearchSpec
 from tuning.search.workers import LocalWorkers
 
 
@@ -64,7 +65,7 @@ def run(app: App, configs: ConfigBuilder, options: SearchOptions, execution: Exe
                     if progress.update() and options.algorithm != "hyperband":  # which continues earlier trials
                         results.delete_checkpoints(folder, proposer)
 
-                spec = workers.SearchSpec(workers.main_module(), options, configs.default, run.id, folder)
+                spec = SearchSpec(workers.main_module(), options, configs.default, run.id, folder)
                 try:
                     with contextlib.closing(crew):
                         workers.run(crew, spec, proposer, configs, poll)

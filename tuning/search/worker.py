@@ -20,7 +20,7 @@ from common.errors import DivergenceError, first_line
 from common.preprocessing import splits
 from common.training.checkpoint import SUFFIX, Checkpoint
 from tuning.search.options import SearchOptions, with_objective
-from tuning.search.workers import Outcome, SearchSpec, TrialSpec
+from tuning.search.specs import Outcome, SearchSpec, TrialSpec
 
 MAX_GROWTH = 150 * 2**20
 """Bytes of memory growth since the first trial after which a new process takes over: Keras and TensorFlow do not free
