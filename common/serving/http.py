@@ -35,7 +35,7 @@ def listen(port: int, fix: str, address: str = HOST) -> socket.socket:
     try:
         return socket.create_server((address, port))
     except (OSError, OverflowError) as error:
-        if isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
+        if getattr(error, "errno", None) in (errno.EADDRNOTAVAIL, socket.EAI_NONAME):
             words = f"not an address of this machine; use {EVERYWHERE} for all of its addresses"
             raise UserError(f"`address` {address}: {words}") from error
         raise UserError(f"`port` {port} cannot be used ({error}); {fix}") from error
