@@ -190,14 +190,13 @@ def classifier(config: Settings, classes: int, x: Any) -> Any:
 def convolution(
     config: Settings, x: Any, maps: int, size: int, name: str, bias: int = 0, towers: int = 1, **options: Any
 ) -> Any:
-    """Apply a convolution with ReLU, in `towers` that each have their own share of the input and output maps.
-
-    Devices divide the kernel of a convolution with Keras's `groups`, which are many times slower on a CPU.
-    """
+    """Apply a convolution with ReLU, in `towers` that each have their own share of the input and output maps."""
     options = {"padding": "same", "activation": "relu"} | options | initial(config, bias)
     maps = share(config, maps)
-    if towers == 1 or config.split:
-        return keras.layers.Conv2D(maps, size, groups=towers, **options, name=name)(x)
+    if towers == 1:
+        return keras.layers.Conv2D(maps, size, **options, name=name)(x)
+    if config.split:
+        return layers.TowerConv2D(maps, size, groups=towers, **options, name=name)(x)
     parts = enumerate(keras.ops.split(x, towers, axis=-1), start=1)
     outputs = [
         keras.layers.Conv2D(maps // towers, size, **options, name=f"{name}_tower{index}")(part) for index, part in parts

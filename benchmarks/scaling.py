@@ -141,7 +141,7 @@ def cost(
         efficiency = batch / seconds / (number * host.rate)
         limit = max(parts, key=lambda name: parts[name])
         ends = ends or ((number, limit) if efficiency < WORTH else None)
-        times = [f"{1000 * value:.3g}" for value in parts.values()]
+        times = [f"{1000 * value:,.1f}" for value in parts.values()]
         table.add_row(
             f"{number:,}", f"{batch / number:,.0f}", *times, f"{batch / seconds:,.0f}", f"{efficiency:.0%}", limit
         )
@@ -244,28 +244,33 @@ def split(size: Count = 227, batch: Count = 128) -> None:
 
 
 def compiled(kind: Literal["one", "batch", "split"], size: int, batch: int) -> None:
-    """Compile a step on the devices of this process, and print its share of the weights and its communication."""
+    """Compile the gradient on the devices of this process, and print a device's weights and the communication."""
     import jax
 
     from common.training import devices
 
-    config = alexnet.Settings(
-        images="folder", image_size=size, batch_size=batch, backend="jax", split=kind == "split", crops=1
-    )
+    config = alexnet.Settings(images="folder", image_size=size, backend="jax", split=kind == "split", crops=1)
     count = jax.device_count()
     with devices.parallel(count, lambda found: alexnet.layout(config, found)):
         model = network(config)
-        model.optimizer.build(model.trainable_variables)
-        distribution = keras.distribution.distribution()
-        place = distribution.get_data_layout((batch, config.side, config.side, 3)).backend_layout
-        x = jax.ShapeDtypeStruct((batch, config.side, config.side, 3), "uint8", sharding=place)
-        y = jax.ShapeDtypeStruct((batch,), "int32", sharding=distribution.get_data_layout((batch,)).backend_layout)
-        state = model._get_jax_state(
-            trainable_variables=True, non_trainable_variables=True, optimizer_variables=True, metrics_variables=True
+        weights, others = (
+            [one.value for one in some] for some in (model.trainable_variables, model.non_trainable_variables)
         )
-        shardings = jax.tree.map(lambda value: value.sharding, state)
-        program = jax.jit(model.train_step, out_shardings=(None, shardings)).lower(state, (x, y)).compile()
-    own = sum(variable.value.addressable_shards[0].data.nbytes for variable in model.trainable_variables)
+        distribution = keras.distribution.distribution()
+
+        def inputs(shape: tuple[int, ...], kind: str) -> Any:
+            layout = distribution.get_data_layout(shape).backend_layout
+            return jax.ShapeDtypeStruct(shape, kind, sharding=layout)
+
+        def loss(weights: list[Any], x: Any, y: Any) -> Any:
+            outputs, others_after, losses = model.stateless_call(weights, others, x, training=True, return_losses=True)
+            return keras.losses.SparseCategoricalCrossentropy()(y, outputs) + sum(losses), others_after
+
+        shardings = [one.sharding for one in weights]
+        gradient = jax.jit(jax.grad(loss, has_aux=True), out_shardings=(shardings, None))
+        images, labels = inputs((batch, config.side, config.side, 3), "uint8"), inputs((batch,), "int32")
+        program = gradient.lower(weights, images, labels).compile()
+    own = sum(one.addressable_shards[0].data.nbytes for one in weights)
     sent = communication(program.as_text())
     operations = program.cost_analysis()["flops"]
     lines = ", ".join(f"{count} {name} {size / 1e6:.1f} MB" for name, (count, size) in sent.items())
@@ -278,9 +283,12 @@ def communication(program: str) -> dict[str, tuple[int, int]]:
     """Return the number of messages of each kind in a compiled program, and the bytes of their results."""
     widths = {"f32": 4, "bf16": 2, "s32": 4, "u32": 4, "u8": 1, "pred": 1}
     found: dict[str, tuple[int, int]] = {}
-    for result, name in re.findall(
-        r"= (\([^=]*?\)|\S+) (all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute)(?:-start)?\(", program
-    ):
+    kinds = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
+    for line in re.sub(r"/\*.*?\*/", "", program).splitlines():
+        message = re.search(rf"= (.+?) ({kinds})(?:-start)?\(", line)
+        if not message or "replica_groups={{0},{1}}" in line:  # each device alone
+            continue
+        result, name = message.groups()
         size = sum(
             widths[kind] * int(np.prod([int(side) for side in shape.split(",") if side]))
             for kind, shape in re.findall(r"(\w+)\[([\d,]*)\]", result)

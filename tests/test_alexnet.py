@@ -101,6 +101,17 @@ def test_local_response_normalisation_is_the_papers_formula() -> None:
     np.testing.assert_allclose(layers.LocalResponseNormalization()(a), expected, rtol=1e-6)
 
 
+def test_a_convolution_in_towers_is_keras_s_with_groups() -> None:
+    maps = RANDOM.normal(size=(2, 5, 6, 4)).astype("float32")
+    for options in ({"padding": "same"}, {"strides": 2}, {"dilation_rate": 2, "activation": "relu"}):
+        towers = layers.TowerConv2D(6, 2, groups=2, **options)
+        usual = keras.layers.Conv2D(6, 2, groups=2, **options)
+        expected = np.asarray(usual(maps))
+        towers.build(maps.shape)
+        towers.set_weights(usual.get_weights())
+        np.testing.assert_allclose(towers(maps), expected, atol=1e-5)
+
+
 def test_the_colour_shift_is_the_papers_formula() -> None:
     pixels = RANDOM.uniform(0, 1, (500, 3)) @ RANDOM.normal(size=(3, 3))
     covariance = np.cov(pixels.T)
