@@ -51,6 +51,10 @@ WORTH = 0.5
 """Scaling ends where a GPU does less than this share of the work that it does alone."""
 
 
+SENT = {"all-reduce": 1, "all-gather": 0.5, "reduce-scatter": 1, "all-to-all": 0.5, "collective-permute": 1}
+"""Bytes that each of two devices sends, for a byte of the result."""
+
+
 @dataclass(frozen=True)
 class Machine:
     """A host with several GPUs, and its links."""
@@ -126,7 +130,13 @@ def cost(
         storage: GB per second of the storage that all hosts share.
         largest: Largest number of GPUs.
     """
-    given = {"rate": rate, "link": link * 1e9, "network": network * 1e9, "cores": cores, "storage": storage * 1e9}
+    given: dict[str, Any] = {
+        "rate": rate,
+        "link": link * 1e9,
+        "network": network * 1e9,
+        "cores": cores,
+        "storage": storage * 1e9,
+    }
     host = dataclasses.replace(MACHINES[machine], **{name: value for name, value in given.items() if value})
     work = measure()
     host = dataclasses.replace(host, rate=host.rate or host.share * host.peak / work.operations)
@@ -269,13 +279,15 @@ def compiled(kind: Literal["one", "batch", "split"], size: int, batch: int) -> N
         shardings = [one.sharding for one in weights]
         gradient = jax.jit(jax.grad(loss, has_aux=True), out_shardings=(shardings, None))
         images, labels = inputs((batch, config.side, config.side, 3), "uint8"), inputs((batch,), "int32")
-        program = gradient.lower(weights, images, labels).compile()
+        program: Any = gradient.lower(weights, images, labels).compile()
     own = sum(one.addressable_shards[0].data.nbytes for one in weights)
     sent = communication(program.as_text())
     operations = program.cost_analysis()["flops"]
-    lines = ", ".join(f"{count} {name} {size / 1e6:.1f} MB" for name, (count, size) in sent.items())
+    lines = ", ".join(f"{number} {name} of {size / 1e6:.1f} MB" for name, (number, size) in sent.items())
+    total = sum(SENT[name] * size for name, (_, size) in sent.items())
     print(
-        f"{kind}: {own / 1e6:.1f} MB of weights, {operations / 1e9:.0f} GFLOP a step and device; {lines or 'no bytes'}"
+        f"{kind}: {own / 1e6:.1f} MB of weights and {operations / 1e9:.0f} GFLOP on each device, "
+        f"which sends {total / 1e6:.0f} MB ({lines or 'nothing'})"
     )
 
 
@@ -283,9 +295,8 @@ def communication(program: str) -> dict[str, tuple[int, int]]:
     """Return the number of messages of each kind in a compiled program, and the bytes of their results."""
     widths = {"f32": 4, "bf16": 2, "s32": 4, "u32": 4, "u8": 1, "pred": 1}
     found: dict[str, tuple[int, int]] = {}
-    kinds = "all-reduce|all-gather|reduce-scatter|all-to-all|collective-permute"
     for line in re.sub(r"/\*.*?\*/", "", program).splitlines():
-        message = re.search(rf"= (.+?) ({kinds})(?:-start)?\(", line)
+        message = re.search(rf"= (.+?) ({'|'.join(SENT)})(?:-start)?\(", line)
         if not message or "replica_groups={{0},{1}}" in line:  # each device alone
             continue
         result, name = message.groups()

@@ -78,15 +78,12 @@ def split(devices: int) -> dict[str, Any]:
         learning_rate=0.03,
         restore="last",
     )
-    data = load_data(config)
-    data = dataclasses.replace(
-        data,
-        **{
-            part: (np.uint8(255 * np.resize(pair[0], (len(pair[0]), 17, 17, 3))), pair[1])
-            for part in ("train", "validation", "test")
-            for pair in [getattr(data, part)]
-        },
+    noise = load_data(config)
+    train, validation, test = (
+        ((255 * np.resize(inputs, (len(inputs), 17, 17, 3))).astype("uint8"), targets)
+        for inputs, targets in (noise.train, noise.validation, noise.test)
     )
+    data = Data("noise", "0", train, validation, test, noise.outputs, kind="image")
     keras.utils.set_random_seed(0)
     model = alexnet.build_model(config, data)
     before, shares = model.get_weights(), Shares()
