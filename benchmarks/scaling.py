@@ -165,7 +165,8 @@ def cost(
         f"{machine}: {host.rate:,.0f} images a second alone, which need {host.rate / work.decoded:.0f} cores to decode"
     )
     show(table)
-    show(f"scaling ends at {ends[0]:,} GPUs: {ends[1]}" if ends else f"scaling does not end before {largest:,} GPUs")
+    words = f"from {ends[0]:,} on, because of {ends[1]}" if ends else "on none of these numbers of GPUs"
+    show(f"a GPU does less than {WORTH:.0%} of its work {words}")
     if machine == "p100" and not decode:
         show("beside TensorFlow's measurements, with 512 images for each GPU: " + ", ".join(beside(host, work)))
 
