@@ -28,7 +28,9 @@ from common import cli, tracking
 from common.app import App
 from common.data import Data, RawData, fingerprint
 from common.preprocessing import datasets
-from tests.processes import ROOT, Process
+from tests.processes import Process
+
+ROOT = Path(__file__).resolve().parent.parent
 
 SMALL = {
     "dbn": ("--hidden", "50", "50", "--pretraining", "2"),

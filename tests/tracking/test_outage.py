@@ -55,9 +55,10 @@ def test_training_goes_on_while_the_server_is_away_and_loses_no_metric(
     address = f"http://127.0.0.1:{port}"
     serving = server(store, port)
     flags = ("--epochs", str(EPOCHS), "--patience", str(EPOCHS))
-    settings = {"MLFLOW_TRACKING_URI": address, "COLUMNS": "200"}
     try:
-        with Process("apps.mnist_mlp", "train", *SETTINGS, *flags, **settings) as training:
+        with Process(
+            "apps.mnist_mlp", "train", *SETTINGS, *flags, MLFLOW_TRACKING_URI=address, COLUMNS="200"
+        ) as training:
             assert any("Epoch 5/" in line for line in training.stdout)
             kill(serving)
             assert any("Epoch 20/" in line for line in training.stdout)  # it goes on
