@@ -33,7 +33,7 @@ class Store:
         return f"sqlite:///{self.folder}/mlflow.db"
 
     def search(self, *arguments: str, answer: str = "", **environment: str) -> tuple[int, str, str]:
-        """Run the command to its end, the chief in this process; gives status, output and errors."""
+        """Run the command to its end, in this process; gives status, output and errors."""
         output, errors, status = io.StringIO(), io.StringIO(), 0
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["tiny_search", *arguments])
