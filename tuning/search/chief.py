@@ -43,7 +43,7 @@ def run(app: App, configs: ConfigBuilder, options: SearchOptions, execution: Exe
     """
     searched = with_objective(app, options.objective)
     folder = search_folder(app, configs, options)
-    crew = open_workers(execution, folder)
+    pool = open_workers(execution, folder)
     data = app.load_data(configs.default)
     app, searched = app.for_data(data), searched.for_data(data)
     if options.objective:
@@ -67,8 +67,8 @@ def run(app: App, configs: ConfigBuilder, options: SearchOptions, execution: Exe
 
                 spec = SearchSpec(workers.main_module(), options, configs.default, run.id, folder)
                 try:
-                    with contextlib.closing(crew):
-                        workers.run(crew, spec, proposer, configs, poll)
+                    with contextlib.closing(pool):
+                        workers.run(pool, spec, proposer, configs, poll)
                 except (KeyboardInterrupt, SystemExit):
                     tracking.end_stale({"search": run.id, "kind": "trial"})  # those of workers that had to be killed
                     print(f"{len(proposer.finished())} trials have finished; the same command resumes the search")

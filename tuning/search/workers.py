@@ -68,9 +68,9 @@ class LocalWorkers:
     def start(self, name: str, function: Callable[..., T], *arguments: Any) -> "Future[T]":
         if name in self.pools:
             self.pools[name].shutdown(wait=False)
-        share = machine_share(self.names.index(name), len(self.names))
-        context = multiprocessing.get_context("spawn")
-        self.pools[name] = ProcessPoolExecutor(1, context, _begin, (self.folder / f"{name}.log", *share))
+        variables, cores = machine_share(self.names.index(name), len(self.names))
+        preparation = (self.folder / f"{name}.log", os.environ | variables, cores)
+        self.pools[name] = ProcessPoolExecutor(1, _context(), _begin, preparation)
         return self.call(name, function, *arguments)
 
     def call(self, name: str, function: Callable[..., T], *arguments: Any) -> "Future[T]":
@@ -90,6 +90,15 @@ class LocalWorkers:
         for process in processes:
             process.join(TIMEOUT)
             process.kill()
+
+
+def _context() -> multiprocessing.context.BaseContext:
+    """Return the way in which workers start: where it is safe, as forks of one process that has imported Keras."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tuning.search.worker"])
+    return context
 
 
 def _begin(log: Path, environment: Mapping[str, str], cores: Collection[int]) -> None:
