@@ -25,7 +25,7 @@ from typing import Literal
 import keras
 
 from common import App, Classification, Config, Count, Data, Fraction, Positive, UserError, cli
-from common.nn import optimizers
+from common.nn import optimizers, text_expert
 from common.preprocessing import datasets, splits, text
 
 
@@ -33,8 +33,8 @@ from common.preprocessing import datasets, splits, text
 class Settings(Config):
     """Settings of the bidirectional LSTM."""
 
-    data: Literal["movie_reviews", "imdb"] = "movie_reviews"
-    """Data set: 10,568 sentences of movie reviews, or 50,000 whole reviews, which Keras must be able to download."""
+    data: Literal["movie_reviews", "product_reviews", "tweets", "imdb"] = "movie_reviews"
+    """Data set: 10,568, 3,610 or 4,196 sentences, or 50,000 whole reviews, which Keras must be able to download."""
     csv: str | None = None
     """CSV file to use instead of a built-in data set."""
     text: str | None = None
@@ -44,7 +44,7 @@ class Settings(Config):
     vocabulary: Count = 10_000
     """Size of the vocabulary, which is the most frequent words of the training set."""
     length: Count = 40
-    """Maximum number of words of a sentence; further words are ignored."""
+    """Maximum number of words of a sentence that the LSTM reads."""
     embedding: Count = 100
     """Size of the word embeddings."""
     units: Count = 64
@@ -55,6 +55,8 @@ class Settings(Config):
     """Dropout rate of the embeddings."""
     dropout: Fraction = 0.5
     """Dropout rate of the LSTM's output."""
+    linear: bool = True
+    """Combine the LSTM with a linear model of words and pairs of words."""
 
     epochs: Count = 10
     batch_size: Count = 64
@@ -72,26 +74,36 @@ def load_data(config: Settings) -> Data:
 
 def build_model(config: Settings, data: Data) -> keras.Model:
     """Build the network: a string in, class probabilities out."""
-    vectorizer = text.vectorizer(data.train[0], config.vocabulary, config.length)
-    mean = [keras.layers.GlobalAveragePooling1D()] if config.summary == "mean" else []
-    model = keras.Sequential(
-        [
-            keras.Input((), dtype="string"),
-            vectorizer,
-            # The mask marks the padding for all later layers.
-            keras.layers.Embedding(config.vocabulary + 2, config.embedding, mask_zero=True),
-            keras.layers.Dropout(config.word_dropout, seed=config.seed),
-            keras.layers.Bidirectional(keras.layers.LSTM(config.units, return_sequences=bool(mean))),
-            *mean,
-            keras.layers.Dropout(config.dropout, seed=config.seed + 1),
-            keras.layers.Dense(len(data.outputs), activation="softmax"),
-        ]
-    )
+    sentences, words = data.train[0], config.vocabulary + 2
+    longest = max(config.length, text.longest(sentences)) if config.linear else config.length
+    vectorizer = text.vectorizer(sentences, config.vocabulary, longest)
+    inputs = keras.Input((), dtype="string")
+    numbers = vectorizer(inputs)
+    # The mask marks the padding for all later layers.
+    x = keras.layers.Embedding(words, config.embedding, mask_zero=True)(numbers[:, : config.length])
+    x = keras.layers.Dropout(config.word_dropout, seed=config.seed)(x)
+    mean = config.summary == "mean"
+    x = keras.layers.Bidirectional(keras.layers.LSTM(config.units, return_sequences=mean))(x)
+    if mean:
+        x = keras.layers.GlobalAveragePooling1D()(x)
+    x = keras.layers.Dropout(config.dropout, seed=config.seed + 1)(x)
+    scores = keras.layers.Dense(len(data.outputs))(x)
+    if config.linear:
+        pairs = text_expert.WordPairs.fitted(vectorizer, sentences, words, len(data.outputs), trainable=False)
+        scores = text_expert.multiply(scores, pairs(numbers))
+    model = keras.Model(inputs, keras.layers.Softmax()(scores))
     model.compile(optimizers.build(config, data), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
-app = App(settings=Settings, load_data=load_data, build_model=build_model, task=Classification())
+app = App(
+    settings=Settings,
+    load_data=load_data,
+    build_model=build_model,
+    task=Classification(),
+    pretrain=text_expert.pretrain,
+    calibrate=text_expert.calibrate,
+)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -16,6 +16,7 @@ from common import training
 from common.app import App
 from common.data import Array, Inputs, LazyArray, SavedModel
 from common.layer_names import FEATURES
+from common.nn.text_expert import WordPairs
 from common.preprocessing import features, text
 
 MAP_SIDE = 4
@@ -52,6 +53,7 @@ def split_model(model: keras.Model, classes: bool) -> ScoreModel:
         classes: Whether it predicts classes, whose scores are log-odds.
     """
     cut = next((layer for layer in model.layers if _begins(layer)), None)
+    beside = next((layer for layer in model.layers if isinstance(layer, WordPairs)), None)
     unit = _unit(model) if classes else None
     softmax = classes and isinstance(model.layers[-1], keras.layers.Softmax)
     inputs, outputs, end = _graph(model)
@@ -61,7 +63,7 @@ def split_model(model: keras.Model, classes: bool) -> ScoreModel:
     if cut:
         # In Keras's graph a mask is a separate tensor, an input of the later layers.
         mask = getattr(outputs[cut.name], "_keras_mask", None)
-        begin = [outputs[cut.name]] if mask is None else [outputs[cut.name], mask]
+        begin = [outputs[cut.name], *([] if mask is None else [mask]), *([outputs[beside.name]] if beside else [])]
         front = keras.Model(inputs, begin)
     part = keras.Model(begin, end)
     body, bare = _real(part, classes)
@@ -76,8 +78,30 @@ def split_model(model: keras.Model, classes: bool) -> ScoreModel:
         score = mean(body.output) if len(body.output.shape) == 3 else body.output
     seen = next((layer.output for layer in reversed(body.layers) if _has_maps(layer)), None)
     network = keras.Model(body.inputs, score)
+    if beside:
+        front, network = _side_by_side(front, network)
     maps = None if seen is None else (keras.Model(body.inputs, seen), keras.Model([seen], score))
     return ScoreModel(front, network, maps)
+
+
+def _side_by_side(front: keras.Model, network: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Join the embeddings of a sentence's words and their scores in a linear expert, so that both are attributed.
+
+    Args:
+        front: From sentences to embeddings (batch, read, size), mask and scores (batch, words, classes), of which the
+            embeddings may be of fewer words.
+        network: From those to scores of the classes.
+
+    Returns:
+        From sentences to numbers (batch, words, size + classes) and mask, and from those to scores of the classes.
+    """
+    embeddings, mask, scores = front.outputs
+    read, size = embeddings.shape[1:]
+    missing = scores.shape[1] - read
+    joined = ops.concatenate([ops.pad(embeddings, [(0, 0), (0, missing), (0, 0)]), scores], axis=-1)
+    numbers, present = keras.Input(joined.shape[1:], dtype=joined.dtype), keras.Input(mask.shape[1:], dtype="bool")
+    outputs = network([numbers[:, :read, :size], present, numbers[:, :, size:]])
+    return keras.Model(front.inputs, [joined, mask]), keras.Model([numbers, present], outputs)
 
 
 def _graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
@@ -251,6 +275,7 @@ def _of_text(sentences: Array | LazyArray, x: Array) -> Parts:
     """Split sentences into the words that the network reads; the baseline is embeddings of zero."""
     length, numbers = x.shape[1:]
     read = [text.words(sentence)[:length] for sentence in sentences[:]]
-    parts = [words + [""] * (length - len(words)) for words in read]
-    groups = np.repeat(np.arange(length)[:, None], numbers, axis=1)
+    longest = max(map(len, read))
+    parts = [words + [""] * (longest + 1 - len(words)) for words in read]
+    groups = np.repeat(np.minimum(np.arange(length), longest)[:, None], numbers, axis=1)
     return Parts(np.zeros_like(x), "embeddings of zero", groups, parts)

@@ -161,7 +161,8 @@ def retrain(
 ) -> Result:
     """Train as `train` does, with the settings that a search chose, on the training and validation sets together.
 
-    Training ends with the epoch that was best in the search. If the two sets cannot be joined, it trains as a trial.
+    Training ends with the epoch that was best in the search. If the two sets cannot be joined, or the app calibrates
+    the network on the validation set, it trains as a trial.
 
     Args:
         app: The app.
@@ -175,7 +176,7 @@ def retrain(
     """
     app, data = load(app, config)
     options = FitOptions(checkpoint=checkpoint)
-    if splits.poolable(data, app.task.fold_strategy):
+    if app.calibrate is None and splits.poolable(data, app.task.fold_strategy):
         data = dataclasses.replace(data, train=splits.join_pairs(data.train, data.validation))
         config = dataclasses.replace(config, restore="last")
         options = FitOptions(round(chosen["best_epoch"]), checkpoint, validate=False)
@@ -291,6 +292,10 @@ def _fit_and_measure(
             "devices": count,
             "examples_per_second_per_device": measured["examples_per_second"] / count,
         }
+    if app.calibrate:
+        app.calibrate(model, config, data)
+        again = model.evaluate(validation_batches(model, data, config), return_dict=True, verbose=0)
+        measured |= {f"best_val_{name}": value for name, value in again.items()}
     # The network may not be compiled with the task's metric.
     if options.validate and f"best_val_{app.task.metric}" not in measured:
         predictions = predictions_for(app.task, model, data.validation)
@@ -451,10 +456,10 @@ def fit(
         stopping = early_stopping(model.optimizer, data, config, task)
         return [*([slowing] if config.schedule == "plateau" else []), stopping]
 
-    train, validation = (weighted(pair, config, data) for pair in (data.train, data.validation))
+    train = weighted(data.train, config, data)
     if keras.backend.backend() == "tensorflow" and devices.number() == 1:  # Keras does not use XLA on several
         model.jit_compile = benefits_from_xla(model, data.batch_size(config))
-    validated = in_order(validation, augmentation.patches(model)) if options.validate else None
+    validated = validation_batches(model, data, config) if options.validate else None
     own = list[keras.callbacks.Callback]()
     if isinstance(validated, InOrder) and devices.number() > 1 and keras.backend.backend() == "jax":
         own, validated = [Validation(validated)], None
@@ -476,6 +481,11 @@ def fit(
         task.monitor if options.validate else "loss",
         task.mode if options.validate else "min",
     )
+
+
+def validation_batches(model: keras.Model, data: Data, config: Config) -> Any:
+    """Return the validation set in a form that Keras's `evaluate` takes."""
+    return in_order(weighted(data.validation, config, data), augmentation.patches(model))
 
 
 def weighted(pair: Pair, config: Config, data: Data) -> tuple[Any, ...]:
