@@ -106,7 +106,7 @@ def pretrain(model: keras.Model, config: Settings, data: Data, _fit: object) -> 
         (backbones.features(network, inputs), labels)
         for inputs, labels in (splits.take_pair(data.train, np.arange(examples)), data.validation)
     )
-    head = linear.fit_softmax(train, validation, len(data.outputs), config.class_weights == "balanced")
+    *head, _ = linear.fit_softmax(train, validation, len(data.outputs), config.class_weights == "balanced")
     model.get_layer(layer_names.OUTPUT).set_weights(head)
     return ()
 

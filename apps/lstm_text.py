@@ -101,8 +101,9 @@ app = App(
     load_data=load_data,
     build_model=build_model,
     task=Classification(),
-    pretrain=text_expert.pretrain,
-    calibrate=text_expert.calibrate,
+    # The module of nn is imported at its first use.
+    pretrain=lambda model, config, data, _fit: text_expert.pretrain(model, config, data),
+    calibrate=lambda model, config, data: text_expert.calibrate(model, config, data),
 )
 
 if __name__ == "__main__":

@@ -153,9 +153,10 @@ class App:
     pretrain: Callable[[keras.Model, Any, Data, PartFit], Iterable[tuple[str, Figure]]] = lambda *_: ()
     """(network, settings, data, fit): trains parts of the network before `fit`, and yields named figures."""
     calibrate: Callable[[keras.Model, Any, Data], None] | None = None
-    """(network, settings, data): chooses values of the trained network on the validation set, after `fit`.
+    """(network, settings, data): sets values of the trained network by the validation set, after `fit`.
 
-    A search then trains with the best settings on the training set alone.
+    The metrics on the validation set are those before it. A search trains such an app, with the best settings, on the
+    training set alone.
     """
     animate: Callable[[Figure, keras.Model, Data], None] | None = None
     """(empty figure, network, data): draws the network as a frame of the animation of its training."""

@@ -95,7 +95,7 @@ def layer(units: int, config: LinearConfig) -> keras.layers.Dense:
 
 def fit_softmax(
     train: Pair, validation: Pair, classes: int, balanced: bool = False, penalties: Sequence[float] = PENALTIES
-) -> tuple[Array, Array]:
+) -> tuple[Array, Array, float]:
     """Fit a softmax of features by logistic regression, with the penalty that is best on the validation set.
 
     Args:
@@ -106,7 +106,7 @@ def fit_softmax(
         penalties: Values of scikit-learn's C, the inverse of the penalty, to choose from.
 
     Returns:
-        Kernel (features, classes) and bias (classes,) of a dense layer. They are 0 if there is only one class.
+        Kernel (features, classes) and bias (classes,) of a dense layer, 0 if there is only one class; and the penalty.
     """
     from sklearn.linear_model import LogisticRegression
     from sklearn.metrics import log_loss
@@ -116,7 +116,7 @@ def fit_softmax(
     kernel, bias = np.zeros((inputs.shape[1], classes), "float32"), np.zeros(classes, "float32")
     present = np.unique(labels)
     if len(present) < 2:
-        return kernel, bias
+        return kernel, bias, penalties[0]
     rows = np.isin(validation_labels, present)
     with threadpool_limits(1):  # threads would wait for each other: the matrices are small
         fitted = [
@@ -128,14 +128,14 @@ def fit_softmax(
     losses = [
         log_loss(validation_labels[rows], one.predict_proba(validation_inputs[rows]), labels=present) for one in fitted
     ]
-    best = fitted[int(np.argmin(losses))]
+    best = fitted[chosen := int(np.argmin(losses))]
     # With two classes there is one column: the log odds of the second.
     weights, intercept = best.coef_.T, best.intercept_
     bias[:] = NEVER
     kernel[:, present[-weights.shape[1] :]] = weights
     bias[present] = 0
     bias[present[-len(intercept) :]] = intercept
-    return kernel, bias
+    return kernel, bias, penalties[chosen]
 
 
 def coefficients(model: keras.Model, data: Data) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 from keras import ops
+from scipy.sparse import csr_array, vstack
+from scipy.special import log_softmax
 
 from common.data import Array, Data
 from common.nn import linear, losses
 from common.preprocessing import arrays, splits
 
 if TYPE_CHECKING:
-    from scipy.sparse import csr_array
-
     from common.config import Config
 
 TRAINED, LINEAR = "expert_network", "expert_of_words"
@@ -155,25 +155,45 @@ def multiply(scores: Any, words: Any) -> Any:
     return keras.layers.Add(name="product")([trained(scores), linear_expert(ops.sum(words, axis=1))])
 
 
-def pretrain(model: keras.Model, config: Config, data: Data, _fit: object) -> tuple[()]:
-    """Fit the linear expert of a network, if it has one, by logistic regression."""
-    layer = next((layer for layer in model.layers if isinstance(layer, WordPairs)), None)
-    if layer is None:
-        return ()
-    train = splits.take_pair(data.train, np.arange(data.examples(config)))
-    print(f"linear expert: logistic regression on the words and pairs of words of {len(train[1]):,} sentences")
+def pretrain(model: keras.Model, config: Config, data: Data) -> tuple[()]:
+    """Fit the linear expert of a network, if it has one, to the training set."""
+    if _expert(model):
+        print(f"{LINEAR}: logistic regression on words and pairs of words of {data.examples(config):,} sentences")
+        _fit_linear(model, config, data)
+    return ()
+
+
+def _expert(model: keras.Model) -> WordPairs | None:
+    """Return the layer of a network with the linear expert."""
+    return next((layer for layer in model.layers if isinstance(layer, WordPairs)), None)
+
+
+def _fit_linear(model: keras.Model, config: Config, data: Data, together: bool = False) -> None:
+    """Fit the linear expert to the training set, with the penalty that is best on the validation set.
+
+    Args:
+        model: The network.
+        config: Its settings.
+        data: Its data.
+        together: Then fit it, with the same penalty, to both sets.
+    """
+    layer, classes, balanced = _expert(model), len(data.outputs), config.class_weights == "balanced"
+    assert layer is not None
     network = keras.Model(model.input, layer.input)
-    parts = ((_term_weights(layer, _predict(network, inputs)), labels) for inputs, labels in (train, data.validation))
-    kernel, bias = linear.fit_softmax(*parts, len(data.outputs), config.class_weights == "balanced", PENALTIES)
+    train, validation = (
+        (_term_weights(layer, _predict(network, inputs)), labels)
+        for inputs, labels in (splits.take_pair(data.train, np.arange(data.examples(config))), data.validation)
+    )
+    kernel, bias, penalty = linear.fit_softmax(train, validation, classes, balanced, PENALTIES)
+    if together:
+        both = vstack([train[0], validation[0]], format="csr"), np.concatenate([train[1], validation[1]])
+        kernel, bias, _ = linear.fit_softmax(both, validation, classes, balanced, [penalty])
     layer.kernel.assign(kernel)
     model.get_layer(LINEAR).bias.assign(bias)
-    return ()
 
 
 def _term_weights(layer: WordPairs, numbers: Array) -> csr_array:
     """Return the TF-IDF weights of sentences, (sentences, terms)."""
-    from scipy.sparse import csr_array, vstack
-
     parts = []
     for rows in np.array_split(numbers, -(-len(numbers) // ROWS)):
         terms = layer.terms(rows)
@@ -190,7 +210,8 @@ def calibrate(model: keras.Model, config: Config, data: Data) -> None:
     """Set the exponents of the experts of a network, if it has them, on the validation set.
 
     The exponent of each is its inverse temperature (Guo et al. 2017) over the number of experts. So an expert that is
-    more certain than right counts less, and one that has learned nothing counts hardly at all.
+    more certain than right counts less, and one that has learned nothing counts hardly at all. Then the linear expert,
+    for which every sentence counts, is fitted to the training and validation sets together.
     """
     experts = [layer for layer in model.layers if isinstance(layer, Expert)]
     if not experts:
@@ -199,9 +220,11 @@ def calibrate(model: keras.Model, config: Config, data: Data) -> None:
     weights = np.array(losses.class_weights(config.class_weights, data))[labels]
     scores = _predict(keras.Model(model.input, [expert.input for expert in experts]), inputs)
     for expert, one in zip(experts, scores, strict=True):
-        found = inverse_temperature(one + ops.convert_to_numpy(expert.bias), labels, weights)
+        scored = one.astype("float32") + ops.convert_to_numpy(expert.bias)
+        found = inverse_temperature(scored, labels, weights)
         expert.exponent.assign(found / len(experts))
         print(f"{expert.name}: exponent {found / len(experts):.2g}, from {len(labels):,} validation sentences")
+    _fit_linear(model, config, data, together=True)
 
 
 def inverse_temperature(scores: Array, labels: Array, weights: Array) -> float:
@@ -212,8 +235,6 @@ def inverse_temperature(scores: Array, labels: Array, weights: Array) -> float:
         labels: Labels (examples,).
         weights: Weight of each example in the loss, (examples,).
     """
-    from scipy.special import log_softmax
-
     rows = np.arange(len(labels))
     means = [-(log_softmax(factor * scores, axis=1)[rows, labels] * weights).mean() for factor in FACTORS]
     return float(FACTORS[int(np.argmin(means))])

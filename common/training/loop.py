@@ -292,14 +292,12 @@ def _fit_and_measure(
             "devices": count,
             "examples_per_second_per_device": measured["examples_per_second"] / count,
         }
-    if app.calibrate:
-        app.calibrate(model, config, data)
-        again = model.evaluate(validation_batches(model, data, config), return_dict=True, verbose=0)
-        measured |= {f"best_val_{name}": value for name, value in again.items()}
     # The network may not be compiled with the task's metric.
     if options.validate and f"best_val_{app.task.metric}" not in measured:
         predictions = predictions_for(app.task, model, data.validation)
         measured |= prefixed("best_val", app.task.score(data.validation[1], predictions))
+    if app.calibrate:
+        app.calibrate(model, config, data)
     findings = diagnosis.findings(history, data.steps(config), 0 if options.until else config.epochs)
     findings += logger.outages
     return model, history, measured, findings
@@ -456,10 +454,10 @@ def fit(
         stopping = early_stopping(model.optimizer, data, config, task)
         return [*([slowing] if config.schedule == "plateau" else []), stopping]
 
-    train = weighted(data.train, config, data)
+    train, validation = (weighted(pair, config, data) for pair in (data.train, data.validation))
     if keras.backend.backend() == "tensorflow" and devices.number() == 1:  # Keras does not use XLA on several
         model.jit_compile = benefits_from_xla(model, data.batch_size(config))
-    validated = validation_batches(model, data, config) if options.validate else None
+    validated = in_order(validation, augmentation.patches(model)) if options.validate else None
     own = list[keras.callbacks.Callback]()
     if isinstance(validated, InOrder) and devices.number() > 1 and keras.backend.backend() == "jax":
         own, validated = [Validation(validated)], None
@@ -481,11 +479,6 @@ def fit(
         task.monitor if options.validate else "loss",
         task.mode if options.validate else "min",
     )
-
-
-def validation_batches(model: keras.Model, data: Data, config: Config) -> Any:
-    """Return the validation set in a form that Keras's `evaluate` takes."""
-    return in_order(weighted(data.validation, config, data), augmentation.patches(model))
 
 
 def weighted(pair: Pair, config: Config, data: Data) -> tuple[Any, ...]:

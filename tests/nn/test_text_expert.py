@@ -39,7 +39,7 @@ def scores(layers: tuple[keras.layers.Layer, text_expert.WordPairs], *sentences:
 def test_the_linear_expert_is_scikit_learns_tf_idf_and_logistic_regression() -> None:
     """(Of sentences without repeated words.)"""
     model = training.build(app, SMALL, FEW)
-    text_expert.pretrain(model, SMALL, FEW, None)
+    text_expert.pretrain(model, SMALL, FEW)
     experts = [one for one in model.layers if isinstance(one, text_expert.Expert)]
     network = keras.Model(model.input, experts[1].input)
     found = network.predict(SENTENCES[:4], verbose=0) + np.asarray(experts[1].bias)
@@ -91,7 +91,7 @@ def test_the_inverse_temperature_undoes_too_much_certainty_and_ends_that_of_what
 
 def test_the_network_learns_alone_and_answers_with_the_expert(tmp_path: Path) -> None:
     model = training.build(app, SMALL, FEW)
-    text_expert.pretrain(model, SMALL, FEW, None)
+    text_expert.pretrain(model, SMALL, FEW)
     alone = keras.Model(model.input, keras.layers.Softmax()(model.get_layer(text_expert.TRAINED).input))
     asked = keras.ops.convert_to_tensor(SENTENCES[:4])
     for one in model.layers:
@@ -111,7 +111,7 @@ def test_the_network_learns_alone_and_answers_with_the_expert(tmp_path: Path) ->
 def test_the_expert_can_be_left_out() -> None:
     config = Settings(linear=False, vocabulary=20, length=4, embedding=4, units=2)
     model = training.build(app, config, FEW)
-    text_expert.pretrain(model, config, FEW, None)
+    text_expert.pretrain(model, config, FEW)
     text_expert.calibrate(model, config, FEW)
     assert not any(isinstance(one, text_expert.WordPairs | text_expert.Expert) for one in model.layers)
     assert model.output_shape == (None, 2)
