@@ -107,6 +107,8 @@ def _side_by_side(front: keras.Model, network: keras.Model) -> tuple[keras.Model
 def _graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
     """Return the inputs of `model`, by name if it has several, each layer's output by its name, and the last output."""
     if not isinstance(model, keras.Sequential):
+        if any(isinstance(layer, keras.layers.Embedding) for layer in model.layers):
+            return _called_again(model)
         return model.input, {layer.name: layer.output for layer in model.layers}, model.outputs[0]
     # Its layers may have several outputs, as after loading: calling them again in order gives one each.
     inputs = tensor = keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype)
@@ -114,6 +116,22 @@ def _graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
     for layer in model.layers:
         outputs[layer.name] = tensor = layer(tensor)
     return inputs, outputs, tensor
+
+
+def _called_again(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
+    """Return the same as `_graph` after new calls of the layers, in which each mask is that of the layer's own input.
+
+    After loading, the masks in the graph are other tensors than those of the layers' outputs.
+    """
+    outputs = {}
+
+    def call(layer: keras.layers.Layer, *arguments: Any, **options: Any) -> Any:
+        outputs[layer.name] = layer(*arguments, **{name: one for name, one in options.items() if name != "mask"})
+        return outputs[layer.name]
+
+    functional = keras.Model(model.inputs, model.outputs)
+    copy = keras.models.clone_model(functional, clone_function=lambda layer: layer, call_function=call)
+    return copy.inputs[0], outputs, copy.outputs[0]
 
 
 def _begins(layer: keras.layers.Layer) -> bool:
@@ -275,7 +293,7 @@ def _of_text(sentences: Array | LazyArray, x: Array) -> Parts:
     """Split sentences into the words that the network reads; the baseline is embeddings of zero."""
     length, numbers = x.shape[1:]
     read = [text.words(sentence)[:length] for sentence in sentences[:]]
-    longest = max(map(len, read))
-    parts = [words + [""] * (longest + 1 - len(words)) for words in read]
-    groups = np.repeat(np.minimum(np.arange(length), longest)[:, None], numbers, axis=1)
+    present = min(length, max(map(len, read)) + 1)  # all that follows the longest sentence is one part
+    parts = [words + [""] * (present - len(words)) for words in read]
+    groups = np.repeat(np.minimum(np.arange(length), present - 1)[:, None], numbers, axis=1)
     return Parts(np.zeros_like(x), "embeddings of zero", groups, parts)

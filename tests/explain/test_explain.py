@@ -158,7 +158,7 @@ def test_words(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
-def test_words_of_both_experts(share: float) -> None:
+def test_words_of_both_experts(share: float, tmp_path: Path) -> None:
     """What is attributed to a word has its parts in both; those of the linear expert alone are its scores."""
     pair = (np.array(["a fine film", "a dull film"] * 20, dtype=object), np.array([1, 0] * 20))
     data = Data("few", "", pair, pair, pair, ("bad", "good"), kind="text")
@@ -167,7 +167,9 @@ def test_words_of_both_experts(share: float) -> None:
     pairs.kernel.assign(np.random.default_rng(0).normal(size=pairs.kernel.shape))
     for layer, exponent in ((text_expert.TRAINED, 1 - share), (text_expert.LINEAR, share)):
         model.get_layer(layer).exponent.assign(exponent)
-    scored, sentences = split_model(model, classes=True), pair[0][:1]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    scored, sentences = split_model(loaded, classes=True), pair[0][:1]
     x, context = scored.enter(sentences)
     (probability,) = model.predict(sentences, verbose=0)
     np.testing.assert_allclose(
