@@ -51,13 +51,13 @@ class Score:
     """Number of epochs after which it stopped."""
 
 
-def network(config: lstm_text.Settings, data: Data) -> Score:
+def network(given: lstm_text.Settings, data: Data) -> Score:
     """Train `lstm_text` as its command does."""
     app = lstm_text.app.for_data(data)
     keras.backend.clear_session()
     stopwatch = Stopwatch()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        config = enough_steps(config, data)
+        config = enough_steps(given, data)
         keras.utils.set_random_seed(config.seed)
         model = training.build(app, config, data)
         list(training.pretrain(app, model, config, data))
