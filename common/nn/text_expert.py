@@ -241,5 +241,7 @@ def inverse_temperature(scores: Array, labels: Array, weights: Array) -> float:
 
 
 def _predict(network: keras.Model, sentences: Array) -> Any:
-    """Return the network's outputs for `sentences`."""
-    return network.predict(sentences, batch_size=arrays.PREDICTION_BATCH, verbose=0)
+    """Return the network's outputs for `sentences`, without compiling it."""
+    parts = np.array_split(sentences, -(-len(sentences) // arrays.PREDICTION_BATCH))
+    outputs = [network(ops.convert_to_tensor(part), training=False) for part in parts]
+    return keras.tree.map_structure(lambda *one: np.concatenate([ops.convert_to_numpy(part) for part in one]), *outputs)
