@@ -162,6 +162,9 @@ class App:
     """(empty figure, network, data): draws the network as a frame of the animation of its training."""
     fine_tune: Callable[[SavedModel, Any, Data], keras.Model] | None = None
     """(trained model, settings, data) -> compiled network that starts from it, for settings with `init_from`."""
+    layout: Callable[[Any, Sequence[Any]], keras.distribution.LayoutMap | None] = lambda _config, _devices: None
+    """(settings, devices) -> how devices on JAX divide the variables, if not every device has all of them. The first
+    axis of its mesh divides the batches."""
     predict_options: type[PredictOptions] = PredictOptions
     """Class of the options of `predict`."""
     published: Sequence[Published] = ()

@@ -115,7 +115,7 @@ def train(
     watching.check(app)
     app, data = load(app, config)
     config = config if resumed else enough_steps(config, data)
-    count = devices.check(requested, data.batch_size(config), len(data.validation[1]))
+    count = devices.check(requested, data.batch_size(config), len(data.validation[1]), _layout(app, config))
     beside = baseline_runs.beside(app, config, data) if baselines else {}
     with interruption.deferred():
         with tracking.run(app, "train", config, data, resumed=resumed) as run:
@@ -324,7 +324,7 @@ def fit_on_devices(
             raise UserError("this host has other settings, data or `devices` than the first one; use the same on all")
         if hosts.follows():
             options = dataclasses.replace(options, checkpoint=checkpoints.Followed(state))
-    with devices.parallel(options.devices):
+    with devices.parallel(options.devices, _layout(app, config)):
         # Hosts must begin with the same variables, also where they are replaced.
         keras.utils.set_random_seed(config.seed)
         copy = build(app, config, data)
@@ -335,6 +335,10 @@ def fit_on_devices(
         hosts.leave()
     checkpoints.assign(model, values)
     return history
+
+
+def _layout(app: App, config: Config) -> devices.Layout:
+    return functools.partial(app.layout, config)
 
 
 def assist(app: App, config: Config, resumed: bool, requested: Devices) -> None:
@@ -354,7 +358,7 @@ def assist(app: App, config: Config, resumed: bool, requested: Devices) -> None:
         with contextlib.redirect_stderr(io.StringIO()):  # the other host prints the same notes
             app, data = load(app, config)
             config = config if resumed else enough_steps(config, data)
-        count = devices.check(requested, data.batch_size(config), len(data.validation[1]))
+        count = devices.check(requested, data.batch_size(config), len(data.validation[1]), _layout(app, config))
         model = build(app, config, data)
         fit_on_devices(app, model, data, config, FitOptions(devices=count))
 
