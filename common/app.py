@@ -152,6 +152,12 @@ class App:
     """(trained network, data) -> named tables of its weights, which `train` prints and saves with the run."""
     pretrain: Callable[[keras.Model, Any, Data, PartFit], Iterable[tuple[str, Figure]]] = lambda *_: ()
     """(network, settings, data, fit): trains parts of the network before `fit`, and yields named figures."""
+    calibrate: Callable[[keras.Model, Any, Data], None] | None = None
+    """(network, settings, data): sets values of the trained network by the validation set, after `fit`.
+
+    The metrics on the validation set are those before it. A search trains such an app, with the best settings, on the
+    training set alone.
+    """
     animate: Callable[[Figure, keras.Model, Data], None] | None = None
     """(empty figure, network, data): draws the network as a frame of the animation of its training."""
     fine_tune: Callable[[SavedModel, Any, Data], keras.Model] | None = None

@@ -161,7 +161,8 @@ def retrain(
 ) -> Result:
     """Train as `train` does, with the settings that a search chose, on the training and validation sets together.
 
-    Training ends with the epoch that was best in the search. If the two sets cannot be joined, it trains as a trial.
+    Training ends with the epoch that was best in the search. If the two sets cannot be joined, or the app calibrates
+    the network on the validation set, it trains as a trial.
 
     Args:
         app: The app.
@@ -175,7 +176,7 @@ def retrain(
     """
     app, data = load(app, config)
     options = FitOptions(checkpoint=checkpoint)
-    if splits.poolable(data, app.task.fold_strategy):
+    if app.calibrate is None and splits.poolable(data, app.task.fold_strategy):
         data = dataclasses.replace(data, train=splits.join_pairs(data.train, data.validation))
         config = dataclasses.replace(config, restore="last")
         options = FitOptions(round(chosen["best_epoch"]), checkpoint, validate=False)
@@ -295,6 +296,8 @@ def _fit_and_measure(
     if options.validate and f"best_val_{app.task.metric}" not in measured:
         predictions = predictions_for(app.task, model, data.validation)
         measured |= prefixed("best_val", app.task.score(data.validation[1], predictions))
+    if app.calibrate:
+        app.calibrate(model, config, data)
     findings = diagnosis.findings(history, data.steps(config), 0 if options.until else config.epochs)
     findings += logger.outages
     return model, history, measured, findings

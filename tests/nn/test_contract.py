@@ -107,6 +107,8 @@ CASES = {
     "EnsembleDense": Case(lambda: {"units": 5, "members": 2}, [normal(4, 2, 3)]),
     "MemberDense": Case(lambda: {"outputs": 3}, [normal(4, 2, 5)]),
     "MemberMean": Case(lambda: {"classes": True}, [normal(4, 2, 3)]),
+    "WordPairs": Case(lambda: {"words": 6, "pairs": 2, "outputs": 3}, [RNG.integers(0, 6, (4, 5)).astype("float32")]),
+    "Expert": Case(lambda: {"training_exponent": 1.0}, [normal(4, 3)]),
     "LogOdds": Case(lambda: {"logits": False}, [SHARES], ("float32",), dtype="float64"),
     # Losses
     "NegativeLogLikelihood": Case(dict, [LABELS, SHARES], ("float32",), dtype="float64"),
