@@ -106,6 +106,7 @@ def _begin(log: Path, environment: Mapping[str, str], cores: Collection[int]) ->
     if hasattr(os, "setsid"):
         os.setsid()  # Ctrl-C reaches only the command, which then ends its workers
     write_into(log)
+    os.environ.clear()
     os.environ.update(environment)
     if cores:
         os.sched_setaffinity(0, cores)
