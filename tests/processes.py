@@ -28,10 +28,10 @@ class Process:
     Its standard output can be read while it runs, its errors are returned by `communicate`.
     """
 
-    def __init__(self, module: str, *arguments: str, cwd: Path = ROOT, **environment: str) -> None:
+    def __init__(self, module: str, *arguments: str, **environment: str) -> None:
         reader, writer = multiprocessing.Pipe(duplex=False)
         self.errors = tempfile.NamedTemporaryFile("r", prefix="errors")  # noqa: SIM115 - deleted with this object
-        command = (module, arguments, cwd, os.environ | environment, writer, self.errors.name)
+        command = (module, arguments, os.environ | environment, writer, self.errors.name)
         self.process = CONTEXT.Process(target=_execute, args=command)
         self.process.start()
         writer.close()
@@ -93,7 +93,7 @@ class Process:
 
 
 def _execute(
-    module: str, arguments: Sequence[str], cwd: Path, environment: Mapping[str, str], output: Connection, errors: str
+    module: str, arguments: Sequence[str], environment: Mapping[str, str], output: Connection, errors: str
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the process that forks ignores it
     os.dup2(output.fileno(), 1)
@@ -102,6 +102,6 @@ def _execute(
     sys.stdout, sys.stderr = (os.fdopen(os.dup(number), "w", buffering) for number, buffering in ((1, -1), (2, 1)))
     os.environ.clear()
     os.environ.update(environment)
-    os.chdir(cwd)
+    os.chdir(ROOT)
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)

@@ -2,22 +2,23 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from apps.mnist_mlp import Settings as MnistMlp
+from tests.processes import Process
 from tests.tuning.searching import Store, settings
 from tests.tuning.tiny_search import SECONDS
 
 KILLED = ("--trials", "2", "--executions", "2", "--warm-start", "--hidden", "16", "--epochs", "4")
 
 
-def wait_for(condition: Callable[[], object], process: "subprocess.Popen[str]") -> None:
+def wait_for(condition: Callable[[], object], process: Process) -> None:
     deadline = time.monotonic() + SECONDS
     while not condition():
         assert process.poll() is None, process.communicate()[0]
@@ -25,16 +26,15 @@ def wait_for(condition: Callable[[], object], process: "subprocess.Popen[str]") 
         time.sleep(0.1)
 
 
-def children(process: "subprocess.Popen[str]") -> list[str]:
-    listed = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
-    return listed.stdout.split()
-
-
-def wait_until_gone(workers: list[str]) -> None:
-    """Until each worker, which leads a session of its own, has seen that the command that started it is gone."""
+def wait_until_gone(store: Store) -> None:
+    """Until each worker, which writes into a log of the search, has seen that the command that started it is gone."""
     deadline = time.monotonic() + SECONDS
-    command = ["pgrep", "-s", ",".join(workers), "-f", "spawn_main"]
-    while subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0:
+    logs = {str(file.resolve()) for file in store.folder.glob("searches/*/*.log")}
+    while any(
+        file.path in logs
+        for process in psutil.process_iter(["open_files"])
+        for file in process.info["open_files"] or ()
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -49,10 +49,9 @@ def test_killed_anywhere_it_goes_on_from_the_last_epoch_to_the_same_scores(tmp_p
             (folder / name).touch()
         process = store.begin(*KILLED, TINY_HOLD=str(folder))
         wait_for(lambda: list(store.folder.glob(f"searches/*/{reached}")), process)  # noqa: B023
-        workers = children(process)
         process.kill()
         process.communicate()
-        wait_until_gone(workers)
+        wait_until_gone(store)
         assert [run.info.status for run in store.runs("search")] == ["RUNNING"]
     assert store.search(*KILLED)[0] == 0
     assert whole.search(*KILLED)[0] == 0
