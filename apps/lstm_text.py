@@ -32,8 +32,8 @@ from common.preprocessing import datasets, splits, text
 class Settings(Config):
     """Settings of the bidirectional LSTM."""
 
-    data: Literal["movie_reviews", "product_reviews", "tweets", "imdb"] = "movie_reviews"
-    """Data set: 10,568, 3,610 or 4,196 sentences, or 50,000 whole reviews, which Keras must be able to download."""
+    data: Literal["movie_reviews", "product_reviews", "editorials", "tweets", "imdb"] = "movie_reviews"
+    """Data set: 10,568, 3,610, 4,946 or 4,196 sentences, or 50,000 reviews that Keras must be able to download."""
     csv: str | None = None
     """CSV file to use instead of a built-in data set."""
     text: str | None = None

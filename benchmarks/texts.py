@@ -1,4 +1,4 @@
-"""Compare `lstm_text` with TF-IDF and logistic regression on four sets of sentences.
+"""Compare `lstm_text` with TF-IDF and logistic regression on five sets of sentences.
 
     python -m benchmarks.texts --tickets tickets.csv   # with your own file, of the columns message and topic
     python -m benchmarks.texts --only tweets --seeds 2
@@ -88,6 +88,7 @@ def settings(tickets: Path | None) -> Iterator[tuple[str, lstm_text.Settings]]:
     """Yield the name of each set and the settings that name it."""
     yield "movie reviews", lstm_text.Settings(data="movie_reviews")
     yield "product reviews", lstm_text.Settings(data="product_reviews")
+    yield "editorials", lstm_text.Settings(data="editorials")
     yield "tweets", lstm_text.Settings(data="tweets")
     if tickets:
         yield "tickets", lstm_text.Settings(csv=str(tickets), text="message", label="topic")

@@ -31,7 +31,7 @@ def load(name: str) -> RawData:
             return _idx_images(name)
         case "digits":
             return _shifted_digits()
-        case "movie_reviews" | "product_reviews" | "tweets":
+        case "movie_reviews" | "product_reviews" | "editorials" | "tweets":
             return _rated_sentences(name)
         case "imdb":
             return _imdb()
@@ -119,11 +119,11 @@ def _shifted_digits() -> RawData:
 
 
 def _rated_sentences(name: str) -> RawData:
-    """Load sentences (examples,) of reviews or tweets and their class: the sign of their mean rating.
+    """Load sentences (examples,) of reviews, editorials or tweets and their class: the sign of their mean rating.
 
     Hutto and Gilbert (2014) had each sentence rated by twenty people from -4 to 4. Sentences with a mean of 0 are left
     out: 37 of 10,605 of movie reviews, which Pang and Lee (2004) collected from Rotten Tomatoes, 98 of 3,708 of product
-    reviews, and 4 of 4,200 tweets.
+    reviews, 244 of 5,190 of editorials of the New York Times, and 4 of 4,200 tweets.
     """
     dataset = RATED_SENTENCES[name]
     (content,) = download.fetch(name, dataset, download.cache_folder() / name).values()
@@ -233,5 +233,6 @@ RATED_SENTENCES = {
     "product_reviews": _rated(
         "amazonReviewSnippets", "11a9807a0974a2506a2d3b4851eaf69b3d6d20688ce4923adda2312a4f6dd6c2"
     ),
+    "editorials": _rated("nytEditorialSnippets", "7d8fbcce7dde5d716da53e78f4ef4be6b706e9ef1e1d51887e6d0ad4b69cc27e"),
     "tweets": _rated("tweets", "dfbe7102e2f92579ed8b19df9a3822491880697c67adf712fb66e520cc05102f"),
 }
