@@ -156,6 +156,10 @@ class App:
     """(empty figure, network, data): draws the network as a frame of the animation of its training."""
     fine_tune: Callable[[SavedModel, Any, Data], keras.Model] | None = None
     """(trained model, settings, data) -> compiled network that starts from it, for settings with `init_from`."""
+    features: str = ""
+    """Name of the layer with the features that `group` sorts; by default the layer before the last with weights."""
+    pretrained: Callable[[], SavedModel] | None = None
+    """() -> a network from elsewhere, with that layer, which `group` can use before any training."""
     predict_options: type[PredictOptions] = PredictOptions
     """Class of the options of `predict`."""
     published: Sequence[Published] = ()

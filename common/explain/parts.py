@@ -54,7 +54,7 @@ def split_model(model: keras.Model, classes: bool) -> ScoreModel:
     cut = next((layer for layer in model.layers if _begins(layer)), None)
     unit = _unit(model) if classes else None
     softmax = classes and isinstance(model.layers[-1], keras.layers.Softmax)
-    inputs, outputs, end = _graph(model)
+    inputs, outputs, end = graph(model)
     if unit or softmax:
         end = outputs[(unit or model.layers[-2]).name]
     front, begin = None, keras.tree.flatten(inputs)
@@ -80,7 +80,7 @@ def split_model(model: keras.Model, classes: bool) -> ScoreModel:
     return ScoreModel(front, network, maps)
 
 
-def _graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
+def graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
     """Return the inputs of `model`, by name if it has several, each layer's output by its name, and the last output."""
     if not isinstance(model, keras.Sequential):
         return model.input, {layer.name: layer.output for layer in model.layers}, model.outputs[0]
