@@ -299,13 +299,11 @@ def _group(app: App, files: tuple[str, ...], number: int | None, which: str | No
     except OSError as error:
         raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
     terminal.write("--output", table, grouped.table)
-    Console().print(terminal.table(grouped.summary, f"features of {grouped.features}"))
-    files_written = {
-        "page": f"{page}: examples of each group",
-        "table": f"{table}: the group of each of the {grouped.noun}",
-    }
-    Console().print(terminal.key_values({**grouped.facts, **files_written}))
-    command = shlex.join(["-m", f"apps.{app.name}", "group", *files, *(["--model", which] if which else [])])
+    Console().print(terminal.table(grouped.summary, f"groups of {grouped.noun}"))
+    written = {"page": f"{page}, examples of each group", "table": f"{table}, the group of all {grouped.noun}"}
+    Console().print(terminal.key_values({"features": grouped.features, **grouped.facts, **written}))
+    options = [*(["--model", which] if which else []), *(["--output", str(output)] if output != Path("groups") else [])]
+    command = shlex.join(["-m", f"apps.{app.name}", "group", *files, *options])
     terminal.print_next([f"open {page} in a browser", f"{terminal.this_python()} {command} --groups N"])
 
 

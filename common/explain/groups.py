@@ -40,7 +40,7 @@ SAMPLE = 2000
 """Largest number of examples from which the number of groups is chosen and the silhouette is computed."""
 SHOWN = 24
 """Largest number of examples of a group on the page."""
-COLUMNS = 12
+COLUMNS = 8
 """Images in a row of the page."""
 LETTERS = 200
 """Largest number of letters of a sentence on the page."""
@@ -284,7 +284,7 @@ def _table(clusters: Clusters, examples: Unsorted) -> pd.DataFrame:
         table["label"] = examples.labels
     if examples.unusable:
         problems = {"input": list(examples.unusable), "problem": list(examples.unusable.values())}
-        table = pd.concat([table, pd.DataFrame(problems)], ignore_index=True).astype({"group": "Int64"}).fillna("")
+        table = pd.concat([table, pd.DataFrame(problems)], ignore_index=True).astype({"group": "Int64"})
     return table
 
 
@@ -302,7 +302,7 @@ def _page(
     if examples.labels is not None and len(set(examples.labels)) <= MANY:
         counts = pd.crosstab(pd.Series(clusters.of + 1, name="group"), pd.Series(examples.labels)).reset_index()
         tables.append(page.table(counts, "labels of each group"))
-    overview = page.Section("Result", facts={**facts, "features": features}, tables=tables)
+    overview = page.Section("Overview", facts={**facts, "features": features}, tables=tables)
     sections = _sections(saved, examples, clusters, summary)
     shown = f"{len(examples.names):,} {noun} in {clusters.number} groups"
     return page.render(shown, f"Sorted by similarity: {examples.origin}", (), [overview, *sections])
