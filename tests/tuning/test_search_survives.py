@@ -121,6 +121,8 @@ def test_a_search_in_which_every_trial_fails_says_so_and_can_be_started_over(tmp
     assert "loss is nan" in output
     assert [run.info.status for run in (*store.runs("search"), *store.runs("trial"))] == ["FAILED"] * 5
     assert store.runs("train") == []
+    (page,) = store.folder.glob(f"artifacts/*/{store.runs('search')[0].info.run_id}/artifacts/report.html")
+    assert page.read_text().count("loss is nan") == 4
     for answer in ("n\n", ""):
         status, _, errors = store.search("--trials", "4", "--fresh", answer=answer)
         assert status == 2

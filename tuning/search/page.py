@@ -42,9 +42,7 @@ def write(
     )
     tags, results = run.tags(), app.task.summary(final.data.metrics, len(run.data.test[1]))
     return page.render(
-        f"search of {app.name} on {run.data.name}",
-        app.summary,
-        page_facts(run.id, tags),
+        *_title(app, run),
         [
             Section("Search", facts={**facts, **{name: str(value) for name, value in changed(run.config).items()}}),
             best_trials,
@@ -55,6 +53,39 @@ def write(
             Section("Commands", commands=_commands(app, run, best, final, fixed)),
         ],
     )
+
+
+def write_failed(app: App, run: tracking.ActiveRun, errors: pd.DataFrame, fixed: Sequence[str]) -> str:
+    """Return the page of a search whose trials all failed as HTML.
+
+    Args:
+        app: The app.
+        run: The run of the search.
+        errors: The settings and the error of each trial, one row a trial.
+        fixed: Command-line flags of the settings that are the same in all trials.
+    """
+    options = as_flags(changed(run.config)), shlex.join(fixed)
+    return page.render(
+        *_title(app, run),
+        [
+            Section("This search has no result", ["every trial failed"]),
+            Section("Search", facts={name: str(value) for name, value in changed(run.config).items()}),
+            Section("Trials", tables=[page.table(errors)]),
+            Section(
+                "Commands",
+                commands={
+                    "train with the default settings": command(f"apps.{app.name}", "train", shlex.join(fixed)),
+                    "search again": command(f"tuning.{app.name}", *options, "--fresh"),
+                    "show this page": f"make report RUN={run.id}",
+                },
+            ),
+        ],
+    )
+
+
+def _title(app: App, run: tracking.ActiveRun) -> tuple[str, str, list[str]]:
+    """Return the title and the subtitle of a search's page, and facts about its run."""
+    return f"search of {app.name} on {run.data.name}", app.summary, page_facts(run.id, run.tags())
 
 
 def description(facts: Mapping[str, str]) -> str:

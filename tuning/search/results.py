@@ -102,11 +102,9 @@ def conclude(
     succeeded = [trial for trial in finished if trial.status == "COMPLETED"]
     failed = [trial for trial in finished if trial.status != "COMPLETED"]
     pruned = [trial for trial in succeeded if "pruned" in recorded[trial.trial_id].tags]
+    errors = [_error(trial, recorded.get(trial.trial_id)) for trial in failed]
     if failed:
-        first = failed[0].trial_id
-        message = (failed[0].message or "no error was recorded").strip().splitlines()[-1]
-        error = recorded[first].tags.get("error", message) if first in recorded else message
-        print(f"failed: {_numbers(failed, finished)}; {error}")
+        print(f"failed: {_numbers(failed, finished)}; {errors[0]}")
     if pruned:
         print(f"pruned: {_numbers(pruned, finished)}")
     ranked = [
@@ -117,7 +115,12 @@ def conclude(
     ranked.sort(key=lambda trial: trial.score, reverse=app.task.mode == "max")
     if not ranked:
         run.tag("error", "every trial failed")
-        print(f"every trial failed; their runs below {run.id} have the errors")
+        rows = [
+            {"trial": trial.trial_id, **trial.hyperparameters.values, "error": error}
+            for trial, error in zip(failed, errors, strict=True)
+        ]
+        run.log_report(page.write_failed(own, run, pd.DataFrame(rows), configs.flags))
+        print(f"every trial failed; their runs below {run.id} have the errors: make report RUN={run.id}")
         return False
     delete_checkpoints(folder, oracle)
     figure = results.best_so_far([trial.score for trial in finished], app.task.monitor, app.task.mode)
@@ -145,6 +148,12 @@ def conclude(
     flags = as_flags(changed(best.config))
     print(f"alone, with the same settings: {terminal.this_python()} -m apps.{app.name} train {flags}")
     return True
+
+
+def _error(trial: Any, recorded: Any) -> str:
+    """Return the error of a failed trial in words: of its run, or the last line that KerasTuner kept."""
+    message: str = (trial.message or "no error was recorded").strip().splitlines()[-1]
+    return str(recorded.tags.get("error", message)) if recorded else message
 
 
 def _numbers(some: Sequence[Any], trials: Sequence[Any]) -> str:
