@@ -2,6 +2,7 @@
 
     python -m apps.fine_tune train --images FOLDER            # photographs, a folder for each class
     python -m apps.fine_tune train                            # 100 images of each class of Fashion-MNIST
+    python -m apps.fine_tune group FOLDER                     # sort photographs by similarity, without training
 
 First a new head, a logistic regression on the features of the pretrained network, which are computed once; then its
 upper layers and the head at a low learning rate, with distorted images (Yosinski, Clune, Bengio and Lipson 2014, "How
@@ -11,6 +12,8 @@ come from PyPI, or one of `keras.applications`.
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -18,10 +21,13 @@ import keras
 import numpy as np
 from annotated_types import Ge
 
-from common import App, Classification, Count, Data, Fraction, Positive, Schedule, Whole, cli, layer_names
+from common import App, Classification, Count, Data, Fraction, Positive, SavedModel, Schedule, Whole, cli, layer_names
 from common.config import Backbone
 from common.nn import augmentation, backbones, linear, optimizers
 from common.preprocessing import images, splits
+
+PHOTOGRAPH = 128
+"""Side in pixels to which photographs are scaled."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ class Settings(images.ImageConfig):
 
     def __post_init__(self) -> None:
         """Replace sizes of 0 by those for the data, then check the bounds of every field."""
-        for field, folder, built_in in (("image_size", 128, 96), ("per_class", 0, 100)):
+        for field, folder, built_in in (("image_size", PHOTOGRAPH, 96), ("per_class", 0, 100)):
             if getattr(self, field) == 0:
                 object.__setattr__(self, field, folder if self.images else built_in)
         super().__post_init__()
@@ -74,27 +80,32 @@ def load_data(config: Settings) -> Data:
 
 def build_model(config: Settings, data: Data) -> keras.Model:
     """Build the network with pretrained weights and a head of zeros: bytes in, class probabilities out."""
-    inputs = x = keras.Input(data.input_shape, dtype="uint8")
-    if len(data.input_shape) == 2:
-        x = keras.layers.Reshape((*data.input_shape, 1))(x)
+    body = pretrained_network(config, data.input_shape)
+    x = keras.layers.Dropout(config.dropout, seed=config.seed)(body.output)
+    x = keras.layers.Dense(len(data.outputs), "softmax", kernel_initializer="zeros", name=layer_names.OUTPUT)(x)
+    model = keras.Model(body.input, x, name="fine_tune")
+    backbones.freeze(model, config.trained_layers + 1)
+    model.compile(optimizers.build(config, data), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    return model
+
+
+def pretrained_network(config: Settings, shape: Sequence[int]) -> keras.Model:
+    """Build the network without a head: bytes of this `shape` in, features out."""
+    inputs = x = keras.Input(shape, dtype="uint8")
+    if len(shape) == 2:
+        x = keras.layers.Reshape((*shape, 1))(x)
         x = keras.layers.Concatenate(name="colours")([x, x, x])
     x = keras.layers.Rescaling(1.0, name="numbers")(x)
     share = config.distortion
     x = augmentation.AffineDistortion(
-        share * data.input_shape[0], share, share, share, fill="nearest", seed=config.seed, name="distortion"
+        share * shape[0], share, share, share, fill="nearest", seed=config.seed, name="distortion"
     )(x)
     if config.reflections:
         x = keras.layers.RandomFlip("horizontal", seed=config.seed)(x)
     if x.shape[1:3] != (config.image_size, config.image_size):
         x = keras.layers.Resizing(config.image_size, config.image_size)(x)
     x = backbones.apply(config.backbone, x, config.weights)
-    x = keras.layers.GlobalAveragePooling2D(name=layer_names.POOLED)(x)
-    x = keras.layers.Dropout(config.dropout, seed=config.seed)(x)
-    x = keras.layers.Dense(len(data.outputs), "softmax", kernel_initializer="zeros", name=layer_names.OUTPUT)(x)
-    model = keras.Model(inputs, x, name="fine_tune")
-    backbones.freeze(model, config.trained_layers + 1)
-    model.compile(optimizers.build(config, data), "sparse_categorical_crossentropy", metrics=["accuracy"])
-    return model
+    return keras.Model(inputs, keras.layers.GlobalAveragePooling2D(name=layer_names.POOLED)(x))
 
 
 def pretrain(model: keras.Model, config: Settings, data: Data, _fit: object) -> tuple[()]:
@@ -111,7 +122,24 @@ def pretrain(model: keras.Model, config: Settings, data: Data, _fit: object) -> 
     return ()
 
 
-app = App(settings=Settings, load_data=load_data, build_model=build_model, task=Classification(), pretrain=pretrain)
+def pretrained() -> SavedModel:
+    """Return the network without a head and without training, for photographs."""
+    config = Settings(image_size=PHOTOGRAPH)
+    model = pretrained_network(config, (PHOTOGRAPH, PHOTOGRAPH, 3))
+    label = f"{config.backbone}, pretrained on ImageNet"
+    settings = dataclasses.asdict(config)
+    return SavedModel(model=model, label=label, data="", kind="image", outputs=(), settings=settings)
+
+
+app = App(
+    settings=Settings,
+    load_data=load_data,
+    build_model=build_model,
+    task=Classification(),
+    pretrain=pretrain,
+    features=layer_names.POOLED,
+    pretrained=pretrained,
+)
 
 if __name__ == "__main__":
     cli.main(app, __doc__)

@@ -194,6 +194,7 @@ app = App(
     load_data=images.load,
     build_model=build_model,
     task=Features(),
+    features="rbm",
     published=[
         Published(SALAKHUTDINOV, {"data": "mnist", "hidden": 500}),
         Published("6.5 % (scikit-learn's example)", {"data": "digits"}),

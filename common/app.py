@@ -165,6 +165,10 @@ class App:
     layout: Callable[[Any, Sequence[Any]], keras.distribution.LayoutMap | None] = lambda _config, _devices: None
     """(settings, devices) -> how devices on JAX divide the variables, if not every device has all of them. The first
     axis of its mesh divides the batches."""
+    features: str = ""
+    """Name of the layer with the features that `group` sorts; by default the layer before the last with weights."""
+    pretrained: Callable[[], SavedModel] | None = None
+    """() -> a network from elsewhere, with that layer, which `group` can use before any training."""
     predict_options: type[PredictOptions] = PredictOptions
     """Class of the options of `predict`."""
     published: Sequence[Published] = ()

@@ -37,7 +37,7 @@ FILES = ("--csv", "--images", "--ratings")
 OF_A_SERVER = ("sudo", "cd", "python3", "curl", "pg_dump", "pg_restore", "tar")
 """Programs of the machine with the team's server."""
 ENDLESS = ("serve", "common.cli.ui")
-OF_A_MODEL = ("evaluate", "predict", "explain", "export", "request")
+OF_A_MODEL = ("evaluate", "predict", "explain", "group", "export", "request")
 """Commands of a trained app."""
 
 

@@ -1,5 +1,6 @@
 """The command line of an app, built from its settings: train, evaluate, predict, explain, export, serve and more."""
 
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,7 @@ from common.cli import resuming, terminal
 from common.cli.parsing import plain_errors
 from common.config import Count, Positive, Whole
 from common.errors import UserError, print_notes
-from common.files import replacing
+from common.files import replacing, write
 from common.interruption import InterruptionError
 from common.serving.export import Format
 from common.serving.http import Port
@@ -205,6 +206,22 @@ def main(app: App, description: str | None = None) -> None:
         """
         _explain(app, files, target, model, output)
 
+    def group(
+        files: Positional[tuple[str, ...]] = (),
+        groups: int | None = None,
+        model: Model = None,
+        output: Path = Path("groups"),
+    ) -> None:
+        """Sort examples into groups of similar ones, without labels: k-means on the features of a saved model.
+
+        Args:
+            files: The examples, as for predict; by default the test set of the model.
+            groups: Number of groups; by default the one with the clearest groups, by the silhouette.
+            model: Model to use; an app with a pretrained network also has it by the name pretrained.
+            output: Folder for groups.html, a page with examples of each group, and groups.csv, the group of each file.
+        """
+        _group(app, files, groups, model, output)
+
     if usual := recorded or repeated:  # the flags that are not given have these values
         train.__defaults__ = (usual, *(train.__defaults__ or ()))
     commands: dict[str, Callable[..., None]] = {
@@ -213,6 +230,7 @@ def main(app: App, description: str | None = None) -> None:
         "evaluate": evaluate,
         "predict": predict,
         "explain": explain,
+        "group": group,
         "baseline": baseline,
         "export": export,
         "serve": serve,
@@ -268,6 +286,28 @@ def _export(app: App, form: Format, output: Path, quantize: bool, which: str | N
         "next": LOADING[form].format(str(made.file)),
     }
     Console().print(terminal.key_values(rows))
+
+
+def _group(app: App, files: tuple[str, ...], number: int | None, which: str | None, output: Path) -> None:
+    terminal.check_output(output)
+    if output.exists() and not output.is_dir():
+        raise UserError(f"--output {output}: a file; name a folder")
+    from common.explain import groups
+
+    grouped = groups.group(app, files, which, number)
+    page, table = output / "groups.html", output / "groups.csv"
+    try:
+        output.mkdir(exist_ok=True)
+        write(page, grouped.page.encode())
+    except OSError as error:
+        raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
+    terminal.write("--output", table, grouped.table)
+    Console().print(terminal.table(grouped.summary, f"groups of {grouped.noun}"))
+    written = {"page": f"{page}, examples of each group", "table": f"{table}, the group of all {grouped.noun}"}
+    Console().print(terminal.key_values({"features": grouped.features, **grouped.facts, **written}))
+    options = [*(["--model", which] if which else []), *(["--output", str(output)] if output != Path("groups") else [])]
+    command = shlex.join(["-m", f"apps.{app.name}", "group", *files, *options])
+    terminal.print_next([f"open {page} in a browser", f"{terminal.this_python()} {command} --groups N"])
 
 
 def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | None, output: Path | None) -> None:

@@ -56,7 +56,7 @@ def split_model(model: keras.Model, classes: bool) -> ScoreModel:
     beside = next((layer for layer in model.layers if isinstance(layer, WordPairs)), None)
     unit = _unit(model) if classes else None
     softmax = classes and isinstance(model.layers[-1], keras.layers.Softmax)
-    inputs, outputs, end = _graph(model)
+    inputs, outputs, end = graph(model)
     if unit or softmax:
         end = outputs[(unit or model.layers[-2]).name]
     front, begin = None, keras.tree.flatten(inputs)
@@ -104,7 +104,7 @@ def _side_by_side(front: keras.Model, network: keras.Model) -> tuple[keras.Model
     return keras.Model(front.inputs, [joined, mask]), keras.Model([numbers, present], outputs)
 
 
-def _graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
+def graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
     """Return the inputs of `model`, by name if it has several, each layer's output by its name, and the last output."""
     if not isinstance(model, keras.Sequential):
         if any(isinstance(layer, keras.layers.Embedding) for layer in model.layers):
@@ -119,7 +119,7 @@ def _graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
 
 
 def _called_again(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
-    """Return the same as `_graph` after new calls of the layers, in which each mask is that of the layer's own input.
+    """Return the same as `graph` after new calls of the layers, in which each mask is that of the layer's own input.
 
     After loading, the masks in the graph are other tensors than those of the layers' outputs.
     """

@@ -5,7 +5,7 @@ The store is `mlruns/mlflow.db` beside `common`, or the one that MLFLOW_TRACKING
 
 from common.data import Version
 from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages, standing
-from common.tracking.models import InputSpec, ServedModel, champions, load, log_model, save, served
+from common.tracking.models import InputSpec, ServedModel, champions, load, log_model, registered, save, served
 from common.tracking.processes import peak_memory
 from common.tracking.runs import (
     ActiveRun,
@@ -64,6 +64,7 @@ __all__ = [
     "newest",
     "pages",
     "peak_memory",
+    "registered",
     "report",
     "run",
     "save",

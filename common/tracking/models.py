@@ -15,6 +15,7 @@ import keras
 import mlflow
 import numpy as np
 import pydantic
+from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import infer_signature
 from mlflow.utils import requirements_utils
@@ -324,13 +325,22 @@ def _find(client: mlflow.MlflowClient, app: str, which: str | None, setting: str
     return f"runs:/{which}/model", which
 
 
+def registered(app: str) -> bool:
+    """Return whether a model of the app is registered."""
+    return bool(_versions(open_store(), app))
+
+
+def _versions(client: mlflow.MlflowClient, app: str) -> list[ModelVersion]:
+    return [version for version in client.search_model_versions() if version.tags.get("app") == app]
+
+
 def _default(client: mlflow.MlflowClient, app: str) -> tuple[str, str]:
     """Return the name and the version of the champion on the data of the app's newest model.
 
     It is the newest model if there is no champion on this data, as after trainings without a finite metric. A note says
     which one is used if the two differ.
     """
-    versions = [version for version in client.search_model_versions() if version.tags.get("app") == app]
+    versions = _versions(client, app)
     if not versions:
         raise UserError(f"no model of {app} is registered yet; first: python -m apps.{app} train")
     newest = max(versions, key=lambda version: version.creation_timestamp)

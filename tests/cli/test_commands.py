@@ -39,7 +39,7 @@ def test_help_explains_every_setting_without_importing_tensorflow(app: str) -> N
 @pytest.mark.parametrize("app", APPS)
 def test_help_names_the_commands_and_says_nothing_on_stderr(app: str) -> None:
     result = run("-m", f"apps.{app}", "--help")
-    for name in ("train", "evaluate", "predict", "explain", "baseline", "export", "serve", "request"):
+    for name in ("train", "evaluate", "predict", "explain", "group", "baseline", "export", "serve", "request"):
         assert f" {name} " in result.stdout
     assert result.stderr == ""
 
