@@ -1,8 +1,10 @@
 """The files of docs/launch/ have the form that their programs read, and commands that exist."""
 
+import json
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,6 @@ import pytest
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-from tests.commands import answer
 from tests.conftest import ROOT
 
 FOLDER = ROOT / "docs" / "launch"
@@ -21,14 +22,19 @@ def documents(name: str) -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((FOLDER / name).read_text()))
 
 
-@pytest.mark.parametrize("file", FILES, ids=[file.name for file in FILES])
-def test_the_commands_of_a_file_exist(file: Path) -> None:
-    found = re.findall(r"\.venv/bin/python -m (\S+) ([^\n']*)", file.read_text())
-    assert found
-    for module, flags in found:
-        dry = ["--dry-run"] if module.startswith("tuning.") else []
-        ended = answer(module, [*flags.split(), *dry], parsed=True)
-        assert ended["status"] == 0, ended["output"]
+def test_the_commands_of_the_files_exist() -> None:
+    asked = []
+    for file in FILES:
+        found = re.findall(r"\.venv/bin/python -m (\S+) ([^\n']*)", file.read_text())
+        assert found
+        for module, flags in found:
+            dry = ["--dry-run"] if module.startswith("tuning.") else []
+            asked.append({"module": module, "arguments": [*flags.split(), *dry], "parsed": True})
+    lines = "\n".join(map(json.dumps, asked))
+    command = [sys.executable, "-m", "tests.commands"]
+    done = subprocess.run(command, cwd=ROOT, input=lines, capture_output=True, text=True, check=True)
+    answers = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [answer["status"] for answer in answers] == [0] * len(asked), answers
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.suffix == ".sh"], ids=lambda file: file.name)

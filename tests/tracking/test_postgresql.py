@@ -96,9 +96,8 @@ def test_a_search_with_two_workers_finishes(database: str, tmp_path: Path) -> No
             return database
 
     searched = OnPostgreSQL(tmp_path)
-    process = searched.begin("--trials", "4", "--workers", "2", "--epochs", "2")
-    output, _ = process.communicate(timeout=600)
-    assert process.returncode == 0, output
+    status, output, errors = searched.search("--trials", "4", "--workers", "2", "--epochs", "2")
+    assert status == 0, output + errors
     assert len(settings(searched.trials())) == 4
     for kind in ("search", "trial", "train"):
         assert {one.info.status for one in searched.runs(kind)} == {"FINISHED"}
