@@ -23,7 +23,7 @@ from annotated_types import Ge
 
 from common import App, Classification, Count, Data, Fraction, Positive, SavedModel, Schedule, Whole, cli, layer_names
 from common.config import Backbone
-from common.nn import augmentation, backbones, optimizers
+from common.nn import augmentation, backbones, linear, optimizers
 from common.preprocessing import images, splits
 
 PHOTOGRAPH = 128
@@ -117,7 +117,7 @@ def pretrain(model: keras.Model, config: Settings, data: Data, _fit: object) -> 
         (backbones.features(network, inputs), labels)
         for inputs, labels in (splits.take_pair(data.train, np.arange(examples)), data.validation)
     )
-    head = backbones.fit_head(train, validation, len(data.outputs), config.class_weights == "balanced")
+    *head, _ = linear.fit_softmax(train, validation, len(data.outputs), config.class_weights == "balanced")
     model.get_layer(layer_names.OUTPUT).set_weights(head)
     return ()
 

@@ -58,7 +58,7 @@ def main(writers: Count = 8, rounds: Count = 10) -> None:
             for number in range(rounds):
                 with tempfile.TemporaryDirectory() as folder:
                     uri = f"sqlite:///{folder}/mlflow.db" if kind == "SQLite" else server.new_database(f"crowd{number}")
-                    with _environment(MLFLOW_TRACKING_URI=uri, MLFLOW_DEFAULT_ARTIFACT_ROOT=f"{folder}/artifacts"):
+                    with environment(MLFLOW_TRACKING_URI=uri, MLFLOW_DEFAULT_ARTIFACT_ROOT=f"{folder}/artifacts"):
                         began = time.perf_counter()
                         _train(writers)
                         tally.seconds += time.perf_counter() - began
@@ -69,7 +69,8 @@ def main(writers: Count = 8, rounds: Count = 10) -> None:
 
 
 @contextlib.contextmanager
-def _environment(**variables: str) -> Iterator[None]:
+def environment(**variables: str) -> Iterator[None]:
+    """Set variables of the environment in this block."""
     before = dict(os.environ)
     os.environ.update(variables)
     try:

@@ -2,6 +2,7 @@
 
     python -m benchmarks.search workers      # trials an hour of two workers with a core each, and of one with one core
     python -m benchmarks.search memory       # resident memory of its processes over 50 trials
+    python -m benchmarks.search ray          # processor time and memory of a Ray cluster of one node that does nothing
 
 Each search is the command that a user types, with its own store. Linux only.
 """
@@ -16,6 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
 import tyro
 
 
@@ -60,6 +62,28 @@ def memory(trials: int = 50) -> None:
     grown = max(during) - during[0]
     print(f"in the first of {len(during)} trials {during[0]:.0f} MiB, at most {max(during):.0f}: {grown:.0f} MiB more")
     print(f"{len(kept)} states kept, {sum(kept):.0f} MiB")
+
+
+def ray(seconds: int = 15) -> None:
+    """Measure the processes of a Ray cluster on this machine, which no search has used. No other may run here.
+
+    Args:
+        seconds: Seconds after its start.
+    """
+    command = [str(Path(sys.executable).with_name("ray"))]
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    started = ["start", "--head", "--include-dashboard=false", "--disable-usage-stats"]
+    known = set(psutil.pids())
+    subprocess.run(command + started, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(seconds)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    found = [psutil.Process(number) for number in set(psutil.pids()) - known]
+    found = [process for process in found if "ray" in " ".join(process.cmdline())]
+    memory = sum(process.memory_full_info().pss for process in found) / 2**20
+    used += sum(sum(process.cpu_times()[:2]) for process in found)
+    print(f"{len(found)} processes, {memory:.0f} MiB, {used:.1f} processor seconds")
+    subprocess.run([*command, "stop"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
 @contextmanager
@@ -109,4 +133,4 @@ def resident(process: int) -> float:
 
 
 if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"workers": workers, "memory": memory})
+    tyro.extras.subcommand_cli_from_dict({"workers": workers, "memory": memory, "ray": ray})

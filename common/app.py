@@ -152,10 +152,19 @@ class App:
     """(trained network, data) -> named tables of its weights, which `train` prints and saves with the run."""
     pretrain: Callable[[keras.Model, Any, Data, PartFit], Iterable[tuple[str, Figure]]] = lambda *_: ()
     """(network, settings, data, fit): trains parts of the network before `fit`, and yields named figures."""
+    calibrate: Callable[[keras.Model, Any, Data], None] | None = None
+    """(network, settings, data): sets values of the trained network by the validation set, after `fit`.
+
+    The metrics on the validation set are those before it. A search trains such an app, with the best settings, on the
+    training set alone.
+    """
     animate: Callable[[Figure, keras.Model, Data], None] | None = None
     """(empty figure, network, data): draws the network as a frame of the animation of its training."""
     fine_tune: Callable[[SavedModel, Any, Data], keras.Model] | None = None
     """(trained model, settings, data) -> compiled network that starts from it, for settings with `init_from`."""
+    layout: Callable[[Any, Sequence[Any]], keras.distribution.LayoutMap | None] = lambda _config, _devices: None
+    """(settings, devices) -> how devices on JAX divide the variables, if not every device has all of them. The first
+    axis of its mesh divides the batches."""
     features: str = ""
     """Name of the layer with the features that `group` sorts; by default the layer before the last with weights."""
     pretrained: Callable[[], SavedModel] | None = None

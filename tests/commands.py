@@ -24,14 +24,19 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what other processes or native libraries write is no answer
     for line in sys.stdin:
+        forget()
         print(json.dumps(answer(**json.loads(line))), file=answers, flush=True)
+
+
+def forget() -> None:
+    """Have the modules of apps and searches imported again, whose files may have been changed since."""
+    for name in [name for name in sys.modules if re.fullmatch(r"(apps|tuning|tests)\.(?!search|commands).\w+", name)]:
+        del sys.modules[name]
 
 
 def answer(module: str, arguments: Sequence[str], parsed: bool) -> dict[str, object]:
     """The exit status and the output of a command, `parsed` alone or done."""
     output, status = io.StringIO(), 0
-    for name in [name for name in sys.modules if re.fullmatch(r"(apps|tuning|tests)\.(?!search|commands).\w+", name)]:
-        del sys.modules[name]  # its file may have been changed since
     with contextlib.ExitStack() as around:
         around.enter_context(mock.patch.object(sys, "argv", [module, *arguments]))
         around.enter_context(contextlib.redirect_stdout(output))

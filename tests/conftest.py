@@ -28,8 +28,10 @@ from common import cli, tracking
 from common.app import App
 from common.data import Data, RawData, fingerprint
 from common.preprocessing import datasets
+from tests.processes import Process
 
 ROOT = Path(__file__).resolve().parent.parent
+
 SMALL = {
     "dbn": ("--hidden", "50", "50", "--pretraining", "2"),
     "fine_tune": ("--image-size", "32", "--per-class", "10"),
@@ -85,16 +87,7 @@ def run(
 
 def cut_off(number: signal.Signals, app: str, *arguments: str, line: str) -> str:
     """Train in a process of its own, send it a signal once it has written this line, and return its errors."""
-    with subprocess.Popen(
-        [sys.executable, "-m", f"apps.{app}", *without_baselines(("train", *arguments))],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        # Where a shell runs the tests in the background, Ctrl-C is ignored, and by their children too.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    ) as process:
-        assert process.stdout is not None
+    with Process(f"apps.{app}", *without_baselines(("train", *arguments))) as process:
         assert any(line in written for written in process.stdout)
         process.send_signal(number)
         _, errors = process.communicate(timeout=60)

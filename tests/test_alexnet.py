@@ -27,11 +27,12 @@ def photographs(classes: int) -> Data:
     return Data("photographs", "", pair, pair, pair, tuple(map(str, range(classes))), kind="image")
 
 
-@pytest.fixture(scope="module", params=[(1, 62_378_344), (2, 60_965_224)])
+@pytest.fixture(scope="module", params=[(1, False, 62_378_344), (2, False, 60_965_224), (2, True, 60_965_224)])
 def full_size(request: pytest.FixtureRequest) -> tuple[keras.Model, int]:
-    """The paper's network, in one and in two towers, and its number of parameters."""
-    groups, parameters = request.param
-    return alexnet.build_model(AlexNet(images="folder", groups=groups), photographs(1000)), parameters
+    """The paper's network, in one tower, in two, and in two that devices can divide; and its number of parameters."""
+    groups, split, parameters = request.param
+    config = AlexNet(images="folder", groups=groups, backend="jax", split=split)
+    return alexnet.build_model(config, photographs(1000)), parameters
 
 
 def test_the_network_for_photographs_is_the_papers(full_size: tuple[keras.Model, int]) -> None:
@@ -98,6 +99,17 @@ def test_local_response_normalisation_is_the_papers_formula() -> None:
         expected[..., i] = a[..., i] / (k + alpha * (a[..., j].astype(np.float64) ** 2).sum(axis=-1)) ** beta
     assert (abs(expected) < 0.9 * abs(a) / k**beta).any()  # the neighbours count
     np.testing.assert_allclose(layers.LocalResponseNormalization()(a), expected, rtol=1e-6)
+
+
+def test_a_convolution_in_towers_is_keras_s_with_groups() -> None:
+    maps = RANDOM.normal(size=(2, 5, 6, 4)).astype("float32")
+    for options in ({"padding": "same"}, {"strides": 2}, {"dilation_rate": 2, "activation": "relu"}):
+        towers = layers.TowerConv2D(6, 2, groups=2, **options)
+        usual = keras.layers.Conv2D(6, 2, groups=2, **options)
+        expected = np.asarray(usual(maps))
+        towers.build(maps.shape)
+        towers.set_weights(usual.get_weights())
+        np.testing.assert_allclose(towers(maps), expected, atol=1e-5)
 
 
 def test_the_colour_shift_is_the_papers_formula() -> None:
@@ -223,8 +235,17 @@ def test_fine_tuning_keeps_the_features_and_replaces_the_classifier(mnist: RawDa
             assert np.array_equal(weights(model, name), weights(start, name)) == (freeze == "features")
         assert not np.array_equal(weights(model, "dense7"), weights(start, "dense7"))
     other = AlexNet(**settings | {"width": 0.04})  # type: ignore[arg-type]
-    with pytest.raises(UserError, match=r"`init_from` .* `image_size` 25, `width` 0\.02, `groups` 2"):
+    with pytest.raises(UserError, match=r"`init_from` .* `image_size` 25, `width` 0\.02, `groups` 2$"):
         alexnet.fine_tune(saved, other, three)
+    divided = AlexNet(**settings, backend="jax", split=True)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="`groups` 2, without `split`"):
+        alexnet.fine_tune(saved, divided, three)
+
+
+def test_devices_divide_the_towers_in_pairs() -> None:
+    assert alexnet.layout(AlexNet(), ["gpu:0", "gpu:1", "gpu:2"]) is None
+    with pytest.raises(UserError, match="`devices` 3: `split` needs an even number"):
+        alexnet.layout(AlexNet(backend="jax", split=True), ["gpu:0", "gpu:1", "gpu:2"])
 
 
 @pytest.mark.usefixtures("store")
@@ -235,6 +256,7 @@ def test_fine_tuning_keeps_the_features_and_replaces_the_classifier(mnist: RawDa
         (["--freeze", "features"], ["--freeze", "--init-from"]),
         (["--images", "no/such/folder"], ["--images no/such/folder", "no such folder"]),
         (["--image-size", "3"], ["--image-size", "at least 15"]),
+        (["--split"], ["--split needs --groups 2 and --backend jax"]),
     ],
 )
 def test_a_mistake_is_one_line(arguments: list[str], words: list[str]) -> None:

@@ -165,7 +165,7 @@ class Reader:
             case "apps", "baseline":  # of every app in tests/test_published.py
                 self.run(command, module, arguments, parsed=not whole)
             case "tuning", _:
-                dry = app not in self.own and not (whole and "--chief" not in arguments)
+                dry = app not in self.own and not (whole and "--cluster" not in arguments)
                 self.run(command, module, [*arguments, *(["--dry-run"] if dry else [])])
             case "common", "common.cli.new_app":
                 self.run(command, module, arguments)

@@ -16,7 +16,7 @@ from apps import fine_tune
 from common import layer_names
 from common.data import Array, Data, RawData
 from common.errors import UserError
-from common.nn import backbones
+from common.nn import backbones, linear
 from common.preprocessing import image_files, pretrained, splits
 from tests.conftest import Trained, assert_user_error, run_app, train_once
 
@@ -210,7 +210,7 @@ def clouds(classes: int, each: int, distance: float = 4) -> tuple[Array, Array]:
 @pytest.mark.parametrize("classes", [2, 4])
 def test_the_head_is_a_logistic_regression(classes: int) -> None:
     train, validation = clouds(classes, 50), clouds(classes, 50)
-    kernel, bias = backbones.fit_head(train, validation, classes)
+    kernel, bias, _ = linear.fit_softmax(train, validation, classes)
     assert kernel.shape == (5, classes)
     assert ((validation[0] @ kernel + bias).argmax(axis=1) == validation[1]).mean() > 0.9
 
@@ -218,9 +218,9 @@ def test_the_head_is_a_logistic_regression(classes: int) -> None:
 def test_a_class_without_an_example_is_never_predicted_and_one_class_alone_is_no_error() -> None:
     inputs, labels = clouds(4, 50)
     some = np.isin(labels, [1, 3])
-    kernel, bias = backbones.fit_head((inputs[some], labels[some]), (inputs, labels), 4)
+    kernel, bias, _ = linear.fit_softmax((inputs[some], labels[some]), (inputs, labels), 4)
     assert set((inputs @ kernel + bias).argmax(axis=1)) == {1, 3}
-    kernel, bias = backbones.fit_head((inputs[:50], labels[:50]), (inputs, labels), 4)
+    kernel, bias, _ = linear.fit_softmax((inputs[:50], labels[:50]), (inputs, labels), 4)
     assert not kernel.any()
     assert not bias.any()
 
@@ -230,7 +230,7 @@ def test_balanced_classes_have_the_same_weight() -> None:
     rare = np.concatenate([np.arange(400), np.arange(400, 410)])
     found = {}
     for balanced in (False, True):
-        kernel, bias = backbones.fit_head((inputs[rare], labels[rare]), (inputs, labels), 2, balanced)
+        kernel, bias, _ = linear.fit_softmax((inputs[rare], labels[rare]), (inputs, labels), 2, balanced)
         found[balanced] = ((inputs @ kernel + bias).argmax(axis=1) == 1).mean()
     assert found[False] < 0.4 < found[True] < 0.6
 

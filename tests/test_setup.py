@@ -12,7 +12,14 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
-    "name", ["requirements.txt", "requirements-dev.txt", "requirements-gpu.txt", "requirements-team.txt"]
+    "name",
+    [
+        "requirements.txt",
+        "requirements-dev.txt",
+        "requirements-gpu.txt",
+        "requirements-team.txt",
+        "requirements-cluster.txt",
+    ],
 )
 def test_every_requirement_is_pinned_with_hashes(name: str) -> None:
     entries = re.split(r"\n(?=[a-z0-9])", (ROOT / name).read_text(), flags=re.IGNORECASE)[1:]

@@ -119,6 +119,7 @@ ROWS = (
         "lstm_text, batches of 64 sentences",
         "lstm_text",
         learned(0, WORDS * 2 * (100 + 64) * 256, 128 * 2),
+        {"linear": False},
         contestants=("suite, TensorFlow", "Keras, TensorFlow", "Keras, JAX", *PEERS),
     ),
     Row(

@@ -154,17 +154,20 @@ def main(app: App, description: str | None = None) -> None:
         """
         _export(app, form, output, quantize, model)
 
-    def serve(model: Model = None, port: Port = 5001, allowed_hosts: tuple[str, ...] = ()) -> None:
-        """Serve a saved model over HTTP on 127.0.0.1 until Ctrl-C.
+    def serve(
+        model: Model = None, port: Port = 5001, address: str = "127.0.0.1", allowed_hosts: tuple[str, ...] = ()
+    ) -> None:
+        """Serve a saved model over HTTP until Ctrl-C.
 
         Args:
             model: Model to use.
             port: Port of this machine.
+            address: Address to listen at; 0.0.0.0 for all addresses of this machine, as a container needs.
             allowed_hosts: More names that requests may have in their header Host, such as the name of a proxy.
         """
         from common.serving import http
 
-        http.serve(app, model, port, allowed_hosts)
+        http.serve(app, model, port, allowed_hosts, address)
 
     def request(
         files: Positional[tuple[str, ...]],

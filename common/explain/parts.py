@@ -16,6 +16,7 @@ from common import training
 from common.app import App
 from common.data import Array, Inputs, LazyArray, SavedModel
 from common.layer_names import FEATURES
+from common.nn.text_expert import WordPairs
 from common.preprocessing import features, text
 
 MAP_SIDE = 4
@@ -52,6 +53,7 @@ def split_model(model: keras.Model, classes: bool) -> ScoreModel:
         classes: Whether it predicts classes, whose scores are log-odds.
     """
     cut = next((layer for layer in model.layers if _begins(layer)), None)
+    beside = next((layer for layer in model.layers if isinstance(layer, WordPairs)), None)
     unit = _unit(model) if classes else None
     softmax = classes and isinstance(model.layers[-1], keras.layers.Softmax)
     inputs, outputs, end = graph(model)
@@ -61,7 +63,7 @@ def split_model(model: keras.Model, classes: bool) -> ScoreModel:
     if cut:
         # In Keras's graph a mask is a separate tensor, an input of the later layers.
         mask = getattr(outputs[cut.name], "_keras_mask", None)
-        begin = [outputs[cut.name]] if mask is None else [outputs[cut.name], mask]
+        begin = [outputs[cut.name], *([] if mask is None else [mask]), *([outputs[beside.name]] if beside else [])]
         front = keras.Model(inputs, begin)
     part = keras.Model(begin, end)
     body, bare = _real(part, classes)
@@ -76,13 +78,37 @@ def split_model(model: keras.Model, classes: bool) -> ScoreModel:
         score = mean(body.output) if len(body.output.shape) == 3 else body.output
     seen = next((layer.output for layer in reversed(body.layers) if _has_maps(layer)), None)
     network = keras.Model(body.inputs, score)
+    if beside:
+        front, network = _side_by_side(front, network)
     maps = None if seen is None else (keras.Model(body.inputs, seen), keras.Model([seen], score))
     return ScoreModel(front, network, maps)
+
+
+def _side_by_side(front: keras.Model, network: keras.Model) -> tuple[keras.Model, keras.Model]:
+    """Join the embeddings of a sentence's words and their scores in a linear expert, so that both are attributed.
+
+    Args:
+        front: From sentences to embeddings (batch, read, size), mask and scores (batch, words, classes), of which the
+            embeddings may be of fewer words.
+        network: From those to scores of the classes.
+
+    Returns:
+        From sentences to numbers (batch, words, size + classes) and mask, and from those to scores of the classes.
+    """
+    embeddings, mask, scores = front.outputs
+    read, size = embeddings.shape[1:]
+    missing = scores.shape[1] - read
+    joined = ops.concatenate([ops.pad(embeddings, [(0, 0), (0, missing), (0, 0)]), scores], axis=-1)
+    numbers, present = keras.Input(joined.shape[1:], dtype=joined.dtype), keras.Input(mask.shape[1:], dtype="bool")
+    outputs = network([numbers[:, :read, :size], present, numbers[:, :, size:]])
+    return keras.Model(front.inputs, [joined, mask]), keras.Model([numbers, present], outputs)
 
 
 def graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
     """Return the inputs of `model`, by name if it has several, each layer's output by its name, and the last output."""
     if not isinstance(model, keras.Sequential):
+        if any(isinstance(layer, keras.layers.Embedding) for layer in model.layers):
+            return _called_again(model)
         return model.input, {layer.name: layer.output for layer in model.layers}, model.outputs[0]
     # Its layers may have several outputs, as after loading: calling them again in order gives one each.
     inputs = tensor = keras.Input(model.input_shape[1:], dtype=model.inputs[0].dtype)
@@ -90,6 +116,22 @@ def graph(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
     for layer in model.layers:
         outputs[layer.name] = tensor = layer(tensor)
     return inputs, outputs, tensor
+
+
+def _called_again(model: keras.Model) -> tuple[Any, dict[str, Any], Any]:
+    """Return the same as `graph` after new calls of the layers, in which each mask is that of the layer's own input.
+
+    After loading, the masks in the graph are other tensors than those of the layers' outputs.
+    """
+    outputs = {}
+
+    def call(layer: keras.layers.Layer, *arguments: Any, **options: Any) -> Any:
+        outputs[layer.name] = layer(*arguments, **{name: one for name, one in options.items() if name != "mask"})
+        return outputs[layer.name]
+
+    functional = keras.Model(model.inputs, model.outputs)
+    copy = keras.models.clone_model(functional, clone_function=lambda layer: layer, call_function=call)
+    return copy.inputs[0], outputs, copy.outputs[0]
 
 
 def _begins(layer: keras.layers.Layer) -> bool:
@@ -251,6 +293,7 @@ def _of_text(sentences: Array | LazyArray, x: Array) -> Parts:
     """Split sentences into the words that the network reads; the baseline is embeddings of zero."""
     length, numbers = x.shape[1:]
     read = [text.words(sentence)[:length] for sentence in sentences[:]]
-    parts = [words + [""] * (length - len(words)) for words in read]
-    groups = np.repeat(np.arange(length)[:, None], numbers, axis=1)
+    present = min(length, max(map(len, read)) + 1)  # all that follows the longest sentence is one part
+    parts = [words + [""] * (present - len(words)) for words in read]
+    groups = np.repeat(np.minimum(np.arange(length), present - 1)[:, None], numbers, axis=1)
     return Parts(np.zeros_like(x), "embeddings of zero", groups, parts)

@@ -13,7 +13,7 @@ import keras
 import numpy as np
 
 from common.config import Backbone
-from common.data import Array, LazyArray, Pair
+from common.data import Array, LazyArray
 from common.errors import UserError, first_line
 from common.preprocessing import arrays, pretrained
 
@@ -27,12 +27,6 @@ BLOCKS = (
     (1, 3, 1, 6, 320),
 )
 """Blocks of EfficientNet-Lite0: number, side of the kernel, stride of the first, expansion, maps (Tan and Le 2019)."""
-
-
-NEVER = -30.0
-"""Bias of a class without a training example."""
-PENALTIES = (0.01, 0.1, 1.0, 10.0)
-"""Values of scikit-learn's C, the inverse of the penalty, from which `fit_head` chooses."""
 
 
 def apply(name: Backbone, x: Any, weights: str | None = None) -> Any:
@@ -153,45 +147,3 @@ def features(network: keras.Model, images: Array | LazyArray) -> Array:
     # A few calls only: compiling the network, as `predict` does, would take longer.
     outputs = [keras.ops.convert_to_numpy(network(images[part], training=False)) for part in parts]
     return np.concatenate(outputs).astype("float32")
-
-
-def fit_head(train: Pair, validation: Pair, classes: int, balanced: bool = False) -> tuple[Array, Array]:
-    """Fit a softmax of features by logistic regression, with the penalty that is best on the validation set.
-
-    Args:
-        train: Features (examples, features) and integer labels (examples,).
-        validation: The same for the validation set.
-        classes: Number of classes. Those without a training example have the probability 0.
-        balanced: Give all classes the same total weight.
-
-    Returns:
-        Kernel (features, classes) and bias (classes,) of a dense layer. They are 0 if there is only one class.
-    """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.metrics import log_loss
-    from threadpoolctl import threadpool_limits
-
-    (inputs, labels), (validation_inputs, validation_labels) = train, validation
-    kernel, bias = np.zeros((inputs.shape[1], classes), "float32"), np.zeros(classes, "float32")
-    present = np.unique(labels)
-    if len(present) < 2:
-        return kernel, bias
-    rows = np.isin(validation_labels, present)
-    with threadpool_limits(1):  # threads would wait for each other: the matrices are small
-        fitted = [
-            LogisticRegression(C=penalty, max_iter=200, tol=1e-3, class_weight="balanced" if balanced else None).fit(
-                inputs, labels
-            )
-            for penalty in PENALTIES
-        ]
-    losses = [
-        log_loss(validation_labels[rows], one.predict_proba(validation_inputs[rows]), labels=present) for one in fitted
-    ]
-    best = fitted[int(np.argmin(losses))]
-    # With two classes there is one column: the log odds of the second.
-    weights, intercept = best.coef_.T, best.intercept_
-    bias[:] = NEVER
-    kernel[:, present[-weights.shape[1] :]] = weights
-    bias[present] = 0
-    bias[present[-len(intercept) :]] = intercept
-    return kernel, bias

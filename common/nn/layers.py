@@ -1,4 +1,4 @@
-"""Layers and activations that the papers need and Keras lacks. Backend-neutral: only `keras.ops`."""
+"""Layers and activations that the papers need and Keras lacks. Backend-neutral: only `keras.ops`, on one device."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -218,6 +218,40 @@ class BatchNormalization(keras.layers.BatchNormalization):
         if self.center:
             normalised = normalised + ops.tile(self.beta, (pixels,))
         return ops.reshape(normalised, ops.shape(inputs))
+
+
+@keras.saving.register_keras_serializable("common")
+class TowerConv2D(keras.layers.Conv2D):
+    """Keras's `Conv2D` with `groups`, as one ordinary convolution for each group: many times faster on a CPU.
+
+    If devices divide the kernel's output maps on JAX, each one computes its own groups from its own input maps, as in
+    figure 2 of Krizhevsky et al. 2012. XLA would send all maps to each device, and compute all groups there.
+
+    (batch, height, width, maps) -> (batch, height, width, filters).
+    """
+
+    def convolution_op(self, inputs: Any, kernel: Any) -> Any:
+        distribution = keras.distribution.distribution()
+        layout = distribution.get_variable_layout(self.kernel) if distribution else None
+        if layout is None or layout.axes[-1] is None:
+            return self._convolve(inputs, kernel, self.groups)
+        import jax
+
+        mesh, axis = layout.device_mesh, layout.axes[-1]
+        groups = self.groups // mesh.shape[mesh.axis_names.index(axis)]
+        divides_batch = isinstance(distribution, keras.distribution.ModelParallel)
+        maps = jax.sharding.PartitionSpec(mesh.axis_names[0] if divides_batch else None, None, None, axis)
+        return jax.shard_map(
+            lambda own_inputs, own_kernel: self._convolve(own_inputs, own_kernel, groups),
+            mesh=mesh.backend_mesh,
+            in_specs=(maps, jax.sharding.PartitionSpec(*layout.axes)),
+            out_specs=maps,
+        )(inputs, ops.convert_to_tensor(kernel))
+
+    def _convolve(self, inputs: Any, kernel: Any, groups: int) -> Any:
+        pairs = zip(ops.split(inputs, groups, axis=-1), ops.split(kernel, groups, axis=-1), strict=True)
+        options = {"strides": list(self.strides), "padding": self.padding, "dilation_rate": self.dilation_rate}
+        return ops.concatenate([ops.conv(part, own, **options) for part, own in pairs], axis=-1)
 
 
 @keras.saving.register_keras_serializable("common")

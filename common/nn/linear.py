@@ -6,7 +6,7 @@ Importing this module does not import Keras.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
@@ -15,7 +15,7 @@ import numpy as np
 
 from common import layer_names
 from common.config import Count, Fraction, NotNegative, Optimizer, Positive
-from common.data import Array, Data
+from common.data import Array, Data, Pair
 from common.nn import losses
 from common.preprocessing import features, tables
 
@@ -42,6 +42,10 @@ class LinearConfig(tables.TableConfig):
     """Maximum momentum of the optimizer `momentum`. A smaller one is used if it is optimal for the loss."""
 
 
+NEVER = -30.0
+"""Bias of a class without a training example."""
+PENALTIES = (0.01, 0.1, 1.0, 10.0)
+"""Values of scikit-learn's C, the inverse of the penalty, from which `fit_softmax` chooses."""
 ODDS = {"per_unit": "odds_ratio_per_unit", "per_deviation": "odds_ratio_per_deviation"}
 Settings = TypeVar("Settings", bound=LinearConfig)
 
@@ -87,6 +91,51 @@ def layer(units: int, config: LinearConfig) -> keras.layers.Dense:
             "kernel_regularizer": losses.ProximalL1L2(config.l1, config.l2),
         }
     return keras.layers.Dense(units, kernel_initializer="zeros", name=layer_names.OUTPUT, **penalties)
+
+
+def fit_softmax(
+    train: Pair, validation: Pair, classes: int, balanced: bool = False, penalties: Sequence[float] = PENALTIES
+) -> tuple[Array, Array, float]:
+    """Fit a softmax of features by logistic regression, with the penalty that is best on the validation set.
+
+    Args:
+        train: Features (examples, features), which may be sparse, and integer labels (examples,).
+        validation: The same for the validation set.
+        classes: Number of classes. Those without a training example have the probability 0.
+        balanced: Give all classes the same total weight.
+        penalties: Values of scikit-learn's C, the inverse of the penalty, to choose from.
+
+    Returns:
+        Kernel (features, classes) and bias (classes,) of a dense layer, 0 if there is only one class; and the penalty.
+    """
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.metrics import log_loss
+    from threadpoolctl import threadpool_limits
+
+    (inputs, labels), (validation_inputs, validation_labels) = train, validation
+    kernel, bias = np.zeros((inputs.shape[1], classes), "float32"), np.zeros(classes, "float32")
+    present = np.unique(labels)
+    if len(present) < 2:
+        return kernel, bias, penalties[0]
+    rows = np.isin(validation_labels, present)
+    with threadpool_limits(1):  # threads would wait for each other: the matrices are small
+        fitted = [
+            LogisticRegression(C=penalty, max_iter=200, tol=1e-3, class_weight="balanced" if balanced else None).fit(
+                inputs, labels
+            )
+            for penalty in penalties
+        ]
+    losses = [
+        log_loss(validation_labels[rows], one.predict_proba(validation_inputs[rows]), labels=present) for one in fitted
+    ]
+    best = fitted[chosen := int(np.argmin(losses))]
+    # With two classes there is one column: the log odds of the second.
+    weights, intercept = best.coef_.T, best.intercept_
+    bias[:] = NEVER
+    kernel[:, present[-weights.shape[1] :]] = weights
+    bias[present] = 0
+    bias[present[-len(intercept) :]] = intercept
+    return kernel, bias, penalties[chosen]
 
 
 def coefficients(model: keras.Model, data: Data) -> Iterator[tuple[str, pd.DataFrame]]:

@@ -31,8 +31,8 @@ def load(name: str) -> RawData:
             return _idx_images(name)
         case "digits":
             return _shifted_digits()
-        case "movie_reviews":
-            return _movie_reviews()
+        case "movie_reviews" | "product_reviews" | "editorials" | "tweets":
+            return _rated_sentences(name)
         case "imdb":
             return _imdb()
         case "women":
@@ -118,19 +118,21 @@ def _shifted_digits() -> RawData:
     )
 
 
-def _movie_reviews() -> RawData:
-    """Load sentences (examples,) of movie reviews and their class: the sign of their mean rating.
+def _rated_sentences(name: str) -> RawData:
+    """Load sentences (examples,) of reviews, editorials or tweets and their class: the sign of their mean rating.
 
-    Pang and Lee (2004) collected the sentences from Rotten Tomatoes. Hutto and Gilbert (2014) had each rated by twenty
-    people from -4 to 4. Of 10,605 sentences, 37 are left out because their mean rating is 0.
+    Hutto and Gilbert (2014) had each sentence rated by twenty people from -4 to 4. Sentences with a mean of 0 are left
+    out: 37 of 10,605 of movie reviews, which Pang and Lee (2004) collected from Rotten Tomatoes, 98 of 3,708 of product
+    reviews, 244 of 5,190 of editorials of the New York Times, and 4 of 4,200 tweets.
     """
-    files = download.fetch("movie_reviews", MOVIE_REVIEWS, download.cache_folder() / "movie_reviews")
-    rows = [line.split("\t") for line in files[MOVIE_REVIEW_RATINGS].decode().splitlines()]
+    dataset = RATED_SENTENCES[name]
+    (content,) = download.fetch(name, dataset, download.cache_folder() / name).values()
+    rows = [line.split("\t") for line in content.decode().splitlines()]
     sentences, ratings = np.array([row[2] for row in rows], dtype=object), np.array([float(row[1]) for row in rows])
     rated = ratings != 0
     return RawData(
-        name="movie_reviews",
-        digest=MOVIE_REVIEWS.digest,
+        name=name,
+        digest=dataset.digest,
         kind="text",
         outputs=("negative", "positive"),
         train=(sentences[rated], (ratings[rated] > 0).astype("int32")),
@@ -211,19 +213,26 @@ DATASETS: dict[str, Dataset] = {
     ),
 }
 
-MOVIE_REVIEW_RATINGS = "movieReviewSnippets_GroundTruth.txt"
 
-MOVIE_REVIEWS = Dataset(
-    classes=(),
-    checksums={MOVIE_REVIEW_RATINGS: "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350"},
-    sources=(
-        Source(
-            "PyPI",
-            lambda: download.from_pypi(
-                "vaderSentiment==2.5",
-                "b960c954831f5ca58afee61780cc04ed48e551b91e783bfcbfb2c18bb8081a84",
-                "additional_resources/hutto_ICWSM_2014.tar.gz",
-            ),
-        ),
+def _rated(file: str, checksum: str) -> Dataset:
+    """Return a data set of one file in the archive of Hutto and Gilbert (2014)."""
+    archive = (
+        "vaderSentiment==2.5",
+        "b960c954831f5ca58afee61780cc04ed48e551b91e783bfcbfb2c18bb8081a84",
+        "additional_resources/hutto_ICWSM_2014.tar.gz",
+    )
+    return Dataset(
+        classes=(),
+        checksums={f"{file}_GroundTruth.txt": checksum},
+        sources=(Source("PyPI", lambda: download.from_pypi(*archive)),),
+    )
+
+
+RATED_SENTENCES = {
+    "movie_reviews": _rated("movieReviewSnippets", "c8293b0d942e90e223ea2c0955d969040d1a1be514a978b9af0698940bd13350"),
+    "product_reviews": _rated(
+        "amazonReviewSnippets", "11a9807a0974a2506a2d3b4851eaf69b3d6d20688ce4923adda2312a4f6dd6c2"
     ),
-)
+    "editorials": _rated("nytEditorialSnippets", "7d8fbcce7dde5d716da53e78f4ef4be6b706e9ef1e1d51887e6d0ad4b69cc27e"),
+    "tweets": _rated("tweets", "dfbe7102e2f92579ed8b19df9a3822491880697c67adf712fb66e520cc05102f"),
+}

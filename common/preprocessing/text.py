@@ -26,6 +26,8 @@ TEST_SHARE = 0.2
 """Share of the sentences in the test part, if a data set has none. The part is the same for every seed."""
 FEWEST = 10
 """Minimum number of examples of a class, so that each part has some."""
+LONGEST = 500
+"""Maximum number of words of a sentence that a linear model reads."""
 WORD = r"[^ \t\n\v\f\r]+"
 """Pattern of a word."""
 
@@ -82,6 +84,11 @@ def _describe(sentences: "pd.Series[str]", labels: Array, notes: Sequence[str], 
     if (silent := int((lengths == 0).sum())) > 0:
         found.append(f"{silent:,} sentences have no word, only punctuation")
     return Description(tuple(found), facts)
+
+
+def longest(sentences: Array, most: int = LONGEST) -> int:
+    """Return the number of words of the longest of `sentences`, at most `most`."""
+    return min(most, max(len(re.findall(WORD, sentence)) for sentence in sentences))
 
 
 def vectorizer(sentences: Array, words: int, length: int) -> keras.layers.Layer:

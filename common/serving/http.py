@@ -1,5 +1,6 @@
 """Serve a saved model over HTTP on this machine: the commands `serve` and `request`."""
 
+import errno
 import json
 import shlex
 import socket
@@ -16,6 +17,8 @@ from common.data import Array, Inputs
 from common.errors import UserError
 
 HOST = "127.0.0.1"
+EVERYWHERE = "0.0.0.0"
+"""All addresses of this machine."""
 SHOWN = 300
 """Longest example in characters that is printed; of a longer one, the file is named."""
 FINISH = 60
@@ -23,31 +26,35 @@ FINISH = 60
 Port = Annotated[int, Ge(1), Lt(2**16)]
 
 
-def listen(port: int, fix: str) -> socket.socket:
-    """Return a socket that listens at `port` of this machine.
+def listen(port: int, fix: str, address: str = HOST) -> socket.socket:
+    """Return a socket that listens at `port` of an address of this machine.
 
     Raises:
-        UserError: if the port cannot be used; it ends with `fix`.
+        UserError: if the port or the address cannot be used; for the port, it ends with `fix`.
     """
     try:
-        return socket.create_server((HOST, port))
+        return socket.create_server((address, port))
     except (OSError, OverflowError) as error:
+        if getattr(error, "errno", None) in (errno.EADDRNOTAVAIL, socket.EAI_NONAME):
+            words = f"not an address of this machine; use {EVERYWHERE} for all of its addresses"
+            raise UserError(f"`address` {address}: {words}") from error
         raise UserError(f"`port` {port} cannot be used ({error}); {fix}") from error
 
 
-def serve(app: App, which: str | None, port: int, names: Sequence[str] = ()) -> None:
-    """Serve a saved model on 127.0.0.1 until Ctrl-C.
+def serve(app: App, which: str | None, port: int, names: Sequence[str] = (), address: str = HOST) -> None:
+    """Serve a saved model until Ctrl-C.
 
     Args:
         app: The app of the model.
         which: The model, as for `tracking.load`; None for the champion.
         port: Port of this machine.
         names: More names that requests may have in their header Host, such as the name of a proxy.
+        address: Address of this machine to listen at.
 
     Raises:
-        UserError: if the port cannot be used, or there is no such model.
+        UserError: if the port or the address cannot be used, or there is no such model.
     """
-    with listen(port, "choose another") as listening:  # clients wait while the model is loaded
+    with listen(port, "choose another", address) as listening:  # clients wait while the model is loaded
         import uvicorn
 
         from common import tracking
@@ -55,21 +62,22 @@ def serve(app: App, which: str | None, port: int, names: Sequence[str] = ()) -> 
 
         served = tracking.served(app.name, which)
         print(f"loading {served.label} …", flush=True)
-        scoring = application.scoring_app(served.load(), served, app.task_of(served), [*application.NAMES, *names])
+        names = [*application.NAMES, address, *names]
+        scoring = application.scoring_app(served.load(), served, app.task_of(served), names)
         # After Ctrl-C, requests that have begun are answered.
         server = uvicorn.Server(uvicorn.Config(scoring, log_level="warning", timeout_graceful_shutdown=FINISH))
-        print(f"{served.label} answers at http://{HOST}:{port}/predict; to try it:\n")
-        print(curl(served.example, port))
+        url = f"http://{HOST if address == EVERYWHERE else address}:{port}/predict"
+        print(f"{served.label} answers at {url}; to try it:\n")
+        print(curl(served.example, url))
         print("\nCtrl-C stops it", flush=True)
         server.run(sockets=[listening])
 
 
-def curl(file: Path, port: int) -> str:
+def curl(file: Path, url: str) -> str:
     """Return a shell command that requests predictions for the example in `file`."""
     example = json.dumps(json.loads(file.read_text()))
     data = example if len(example) <= SHOWN else f"@{file}"
-    address = f"http://{HOST}:{port}/predict"
-    return f"curl {address} -H 'Content-Type: application/json' -d {shlex.quote(data)}"
+    return f"curl {url} -H 'Content-Type: application/json' -d {shlex.quote(data)}"
 
 
 def request(inputs: Inputs) -> str:

@@ -3,11 +3,13 @@
 The variables are the same on all devices. On JAX, `keras.distribution.DataParallel` divides the batches, and the
 compiled step is the same computation as on one device. On TensorFlow, `MirroredStrategy` runs the step on each device's
 share, and averages the gradients.
+
+An app may divide its variables too, on JAX, by a layout for `keras.distribution.ModelParallel`.
 """
 
 import contextlib
 import functools
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import keras
@@ -17,6 +19,12 @@ from common.training import hosts
 
 Devices = int | Literal["all"]
 """Number of devices to train on."""
+Layout = Callable[[Sequence[Any]], keras.distribution.LayoutMap | None]
+"""Devices -> how they divide the variables; None if every device has all of them."""
+
+
+def whole(_devices: Sequence[Any]) -> None:
+    """Give all variables to every device."""
 
 
 def available() -> list[str]:
@@ -36,16 +44,17 @@ def on_all_hosts(count: int) -> int:
     return count * hosts.number()
 
 
-def check(requested: Devices, batch_size: int, validation: int) -> int:
+def check(requested: Devices, batch_size: int, validation: int, layout: Layout = whole) -> int:
     """Return the number of devices of each host to train on.
 
     Args:
         requested: Number of devices, or all.
         batch_size: Examples per gradient step, over all devices of all hosts.
         validation: Number of examples to validate on.
+        layout: How the devices divide the variables.
 
     Raises:
-        UserError: if there are fewer devices, they do not divide a batch, or there are fewer examples.
+        UserError: if there are fewer devices, they do not divide a batch or the variables, or there are fewer examples.
     """
     if requested == on_all_hosts(1) == 1:
         return 1
@@ -60,6 +69,8 @@ def check(requested: Devices, batch_size: int, validation: int) -> int:
         raise UserError(f"`batch_size` {batch_size}: not a multiple of {total} devices; use {nearest}")
     if validation < total:
         raise UserError(f"`devices` {total}: the validation set has {validation} examples; use fewer")
+    if keras.backend.backend() == "jax" and _distribution(count, layout).num_model_replicas % hosts.number():
+        raise UserError(f"`devices` {count}: those of a host do not divide the network; use more")
     return count
 
 
@@ -80,14 +91,24 @@ def check_loss(model: keras.Model, targets: Any, outputs: Any) -> None:
 
 
 @contextlib.contextmanager
-def parallel(count: int) -> Iterator[None]:
-    """Distribute a network that is built and fitted in this block over the first `count` devices of each host."""
-    if keras.backend.backend() == "jax":
-        with keras.distribution.DataParallel(devices=_on_all_hosts(count), auto_shard_dataset=False).scope():
-            yield
-        return
-    with _strategy(count).scope():
+def parallel(count: int, layout: Layout = whole) -> Iterator[None]:
+    """Distribute a network that is built and fitted in this block over the first `count` devices of each host.
+
+    Args:
+        count: Number of devices of each host.
+        layout: How the devices divide the variables, on JAX.
+    """
+    with _distribution(count, layout).scope():
         yield
+
+
+def _distribution(count: int, layout: Layout) -> Any:
+    if keras.backend.backend() == "tensorflow":
+        return _strategy(count)
+    found = _on_all_hosts(count)
+    if divided := layout(found):
+        return keras.distribution.ModelParallel(layout_map=divided, auto_shard_dataset=False)
+    return keras.distribution.DataParallel(devices=found, auto_shard_dataset=False)
 
 
 def _on_all_hosts(count: int) -> list[Any]:
@@ -116,8 +137,8 @@ class _OnEveryDevice(keras.distribution.DataParallel):
 @contextlib.contextmanager
 def undivided() -> Iterator[None]:
     """Give all examples of a batch to every device in this block, on JAX."""
-    mesh = keras.distribution.distribution().device_mesh
-    with _OnEveryDevice(mesh, auto_shard_dataset=False).scope():
+    found = keras.distribution.distribution().device_mesh.devices.flatten().tolist()
+    with _OnEveryDevice(devices=found, auto_shard_dataset=False).scope():
         yield
 
 

@@ -115,7 +115,7 @@ def train(
     watching.check(app)
     app, data = load(app, config)
     config = config if resumed else enough_steps(config, data)
-    count = devices.check(requested, data.batch_size(config), len(data.validation[1]))
+    count = devices.check(requested, data.batch_size(config), len(data.validation[1]), _layout(app, config))
     beside = baseline_runs.beside(app, config, data) if baselines else {}
     with interruption.deferred():
         with tracking.run(app, "train", config, data, resumed=resumed) as run:
@@ -161,7 +161,8 @@ def retrain(
 ) -> Result:
     """Train as `train` does, with the settings that a search chose, on the training and validation sets together.
 
-    Training ends with the epoch that was best in the search. If the two sets cannot be joined, it trains as a trial.
+    Training ends with the epoch that was best in the search. If the two sets cannot be joined, or the app calibrates
+    the network on the validation set, it trains as a trial.
 
     Args:
         app: The app.
@@ -175,7 +176,7 @@ def retrain(
     """
     app, data = load(app, config)
     options = FitOptions(checkpoint=checkpoint)
-    if splits.poolable(data, app.task.fold_strategy):
+    if app.calibrate is None and splits.poolable(data, app.task.fold_strategy):
         data = dataclasses.replace(data, train=splits.join_pairs(data.train, data.validation))
         config = dataclasses.replace(config, restore="last")
         options = FitOptions(round(chosen["best_epoch"]), checkpoint, validate=False)
@@ -295,6 +296,8 @@ def _fit_and_measure(
     if options.validate and f"best_val_{app.task.metric}" not in measured:
         predictions = predictions_for(app.task, model, data.validation)
         measured |= prefixed("best_val", app.task.score(data.validation[1], predictions))
+    if app.calibrate:
+        app.calibrate(model, config, data)
     findings = diagnosis.findings(history, data.steps(config), 0 if options.until else config.epochs)
     findings += logger.outages
     return model, history, measured, findings
@@ -321,7 +324,7 @@ def fit_on_devices(
             raise UserError("this host has other settings, data or `devices` than the first one; use the same on all")
         if hosts.follows():
             options = dataclasses.replace(options, checkpoint=checkpoints.Followed(state))
-    with devices.parallel(options.devices):
+    with devices.parallel(options.devices, _layout(app, config)):
         # Hosts must begin with the same variables, also where they are replaced.
         keras.utils.set_random_seed(config.seed)
         copy = build(app, config, data)
@@ -332,6 +335,10 @@ def fit_on_devices(
         hosts.leave()
     checkpoints.assign(model, values)
     return history
+
+
+def _layout(app: App, config: Config) -> devices.Layout:
+    return functools.partial(app.layout, config)
 
 
 def assist(app: App, config: Config, resumed: bool, requested: Devices) -> None:
@@ -351,7 +358,7 @@ def assist(app: App, config: Config, resumed: bool, requested: Devices) -> None:
         with contextlib.redirect_stderr(io.StringIO()):  # the other host prints the same notes
             app, data = load(app, config)
             config = config if resumed else enough_steps(config, data)
-        count = devices.check(requested, data.batch_size(config), len(data.validation[1]))
+        count = devices.check(requested, data.batch_size(config), len(data.validation[1]), _layout(app, config))
         model = build(app, config, data)
         fit_on_devices(app, model, data, config, FitOptions(devices=count))
 

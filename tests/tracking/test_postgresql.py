@@ -26,6 +26,7 @@ from common.errors import UserError
 from common.tracking import retention, store
 from tests import postgresql
 from tests.conftest import ROOT, assert_user_error, free_port, run, run_app
+from tests.processes import Process
 from tests.tuning.searching import Store, settings
 
 WRITERS = 4
@@ -48,15 +49,9 @@ def database(server: postgresql.Server, tmp_path: Path, monkeypatch: pytest.Monk
     return address
 
 
-def begin(*arguments: str) -> "subprocess.Popen[str]":
+def begin(*arguments: str) -> Process:
     """Begin to train the perceptron in a process of its own."""
-    return subprocess.Popen(
-        [sys.executable, "-m", "apps.perceptron", "train", "--no-baseline", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
+    return Process("apps.perceptron", "train", "--no-baseline", *arguments)
 
 
 def runs() -> list[mlflow.entities.Run]:
@@ -112,7 +107,6 @@ def test_a_search_with_two_workers_finishes(database: str, tmp_path: Path) -> No
 def test_a_restart_of_the_database_in_mid_training_loses_no_metric(server: postgresql.Server, database: str) -> None:
     epochs = 150
     with begin("--epochs", str(epochs), "--patience", str(epochs)) as process:
-        assert process.stdout is not None
         assert any("Epoch 20/" in line for line in process.stdout)
         server.stop()
         try:

@@ -7,7 +7,6 @@ import re
 import signal
 import sqlite3
 import subprocess
-import sys
 import threading
 import time
 from pathlib import Path
@@ -26,6 +25,7 @@ from common.tracking import processes
 from common.tracking.store import recording
 from common.training import loop
 from tests.conftest import ROOT, Trained, assert_user_error, cut_off, run, run_app
+from tests.processes import Process
 
 
 @pytest.fixture
@@ -250,11 +250,8 @@ def test_a_run_has_a_heartbeat(tiny_app: App, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.usefixtures("store")
 def test_a_run_whose_process_was_killed_is_marked_by_the_next_command() -> None:
-    command = [sys.executable, "-m", "apps.perceptron", "train", "--epochs", "1000000", "--no-baseline"]
-    command += ["--patience", "1000000"]
-    others = []
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
+    endless, others = ("--epochs", "1000000", "--patience", "1000000", "--no-baseline"), []
+    with Process("apps.perceptron", "train", *endless) as process:
         assert "Epoch 1/" in process.stdout.readline()
         tracking.connect()
         (running,) = mlflow.search_runs(search_all_experiments=True, output_format="list")
@@ -306,8 +303,7 @@ def test_training_goes_on_after_anything_was_deleted_in_the_ui() -> None:
 
 @pytest.mark.usefixtures("no_store")
 def test_two_first_runs_at_once_share_a_new_store() -> None:
-    command = [sys.executable, "-m", "apps.mnist_mlp", "train", "--epochs", "1", "--limit", "1000"]
-    both = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE) for _ in range(2)]
+    both = [Process("apps.mnist_mlp", "train", "--epochs", "1", "--limit", "1000") for _ in range(2)]
     for process in both:
         _, errors = process.communicate(timeout=200)
         assert process.returncode == 0, errors

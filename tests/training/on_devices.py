@@ -1,6 +1,7 @@
 """Trains a small network on one device and on several: `python -m tests.training.on_devices FOLDER`.
 
-The last line is JSON: the metrics of each training by its name, and the error of a command for more devices.
+The last line is JSON: the metrics of each training by its name, the error of a command for more devices, and on JAX a
+small AlexNet on one device, and on two which divide its weights; with `--four`, on four.
 """
 
 import dataclasses
@@ -12,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from apps import mnist_mlp
+from apps import alexnet, mnist_mlp
 from common.data import Data
 from common.nn.augmentation import AffineDistortion
 from common.training import loop
@@ -57,6 +58,41 @@ def trained(devices: int, checkpoint: Checkpoint | None = None, until: int = 3) 
     return {**history, "weights": sums}
 
 
+class Shares(keras.callbacks.Callback):
+    """Notes the shape of each weight, and of the part that the first device has."""
+
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
+        weights = self.model.trainable_weights
+        self.shapes = {one.path: (one.shape, one.value.addressable_shards[0].data.shape) for one in weights}
+
+
+def split(devices: int) -> dict[str, Any]:
+    """The metrics of a divided AlexNet, how far each of its weights moved, and the shapes of the parts."""
+    config = alexnet.Settings(
+        backend="jax",
+        split=True,
+        image_size=15,
+        width=0.05,
+        epochs=2,
+        batch_size=16,
+        learning_rate=0.03,
+        restore="last",
+    )
+    noise = load_data(config)
+    train, validation, test = (
+        ((255 * np.resize(inputs, (len(inputs), 17, 17, 3))).astype("uint8"), targets)
+        for inputs, targets in (noise.train, noise.validation, noise.test)
+    )
+    data = Data("noise", "0", train, validation, test, noise.outputs, kind="image")
+    keras.utils.set_random_seed(0)
+    model = alexnet.build_model(config, data)
+    before, shares = model.get_weights(), Shares()
+    options = loop.FitOptions(callbacks=(shares,), devices=devices)
+    history = loop.fit_on_devices(alexnet.app, model, data, config, options)
+    moved = [float(np.abs(new - old).sum()) for new, old in zip(model.get_weights(), before, strict=True)]
+    return {"metrics": {**history, "moved": moved}, "shapes": shares.shapes}
+
+
 def main() -> None:
     """Train, on 4 and 2 devices of JAX, or on 2 of TensorFlow, whose processes have one group of devices."""
     several, fewer = (4, 2) if keras.backend.backend() == "jax" else (2, 1)
@@ -70,7 +106,9 @@ def main() -> None:
     trained(several, Checkpoint(path), until=1)
     found["several, then fewer"] = trained(fewer, Checkpoint(path))
     too_many = run_app("perceptron", "train", "--devices", "5").stderr
-    print(json.dumps({"metrics": found, "error": too_many}))
+    counts = (1, 2, 4) if "--four" in sys.argv else (1, 2)
+    divided = {count: split(count) for count in counts} if keras.backend.backend() == "jax" else {}
+    print(json.dumps({"metrics": found, "error": too_many, "split": divided}))
 
 
 if __name__ == "__main__":

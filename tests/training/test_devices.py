@@ -1,6 +1,7 @@
 """A training is the same on any number of devices."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -15,9 +16,12 @@ from tests.conftest import assert_user_error, run, run_app
 
 @pytest.fixture(scope="module", params=["jax", pytest.param("tensorflow", marks=pytest.mark.slow)])
 def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    folder = tmp_path_factory.mktemp("devices")
+    return trainings(tmp_path_factory.mktemp("devices"), request.param)
+
+
+def trainings(folder: Path, backend: str, *options: str) -> dict[str, Any]:
     flags = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
-    result = run("-m", "tests.training.on_devices", str(folder), KERAS_BACKEND=request.param, XLA_FLAGS=flags)
+    result = run("-m", "tests.training.on_devices", str(folder), *options, KERAS_BACKEND=backend, XLA_FLAGS=flags)
     assert result.returncode == 0, result.stderr
     found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return found
@@ -34,6 +38,27 @@ def test_metrics_and_weights_are_those_of_one_device(number: str, results: dict[
 def test_more_devices_than_there_are_is_an_error(results: dict[str, Any]) -> None:
     assert "error: --devices 5: " in results["error"]
     assert "on this machine; use " in results["error"]
+
+
+def test_the_two_gpus_of_alexnet_learn_the_weights_of_one(results: dict[str, Any]) -> None:
+    if not results["split"]:
+        pytest.skip("on JAX alone")
+    check_split(results["split"], "2")
+
+
+@pytest.mark.slow
+def test_two_pairs_of_gpus_learn_the_weights_of_one(tmp_path: Path) -> None:
+    check_split(trainings(tmp_path, "jax", "--four")["split"], "4")
+
+
+def check_split(trainings: dict[str, Any], number: str) -> None:
+    single, several = trainings["1"]["metrics"], trainings[number]["metrics"]
+    assert set(several) == set(single)
+    for name, values in single.items():
+        assert several[name] == pytest.approx(values, rel=1e-4), name
+    for weight, (whole, part) in trainings[number]["shapes"].items():
+        whole[0 if weight == "output/kernel" else -1] //= 1 if weight == "output/bias" else 2
+        assert part == whole, weight
 
 
 def test_one_processor_is_one_device() -> None:

@@ -2,8 +2,6 @@
 
 import contextlib
 import io
-import os
-import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +10,8 @@ import mlflow
 import pytest
 
 from common import tracking
-from tests.conftest import ROOT, new_store
+from tests.conftest import new_store
+from tests.processes import Process
 from tests.tuning import tiny_search
 from tuning.search import workers
 
@@ -33,7 +32,7 @@ class Store:
         return f"sqlite:///{self.folder}/mlflow.db"
 
     def search(self, *arguments: str, answer: str = "", **environment: str) -> tuple[int, str, str]:
-        """Run the command to its end, the chief in this process; gives status, output and errors."""
+        """Run the command to its end, in this process; gives status, output and errors."""
         output, errors, status = io.StringIO(), io.StringIO(), 0
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["tiny_search", *arguments])
@@ -48,16 +47,10 @@ class Store:
                     status = int(ended.code or 0)
         return status, output.getvalue(), errors.getvalue()
 
-    def begin(self, *arguments: str, **environment: str) -> "subprocess.Popen[str]":
+    def begin(self, *arguments: str, **environment: str) -> Process:
         """Begin the command as a process of its own."""
-        return subprocess.Popen(
-            [sys.executable, "-m", "tests.tuning.tiny_search", *arguments],
-            cwd=ROOT,
-            env=os.environ | {"MLFLOW_TRACKING_URI": self.uri} | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
+        variables = {"MLFLOW_TRACKING_URI": self.uri} | environment
+        return Process("tests.tuning.tiny_search", *arguments, **variables)
 
     def runs(self, kind: str) -> list[mlflow.entities.Run]:
         """The runs of a kind, the oldest first."""

@@ -179,9 +179,6 @@ def test_flags_of_the_app_hold_in_all_trials_and_are_checked_at_once(tmp_path: P
         ("--objective", "val_acuracy"): "val_accuracy",
         ("--objective", "accuracy"): "val_NAME",
         ("--folds", "600"): "--folds",
-        ("--chief", "nowhere"): "HOST:PORT",
-        ("--join",): "--chief",
-        ("--join", "--chief", "127.0.0.1:9"): "the store has no such search",
         ("--algorithm", "grid", "--warm-start"): "--warm-start",
         ("--algorithm", "hyperband", "--folds", "2"): "--folds",
     }.items():

@@ -2,23 +2,23 @@
 
 import os
 import signal
-import subprocess
 import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from apps.mnist_mlp import Settings as MnistMlp
-from tests.conftest import free_port
+from tests.processes import Process
 from tests.tuning.searching import Store, settings
 from tests.tuning.tiny_search import SECONDS
 
 KILLED = ("--trials", "2", "--executions", "2", "--warm-start", "--hidden", "16", "--epochs", "4")
 
 
-def wait_for(condition: Callable[[], object], process: "subprocess.Popen[str]") -> None:
+def wait_for(condition: Callable[[], object], process: Process) -> None:
     deadline = time.monotonic() + SECONDS
     while not condition():
         assert process.poll() is None, process.communicate()[0]
@@ -26,16 +26,15 @@ def wait_for(condition: Callable[[], object], process: "subprocess.Popen[str]") 
         time.sleep(0.1)
 
 
-def children(process: "subprocess.Popen[str]") -> list[str]:
-    listed = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True, check=True)
-    return listed.stdout.split()
-
-
-def wait_until_gone(workers: list[str]) -> None:
-    """Until each worker, which leads a session of its own, has seen that the command that started it is gone."""
+def wait_until_gone(store: Store) -> None:
+    """Until each worker, which writes into a log of the search, has seen that the command that started it is gone."""
     deadline = time.monotonic() + SECONDS
-    command = ["pgrep", "-s", ",".join(workers), "-f", "tests.tuning.tiny_search"]
-    while subprocess.run(command, stdout=subprocess.DEVNULL, check=False).returncode == 0:
+    logs = {str(file.resolve()) for file in store.folder.glob("searches/*/*.log")}
+    while any(
+        file.path in logs
+        for process in psutil.process_iter(["open_files"])
+        for file in process.info["open_files"] or ()
+    ):
         assert time.monotonic() < deadline
         time.sleep(0.1)
 
@@ -50,10 +49,9 @@ def test_killed_anywhere_it_goes_on_from_the_last_epoch_to_the_same_scores(tmp_p
             (folder / name).touch()
         process = store.begin(*KILLED, TINY_HOLD=str(folder))
         wait_for(lambda: list(store.folder.glob(f"searches/*/{reached}")), process)  # noqa: B023
-        workers = children(process)
         process.kill()
         process.communicate()
-        wait_until_gone(workers)
+        wait_until_gone(store)
         assert [run.info.status for run in store.runs("search")] == ["RUNNING"]
     assert store.search(*KILLED)[0] == 0
     assert whole.search(*KILLED)[0] == 0
@@ -79,38 +77,28 @@ def test_killed_anywhere_it_goes_on_from_the_last_epoch_to_the_same_scores(tmp_p
         assert run.data.metrics["best_val_accuracy_se"] == pytest.approx(np.std(scores, ddof=1) / 2**0.5)
 
 
-def test_workers_of_several_commands_share_a_search_and_are_replaced_when_they_die(tmp_path: Path) -> None:
-    """Two workers of the chief's command and one that joins it by its address, of which two are killed.
-
-    One from without, while all three train, whose trial goes on; another one by its trial, which has then failed.
-    """
+def test_workers_are_replaced_when_they_die(tmp_path: Path) -> None:
+    """Three workers, of which two are killed: one while all three train, whose trial goes on; another by its trial."""
     store, folder, unlucky = Store(tmp_path), tmp_path / "hold", "16"
     folder.mkdir()
     environment = {"TINY_FAULT": "kill", "TINY_UNLUCKY": unlucky, "TINY_HOLD": str(folder)}
     # The grid has three rates with 8 units, one a worker, and then the first with 16, which kills.
-    arguments = ("--trials", "4", "--algorithm", "grid", "--chief", f"127.0.0.1:{free_port()}")
-    chief = store.begin(*arguments, "--workers", "2", **environment)
-    wait_for(lambda: store.runs("search"), chief)
-    joined = store.begin(*arguments, "--join", **environment)
-    wait_for(lambda: len(list(folder.iterdir())) == 3, chief)
-    workers = {file.name for file in folder.iterdir()}.intersection(children(chief))
-    assert len(workers) == 2
-    os.kill(int(workers.pop()), signal.SIGKILL)
+    command = store.begin("--trials", "4", "--algorithm", "grid", "--workers", "3", **environment)
+    wait_for(lambda: len(list(folder.iterdir())) == 3, command)
+    os.kill(int(next(folder.iterdir()).name), signal.SIGKILL)
     (folder / "go-0").touch()
-    output, _ = chief.communicate(timeout=SECONDS)
-    joined_output, _ = joined.communicate(timeout=SECONDS)
-    assert (chief.returncode, joined.returncode) == (0, 0), output + joined_output
+    output, _ = command.communicate(timeout=SECONDS)
+    assert command.returncode == 0, output
     trials = store.trials()
     assert len(trials) == 4
     for run in trials.values():
         fatal = run.data.params["hidden"] == f"({unlucky},)"
         assert run.info.status == ("FAILED" if fatal else "FINISHED")
-        assert ("SIGKILL" in run.data.tags.get("error", "")) == fatal
+        assert ("the trial ended its process 2 times" in run.data.tags.get("error", "")) == fatal
         assert len(store.curve(run, "loss")) == (0 if fatal else 3)
-    logs = [file.read_text() for file in store.folder.glob("searches/*/*.log")]
-    assert len(logs) == 3
-    for log in logs:  # each trained one of the three trials; who replaced the killed worker did not begin it again
-        assert [log.count(f"Epoch {epoch}/3") for epoch in (1, 2, 3)] == [1, 1, 1]
+    logs = "".join(file.read_text() for file in store.folder.glob("searches/*/*.log"))
+    # The trial of the killed worker was not begun again.
+    assert [logs.count(f"Epoch {epoch}/3") for epoch in (1, 2, 3)] == [3, 3, 3]
 
 
 def test_a_search_in_which_every_trial_fails_says_so_and_can_be_started_over(tmp_path: Path) -> None:

@@ -1,20 +1,17 @@
-"""The process that runs a search: KerasTuner's chief, its worker processes, progress and results."""
+"""The process that runs a search: KerasTuner's oracle, the workers, progress and results."""
 
+import contextlib
+import importlib.util
 import json
-import os
 import shutil
-import socket
 import tempfile
-import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import keras_tuner
 from filelock import FileLock, Timeout
-from keras_tuner.engine import base_tuner
 from rich.console import Console
 
 from common import tracking
@@ -28,15 +25,11 @@ from tuning.search import oracle, results, space, workers
 from tuning.search.options import ExecutionOptions, SearchOptions, with_objective
 from tuning.search.oracle import PersistentOracle
 from tuning.search.space import ConfigBuilder
-from tuning.search.workers import WorkerSpec
-
-NAME = "worker"
-"""Prefix of the names of the chief's own workers."""
+from tuning.search.specs import SearchSpec
+from tuning.search.workers import LocalWorkers
 
 
-def run(
-    app: App, configs: ConfigBuilder, options: SearchOptions, execution: ExecutionOptions, flags: Sequence[str]
-) -> bool:
+def run(app: App, configs: ConfigBuilder, options: SearchOptions, execution: ExecutionOptions) -> bool:
     """Start or resume a search and finish it.
 
     Args:
@@ -44,20 +37,19 @@ def run(
         configs: The search space, with the settings that are fixed.
         options: The options that identify the search.
         execution: The execution options.
-        flags: All command-line flags, which the workers receive too.
 
     Returns:
         Whether any trial has succeeded.
     """
     searched = with_objective(app, options.objective)
+    folder = search_folder(app, configs, options)
+    pool = open_workers(execution, folder)
     data = app.load_data(configs.default)
     app, searched = app.for_data(data), searched.for_data(data)
     if options.objective:
         check_objective(searched, configs.default, data)
     if options.folds > 1:
         next(splits.k_folds(data, options.folds, app.task.fold_strategy, options.seed))
-    address = free_address(execution)
-    folder = search_folder(app, configs, options)
     with locked(folder):
         if execution.fresh:
             start_over(folder)
@@ -65,17 +57,20 @@ def run(
         with tracking.run(searched, "search", options, data, key=key) as run:
             proposer = load_or_create(searched, configs, options, folder, run)
             proposer.max_trials = execution.trials
-            proposer.requeue(workers.names(execution.workers, NAME))
-            with serve(proposer, address), results.Progress(proposer, execution.trials) as progress:
+            for name in list(proposer.ongoing_trials):
+                proposer.requeue(name)
+            with results.Progress(proposer, execution.trials) as progress:
 
-                def poll() -> bool:
+                def poll() -> None:
                     if progress.update() and options.algorithm != "hyperband":  # which continues earlier trials
                         results.delete_checkpoints(folder, proposer)
-                    return not proposer.ongoing_trials  # of workers on other machines
 
+                spec = SearchSpec(workers.main_module(), options, configs.default, run.id, folder)
                 try:
-                    workers.run(execution.workers, WorkerSpec(NAME, run.id, folder), address, flags, poll)
+                    with contextlib.closing(pool):
+                        workers.run(pool, spec, proposer, configs, poll)
                 except (KeyboardInterrupt, SystemExit):
+                    tracking.end_stale({"search": run.id, "kind": "trial"})  # those of workers that had to be killed
                     print(f"{len(proposer.finished())} trials have finished; the same command resumes the search")
                     raise
             succeeded = results.conclude(searched, app, configs, proposer, run, folder)
@@ -84,56 +79,20 @@ def run(
         return succeeded
 
 
-def join(
-    app: App, configs: ConfigBuilder, options: SearchOptions, execution: ExecutionOptions, flags: Sequence[str]
-) -> None:
-    """Run workers for the search of a chief on another machine until it is finished; arguments as for `run`.
+def open_workers(execution: ExecutionOptions, folder: Path) -> workers.Workers:
+    """Return the workers of a search, on this machine or on a cluster.
 
     Raises:
-        UserError: If the store has no such search, or the chief does not answer.
+        UserError: If Ray is not installed, or the cluster does not answer.
     """
-    folder = search_folder(app, configs, options)
-    folder.mkdir(parents=True, exist_ok=True)
-    searches = tracking.find({"kind": "search", "search.home": folder.name})
-    if not searches:
-        raise UserError(
-            "--join: the store has no such search; start it with the same command without --join, and set "
-            "MLFLOW_TRACKING_URI to the same store here"
-        )
-    host, port = execution.address()
-    spec = WorkerSpec(f"{socket.gethostname()}-{os.getpid()}", searches[0].info.run_id, folder)
-    print(f"{execution.workers} workers for the search of {host}:{port}")
-    workers.run(execution.workers, spec, (host, port), flags, ChiefWatch(host, port).poll)
+    if not execution.cluster:
+        return LocalWorkers(execution.workers, folder)
+    if importlib.util.find_spec("ray") is None:
+        install = f"{terminal.this_python()} -m pip install -r requirements-cluster.txt"
+        raise UserError(f"`cluster` needs Ray, which is not installed; {install}")
+    from tuning.search.cluster import RayWorkers
 
-
-class ChiefWatch:
-    """Checks that a chief on another machine answers: its workers would wait an hour for it."""
-
-    INTERVAL = 5
-    """Seconds between two checks."""
-    PATIENCE = 60
-    """Seconds without an answer."""
-
-    def __init__(self, host: str, port: int) -> None:
-        self.host, self.port = host, port
-        self.answered, self.checked = time.monotonic(), 0.0
-
-    def poll(self) -> bool:
-        """Connect to the chief if the last check is old enough; always returns True.
-
-        Raises:
-            UserError: If the chief has not answered for `PATIENCE` seconds.
-        """
-        now = time.monotonic()
-        if now - self.checked > self.INTERVAL:
-            self.checked = now
-            try:
-                socket.create_connection((self.host, self.port), timeout=2).close()
-                self.answered = time.monotonic()
-            except OSError as error:
-                if now - self.answered > self.PATIENCE:
-                    raise UserError(f"--chief {self.host}:{self.port}: does not answer; is it running?") from error
-        return True
+    return RayWorkers(execution.workers, folder, execution.cluster)
 
 
 def search_folder(app: App, configs: ConfigBuilder, options: SearchOptions) -> Path:
@@ -224,36 +183,6 @@ def check_objective(app: App, config: Config, data: Data) -> None:
     names = [f"val_{name}" for name in model.evaluate(inputs, targets, verbose=0, return_dict=True)]
     if app.task.monitor not in names:
         raise UserError(f"--objective {app.task.monitor}: {app.name} has {', '.join(names)}")
-
-
-def free_address(execution: ExecutionOptions) -> tuple[str, int]:
-    """Return the host and port at which the chief will listen.
-
-    Raises:
-        UserError: If it cannot listen there.
-    """
-    host, port = execution.address()
-    try:
-        with socket.create_server((host, port)) as server:
-            return host, int(server.getsockname()[1])
-    except OSError as error:
-        raise UserError(f"--chief {host}:{port}: cannot listen there ({error.strerror})") from error
-
-
-@contextmanager
-def serve(proposer: PersistentOracle, address: tuple[str, int]) -> Iterator[None]:
-    """Serve the oracle to workers at this address: KerasTuner's chief, in a thread because it cannot be stopped."""
-    host, port = address
-    environment = {"KERASTUNER_TUNER_ID": "chief", "KERASTUNER_ORACLE_IP": host, "KERASTUNER_ORACLE_PORT": str(port)}
-    os.environ |= environment
-    try:
-        with tempfile.TemporaryDirectory() as folder:
-            tuner: Any = base_tuner.BaseTuner(proposer, directory=folder)
-            threading.Thread(target=tuner.search, daemon=True).start()
-            yield
-    finally:
-        for name in environment:
-            os.environ.pop(name)
 
 
 def dry_run(app: App, configs: ConfigBuilder, options: SearchOptions) -> None:

@@ -14,9 +14,9 @@ from common.app import App
 from common.cli import like
 from common.cli.parsing import plain_errors
 from common.config import as_flags
-from tuning.search.options import ExecutionOptions, SearchOptions, Space, with_objective
+from tuning.search.options import ExecutionOptions, SearchOptions, Space
 
-# Each process allocates only the GPU memory that it needs: the chief and its workers share the GPUs.
+# Each process allocates only the GPU memory that it needs: a search and its workers share the GPUs.
 os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
 
@@ -61,17 +61,11 @@ def _run(app: App, space: Space, command: Command, flags: list[str], name: str) 
         flags = [*shlex.split(fixed), *flags]
     lazy.use_backend(tyro.cli(app.settings, prog=name, args=flags).backend)
     with lazy.quiet_native_log():
-        from tuning.search import chief, worker
+        from tuning.search import chief
         from tuning.search.space import ConfigBuilder
-        from tuning.search.workers import WorkerSpec
     options, execution = command.search, command.execution
     configs = ConfigBuilder(space, flags, name)
-    if spec := WorkerSpec.from_environment():
-        worker.run(with_objective(app, options.objective), configs, options, spec)
-    elif execution.dry_run:
+    if execution.dry_run:
         chief.dry_run(app, configs, options)
-    elif execution.join:
-        chief.join(app, configs, options, execution, sys.argv[1:])
-    else:
-        return chief.run(app, configs, options, execution, sys.argv[1:])
-    return True
+        return True
+    return chief.run(app, configs, options, execution)

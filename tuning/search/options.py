@@ -60,34 +60,21 @@ class ExecutionOptions:
     trials: Count = 20
     """Maximum number of trials. A larger number continues a finished search."""
     workers: Count = 1
-    """Processes that train in parallel. Each has one GPU or a share of the CPU cores."""
-    chief: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None
-    """Address where workers on other machines can join the search; by default they cannot."""
-    join: bool = False
-    """Train for the search of the --chief on another machine, which the same command started."""
+    """Processes that train in parallel. Each has a GPU or a share of the CPU cores."""
+    cluster: Annotated[str | None, tyro.conf.arg(metavar="auto|ADDRESS")] = None
+    """Run the workers on the Ray cluster at this address, or on the one that this machine is part of (auto)."""
     fresh: bool = False
     """Delete the finished trials of this search, after confirmation, and start over."""
     dry_run: bool = False
     """Only show the space, its size, and the first proposals."""
 
     def __post_init__(self) -> None:
-        """Check the bounds of the fields and the form of the address.
+        """Check the bounds of the fields.
 
         Raises:
-            UserError: If a value is out of bounds, or --join has no --chief.
+            UserError: If a value is out of bounds.
         """
         check_bounds(self)
-        if self.join and not self.chief:
-            raise UserError("--join needs the address of the chief: --chief HOST:PORT")
-        if self.chief:
-            self.address()
-
-    def address(self) -> tuple[str, int]:
-        """Return host and port of the chief; without --chief the local host and port 0, for any free one."""
-        host, colon, port = (self.chief or "127.0.0.1:0").rpartition(":")
-        if not colon or not host or not port.isdigit() or int(port) > 65535:
-            raise UserError(f"--chief {self.chief}: must be HOST:PORT")
-        return host, int(port)
 
 
 def with_objective(app: App, objective: str | None) -> App:

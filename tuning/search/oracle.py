@@ -1,8 +1,7 @@
 """KerasTuner's oracles, saved after every change."""
 
 import json
-import logging
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,15 +18,12 @@ from tuning.search.space import ConfigBuilder
 NEVER = 10**9
 """A limit that no search reaches."""
 
-logging.getLogger("grpc").setLevel(logging.ERROR)  # KerasTuner's chief logs every call
-
 
 class PersistentOracle(keras_tuner.Oracle):
     """An oracle whose file `path` always holds its whole state.
 
     KerasTuner writes several files in place, which an interruption corrupts, and none of them has the order of a grid.
-    A replaced worker asks under its old name and receives its old trial. The `first_settings`, as JSON, are tried
-    before the algorithm's proposals; the algorithm does not see them.
+    The `first_settings`, as JSON, are tried before the algorithm's proposals; the algorithm does not see them.
 
     `_retry_queue` and `_save_trial` are private to KerasTuner.
     """
@@ -37,29 +33,23 @@ class PersistentOracle(keras_tuner.Oracle):
     ongoing_trials: dict[str, Any]
     first_settings: Sequence[str] = ()
 
-    @keras_tuner.synchronized
     def create_trial(self, tuner_id: str) -> Any:
         trial = super().create_trial(tuner_id)
         if trial.status == "RUNNING":
             self._write()
         return trial
 
-    @keras_tuner.synchronized
-    def end_trial(self, trial: Any) -> None:
-        number = trial.trial_id
-        if number in self._retry_queue:  # its worker was presumed dead
-            self._retry_queue.remove(number)
-        if number not in self.end_order:
-            super().end_trial(trial)
-        self.ongoing_trials = {name: one for name, one in self.ongoing_trials.items() if one.trial_id != number}
+    def end(self, trial: Any, score: float | None, error: str | None) -> None:
+        """End a trial with its objective, or with an error."""
+        if score is not None:
+            self.update_trial(trial.trial_id, {self.objective.name: score})
+        trial.status, trial.message = "FAILED" if score is None else "COMPLETED", error
+        self.end_trial(trial)
         self._write()
 
-    @keras_tuner.synchronized
-    def requeue(self, workers: Collection[str]) -> None:
-        """Requeue the running trials of all workers but these, which will not ask again."""
-        for name in self.ongoing_trials.keys() - set(workers):
-            self._retry_queue.append(self.ongoing_trials.pop(name).trial_id)
-        self.tuner_ids &= set(workers)
+    def requeue(self, worker: str) -> None:
+        """Give the running trial of a worker that is gone to one that asks, before other trials."""
+        self._retry_queue.insert(0, self.ongoing_trials.pop(worker).trial_id)
 
     def populate_space(self, trial_id: str) -> dict[str, Any]:
         trials = self.trials
@@ -74,7 +64,6 @@ class PersistentOracle(keras_tuner.Oracle):
         finally:
             self.trials = trials
 
-    @keras_tuner.synchronized
     def finished(self) -> list[Any]:
         """Return the finished trials in the order in which they ended."""
         return [self.trials[key] for key in self.end_order]

@@ -1,41 +1,36 @@
-"""A process that requests trials from the chief and trains them one by one."""
+"""Train trials in a worker process, each recorded as a child run of the search."""
 
+import functools
+import importlib
 import math
-import os
 import statistics
-import sys
-import tempfile
-import threading
-import time
+import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import keras
-import keras_tuner
-from keras_tuner.engine import base_tuner
-from keras_tuner.errors import FailedTrialError
 
-from common import tracking, training
+from common import interruption, tracking, training
 from common.app import App
 from common.config import Config
 from common.data import Data
-from common.errors import DivergenceError
+from common.errors import DivergenceError, first_line
 from common.preprocessing import splits
 from common.training.checkpoint import SUFFIX, Checkpoint
-from tuning.search import oracle
-from tuning.search.options import SearchOptions
-from tuning.search.space import ConfigBuilder
-from tuning.search.workers import RESTART, WorkerSpec
+from tuning.search.options import SearchOptions, with_objective
+from tuning.search.specs import Outcome, SearchSpec, TrialSpec
 
 MAX_GROWTH = 150 * 2**20
 """Bytes of memory growth since the first trial after which a new process takes over: Keras and TensorFlow do not free
 all memory of a trial."""
-INTERVAL = 0.2
-"""Seconds before each request for a trial: a worker that has to wait repeats it."""
 MIN_CURVES = 3
 """Finished trials that median pruning needs."""
+
+
+class FailedTrialError(Exception):
+    """A trial that has no objective."""
 
 
 @dataclass(frozen=True)
@@ -47,50 +42,48 @@ class Part:
     data: Data
 
 
-class Worker(base_tuner.BaseTuner):
-    """A KerasTuner tuner that trains trials as the app does, each recorded as a child run of the search."""
+@functools.cache
+def trainer(search: SearchSpec) -> "Trainer":
+    """Return the trainer of a search in this process, which loads the data once."""
+    return Trainer(search)
 
-    def __init__(
-        self, app: App, configs: ConfigBuilder, options: SearchOptions, spec: WorkerSpec, **arguments: Any
-    ) -> None:
-        super().__init__(**arguments)
-        self.app, self.configs, self.options, self.spec = app, configs, options, spec
-        self.key = tracking.RunKey(spec.search, {"search": spec.search})
+
+class Trainer:
+    """Trains the trials of a search as the app does.
+
+    Raises:
+        UserError: If the data cannot be loaded.
+    """
+
+    def __init__(self, search: SearchSpec) -> None:
+        app = with_objective(importlib.import_module(search.module).app, search.options.objective)
+        self.app = app.for_data(app.load_data(search.default))
+        self.options, self.folder = search.options, search.folder
+        self.key = tracking.RunKey(search.run, {"search": search.run})
         self.first_peak = 0
 
-    def pre_create_trial(self) -> None:
-        time.sleep(INTERVAL)
-
-    def on_trial_end(self, trial: Any) -> None:
-        super().on_trial_end(trial)
+    def train(self, trial: TrialSpec) -> Outcome:
+        """Train a trial, or resume it. Its errors are part of the outcome."""
+        key = replace(self.key, tags={**self.key.tags, "trial": trial.number})
+        score = error = None
+        try:
+            with interruption.handled():
+                metrics = tracking.finished("trial", key) or self._train(trial, key)
+            score = metrics[f"best_{self.app.task.monitor}"]
+        except Exception as failure:
+            traceback.print_exc()
+            error = f"{type(failure).__name__}: {first_line(failure)}"
         self.first_peak = self.first_peak or tracking.peak_memory()
-        if tracking.peak_memory() > self.first_peak + MAX_GROWTH:
-            sys.exit(RESTART)
+        return Outcome(score, error, tracking.peak_memory() > self.first_peak + MAX_GROWTH)
 
-    def run_trial(self, trial: Any, *_arguments: Any, **_options: Any) -> dict[str, float]:
-        """Train the trial, or resume it.
-
-        Returns:
-            The objective by its name.
-
-        Raises:
-            FailedTrialError: If the loss or the objective is not finite, or the trial killed its process before.
-        """
-        key = replace(self.key, tags={**self.key.tags, "trial": trial.trial_id})
-        with self.spec.current_trial(trial.trial_id):
-            metrics = tracking.finished("trial", key)
-            if not metrics:
-                metrics = self._train(self.configs(trial.hyperparameters), key, trial.hyperparameters.values)
-        return {self.app.task.monitor: metrics[f"best_{self.app.task.monitor}"]}
-
-    def _train(self, config: Config, key: tracking.RunKey, values: Mapping[str, Any]) -> Mapping[str, float]:
-        data, trial = self.app.load_data(config), key.tags["trial"]
-        with tracking.run(self.app, "trial", config, data, f"trial {trial}", key) as run:
-            if error := self.spec.fatal_trials.get(trial):
-                raise FailedTrialError(error)
+    def _train(self, trial: TrialSpec, key: tracking.RunKey) -> Mapping[str, float]:
+        data, config, number = self.app.load_data(trial.config), trial.config, trial.number
+        with tracking.run(self.app, "trial", config, data, f"trial {number}", key) as run:
+            if trial.error:
+                raise FailedTrialError(trial.error)
             parts = list(split(self.app, self.options, config, data))
             if len(parts) == 1:
-                metrics = self._fit(parts[0], run, trial, values)
+                metrics = self._fit(parts[0], run, number, trial.values)
             else:
                 fitted = [self._fit_part(part, run, key) for part in parts]
                 metrics = means([one for one in fitted if one])
@@ -119,8 +112,8 @@ class Worker(base_tuner.BaseTuner):
         """Train a part from its checkpoint, or from that of the trial that Hyperband continues."""
         previous = values.get("tuner/trial_id")
         checkpoint = Checkpoint(
-            state_file(self.spec.folder, trial, part.number),
-            state_file(self.spec.folder, previous, part.number) if previous else None,
+            state_file(self.folder, trial, part.number),
+            state_file(self.folder, previous, part.number) if previous else None,
         )
         callbacks = list[keras.callbacks.Callback]()
         if self.options.prune == "median":
@@ -132,24 +125,6 @@ class Worker(base_tuner.BaseTuner):
             raise FailedTrialError(str(error)) from error
         finally:
             keras.backend.clear_session()
-
-
-def run(app: App, configs: ConfigBuilder, options: SearchOptions, spec: WorkerSpec) -> None:
-    """Train trials until the chief has no more, or until the process asks to be replaced."""
-    threading.Thread(target=_end_with_parent, args=(spec.parent,), daemon=True).start()
-    app = app.for_data(app.load_data(configs.default))
-    objective = keras_tuner.Objective(app.task.monitor, app.task.mode)
-    with tempfile.TemporaryDirectory() as folder:
-        # KerasTuner requires an oracle here and then replaces it with a client of the chief's.
-        placeholder = oracle.create(options, configs, objective, Path(folder) / "oracle")
-        Worker(app, configs, options, spec, oracle=placeholder, directory=folder).search()
-
-
-def _end_with_parent(parent: int) -> None:
-    """End this process once its parent is gone: the search may be resumed at once."""
-    while os.getppid() == parent:
-        time.sleep(0.5)
-    os._exit(1)
 
 
 def state_file(folder: Path, trial: str, part: int) -> Path:

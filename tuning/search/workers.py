@@ -1,169 +1,239 @@
-"""Worker processes: started, each with a share of the machine, replaced when they die, and ended."""
+"""Workers: processes that train trials, on this machine or, by `cluster.py`, on several ones."""
 
 import contextlib
-import json
+import multiprocessing
 import os
-import signal
-import subprocess
+import socket
 import sys
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+import threading
+from collections import Counter
+from collections.abc import Callable, Collection, Mapping, Sequence
+from concurrent import futures
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from common.config import Config
 from common.errors import UserError
+from tuning.search.specs import Outcome, SearchSpec, TrialSpec
 
-VARIABLE = "TUNING_WORKER"
-"""The environment variable that makes a process a worker. It holds a `WorkerSpec` as JSON."""
-RESTART = 75
-"""Exit status of a worker that asks to be replaced by a new process."""
+if TYPE_CHECKING:  # a worker starts without KerasTuner
+    from tuning.search.oracle import PersistentOracle
+
 MAX_DEATHS = 2
 """Deaths of a worker in the same trial after which the trial has failed."""
 MAX_FAILED_STARTS = 3
 """Deaths in a row without a trial after which the search ends."""
 TIMEOUT = 10
 """Seconds between the request that a worker end and its kill."""
+INTERVAL = 0.2
+"""Seconds after which a worker without a trial asks for one again."""
 DEVICES = Path("/dev")
 
+T = TypeVar("T")
 
-@dataclass(frozen=True)
-class WorkerSpec:
-    """What a worker process needs to know."""
 
-    name: str
-    """Its name at the chief. A process that replaces it has the same name, and so receives the same trial."""
-    search: str
-    """The id of the search's run."""
-    folder: Path
-    """The folder of checkpoints and logs."""
-    parent: int = 0
-    """The id of the process that started it."""
-    fatal_trials: Mapping[str, str] = field(default_factory=dict)
-    """Trials that killed their worker too often, with the error to record."""
-
-    @classmethod
-    def from_environment(cls) -> Self | None:
-        """Return this process's specification, or None if it is not a worker."""
-        if VARIABLE not in os.environ:
-            return None
-        values = json.loads(os.environ[VARIABLE])
-        return cls(**values | {"folder": Path(values["folder"])})
+class Workers(Protocol):
+    """Processes that call functions, one at a time each."""
 
     @property
-    def trial_file(self) -> Path:
-        """The file that holds the number of the worker's current trial."""
-        return self.folder / f"{self.name}.trial"
+    def names(self) -> Sequence[str]:
+        """Their names."""
 
     @property
-    def log(self) -> Path:
-        """The file of the worker's output."""
-        return self.folder / f"{self.name}.log"
+    def lost(self) -> type[Exception] | tuple[type[Exception], ...]:
+        """Errors of a call whose process has ended."""
 
-    @contextlib.contextmanager
-    def current_trial(self, trial: str) -> Iterator[None]:
-        """Write `trial_file` while a trial runs; a process that dies leaves it behind."""
-        self.trial_file.write_text(trial)
+    def start(self, name: str, function: Callable[..., T], *arguments: Any) -> "Future[T]":
+        """Start a worker, or replace its process, and call a function in it."""
+
+    def call(self, name: str, function: Callable[..., T], *arguments: Any) -> "Future[T]":
+        """Call a function in a worker that has started."""
+
+    def close(self) -> None:
+        """End all workers."""
+
+
+class LocalWorkers:
+    """Worker processes of this machine, each with a share of it, which write into logs in `folder`."""
+
+    lost = BrokenProcessPool
+
+    def __init__(self, count: int, folder: Path) -> None:
+        self.names = [f"worker-{index}" for index in range(count)]
+        self.folder = folder
+        self.pools: dict[str, ProcessPoolExecutor] = {}
+
+    def start(self, name: str, function: Callable[..., T], *arguments: Any) -> "Future[T]":
+        if name in self.pools:
+            self.pools[name].shutdown(wait=False)
+        variables, cores = machine_share(self.names.index(name), len(self.names))
+        preparation = (self.folder / f"{name}.log", os.environ | variables, cores)
+        self.pools[name] = ProcessPoolExecutor(1, _context(), _begin, preparation)
+        return self.call(name, function, *arguments)
+
+    def call(self, name: str, function: Callable[..., T], *arguments: Any) -> "Future[T]":
         try:
-            yield
-        finally:
-            self.trial_file.unlink(missing_ok=True)
+            return self.pools[name].submit(function, *arguments)
+        except BrokenProcessPool as error:  # it ended while it had nothing to do
+            failed = Future[T]()
+            failed.set_exception(error)
+            return failed
+
+    def close(self) -> None:
+        processes = multiprocessing.active_children()
+        for process in processes:
+            process.terminate()
+        for pool in self.pools.values():
+            pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.join(TIMEOUT)
+            process.kill()
 
 
-class WorkerProcess:
-    """A worker's process, and its replacements."""
-
-    def __init__(self, spec: WorkerSpec, environment: dict[str, str], cores: set[int], flags: Sequence[str]) -> None:
-        self.spec, self.environment, self.cores, self.flags = spec, environment, cores, flags
-        self.deaths: dict[str, int] = {}
-        self.failed_starts = 0
-        self.process = self._start()
-
-    def _start(self) -> "subprocess.Popen[bytes]":
-        self.spec.trial_file.unlink(missing_ok=True)
-        with self.spec.log.open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", main_module(), *self.flags],
-                env=os.environ | self.environment | {VARIABLE: json.dumps(asdict(self.spec), default=str)},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                start_new_session=True,  # Ctrl-C reaches only the command, which then ends its workers
-            )
-        if self.cores and hasattr(os, "sched_setaffinity"):
-            os.sched_setaffinity(process.pid, self.cores)
-        return process
-
-    def poll(self) -> bool:
-        """Replace the process if it has died or asked for it.
-
-        Returns:
-            Whether the worker has finished.
-
-        Raises:
-            UserError: If processes die before they have a trial.
-        """
-        status = self.process.poll()
-        if status in (None, 0):
-            return status == 0
-        if status != RESTART:
-            self._on_death(f"signal {signal.Signals(-status).name}" if status < 0 else f"exit status {status}")
-        self.process = self._start()
-        return False
-
-    def _on_death(self, cause: str) -> None:
-        if not self.spec.trial_file.exists():
-            self.failed_starts += 1
-            if self.failed_starts == MAX_FAILED_STARTS:
-                last = ["nothing", *self.spec.log.read_text(errors="replace").strip().splitlines()][-1]
-                raise UserError(f"workers end before they have a trial ({cause}); {self.spec.log} ends: {last}")
-            return
-        self.failed_starts = 0
-        trial = self.spec.trial_file.read_text()
-        self.deaths[trial] = self.deaths.get(trial, 0) + 1
-        if self.deaths[trial] >= MAX_DEATHS:
-            error = f"the trial ended its process {self.deaths[trial]} times, the last time by {cause}"
-            self.spec = replace(self.spec, fatal_trials={**self.spec.fatal_trials, trial: error})
-
-    def wait(self) -> None:
-        """Wait for the end of the process; after `TIMEOUT` seconds, end it by force."""
-        try:
-            self.process.wait(TIMEOUT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
+def _context() -> multiprocessing.context.BaseContext:
+    """Return the way in which workers start: where it is safe, as forks of one process that has imported Keras."""
+    if sys.platform != "linux":
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tuning.search.worker"])
+    return context
 
 
-def run(count: int, spec: WorkerSpec, address: tuple[str, int], flags: Sequence[str], poll: Callable[[], bool]) -> None:
-    """Run workers until all have finished and `poll` returns True.
+def _begin(log: Path, environment: Mapping[str, str], cores: Collection[int]) -> None:
+    """Prepare a process of this machine to be a worker."""
+    if hasattr(os, "setsid"):
+        os.setsid()  # Ctrl-C reaches only the command, which then ends its workers
+    write_into(log)
+    os.environ.clear()
+    os.environ.update(environment)
+    if cores:
+        os.sched_setaffinity(0, cores)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def write_into(log: Path) -> None:
+    """Let this process write its output and errors into a file."""
+    with log.open("ab") as file:
+        os.dup2(file.fileno(), 1)
+        os.dup2(file.fileno(), 2)
+
+
+def _end_with_parent() -> None:
+    """End this process once its parent is gone: the search may be resumed at once."""
+    parent = multiprocessing.parent_process()
+    assert parent
+    parent.join()
+    os._exit(1)
+
+
+def prepare(search: SearchSpec) -> str | None:
+    """Load a search's app and data in a worker; returns the error of a user, or None."""
+    if not search.folder.exists():
+        return f"{search.folder}: not on {socket.gethostname()}; all nodes must share this folder"
+    try:
+        from tuning.search import worker  # imports Keras
+
+        worker.trainer(search)
+    except UserError as error:
+        return str(error)
+    return None
+
+
+def train(search: SearchSpec, trial: TrialSpec) -> Outcome:
+    """Train a trial in a worker."""
+    from tuning.search import worker
+
+    return worker.trainer(search).train(trial)
+
+
+def run(
+    workers: Workers,
+    search: SearchSpec,
+    oracle: "PersistentOracle",
+    configs: Callable[[Any], Config],
+    poll: Callable[[], object],
+) -> None:
+    """Train the trials that an oracle proposes until it has no more.
+
+    If a worker is lost, another process replaces it, and the first worker without a trial goes on with the lost one.
 
     Args:
-        count: Number of processes.
-        spec: Specification of all; their names are its name with a number.
-        address: Host and port of the chief.
-        flags: Command-line flags of the search, which the workers receive too.
-        poll: Is called several times a second.
+        workers: The workers, none of which has been started.
+        search: The search.
+        oracle: The oracle.
+        configs: From a trial's hyperparameters to its settings.
+        poll: Is called after each change.
+
+    Raises:
+        UserError: If the data cannot be loaded, or workers end before they have a trial.
     """
-    host, port = address
-    processes = list[WorkerProcess]()
-    try:
-        for index, name in enumerate(names(count, spec.name)):
-            environment, cores = machine_share(index, count)
-            environment |= {
-                "KERASTUNER_ORACLE_IP": host,
-                "KERASTUNER_ORACLE_PORT": str(port),
-                "KERASTUNER_TUNER_ID": name,
-            }
-            processes.append(WorkerProcess(replace(spec, name=name, parent=os.getpid()), environment, cores, flags))
-        working = list(processes)
-        while not poll() or working:
-            working = [process for process in working if not process.poll()]
-            time.sleep(0.1)
-    finally:
-        for process in processes:
-            process.process.terminate()
-        for process in processes:
-            process.wait()
+    starting, running = dict[Future[Any], str](), dict[Future[Any], tuple[str, Any]]()
+    idle, deaths, failed_starts = list[str](), Counter[str](), 0
+
+    def start(name: str) -> None:
+        starting[workers.start(name, prepare, search)] = name
+
+    for name in workers.names:
+        start(name)
+    while True:
+        for name in list(idle):
+            trial = oracle.create_trial(name)
+            if trial.status != "RUNNING":
+                continue
+            try:
+                config = configs(trial.hyperparameters)
+            except UserError as error:
+                oracle.end(trial, None, str(error))
+                continue
+            died = deaths[trial.trial_id]
+            ended = f"the trial ended its process {died} times; the memory may not suffice"
+            spec = TrialSpec(
+                trial.trial_id, config, trial.hyperparameters.values, ended if died >= MAX_DEATHS else None
+            )
+            running[workers.call(name, train, search, spec)] = name, trial
+            idle.remove(name)
+        if idle and not running:
+            return
+        done, _ = futures.wait([*starting, *running], INTERVAL, futures.FIRST_COMPLETED)
+        for future in done & starting.keys():
+            name = starting.pop(future)
+            try:
+                if problem := future.result():
+                    raise UserError(problem)
+            except workers.lost as error:
+                failed_starts += 1
+                if failed_starts == MAX_FAILED_STARTS:
+                    raise UserError(_failed_start(search.folder / f"{name}.log")) from error
+                start(name)
+            else:
+                failed_starts = 0
+                idle.append(name)
+        for future in done & running.keys():
+            name, trial = running.pop(future)
+            try:
+                outcome = future.result()
+            except workers.lost:
+                deaths[trial.trial_id] += 1
+                oracle.requeue(name)
+                start(name)
+                continue
+            oracle.end(trial, outcome.score, outcome.error)
+            if outcome.grown:
+                start(name)
+            else:
+                idle.append(name)
+        if done:
+            poll()
+
+
+def _failed_start(log: Path) -> str:
+    """Return the message for workers that end before they have a trial."""
+    lines = []
+    with contextlib.suppress(OSError):
+        lines = log.read_text(errors="replace").strip().splitlines()
+    return f"workers end before they have a trial; {log} ends: {lines[-1] if lines else 'nothing'}"
 
 
 def main_module() -> str:
@@ -171,11 +241,6 @@ def main_module() -> str:
     spec = sys.modules["__main__"].__spec__
     assert spec is not None
     return spec.name
-
-
-def names(count: int, prefix: str) -> list[str]:
-    """Return the names of `count` workers."""
-    return [f"{prefix}-{index}" for index in range(count)]
 
 
 def machine_share(index: int, count: int) -> tuple[dict[str, str], set[int]]:

@@ -1,0 +1,136 @@
+"""Compare `lstm_text` with TF-IDF and logistic regression on five sets of sentences.
+
+    python -m benchmarks.texts --tickets tickets.csv   # with your own file, of the columns message and topic
+    python -m benchmarks.texts --only tweets --seeds 2
+
+Both have the same test part, which is read once. The network has its default settings, and then `--epochs 6`; its seed
+also draws the validation part. The peer learns from the training and validation parts together, with TF-IDF weights of
+words and pairs of words, and the penalty that is best in a cross-validation of five folds.
+"""
+
+import contextlib
+import dataclasses
+import io
+import statistics
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+from rich.console import Console
+from rich.table import Table
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV
+from sklearn.pipeline import make_pipeline
+
+from apps import lstm_text
+from common import training
+from common.data import Array, Data
+from common.preprocessing import splits
+from common.training.checkpoint import Stopwatch
+from common.training.few_examples import enough_steps
+
+import keras  # isort: skip - deferred by `common`
+
+GRID = {"logisticregression__C": [1.0, 3.0, 10.0, 30.0, 100.0]}
+FEW = 6
+"""Number of epochs of the second training with each seed."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """The result of a contestant."""
+
+    error: float
+    """Test error in per cent."""
+    seconds: float
+    """CPU seconds of the training."""
+    epochs: int = 0
+    """Number of epochs after which it stopped."""
+
+
+def network(given: lstm_text.Settings, data: Data) -> Score:
+    """Train `lstm_text` as its command does."""
+    app = lstm_text.app.for_data(data)
+    keras.backend.clear_session()
+    stopwatch = Stopwatch()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        config = enough_steps(given, data)
+        keras.utils.set_random_seed(config.seed)
+        model = training.build(app, config, data)
+        list(training.pretrain(app, model, config, data))
+        history = training.fit(model, data, config, app.task)
+        if app.calibrate:
+            app.calibrate(model, config, data)
+    _, seconds = stopwatch.seconds()
+    found = error(training.predict(model, data.test[0]).argmax(axis=1), data)
+    return Score(found, seconds, len(history["loss"]))
+
+
+def peer(data: Data) -> Score:
+    """Fit TF-IDF with logistic regression to the training and validation parts."""
+    stopwatch = Stopwatch()
+    sentences, labels = splits.join_pairs(data.train, data.validation)
+    weights = TfidfVectorizer(ngram_range=(1, 2), sublinear_tf=True)
+    fitted = GridSearchCV(make_pipeline(weights, LogisticRegression(max_iter=1000)), GRID).fit(sentences, labels)
+    _, seconds = stopwatch.seconds()
+    return Score(error(fitted.predict(data.test[0]), data), seconds)
+
+
+def error(predicted: Array, data: Data) -> float:
+    """Return the error of predicted labels for the test part in per cent."""
+    return 100 * float((predicted != data.test[1]).mean())
+
+
+def settings(tickets: Path | None) -> Iterator[tuple[str, lstm_text.Settings]]:
+    """Yield the name of each set and the settings that name it."""
+    yield "movie reviews", lstm_text.Settings(data="movie_reviews")
+    yield "product reviews", lstm_text.Settings(data="product_reviews")
+    yield "editorials", lstm_text.Settings(data="editorials")
+    yield "tweets", lstm_text.Settings(data="tweets")
+    if tickets:
+        yield "tickets", lstm_text.Settings(csv=str(tickets), text="message", label="topic")
+
+
+def row(name: str, own: Sequence[Score], other: Score) -> list[str]:
+    """Return the cells of a row of the table."""
+    errors = np.array([one.error for one in own])
+    noise = errors.std(ddof=1) / np.sqrt(len(own)) if len(own) > 1 else np.nan
+    numbers = (errors.mean(), other.error, (errors - other.error).mean(), noise)
+    seconds = statistics.fmean(one.seconds for one in own)
+    return [name, *(f"{number:.2f}" for number in numbers), f"{seconds:.0f}", f"{other.seconds:.0f}"]
+
+
+def main(seeds: int = 5, only: tuple[str, ...] = (), tickets: Path | None = None) -> None:
+    """Train both on each set, and print the means of the network's seeds.
+
+    Args:
+        seeds: Number of seeds.
+        only: Names of the sets to use; by default all.
+        tickets: File of the set of tickets.
+    """
+    titles = ("`lstm_text`", "TF-IDF", "difference", "standard error", "CPU s", "CPU s of TF-IDF")
+    table = Table("set", *titles, title=f"test errors in per cent, means of {seeds} seeds")
+    for name, usual in settings(tickets):
+        if only and name not in only:
+            continue
+        other = peer(lstm_text.app.load_data(usual))
+        own: dict[str, list[Score]] = {name: [], f"{name}, --epochs {FEW}": []}
+        for seed in range(seeds):
+            config = dataclasses.replace(usual, seed=seed)
+            data = lstm_text.app.load_data(config)
+            score = network(config, data)
+            # A training that stopped by itself would be the same with fewer epochs allowed.
+            fewer = score if score.epochs <= FEW else network(dataclasses.replace(config, epochs=FEW), data)
+            for scores, one in zip(own.values(), (score, fewer), strict=True):
+                scores.append(one)
+            print(f"{name}, seed {seed}: {score}, {fewer}; TF-IDF {other}", flush=True)
+        for title, scores in own.items():
+            table.add_row(*row(title, scores, other))
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    tyro.cli(main)

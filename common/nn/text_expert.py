@@ -1,0 +1,247 @@
+"""A linear expert on the words and pairs of words of a sentence, for a product of experts with another network.
+
+A product of experts multiplies their probabilities, each to the power of an exponent, and normalises (Hinton 2002; a
+logarithmic opinion pool, Heskes 1998). For a softmax, that is a weighted sum of the scores before it. Each expert is
+trained alone: the linear one by logistic regression, then the other network by `fit`. The exponents come last.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+from keras import ops
+from scipy.sparse import csr_array, vstack
+from scipy.special import log_softmax
+
+from common.data import Array, Data
+from common.nn import linear, losses
+from common.preprocessing import arrays, splits
+
+if TYPE_CHECKING:
+    from common.config import Config
+
+TRAINED, LINEAR = "expert_network", "expert_of_words"
+"""Names of the layers with the scores of the two experts."""
+PENALTIES = (1.0, 3.0, 10.0, 30.0)
+"""Values of scikit-learn's C, the inverse of the penalty, from which `pretrain` chooses."""
+FACTORS = np.geomspace(0.05, 5, 47)
+"""Inverse temperatures from which `calibrate` chooses."""
+ROWS = 1000
+"""Sentences at once, where many become terms."""
+UNKNOWN = 1
+"""Largest word number that is no word of the vocabulary: 0 is padding, 1 an unknown word."""
+
+
+@keras.saving.register_keras_serializable("common")
+class WordPairs(keras.layers.Layer):
+    """Scores that each word of a sentence adds to those of the classes, in a linear model of words and pairs of words.
+
+    The score of a class is sum_t w_t idf_t / sqrt(sum_t idf_t²) over the terms t of the sentence: its words, and its
+    pairs of adjacent words (TF-IDF, Salton and Buckley 1988). Terms that training lacks do not count. A pair's score is
+    shared equally by its two words. (batch, length) word numbers -> (batch, length, outputs).
+
+    Args:
+        words: Number of word numbers.
+        pairs: Number of pairs.
+        outputs: Number of classes.
+    """
+
+    def __init__(self, words: int, pairs: int, outputs: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.words, self.pairs, self.outputs = words, pairs, outputs
+
+    def build(self, _input_shape: Any) -> None:
+        terms = self.words + self.pairs
+        self.keys = self.add_weight((self.pairs,), "zeros", "int64", trainable=False, name="keys")
+        self.idf = self.add_weight((terms,), "ones", trainable=False, name="idf")
+        self.kernel = self.add_weight((terms, self.outputs), "zeros", name="kernel")
+
+    @classmethod
+    def fitted(
+        cls, vectorizer: keras.layers.Layer, sentences: Array, words: int, outputs: int, **kwargs: Any
+    ) -> WordPairs:
+        """Return the layer with the pairs and the inverse document frequencies of sentences, and with weights of 0.
+
+        Args:
+            vectorizer: Layer from sentences to word numbers (batch, length): 0 is padding, 1 an unknown word.
+            sentences: Training sentences (sentences,).
+            words: Number of word numbers.
+            outputs: Number of classes.
+            **kwargs: Arguments of every layer.
+        """
+        numbers = ops.convert_to_numpy(vectorizer(sentences))
+        known = (numbers[:, :-1] > UNKNOWN) & (numbers[:, 1:] > UNKNOWN)
+        pairs = numbers[:, :-1].astype("int64") * words + numbers[:, 1:]
+        # Of an unknown pair, the first key is found: that of two paddings, which does not count.
+        keys = np.unique(np.append(pairs[known], 0))
+        layer = cls(words, len(keys), outputs, **kwargs)
+        layer.build(numbers.shape)
+        layer.keys.assign(keys)
+        counts = np.zeros(words + len(keys))
+        for rows in np.array_split(numbers, -(-len(numbers) // ROWS)):
+            terms = np.sort(ops.convert_to_numpy(layer.terms(rows)), axis=1)
+            first = np.diff(terms, axis=1, prepend=-1) > 0
+            counts += np.bincount(terms[first], minlength=len(counts))
+        counts[[0, UNKNOWN, words]] = 0
+        layer.idf.assign(np.where(counts > 0, np.log((1 + len(numbers)) / (1 + counts)) + 1, 0))
+        return layer
+
+    def terms(self, numbers: Any) -> Any:
+        """Return the numbers of the terms of sentences, (batch, 2 length - 1): the words, then the pairs."""
+        numbers = ops.cast(numbers, "int64")
+        pairs = numbers[:, :-1] * self.words + numbers[:, 1:]
+        places = ops.searchsorted(self.keys, ops.reshape(pairs, (-1,)))
+        places = ops.cast(ops.reshape(places, ops.shape(pairs)), "int64")
+        places = ops.minimum(places, self.pairs - 1)
+        places = ops.where(ops.take(self.keys, places) == pairs, places, 0)
+        return ops.concatenate([numbers, self.words + places], axis=1)
+
+    def weights_of(self, terms: Any) -> Any:
+        """Return the TF-IDF weights of `terms`, of their shape; their squares have the sum 1."""
+        idf = ops.take(self.idf, terms)
+        return idf * ops.rsqrt(ops.maximum(ops.sum(ops.square(idf), axis=1, keepdims=True), 1e-6))
+
+    def call(self, inputs: Any) -> Any:
+        terms, length = self.terms(inputs), inputs.shape[1]
+        scores = self.weights_of(terms)[..., None] * ops.take(self.kernel, terms, axis=0)
+        halves = scores[:, length:] / 2
+        before, after = (ops.pad(halves, [(0, 0), side, (0, 0)]) for side in ((1, 0), (0, 1)))
+        return scores[:, :length] + before + after
+
+    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
+        return (*input_shape, self.outputs)
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"words": self.words, "pairs": self.pairs, "outputs": self.outputs}
+
+
+@keras.saving.register_keras_serializable("common")
+class Expert(keras.layers.Layer):
+    """Scores of an expert in a product of experts, (batch, classes): its exponent times the inputs plus a bias.
+
+    Args:
+        training_exponent: Exponent in training: 1 for the expert that `fit` trains on its own loss, 0 for others.
+    """
+
+    def __init__(self, training_exponent: float, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.training_exponent = training_exponent
+
+    def build(self, input_shape: Any) -> None:
+        self.exponent = self.add_weight((), keras.initializers.Constant(0.5), trainable=False, name="exponent")
+        self.bias = self.add_weight(input_shape[-1:], "zeros", trainable=False, name="bias")
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        return (inputs + self.bias) * (self.training_exponent if training else self.exponent)
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        return input_shape
+
+    def get_config(self) -> dict[str, Any]:
+        return super().get_config() | {"training_exponent": self.training_exponent}
+
+
+def multiply(scores: Any, words: Any) -> Any:
+    """Return the scores of the product of two experts, at first with equal exponents, (batch, classes).
+
+    Args:
+        scores: Scores of the network that `fit` trains, (batch, classes).
+        words: What each word adds to the scores of the linear expert, (batch, length, classes), from `WordPairs`.
+    """
+    trained, linear_expert = Expert(1, name=TRAINED), Expert(0, name=LINEAR)
+    return keras.layers.Add(name="product")([trained(scores), linear_expert(ops.sum(words, axis=1))])
+
+
+def pretrain(model: keras.Model, config: Config, data: Data) -> tuple[()]:
+    """Fit the linear expert of a network, if it has one, to the training set."""
+    if _expert(model):
+        print(f"{LINEAR}: logistic regression on words and pairs of words of {data.examples(config):,} sentences")
+        _fit_linear(model, config, data)
+    return ()
+
+
+def _expert(model: keras.Model) -> WordPairs | None:
+    """Return the layer of a network with the linear expert."""
+    return next((layer for layer in model.layers if isinstance(layer, WordPairs)), None)
+
+
+def _fit_linear(model: keras.Model, config: Config, data: Data, together: bool = False) -> None:
+    """Fit the linear expert to the training set, with the penalty that is best on the validation set.
+
+    Args:
+        model: The network.
+        config: Its settings.
+        data: Its data.
+        together: Then fit it, with the same penalty, to both sets.
+    """
+    layer, classes, balanced = _expert(model), len(data.outputs), config.class_weights == "balanced"
+    assert layer is not None
+    network = keras.Model(model.input, layer.input)
+    train, validation = (
+        (_term_weights(layer, _predict(network, inputs)), labels)
+        for inputs, labels in (splits.take_pair(data.train, np.arange(data.examples(config))), data.validation)
+    )
+    kernel, bias, penalty = linear.fit_softmax(train, validation, classes, balanced, PENALTIES)
+    if together:
+        both = vstack([train[0], validation[0]], format="csr"), np.concatenate([train[1], validation[1]])
+        kernel, bias, _ = linear.fit_softmax(both, validation, classes, balanced, [penalty])
+    layer.kernel.assign(kernel)
+    model.get_layer(LINEAR).bias.assign(bias)
+
+
+def _term_weights(layer: WordPairs, numbers: Array) -> csr_array:
+    """Return the TF-IDF weights of sentences, (sentences, terms)."""
+    parts = []
+    for rows in np.array_split(numbers, -(-len(numbers) // ROWS)):
+        terms = layer.terms(rows)
+        weights, columns = (ops.convert_to_numpy(one) for one in (layer.weights_of(terms), terms))
+        starts = np.arange(len(rows) + 1) * columns.shape[1]
+        part = csr_array((weights.ravel(), columns.ravel(), starts), (len(rows), layer.words + layer.pairs))
+        part.sum_duplicates()
+        part.eliminate_zeros()
+        parts.append(part)
+    return vstack(parts, format="csr")
+
+
+def calibrate(model: keras.Model, config: Config, data: Data) -> None:
+    """Set the exponents of the experts of a network, if it has them, on the validation set.
+
+    The exponent of each is its inverse temperature (Guo et al. 2017) over the number of experts. So an expert that is
+    more certain than right counts less, and one that has learned nothing counts hardly at all. Then the linear expert,
+    for which every sentence counts, is fitted to the training and validation sets together.
+    """
+    experts = [layer for layer in model.layers if isinstance(layer, Expert)]
+    if not experts:
+        return
+    inputs, labels = data.validation
+    weights = np.array(losses.class_weights(config.class_weights, data))[labels]
+    scores = _predict(keras.Model(model.input, [expert.input for expert in experts]), inputs)
+    for expert, one in zip(experts, scores, strict=True):
+        scored = one.astype("float32") + ops.convert_to_numpy(expert.bias)
+        found = inverse_temperature(scored, labels, weights)
+        expert.exponent.assign(found / len(experts))
+        print(f"{expert.name}: exponent {found / len(experts):.2g}, from {len(labels):,} validation sentences")
+    _fit_linear(model, config, data, together=True)
+
+
+def inverse_temperature(scores: Array, labels: Array, weights: Array) -> float:
+    """Return the factor of scores whose softmax has the smallest log loss.
+
+    Args:
+        scores: Scores (examples, classes).
+        labels: Labels (examples,).
+        weights: Weight of each example in the loss, (examples,).
+    """
+    rows = np.arange(len(labels))
+    means = [-(log_softmax(factor * scores, axis=1)[rows, labels] * weights).mean() for factor in FACTORS]
+    return float(FACTORS[int(np.argmin(means))])
+
+
+def _predict(network: keras.Model, sentences: Array) -> Any:
+    """Return the network's outputs for `sentences`, without compiling it."""
+    parts = np.array_split(sentences, -(-len(sentences) // arrays.PREDICTION_BATCH))
+    outputs = [network(ops.convert_to_tensor(part), training=False) for part in parts]
+    return keras.tree.map_structure(lambda *one: np.concatenate([ops.convert_to_numpy(part) for part in one]), *outputs)

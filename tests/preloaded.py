@@ -1,0 +1,6 @@
+"""Import what takes the commands long, once for all processes that `tests.processes` starts."""
+
+import tuning.search.worker  # noqa: F401
+from common import lazy
+
+lazy.register_layers()

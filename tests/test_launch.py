@@ -1,0 +1,61 @@
+"""The files of docs/launch/ have the form that their programs read, and commands that exist."""
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ray.autoscaler._private.util import prepare_config, validate_config
+
+from tests.commands import answer
+from tests.conftest import ROOT
+
+FOLDER = ROOT / "docs" / "launch"
+FILES = sorted(FOLDER.iterdir())
+
+
+def documents(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((FOLDER / name).read_text()))
+
+
+@pytest.mark.parametrize("file", FILES, ids=[file.name for file in FILES])
+def test_the_commands_of_a_file_exist(file: Path) -> None:
+    found = re.findall(r"\.venv/bin/python -m (\S+) ([^\n']*)", file.read_text())
+    assert found
+    for module, flags in found:
+        dry = ["--dry-run"] if module.startswith("tuning.") else []
+        ended = answer(module, [*flags.split(), *dry], parsed=True)
+        assert ended["status"] == 0, ended["output"]
+
+
+@pytest.mark.parametrize("file", [file for file in FILES if file.suffix == ".sh"], ids=lambda file: file.name)
+def test_a_script_is_one(file: Path) -> None:
+    for command in (["bash", "-n"], ["shellcheck"]):
+        if shutil.which(command[0]):
+            subprocess.run([*command, str(file)], check=True)
+
+
+def test_the_hosts_of_a_job_find_the_first_one() -> None:
+    service, job = documents("kubernetes-train.yaml")
+    pod, name = job["spec"]["template"]["spec"], job["metadata"]["name"]
+    (container,) = pod["containers"]
+    address = {one["name"]: one["value"] for one in container["env"]}["JAX_COORDINATOR_ADDRESS"]
+    assert job["spec"]["completionMode"] == "Indexed"
+    assert pod["subdomain"] == service["metadata"]["name"]
+    assert address.split(":")[0] == f"{name}-0.{service['metadata']['name']}"
+    assert service["spec"]["selector"].items() <= job["spec"]["template"]["metadata"]["labels"].items()
+    assert job["spec"]["completions"] == job["spec"]["parallelism"]
+    assert f"--hosts {job['spec']['completions']}" in container["args"][0]
+
+
+def test_a_job_of_kuberay_has_the_version_that_is_installed() -> None:
+    (job,) = documents("kuberay-search.yaml")
+    assert f"ray[default]=={job['spec']['rayClusterSpec']['rayVersion']}" in (ROOT / "pyproject.toml").read_text()
+
+
+def test_ray_accepts_its_cluster_file() -> None:
+    (config,) = documents("ray-cluster.yaml")
+    validate_config(prepare_config(config))

@@ -1,0 +1,46 @@
+"""What the command of a search gives to its workers, and what they return."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from common.config import Config
+from tuning.search.options import SearchOptions
+
+
+@dataclass(frozen=True)
+class SearchSpec:
+    """What a worker needs to know of the search."""
+
+    module: str
+    """The tuning file, which has the app."""
+    options: SearchOptions
+    default: Config
+    """Settings that load the data as the search does."""
+    run: str
+    """The id of the search's run."""
+    folder: Path
+    """The folder of checkpoints and logs."""
+
+
+@dataclass(frozen=True)
+class TrialSpec:
+    """What a worker needs to know of a trial."""
+
+    number: str
+    config: Config
+    values: Mapping[str, Any]
+    """The values of KerasTuner's hyperparameters, including its own."""
+    error: str | None = None
+    """The error to record if the trial has ended its worker too often."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The result of a trial: its objective, or an error."""
+
+    score: float | None = None
+    error: str | None = None
+    grown: bool = False
+    """Whether the worker's memory has grown so much that a new process must replace it."""
