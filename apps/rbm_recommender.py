@@ -20,7 +20,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 import keras
 import numpy as np
@@ -64,6 +64,8 @@ GENERATED = (2000, 300, 60)
 """Users, items and mean ratings per user of the generated data set."""
 PRIOR = 5.0
 """Number of ratings with the overall distribution that are added to each item's for the initial biases."""
+BIAS_PENALTY = 2.0
+"""L2 penalty of the items' biases of the conditional form, in ratings."""
 
 
 @dataclass(frozen=True)
@@ -74,20 +76,26 @@ class Settings(Config):
     """File of ratings in a MovieLens layout: u.data, ratings.dat or ratings.csv; by default, ratings are generated."""
     test: Share = 0.1
     """Share of each user's ratings in the test set, the same for every seed."""
-    hidden: Count = 200
+    form: Literal["conditional", "softmax"] = "conditional"
+    """Machine: conditional, with offsets of users and items, or the softmax units of the paper alone."""
+    hidden: Count = 50
     """Number of hidden units."""
+    penalty: NotNegative = 40.0
+    """L2 penalty of the weights of the conditional form, in ratings, as the ridge of a factorisation."""
+    left_out: Share = 0.2
+    """Share of the ratings that a step of the conditional form leaves out and predicts from the others."""
     gibbs_steps: Count = 1
-    """Steps of Gibbs sampling of contrastive divergence."""
+    """Steps of Gibbs sampling of contrastive divergence, by which the softmax form is trained."""
     weight_decay: NotNegative = 0.001
-    """Share of each weight that a step with learning rate 1 subtracts."""
+    """Share of each weight that a step with learning rate 1 subtracts in the softmax form."""
 
     validation: Share = 0.1
     """Share of each user's other ratings in the validation set."""
     limit: Annotated[int, Ge(0)] = 0
     """Number of users to train on, for a quick look; 0 for all."""
-    epochs: Count = 50
-    batch_size: Count = 100
-    learning_rate: Positive = 0.005
+    epochs: Count = 40
+    batch_size: Count = 25
+    learning_rate: Positive = 0.01
     schedule: Schedule = "cosine"
     patience: Count = 15
 
@@ -119,17 +127,47 @@ def generated() -> Ratings:
 def build_model(config: Settings, data: Data) -> keras.Model:
     """Build the machine: ratings (items,) in, 0 for no rating, expected ratings of all items (items,) out."""
     known: Ratings = data.train[0]
-    machine = rbm.SoftmaxRBM(
-        known.levels, config.hidden, config.gibbs_steps, config.weight_decay, config.seed, name=layer_names.MACHINE
-    )
+    machine = conditional(config, known) if config.form == "conditional" else softmax(config, known)
     inputs = keras.Input(data.input_shape, name="ratings")
     model = keras.Model(inputs, machine(inputs))
-    # These biases are the maximum of the likelihood without hidden units.
-    machine.visible_bias.assign(np.log(level_shares(known)))
+    # These biases are about the maximum of the likelihood without hidden units.
+    if config.form == "conditional":
+        machine.level_bias.assign(np.log(np.bincount(level_of(known), minlength=len(known.levels)) + 1))
+        machine.item_bias.assign(item_offsets(known))
+    else:
+        machine.visible_bias.assign(np.log(level_shares(known)))
     model.compile(
         optimizers.build(config, data), rbm.squared_error, metrics=[training_metrics.RatingError(name="rmse")]
     )
     return model
+
+
+def conditional(config: Settings, known: Ratings) -> rbm.ConditionalRBM:
+    """Return a machine with offsets of users and items, whose loss is a mean over ratings."""
+    mean, deviation = float(known.matrix.data.mean()), float(known.matrix.data.std())
+    penalties = config.penalty / known.size, BIAS_PENALTY / known.size
+    machine = layer_names.MACHINE
+    return rbm.ConditionalRBM(
+        known.levels, mean, deviation, config.hidden, config.left_out, *penalties, config.seed, name=machine
+    )
+
+
+def softmax(config: Settings, known: Ratings) -> rbm.SoftmaxRBM:
+    """Return the machine of the paper."""
+    steps, decay = config.gibbs_steps, config.weight_decay
+    return rbm.SoftmaxRBM(known.levels, config.hidden, steps, decay, config.seed, name=layer_names.MACHINE)
+
+
+def level_of(known: Ratings) -> Array:
+    """Return the number of the level of each stored rating, from 0, (ratings,)."""
+    return np.searchsorted(np.array(known.levels, "float32"), known.matrix.data)
+
+
+def item_offsets(known: Ratings) -> Array:
+    """Return the mean of each item's ratings, in standard deviations from that of all, nearer to 0 for few ratings."""
+    scores = (known.matrix.data - known.matrix.data.mean()) / known.matrix.data.std()
+    columns, items = known.matrix.indices, known.shape[1]
+    return np.bincount(columns, scores, items) / (np.bincount(columns, minlength=items) + BIAS_PENALTY)
 
 
 def level_shares(known: Ratings) -> Array:

@@ -23,6 +23,8 @@ TAGS = {"objective": "monitor", "direction": "mode", "figure": "metric", "better
 def settings(recorded: Mapping[str, Any]) -> dict[str, Any]:
     """Return recorded settings with their current names, and those that are newer than the run."""
     renamed = {SETTINGS.get(name, name): value for name, value in recorded.items()}
+    if "gibbs_steps" in renamed and "weight_decay" in renamed and "form" not in renamed:
+        renamed["form"] = "softmax"
     if "anchor" in renamed and "first_window" not in renamed:
         renamed |= FORECAST
     return renamed | ({"cell": CELLS.get(renamed["cell"], renamed["cell"])} if "cell" in renamed else {})

@@ -12,13 +12,13 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Draw width, penalty, sampling and optimisation of a trial."""
+    """Draw width, penalties and optimisation of a trial of the conditional form."""
     return Settings(
         hidden=hp.Choice("hidden", [20, 50, 100, 200]),
-        gibbs_steps=hp.Choice("gibbs_steps", [1, 3, 5]),
-        weight_decay=hp.Float("weight_decay", 1e-4, 1e-1, sampling="log"),
-        learning_rate=hp.Float("learning_rate", 5e-4, 1e-2, sampling="log"),
-        batch_size=hp.Choice("batch_size", [50, 100, 200]),
+        penalty=hp.Float("penalty", 5, 200, sampling="log"),
+        left_out=hp.Float("left_out", 0.05, 0.5),
+        learning_rate=hp.Float("learning_rate", 1e-3, 3e-2, sampling="log"),
+        batch_size=hp.Choice("batch_size", [10, 25, 50, 100]),
     )
 
 

@@ -95,6 +95,10 @@ CASES = {
     "ColourShift": Case(lambda: {"covariance": np.eye(3), "seed": 1}, [PICTURES]),
     "RBM": Case(lambda: {"hidden": 4, "particles": 3, "regularizer": "l2", "sparsity_cost": 0.1}, [on_or_off(4, 5)]),
     "RBMSequential": Case(lambda: {"layers": [keras.Input((5,)), OBJECTS["RBM"](4)]}, [on_or_off(4, 5)], ()),
+    "ConditionalRBM": Case(
+        lambda: {"levels": [1.0, 2.0, 3.0], "mean": 2.0, "deviation": 0.8, "hidden": 4, "kernel_penalty": 0.1},
+        [RATINGS],
+    ),
     "SoftmaxRBM": Case(lambda: {"levels": [1.0, 2.0, 3.0], "hidden": 4, "weight_decay": 0.1}, [RATINGS]),
     "BoltzmannMachine": Case(
         lambda: {"hidden": 2, "pairs": PAIRS, "means": [0.5, 0.2, 0.7], "chains": 3, "seed": 1}, [on_or_off(4, 3)], FULL
