@@ -85,7 +85,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     x = keras.layers.Bidirectional(keras.layers.LSTM(config.units, return_sequences=mean))(x)
     if mean:
         x = keras.layers.GlobalAveragePooling1D()(x)
-    x = keras.layers.Dropout(config.dropout, seed=config.seed + 1)(x)
+    x = keras.layers.Dropout(config.dropout, seed=config.seed + 1, name="summary")(x)
     scores = keras.layers.Dense(len(data.outputs))(x)
     if config.linear:
         pairs = text_expert.WordPairs.fitted(vectorizer, sentences, words, len(data.outputs), trainable=False)
@@ -100,6 +100,7 @@ app = App(
     load_data=load_data,
     build_model=build_model,
     task=Classification(),
+    features="summary",
     # The module of nn is imported at its first use.
     pretrain=lambda model, config, data, _fit: text_expert.pretrain(model, config, data),
     calibrate=lambda model, config, data: text_expert.calibrate(model, config, data),

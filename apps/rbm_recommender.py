@@ -93,7 +93,7 @@ class Settings(Config):
     """Share of each user's other ratings in the validation set."""
     limit: Annotated[int, Ge(0)] = 0
     """Number of users to train on, for a quick look; 0 for all."""
-    epochs: Count = 40
+    epochs: Count = 20
     batch_size: Count = 25
     learning_rate: Positive = 0.01
     schedule: Schedule = "cosine"

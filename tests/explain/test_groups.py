@@ -15,7 +15,7 @@ from apps import fine_tune, logistic_regression, lstm_text, rbm, rbm_recommender
 from common import tracking
 from common.app import App
 from common.cli import commands
-from common.data import Array, Formats, ImageFormat, RawData, SavedModel
+from common.data import Array, Data, Formats, ImageFormat, RawData, SavedModel
 from common.errors import UserError
 from common.explain import groups
 from tests.conftest import few
@@ -208,6 +208,15 @@ def test_ratings_cannot_be_grouped(
 ) -> None:
     monkeypatch.setattr(tracking, "load", lambda *_: dataclasses.replace(machine, kind="ratings"))
     assert "group sorts images, rows of tables and sentences" in refused(rbm_recommender.app, monkeypatch, capsys)
+
+
+def test_the_features_of_sentences_are_those_of_the_lstm() -> None:
+    pair = np.array(["a fine film", "a dull film", "so dull", "fine acting"]), np.array([1, 0, 0, 1])
+    data = Data("films", "", pair, pair, pair, ("dull", "fine"), kind="text")
+    model = lstm_text.build_model(lstm_text.Settings(units=3, vocabulary=10, length=4), data)
+    network, name = groups.feature_network(lstm_text.app, model)
+    assert name == "summary"
+    assert network.output_shape == (None, 6)
 
 
 def test_sentences_and_tables_are_grouped_and_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
