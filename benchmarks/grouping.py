@@ -12,11 +12,11 @@ import statistics
 import tyro
 from rich.console import Console
 from rich.table import Table
-from sklearn.metrics import normalized_mutual_info_score
+from sklearn.metrics import adjusted_rand_score, normalized_mutual_info_score
 
 from apps import dbn
 from common import training
-from common.explain import groups
+from common.explain.clusters import cluster
 from common.nn.rbm import visible_units
 from common.preprocessing import datasets
 
@@ -43,10 +43,10 @@ def main(pretraining: int = 20) -> None:
         shown[name] = features.predict(images, verbose=0)
     table = Table("k-means on", "adjusted Rand index", "mutual information", title=f"means of {len(SEEDS)} seeds")
     for name, features in shown.items():
-        found = [groups.cluster(features, 10, seed).of for seed in SEEDS]
+        found = [cluster(features, 10, seed).of for seed in SEEDS]
         scores = [
             statistics.fmean(score(labels, one) for one in found)
-            for score in (groups.agreement, normalized_mutual_info_score)
+            for score in (adjusted_rand_score, normalized_mutual_info_score)
         ]
         table.add_row(name, *(f"{score:.3f}" for score in scores))
     Console().print(table)

@@ -1,12 +1,44 @@
-"""Measure contestants alternately over several rounds; report medians of processor and wall seconds."""
+"""Measure contestants alternately over several rounds, and train an app's network without a store."""
 
+import contextlib
+import io
 import statistics
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from rich.console import Console
 from rich.table import Table
 
+from common import App, Config, Data, training
 from common.training.checkpoint import Stopwatch
+
+import keras  # isort: skip - deferred by `common`
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A trained network and the time of its training."""
+
+    model: keras.Model
+    epochs: int
+    """Number of epochs after which it stopped."""
+    wall: float
+    """Wall seconds."""
+    cpu: float
+    """CPU seconds."""
+
+
+def train(app: App, config: Config, data: Data) -> Trained:
+    """Train an app's network as `train` does, without a store and without output."""
+    app, stopwatch = app.for_data(data), Stopwatch()
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+        keras.utils.set_random_seed(config.seed)
+        model = training.build(app, config, data)
+        list(training.pretrain(app, model, config, data))
+        history = training.fit(model, data, config, app.task)
+        if app.calibrate:
+            app.calibrate(model, config, data)
+    return Trained(model, len(history["loss"]), *stopwatch.seconds())
 
 
 def compare(title: str, contestants: Mapping[str, Callable[[], None]], rounds: int) -> None:

@@ -7,9 +7,7 @@ by 671 users. All contestants have their default settings, the same ratings for 
 The factorisation is the app's baseline: it has the rank and the ridge that are best on the validation set.
 """
 
-import contextlib
 import dataclasses
-import io
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +18,7 @@ from rich.console import Console
 from rich.table import Table
 
 from apps import rbm_recommender
+from benchmarks import measure
 from common import training
 from common.data import Data
 from common.training.checkpoint import Stopwatch
@@ -75,13 +74,8 @@ def contest(config: rbm_recommender.Settings) -> Iterator[tuple[str, Score]]:
     """Yield the name and the score of the recommender and of each baseline."""
     data = rbm_recommender.load_data(config)
     task = rbm_recommender.app.task
-    stopwatch = Stopwatch()
-    keras.utils.set_random_seed(config.seed)
-    model = rbm_recommender.build_model(config, data)
-    with contextlib.redirect_stdout(io.StringIO()):
-        training.fit(model, data, config, task)
-    _, cpu = stopwatch.seconds()
-    yield "machine", score(data, training.predictions_for(task, model, data.test), cpu)
+    trained = measure.train(rbm_recommender.app, config, data)
+    yield "machine", score(data, training.predictions_for(task, trained.model, data.test), trained.cpu)
     keras.backend.clear_session()
     for name, estimator in rbm_recommender.baseline(config, data).items():
         stopwatch = Stopwatch()

@@ -49,8 +49,6 @@ CLASSES = 1000
 GRADIENT_BYTES = 4
 WORTH = 0.5
 """Scaling ends where a GPU does less than this share of the work that it does alone."""
-
-
 SENT = {"all-reduce": 1, "all-gather": 0.5, "reduce-scatter": 1, "all-to-all": 0.5, "collective-permute": 1}
 """Bytes that each of two devices sends, for a byte of the result."""
 

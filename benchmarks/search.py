@@ -1,7 +1,7 @@
 """Measure two workers of a search against one, and the memory of its processes.
 
     python -m benchmarks.search workers      # trials an hour of two workers with a core each, and of one with one core
-    python -m benchmarks.search memory       # resident memory of its processes over 50 trials
+    python -m benchmarks.search memory       # memory of its processes over 50 trials
     python -m benchmarks.search ray          # processor time and memory of a Ray cluster of one node that does nothing
 
 Each search is the command that a user types, with its own store. Linux only.
@@ -13,8 +13,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -43,7 +43,7 @@ def workers(trials: int = 8, epochs: int = 2) -> None:
 
 
 def memory(trials: int = 50) -> None:
-    """Measure how much the resident memory of all processes of a search grows over its trials.
+    """Measure how much the memory of all processes of a search grows over its trials.
 
     Args:
         trials: Trials of the search: one epoch on 2,000 examples each.
@@ -53,7 +53,7 @@ def memory(trials: int = 50) -> None:
         process = subprocess.Popen([sys.executable, "-m", "tuning.lenet5", *flags], env=environment(folder))
         seen: list[tuple[float, float]] = []
         while process.poll() is None:
-            seen.append((time.time(), sum(resident(number) for number in (process.pid, *children(process.pid)))))
+            seen.append((time.time(), memory_of(family(psutil.Process(process.pid)))))
             time.sleep(0.2)
         during = [
             max(size for when, size in seen if begin <= when <= end) for begin, end in sorted(trial_times(folder))
@@ -80,9 +80,8 @@ def ray(seconds: int = 15) -> None:
     used = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
     found = [psutil.Process(number) for number in set(psutil.pids()) - known]
     found = [process for process in found if "ray" in " ".join(process.cmdline())]
-    memory = sum(process.memory_full_info().pss for process in found) / 2**20
     used += sum(sum(process.cpu_times()[:2]) for process in found)
-    print(f"{len(found)} processes, {memory:.0f} MiB, {used:.1f} processor seconds")
+    print(f"{len(found)} processes, {memory_of(found):.0f} MiB, {used:.1f} processor seconds")
     subprocess.run([*command, "stop"], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 
 
@@ -116,20 +115,21 @@ def trial_times(folder: Path) -> list[tuple[float, float]]:
     return [(run.info.start_time / 1000, run.info.end_time / 1000) for run in runs]
 
 
-def children(process: int) -> list[int]:
-    """Return the ids of the child processes of a process."""
-    found = []
-    for thread in Path(f"/proc/{process}/task").glob("*/children"):
-        found += [int(number) for number in thread.read_text().split()]
-    return found
-
-
-def resident(process: int) -> float:
-    """Return the resident memory of a process in MiB."""
+def family(process: psutil.Process) -> list[psutil.Process]:
+    """Return a process, those that it has started, and those that they have started."""
     try:
-        return int(Path(f"/proc/{process}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
-    except (OSError, IndexError):
-        return 0.0
+        return [process, *process.children(recursive=True)]
+    except psutil.Error:  # it has just ended
+        return []
+
+
+def memory_of(processes: Iterable[psutil.Process]) -> float:
+    """Return the memory of processes in MiB. A page that several processes share counts once."""
+    total = 0
+    for process in processes:
+        with suppress(psutil.Error):  # it has just ended
+            total += process.memory_full_info().pss
+    return total / 2**20
 
 
 if __name__ == "__main__":

@@ -33,11 +33,10 @@ from rich.table import Table
 
 from benchmarks.crowds import environment
 from common.config import Count
+from common.tracking.processes import MINUTE
 from tests import postgresql
 from tuning.search.options import Algorithm, SearchOptions
 
-HEARTBEAT = 60
-"""Seconds between two writes of a running trial which say that it runs (`common.tracking.processes`)."""
 SIZES: dict[Algorithm, tuple[int, ...]] = {
     "random": (100, 300, 1000, 3000),
     "hyperband": (100, 300, 1000, 3000),
@@ -129,16 +128,9 @@ def main(
     simulated = Table("oracle", "database", "workers", "hours", "training", "oracle", "database", box=box.MARKDOWN)
     simulated.add_column("limit")
     for name, (store, rate), count in itertools.product(SIZES, best.items(), workers):
-        found_outcome = simulate(trials, count, 60 * minutes, proposing[name], writing[name], 1 / rate)
-        shares = (found_outcome.training, found_outcome.oracle, found_outcome.database)
-        simulated.add_row(
-            name,
-            store,
-            f"{count:,}",
-            f"{found_outcome.hours:,.1f}",
-            *(f"{one:.0%}" for one in shares),
-            found_outcome.limit,
-        )
+        outcome = simulate(trials, count, 60 * minutes, proposing[name], writing[name], 1 / rate)
+        shares = (f"{one:.0%}" for one in (outcome.training, outcome.oracle, outcome.database))
+        simulated.add_row(name, store, f"{count:,}", f"{outcome.hours:,.1f}", *shares, outcome.limit)
     show(simulated)
 
 
@@ -161,14 +153,11 @@ def measure_oracle(algorithm: Algorithm, finished: int) -> tuple[float, float, i
         options = SearchOptions(algorithm=algorithm)
         proposer: Any = oracle.create(options, configs, objective, Path(folder) / "oracle")
         proposer.max_trials = 10**6
-        usual = proposer.num_initial_points if algorithm == "bayesian" else None
         if algorithm == "bayesian":
-            proposer.num_initial_points = math.inf  # the first ones at random
+            proposer.num_initial_points = finished  # those that it draws at random
         proposer._write = lambda: None
         for _ in range(finished):
             finish(proposer, generator)
-        if algorithm == "bayesian":
-            proposer.num_initial_points = usual
         repeats = 20 if algorithm != "bayesian" else 3 if finished <= 200 else 1
         times = []
         for _ in range(repeats):
@@ -282,7 +271,7 @@ def simulate(
         seed: Seed of the times of the trainings.
     """
     generator = random.Random(seed)
-    heartbeats = min(WELL, workers * record / (10 * HEARTBEAT))  # a heartbeat is about a tenth of a trial's writes
+    heartbeats = min(WELL, workers * record / (10 * MINUTE))  # a heartbeat is about a tenth of a trial's writes
     record /= 1 - heartbeats
     events: list[tuple[float, int, str]] = [(0.0, worker, "free") for worker in range(workers)]
     oracle = database = oracle_work = database_work = training = now = 0.0

@@ -13,9 +13,7 @@ The defaults of `table_mlp` were chosen from the papers and checked on one fold 
 DEVELOPMENT. No setting was changed for a result on the reported tables.
 """
 
-import contextlib
 import dataclasses
-import io
 import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
@@ -34,6 +32,7 @@ from scipy.stats import rankdata
 from sklearn.model_selection import KFold, StratifiedKFold
 
 from apps import table_mlp
+from benchmarks import measure
 from common import baselines, training
 from common.data import Array, Data, Pair, RawData
 from common.preprocessing import splits, tables
@@ -160,15 +159,9 @@ def parts(raw: RawData, folds: int, seed: int) -> Iterator[RawData]:
 
 
 def network(config: table_mlp.Settings, data: Data) -> Score:
-    """Train the network as `train` does, without a store."""
-    app = table_mlp.app.for_data(data)
-    stopwatch = Stopwatch()
-    keras.utils.set_random_seed(config.seed)
-    model = app.build_model(config, data)
-    with contextlib.redirect_stdout(io.StringIO()):
-        training.fit(model, data, config, app.task)
-    wall, cpu = stopwatch.seconds()
-    result = score(data.test, training.predict(model, data.test[0]), cpu, wall)
+    """Train the network as `train` does."""
+    trained = measure.train(table_mlp.app, config, data)
+    result = score(data.test, training.predict(trained.model, data.test[0]), trained.cpu, trained.wall)
     keras.backend.clear_session()
     return result
 

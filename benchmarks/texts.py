@@ -8,9 +8,7 @@ also draws the validation part. The peer learns from the training and validation
 words and pairs of words, and the penalty that is best in a cross-validation of five folds.
 """
 
-import contextlib
 import dataclasses
-import io
 import statistics
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -26,6 +24,7 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 
 from apps import lstm_text
+from benchmarks import measure
 from common import training
 from common.data import Array, Data
 from common.preprocessing import splits
@@ -51,22 +50,12 @@ class Score:
     """Number of epochs after which it stopped."""
 
 
-def network(given: lstm_text.Settings, data: Data) -> Score:
+def network(config: lstm_text.Settings, data: Data) -> Score:
     """Train `lstm_text` as its command does."""
-    app = lstm_text.app.for_data(data)
     keras.backend.clear_session()
-    stopwatch = Stopwatch()
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-        config = enough_steps(given, data)
-        keras.utils.set_random_seed(config.seed)
-        model = training.build(app, config, data)
-        list(training.pretrain(app, model, config, data))
-        history = training.fit(model, data, config, app.task)
-        if app.calibrate:
-            app.calibrate(model, config, data)
-    _, seconds = stopwatch.seconds()
-    found = error(training.predict(model, data.test[0]).argmax(axis=1), data)
-    return Score(found, seconds, len(history["loss"]))
+    trained = measure.train(lstm_text.app, enough_steps(config, data), data)
+    found = error(training.predict(trained.model, data.test[0]).argmax(axis=1), data)
+    return Score(found, trained.cpu, trained.epochs)
 
 
 def peer(data: Data) -> Score:

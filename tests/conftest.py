@@ -27,10 +27,9 @@ import apps
 from common import cli, tracking
 from common.app import App
 from common.data import Data, RawData, fingerprint
+from common.files import ROOT as ROOT
 from common.preprocessing import datasets
 from tests.processes import Process
-
-ROOT = Path(__file__).resolve().parent.parent
 
 SMALL = {
     "dbn": ("--hidden", "50", "50", "--pretraining", "2"),

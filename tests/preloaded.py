@@ -1,4 +1,4 @@
-"""Import what takes the commands long, once for all processes that `tests.processes` starts."""
+"""Import the modules that take long, once for all processes that `tests.processes` starts."""
 
 import tuning.search.worker  # noqa: F401
 from common import lazy

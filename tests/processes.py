@@ -25,7 +25,7 @@ CONTEXT.set_forkserver_preload(["tests.preloaded"])
 class Process:
     """A command `python -m MODULE ARGUMENTS`, with the interface of `subprocess.Popen`.
 
-    Its standard output can be read while it runs, its errors are returned by `communicate`.
+    Its standard output can be read while it runs, `communicate` returns its errors.
     """
 
     def __init__(self, module: str, *arguments: str, **environment: str) -> None:
@@ -69,9 +69,6 @@ class Process:
 
     def send_signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
-
-    def terminate(self) -> None:
-        self.process.terminate()
 
     def kill(self) -> None:
         self.process.kill()

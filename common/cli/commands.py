@@ -289,9 +289,7 @@ def _export(app: App, form: Format, output: Path, quantize: bool, which: str | N
 
 
 def _group(app: App, files: tuple[str, ...], number: int | None, which: str | None, output: Path) -> None:
-    terminal.check_output(output)
-    if output.exists() and not output.is_dir():
-        raise UserError(f"--output {output}: a file; name a folder")
+    terminal.check_output_folder(output)
     from common.explain import groups
 
     grouped = groups.group(app, files, which, number)
@@ -311,9 +309,7 @@ def _group(app: App, files: tuple[str, ...], number: int | None, which: str | No
 
 
 def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | None, output: Path | None) -> None:
-    terminal.check_output(output)
-    if output and output.exists() and not output.is_dir():
-        raise UserError(f"--output {output}: a file; name a folder")
+    terminal.check_output_folder(output)
     from common import explain, tracking
 
     explained = explain.explain(app, files, which, target)

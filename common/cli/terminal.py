@@ -99,6 +99,17 @@ def check_output(output: Path | None) -> None:
         raise UserError(f"--output {output}: there is no folder {output.parent}; create it first")
 
 
+def check_output_folder(output: Path | None) -> None:
+    """Check that `--output` is a folder, or can become one.
+
+    Raises:
+        UserError: if it is a file, or the folder that it is in does not exist.
+    """
+    check_output(output)
+    if output and output.exists() and not output.is_dir():
+        raise UserError(f"--output {output}: a file; name a folder")
+
+
 def write(flag: str, output: Path, frame: "pd.DataFrame") -> None:
     """Write a table to the file that `flag` names, as CSV or else as a JSON list of objects, all or nothing.
 

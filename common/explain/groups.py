@@ -11,14 +11,13 @@ import keras
 import numpy as np
 import pandas as pd
 from rich.console import Console
-from sklearn.cluster import KMeans
-from sklearn.decomposition import PCA
-from sklearn.metrics import adjusted_rand_score, silhouette_score
+from sklearn.metrics import adjusted_rand_score
 
 from common import tasks, tracking, training
 from common.app import App
 from common.data import Array, SavedModel
 from common.errors import UserError, print_notes
+from common.explain.clusters import FEWEST, Clusters, cluster
 from common.explain.parts import graph
 from common.nn import augmentation
 from common.plots import results
@@ -28,16 +27,6 @@ from common.report import page
 
 PRETRAINED = "pretrained"
 """Name of the network of `App.pretrained`, in the place of a saved model."""
-FEWEST = 3
-"""Minimum number of different examples."""
-MOST = 20
-"""Largest number of groups that is tried."""
-EACH = 3
-"""Examples per group, on average, from which a number of groups is tried."""
-COMPONENTS = 50
-"""Principal components of the features that k-means reads."""
-SAMPLE = 2000
-"""Largest number of examples from which the number of groups is chosen and the silhouette is computed."""
 SHOWN = 24
 """Largest number of examples of a group on the page."""
 COLUMNS = 8
@@ -50,25 +39,6 @@ CLEAR = 0.25
 """Silhouette from which groups are separated (Kaufman and Rousseeuw 1990: below, there is no substantial structure)."""
 NOUNS = {"image": "images", "table": "rows", "text": "sentences"}
 """Words for the examples of the kinds that can be grouped."""
-
-
-@dataclass(frozen=True)
-class Clusters:
-    """Groups of examples, the largest first."""
-
-    of: Array
-    """Group of each example, from 0, (examples,)."""
-    distances: Array
-    """Distance of each example from the centre of its group, (examples,)."""
-    silhouette: float
-    """Mean silhouette: 1 if the groups are far from each other, 0 if they touch."""
-    tried: Mapping[int, float]
-    """Silhouette of each number of groups that was tried; empty if the number was given."""
-
-    @property
-    def number(self) -> int:
-        """Number of groups."""
-        return int(self.of.max()) + 1
 
 
 @dataclass(frozen=True)
@@ -201,49 +171,6 @@ def feature_network(app: App, model: keras.Model) -> tuple[keras.Model, str]:
     return keras.Model(inputs, features), name
 
 
-def cluster(features: Array, number: int | None = None, seed: int = 0, noun: str = "examples") -> Clusters:
-    """Sort examples by k-means on the principal components of their features.
-
-    Args:
-        features: Features (examples, features).
-        number: Number of groups; None chooses the number with the highest silhouette.
-        seed: Seed of the initial centres.
-        noun: Word for the examples in errors.
-
-    Raises:
-        UserError: if there are fewer different examples than groups, or than `FEWEST`.
-    """
-    # 50 components hold most of the variance, and k-means on them takes a small part of the time.
-    components = min(COMPONENTS, *features.shape)
-    points = PCA(components, random_state=seed).fit_transform(features.astype("float32"))
-    different = len(np.unique(points.round(4), axis=0))
-    if different < max(FEWEST, number or 0):
-        more = f"`groups` {number}: only " if number and number > different else "only "
-        raise UserError(f"{more}{different} of the {len(points):,} {noun} differ; add others")
-    sample = points
-    if len(points) > SAMPLE:
-        sample = points[np.random.default_rng(seed).choice(len(points), SAMPLE, replace=False)]
-    tried = {}
-    if number is None:
-        most = max(2, min(MOST, len(sample) // EACH, different - 1))
-        for groups in range(2, most + 1):
-            own = KMeans(groups, n_init=5, random_state=seed).fit_predict(sample)
-            tried[groups] = float(silhouette_score(sample, own))
-        number = max(tried, key=tried.__getitem__)
-    fitted = KMeans(number, n_init=10, random_state=seed).fit(points)
-    order = np.argsort(-np.bincount(fitted.labels_, minlength=number), kind="stable")
-    of = np.argsort(order)[fitted.labels_]
-    silhouette = float("nan")
-    if 1 < number < len(points):
-        silhouette = float(silhouette_score(points, of, sample_size=min(SAMPLE, len(points)), random_state=seed))
-    return Clusters(of, fitted.transform(points).min(axis=1), silhouette, tried)
-
-
-def agreement(labels: Array, groups: Array) -> float:
-    """Return the adjusted Rand index of labels and groups (examples,): 1 if both agree, near 0 for random groups."""
-    return float(adjusted_rand_score(labels, groups))
-
-
 def _summary(clusters: Clusters, labels: Array | None, noun: str) -> pd.DataFrame:
     """Return the size of each group, and its most frequent label."""
     rows = []
@@ -259,7 +186,7 @@ def _summary(clusters: Clusters, labels: Array | None, noun: str) -> pd.DataFram
 
 def _facts(clusters: Clusters, pixels: Clusters | None, examples: Unsorted, noun: str) -> dict[str, str]:
     """Return the results in words, by name."""
-    sampled = f" of {SAMPLE:,} random {noun}" if len(clusters.of) > SAMPLE else ""
+    sampled = f" of {clusters.sample:,} random {noun}" if clusters.sample < len(clusters.of) else ""
     chosen = "as given"
     if clusters.tried:
         chosen = f"with the highest silhouette{sampled}, of {min(clusters.tried)} to {max(clusters.tried)} groups"
@@ -271,8 +198,8 @@ def _facts(clusters: Clusters, pixels: Clusters | None, examples: Unsorted, noun
         "silhouette": f"{clusters.silhouette:.3f}{sampled}{unclear}",
     }
     if examples.labels is not None:
-        beside = f"; {agreement(examples.labels, pixels.of):.3f} for k-means on pixels" if pixels else ""
-        rand = agreement(examples.labels, clusters.of)
+        beside = f"; {adjusted_rand_score(examples.labels, pixels.of):.3f} for k-means on pixels" if pixels else ""
+        rand = adjusted_rand_score(examples.labels, clusters.of)
         facts["agreement with labels"] = f"adjusted Rand index {rand:.3f}{beside}; 1 is perfect, 0 is random"
     return facts
 

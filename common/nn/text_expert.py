@@ -149,7 +149,7 @@ def multiply(scores: Any, words: Any) -> Any:
 
     Args:
         scores: Scores of the network that `fit` trains, (batch, classes).
-        words: What each word adds to the scores of the linear expert, (batch, length, classes), from `WordPairs`.
+        words: Scores that each word adds to those of the linear expert, (batch, length, classes), from `WordPairs`.
     """
     trained, linear_expert = Expert(1, name=TRAINED), Expert(0, name=LINEAR)
     return keras.layers.Add(name="product")([trained(scores), linear_expert(ops.sum(words, axis=1))])

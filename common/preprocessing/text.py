@@ -86,9 +86,9 @@ def _describe(sentences: "pd.Series[str]", labels: Array, notes: Sequence[str], 
     return Description(tuple(found), facts)
 
 
-def longest(sentences: Array, most: int = LONGEST) -> int:
-    """Return the number of words of the longest of `sentences`, at most `most`."""
-    return min(most, max(len(re.findall(WORD, sentence)) for sentence in sentences))
+def longest(sentences: Array) -> int:
+    """Return the number of words of the longest of `sentences`, at most `LONGEST`."""
+    return min(LONGEST, max(len(re.findall(WORD, sentence)) for sentence in sentences))
 
 
 def vectorizer(sentences: Array, words: int, length: int) -> keras.layers.Layer:

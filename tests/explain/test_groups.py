@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
+from sklearn.metrics import adjusted_rand_score
 
 from apps import fine_tune, logistic_regression, lstm_text, rbm, rbm_recommender
 from common import tracking
@@ -17,7 +18,7 @@ from common.app import App
 from common.cli import commands
 from common.data import Array, Data, Formats, ImageFormat, RawData, SavedModel
 from common.errors import UserError
-from common.explain import groups
+from common.explain import clusters, groups
 from tests.conftest import few
 
 RANDOM = np.random.default_rng(0)
@@ -32,11 +33,11 @@ def clouds(number: int, each: int) -> tuple[Array, Array]:
 @pytest.mark.parametrize("number", [2, 3, 6])
 def test_the_number_of_separate_clouds_is_found(number: int) -> None:
     points, of = clouds(number, 20)
-    found = groups.cluster(points)
+    found = clusters.cluster(points)
     assert found.number == number
     assert found.tried[number] == max(found.tried.values())
     assert found.silhouette > 0.3
-    assert groups.agreement(of, found.of) == pytest.approx(1)
+    assert adjusted_rand_score(of, found.of) == pytest.approx(1)
     assert (np.diff(np.bincount(found.of)) <= 0).all()  # the largest first
     nearest = found.distances[found.of == 0].argmin()
     members = points[found.of == 0]
@@ -45,27 +46,27 @@ def test_the_number_of_separate_clouds_is_found(number: int) -> None:
 
 def test_a_given_number_is_taken() -> None:
     points, _ = clouds(3, 20)
-    found = groups.cluster(points, 5)
+    found = clusters.cluster(points, 5)
     assert found.number == 5
     assert not found.tried
 
 
 def test_many_examples_are_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(groups, "SAMPLE", 60)
+    monkeypatch.setattr(clusters, "SAMPLE", 60)
     points, of = clouds(4, 50)
-    found = groups.cluster(points)
-    assert groups.agreement(of, found.of) == pytest.approx(1)
+    found = clusters.cluster(points)
+    assert adjusted_rand_score(of, found.of) == pytest.approx(1)
     examples = groups.Unsorted([""] * len(of), points, None, "", {})
     assert "of 60 random images, of 2 to 20 groups" in groups._facts(found, None, examples, "images")["groups"]
 
 
 def test_copies_are_no_groups() -> None:
     points = np.repeat(RANDOM.normal(size=(3, 8)), 10, axis=0)
-    assert groups.cluster(points).number == 2
+    assert clusters.cluster(points).number == 2
     with pytest.raises(UserError, match="`groups` 4: only 3 of the 30 examples differ"):
-        groups.cluster(points, 4)
+        clusters.cluster(points, 4)
     with pytest.raises(UserError, match="only 1 of the 10 images differ"):
-        groups.cluster(points[:10], noun="images")
+        clusters.cluster(points[:10], noun="images")
 
 
 @pytest.fixture(scope="module")
@@ -199,7 +200,7 @@ def test_photographs_are_grouped_before_any_training(
     assert re.search(r"features EfficientNetLite0, pretrained on ImageNet, layer pooled_features", told)
     assert re.search(r"groups \d, with the highest silhouette, of 2 to 5 groups", told)
     table = pd.read_csv(tmp_path / "found" / "groups.csv").dropna()
-    assert groups.agreement(table["label"].to_numpy(), table["group"].to_numpy()) > 0.3
+    assert adjusted_rand_score(table["label"], table["group"]) > 0.3
     assert "data:image/jpeg" in (tmp_path / "found" / "groups.html").read_text()
 
 
@@ -250,7 +251,7 @@ def test_sentences_and_tables_are_grouped_and_shown(monkeypatch: pytest.MonkeyPa
     reader = keras.Model(text_in, keras.layers.Dense(2, "softmax")(pooled))
     reviews = dataclasses.replace(saved, model=reader, kind="text", label="lstm_text", settings={"text": None})
     monkeypatch.setattr(tracking, "load", lambda *_: reviews)
-    monkeypatch.setattr(groups, "FEWEST", 2)
+    monkeypatch.setattr(clusters, "FEWEST", 2)
     found = groups.group(lstm_text.app, words, None, 2)
     assert found.table["group"].tolist() == [1, 1, 1, 2, 2]
     assert found.page.count("<li>fine film</li>") == 3

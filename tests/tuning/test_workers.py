@@ -1,6 +1,7 @@
-"""Workers: those of this machine, those of a cluster, and what happens to their trials."""
+"""Workers of this machine and of a cluster, and their trials when they are lost."""
 
 import importlib.util
+import itertools
 import os
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -56,13 +57,20 @@ class FakeWorkers:
         pass
 
 
-def search(fake: FakeWorkers, folder: Path, trials: int = 3) -> oracle.PersistentOracle:
+def search(fake: FakeWorkers, folder: Path, trials: int = 3, impossible: int | None = None) -> oracle.PersistentOracle:
     objective = keras_tuner.Objective("val_accuracy", "max")
     configs = space.ConfigBuilder(tiny_search.space, [], "tiny")
     proposer = oracle.create(SearchOptions(), configs, objective, folder / "oracle")
     proposer.max_trials = trials
     spec = SearchSpec("tests.tuning.tiny_search", SearchOptions(), MnistMlp(), "run", folder)
-    workers.run(fake, spec, proposer, configs, lambda: None)
+    calls = itertools.count()
+
+    def of(hyperparameters: Any) -> MnistMlp:
+        if next(calls) == impossible:
+            raise UserError("`hidden` must be at least 1")
+        return configs(hyperparameters)  # type: ignore[return-value]
+
+    workers.run(fake, spec, proposer, of, lambda: None)
     return proposer
 
 
@@ -76,6 +84,13 @@ def test_a_lost_trial_goes_on_and_one_that_is_lost_twice_has_failed(tmp_path: Pa
     }
     assert "ended its process 2 times" in finished["2"].message
     assert sum(fake.starts.values()) == 2 + 3 + 1  # at first, after three losses, and after trial 0 in new memory
+
+
+def test_a_trial_with_impossible_settings_has_failed_and_the_next_one_is_trained(tmp_path: Path) -> None:
+    fake = FakeWorkers(["worker-0"], lambda _key, _call: False)
+    finished = search(fake, tmp_path, impossible=0).finished()
+    assert [trial.status for trial in finished] == ["FAILED", "COMPLETED", "COMPLETED"]
+    assert finished[0].message == "`hidden` must be at least 1"
 
 
 def test_workers_that_cannot_start_end_the_search(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the command of a search gives to its workers, and what they return."""
+"""Values that go from the command of a search to its workers, and back."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from tuning.search.options import SearchOptions
 
 @dataclass(frozen=True)
 class SearchSpec:
-    """What a worker needs to know of the search."""
+    """A search, for a worker."""
 
     module: str
     """The tuning file, which has the app."""
@@ -26,7 +26,7 @@ class SearchSpec:
 
 @dataclass(frozen=True)
 class TrialSpec:
-    """What a worker needs to know of a trial."""
+    """A trial, for a worker."""
 
     number: str
     config: Config

@@ -169,63 +169,86 @@ def run(
     Raises:
         UserError: If the data cannot be loaded, or workers end before they have a trial.
     """
-    starting, running = dict[Future[Any], str](), dict[Future[Any], tuple[str, Any]]()
-    idle, deaths, failed_starts = list[str](), Counter[str](), 0
-
-    def start(name: str) -> None:
-        starting[workers.start(name, prepare, search)] = name
-
+    assignment = _Assignment(workers, search, oracle, configs)
     for name in workers.names:
-        start(name)
-    while True:
-        for name in list(idle):
-            trial = oracle.create_trial(name)
-            if trial.status != "RUNNING":
-                continue
-            try:
-                config = configs(trial.hyperparameters)
-            except UserError as error:
-                oracle.end(trial, None, str(error))
-                continue
-            died = deaths[trial.trial_id]
-            ended = f"the trial ended its process {died} times; the memory may not suffice"
-            spec = TrialSpec(
-                trial.trial_id, config, trial.hyperparameters.values, ended if died >= MAX_DEATHS else None
-            )
-            running[workers.call(name, train, search, spec)] = name, trial
-            idle.remove(name)
-        if idle and not running:
-            return
-        done, _ = futures.wait([*starting, *running], INTERVAL, futures.FIRST_COMPLETED)
-        for future in done & starting.keys():
-            name = starting.pop(future)
-            try:
-                if problem := future.result():
-                    raise UserError(problem)
-            except workers.lost as error:
-                failed_starts += 1
-                if failed_starts == MAX_FAILED_STARTS:
-                    raise UserError(_failed_start(search.folder / f"{name}.log")) from error
-                start(name)
-            else:
-                failed_starts = 0
-                idle.append(name)
-        for future in done & running.keys():
-            name, trial = running.pop(future)
-            try:
-                outcome = future.result()
-            except workers.lost:
-                deaths[trial.trial_id] += 1
-                oracle.requeue(name)
-                start(name)
-                continue
-            oracle.end(trial, outcome.score, outcome.error)
-            if outcome.grown:
-                start(name)
-            else:
-                idle.append(name)
-        if done:
+        assignment.start(name)
+    while assignment.assign():
+        if assignment.wait():
             poll()
+
+
+class _Assignment:
+    """The workers of a search: those that start, those that train a trial, and those that have none."""
+
+    def __init__(
+        self, workers: Workers, search: SearchSpec, oracle: "PersistentOracle", configs: Callable[[Any], Config]
+    ) -> None:
+        self.workers, self.search, self.oracle, self.configs = workers, search, oracle, configs
+        self.starting = dict[Future[Any], str]()
+        self.training = dict[Future[Any], tuple[str, Any]]()
+        self.idle = list[str]()
+        self.deaths, self.failed_starts = Counter[str](), 0
+
+    def start(self, name: str) -> None:
+        """Start a worker, or replace its process."""
+        self.starting[self.workers.start(name, prepare, self.search)] = name
+
+    def assign(self) -> bool:
+        """Give trials to the workers without one; returns whether the search goes on."""
+        self.idle = [name for name in self.idle if not self._give_trial(name)]
+        return bool(self.training) or not self.idle
+
+    def wait(self) -> bool:
+        """Wait until a worker has started or has ended a trial; returns whether one has."""
+        done, _ = futures.wait([*self.starting, *self.training], INTERVAL, futures.FIRST_COMPLETED)
+        for start in done & self.starting.keys():
+            self._on_start(self.starting.pop(start), start)
+        for trained in done & self.training.keys():
+            self._on_outcome(*self.training.pop(trained), trained)
+        return bool(done)
+
+    def _give_trial(self, name: str) -> bool:
+        """Give the oracle's next trial to a worker; returns whether there is one. Impossible settings fail."""
+        while (trial := self.oracle.create_trial(name)).status == "RUNNING":
+            try:
+                config = self.configs(trial.hyperparameters)
+            except UserError as error:
+                self.oracle.end(trial, None, str(error))
+                continue
+            died = self.deaths[trial.trial_id]
+            ended = f"the trial ended its process {died} times; the memory may not suffice"
+            given_up = ended if died >= MAX_DEATHS else None
+            spec = TrialSpec(trial.trial_id, config, trial.hyperparameters.values, given_up)
+            self.training[self.workers.call(name, train, self.search, spec)] = name, trial
+            return True
+        return False
+
+    def _on_start(self, name: str, start: "Future[str | None]") -> None:
+        try:
+            if problem := start.result():
+                raise UserError(problem)
+        except self.workers.lost as error:
+            self.failed_starts += 1
+            if self.failed_starts == MAX_FAILED_STARTS:
+                raise UserError(_failed_start(self.search.folder / f"{name}.log")) from error
+            self.start(name)
+        else:
+            self.failed_starts = 0
+            self.idle.append(name)
+
+    def _on_outcome(self, name: str, trial: Any, trained: "Future[Outcome]") -> None:
+        try:
+            outcome = trained.result()
+        except self.workers.lost:
+            self.deaths[trial.trial_id] += 1
+            self.oracle.requeue(name)
+            self.start(name)
+            return
+        self.oracle.end(trial, outcome.score, outcome.error)
+        if outcome.grown:
+            self.start(name)
+        else:
+            self.idle.append(name)
 
 
 def _failed_start(log: Path) -> str:
