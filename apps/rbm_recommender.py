@@ -2,7 +2,6 @@
 
     python -m apps.rbm_recommender train                              # generated ratings: RMSE 0.710, 9 CPU s
     python -m apps.rbm_recommender train --ratings ml-20m/ratings.csv # MovieLens, also ratings.dat or u.data
-    python -m apps.rbm_recommender train --form softmax --hidden 200 --epochs 50 --batch-size 100 --learning-rate 0.005
     python -m apps.rbm_recommender predict --user 42 --top 10         # the best items that user 42 has not rated
     python -m apps.rbm_recommender predict rows.npy                   # the expected rating of every item
 
@@ -10,11 +9,12 @@
 level of the scale. Items without a rating take no part. All users share the weights to one hidden layer. Some ratings
 of each user are held out for validation and test, and predicted from the others.
 
-The third command trains this machine by contrastive divergence: 0.711. The default form is conditional on the rated
-items and on the user's own level, has one weight for an item and a hidden unit, and learns to predict ratings that are
-left out. On 100,004 real ratings of MovieLens it has an RMSE of 0.880, a matrix factorisation 0.894
-(`python -m benchmarks.ratings`, means of seeds 0, 1 and 2). The generated ratings have exactly the structure of a
-factorisation, which is better on them: 0.685. The mean of each item has 0.983.
+Contrastive divergence trains this machine with `--form softmax`; with `--hidden 200 --epochs 50 --batch-size 100
+--learning-rate 0.005` it reaches 0.711. The default form is conditional on the rated items and on the user's own level,
+has one weight for an item and a hidden unit, and learns to predict ratings that are left out. On 100,004 real ratings
+of MovieLens it has an RMSE of 0.880, a matrix factorisation 0.894 (`python -m benchmarks.ratings`, means of seeds 0, 1
+and 2). The generated ratings have exactly the structure of a factorisation, which is better on them: 0.685. The mean of
+each item has 0.983.
 
 NDCG@10 ranks the held-out ratings only. `predict` takes .npy files of ratings (items,) or (n, items), in the order of
 the items, with 0 for no rating.

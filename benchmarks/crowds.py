@@ -15,7 +15,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 import mlflow
 import tyro
@@ -25,9 +24,9 @@ from rich.table import Table
 from common import tracking
 from common.cli.parsing import plain_errors
 from common.config import Count
+from common.files import ROOT
 from tests import postgresql
 
-ROOT = Path(__file__).resolve().parent.parent
 EPOCHS = 2
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
 

@@ -24,8 +24,8 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speed.contest import ROOT
 from common.cli.parsing import plain_errors
+from common.files import ROOT
 
 SECONDS = 120
 """Longest time to wait for a file."""

@@ -17,9 +17,10 @@ import numpy as np
 import tyro
 
 from benchmarks.speed import report
-from benchmarks.speed.contest import ROOT, progress, python, train
+from benchmarks.speed.contest import progress, python, train
 from benchmarks.speed.report import Section
 from benchmarks.speed.rows import CONTESTANTS, GPU_ROWS, find
+from common.files import ROOT
 
 SUITE, PLAIN = "suite, JAX", "JAX, scan"
 SIDES = {"cuda": 8192, "cpu": 1024}

@@ -28,9 +28,9 @@ import tyro
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.speed.contest import ROOT
 from common import recorded, tracking
 from common.cli.parsing import plain_errors
+from common.files import ROOT
 
 SETTINGS = "--limit 4000 --hidden 32 --dropout 0.3 --epochs 20 --batch-size 64"
 COMMANDS = {
@@ -40,6 +40,7 @@ COMMANDS = {
     "baseline": "apps.mnist_mlp baseline --limit 2000",
     "export": "apps.mnist_mlp export --format keras --output {folder}/exported",
 }
+CHECKPOINTS = "checkpoints/*/training.npz"
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 TIMES = ("seconds", "examples_per_second")
 Outcome = tuple[dict[str, float], dict[str, list[float]], list[np.ndarray]]
@@ -89,7 +90,7 @@ def prepare(folder: Path) -> tuple[Path, dict[str, float]]:
     for command in COMMANDS:
         began = time.monotonic()
         if command == "resume":
-            interrupt("train", cut, signal.SIGKILL, 0.7 * durations["train"])
+            kill_after_checkpoint(cut)
             began = time.monotonic()
             shutil.copytree(cut, folder / "resumed")
         elif command == "export":
@@ -127,9 +128,17 @@ def interrupt(command: str, store: Path, sent: signal.Signals, seconds: float) -
         return process.wait()
 
 
+def kill_after_checkpoint(store: Path) -> None:
+    """Start a training, and kill it once it has written a checkpoint."""
+    with start("train", store) as process:
+        while process.poll() is None and not any(store.glob(CHECKPOINTS)):
+            time.sleep(0.01)
+        process.kill()
+
+
 def examine(store: Path, found: Counter[str], expected: Outcome) -> None:
     """Run the next commands on a store, and count what is in order."""
-    resumable = any(store.glob("checkpoints/*/training.npz"))
+    resumable = any(store.glob(CHECKPOINTS))
     environment = os.environ | {"MLFLOW_TRACKING_URI": f"sqlite:///{store}/mlflow.db"}
     following = ["train", "--resume"] if resumable else ["train", "--epochs", "1", "--limit", "500"]
     command = [sys.executable, "-m", "apps.mnist_mlp", *following]

@@ -15,7 +15,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
 
 import tyro
 
@@ -23,9 +22,10 @@ from common.app import App
 from common.cli.parsing import plain_errors
 from common.config import Config
 from common.errors import UserError
+from common.files import ROOT
 
 SEEDS = (0, 1, 2)
-RESULTS = Path(__file__).resolve().parent.parent / "docs" / "results.md"
+RESULTS = ROOT / "docs" / "results.md"
 TABLE = re.compile(r"(?<=<!-- make results -->\n).*?(?=<!-- end -->)", re.DOTALL)
 
 

@@ -18,7 +18,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import tyro
 from rich.console import Console
@@ -26,6 +25,7 @@ from rich.console import Console
 from common import tracking
 from common.cli.parsing import plain_errors
 from common.errors import UserError
+from common.files import ROOT
 from common.serving.http import Port
 
 
@@ -61,8 +61,8 @@ def main(app: str = "lenet5", requests: int = 1000, at_once: int = 20, port: Por
 def serving(app: str, port: int, **environment: str) -> Iterator[tuple["subprocess.Popen[str]", str]]:
     """Serve an app's model; yields the process and its output until it serves, or all of it if it fails."""
     command = [sys.executable, "-u", "-m", f"apps.{app}", "serve", "--port", str(port)]
-    root, variables = Path(__file__).resolve().parent.parent, os.environ | environment
-    with subprocess.Popen(command, cwd=root, env=variables, stdout=subprocess.PIPE, text=True) as process:
+    variables = os.environ | environment
+    with subprocess.Popen(command, cwd=ROOT, env=variables, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         lines = []
         for line in process.stdout:

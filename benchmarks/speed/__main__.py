@@ -12,11 +12,12 @@ from rich.markdown import Markdown
 
 from benchmarks.speed import report
 from benchmarks.speed.commands import COMMANDS, Command
-from benchmarks.speed.contest import ROOT, Measured, progress, python, run_program, run_programs, train
+from benchmarks.speed.contest import Measured, progress, python, run_program, run_programs, train
 from benchmarks.speed.report import Section
 from benchmarks.speed.rows import CONTESTANTS, ROWS, Row
 from common.cli.parsing import plain_errors
 from common.errors import UserError
+from common.files import ROOT
 
 MOST = 8
 """Largest number of rounds; a training of 10 epochs has no more."""

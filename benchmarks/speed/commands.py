@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.speed import files
-from benchmarks.speed.contest import ROOT, Program
+from benchmarks.speed.contest import Program
 from benchmarks.speed.rows import JAX, TENSORFLOW
+from common.files import ROOT
 
 BARE = "-m benchmarks.speed.bare"
 SUITE = {"suite, TensorFlow": TENSORFLOW, "suite, JAX": JAX | {"JAX_ENABLE_X64": "true"}}

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).resolve().parents[2]
+from common.files import ROOT
+
 REST = 0.3
 """Seconds between two measurements. The waiting threads of the last contestant stop spinning meanwhile."""
 

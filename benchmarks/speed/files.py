@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.speed.contest import ROOT
+from common.files import ROOT
 
 COLUMNS = 20
 PHOTOGRAPHS = 2000

@@ -16,10 +16,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.speed.commands import COMMANDS
-from benchmarks.speed.contest import ROOT, Measured, progress, python, run_program, run_programs, train
+from benchmarks.speed.contest import Measured, progress, python, run_program, run_programs, train
 from benchmarks.speed.rows import CONTESTANTS
 from common.cli.parsing import plain_errors
 from common.errors import UserError
+from common.files import ROOT
 
 TRAININGS = {"mnist_mlp": 20_000, "lenet5_modern": 10_000, "lstm_mnist": 5_000, "rbm": 20_000, "alexnet": 1_280}
 """Rows that are measured, with their number of training examples."""

@@ -11,7 +11,8 @@ from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from benchmarks.speed.contest import ROOT, Measured
+from benchmarks.speed.contest import Measured
+from common.files import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
 MARK = "<!-- written by hand from here on; `make benchmark` keeps it -->"
