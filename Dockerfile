@@ -16,7 +16,8 @@ WORKDIR /suite
 
 # The packages come before the code, so that a change of the code does not install them again.
 ARG REQUIREMENTS=requirements.txt
-COPY --chown=suite Makefile requirements.txt requirements-gpu.txt requirements-jax.txt requirements-team.txt requirements-cluster.txt ./
+COPY --chown=suite Makefile requirements.txt requirements-gpu.txt requirements-jax.txt requirements-team.txt requirements-cluster.txt \
+    requirements-shards.txt ./
 RUN PIP_NO_CACHE_DIR=1 make .venv/installed \
     && .venv/bin/python -m pip install --no-cache-dir --quiet --require-hashes --requirement "$REQUIREMENTS"
 

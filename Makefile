@@ -78,6 +78,7 @@ lock: .venv/installed-dev ## compile the pinned requirements from pyproject.toml
 	@$(call compile,requirements-jax.txt,--extra jax -c requirements.txt)
 	@$(call compile,requirements-team.txt,--extra team -c requirements.txt)
 	@$(call compile,requirements-cluster.txt,--extra cluster -c requirements.txt)
+	@$(call compile,requirements-shards.txt,--extra shards -c requirements.txt)
 	@$(call compile,requirements-benchmark.txt,--extra benchmark -c requirements.txt)
 
 clean: ## remove the environment and caches; runs and data stay

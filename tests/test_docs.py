@@ -170,7 +170,10 @@ class Reader:
             case "common", "common.cli.new_app":
                 self.run(command, module, arguments)
                 self.own.add(arguments[0])
-            case "common", "common.cli.delete_runs" | "common.cli.doctor" | "common.cli.report":  # other tests run them
+            case (
+                "common",
+                "common.cli.delete_runs" | "common.cli.doctor" | "common.cli.report" | "common.cli.shard",
+            ):  # other tests run them
                 self.run(command, module, arguments, parsed=True)
             case "common", "common.cli.compare":
                 self.run(command, module, arguments, parsed=not self.trained)

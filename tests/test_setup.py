@@ -19,6 +19,7 @@ from tests.conftest import ROOT
         "requirements-gpu.txt",
         "requirements-team.txt",
         "requirements-cluster.txt",
+        "requirements-shards.txt",
     ],
 )
 def test_every_requirement_is_pinned_with_hashes(name: str) -> None:

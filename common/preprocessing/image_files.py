@@ -4,6 +4,7 @@ Pixels of more than 8 bits are scaled by one `PixelRange` for all files that are
 file, because a difference in brightness between two images would be lost.
 """
 
+import abc
 import contextlib
 import dataclasses
 import hashlib
@@ -50,26 +51,20 @@ OVERSHOOT = 0.05
 """Distance of a pixel from [0, 1] that resampling explains. Such pixels are clipped."""
 
 
-@dataclass(frozen=True, eq=False)
-class ImageFiles:
-    """Image files as an array of bytes (images, side, side, 3). Indexing reads the files, several in parallel.
+class StoredImages(abc.ABC):
+    """Images in files as an array of bytes (images, side, side, 3). Indexing reads them, several in parallel.
 
     Pillow decodes outside Python's lock, so threads are as fast as processes.
     """
 
-    files: tuple[Path, ...]
     side: int
-    pixel_range: PixelRange | None = None
-    """Black and white of the files with more than 8 bits per pixel."""
-    cache: dict[Path, Array] | None = None
-    """Decoded images, of all parts of a folder, up to `CACHE_BYTES`; None: every access reads the file."""
     dtype = np.dtype(np.uint8)
     ndim = 4
 
     @property
     def shape(self) -> tuple[int, ...]:
         """Shape (images, side, side, 3)."""
-        return (len(self.files), self.side, self.side, 3)
+        return (len(self), self.side, self.side, 3)
 
     @property
     def size(self) -> int:
@@ -78,15 +73,38 @@ class ImageFiles:
 
     nbytes = size
 
-    def __len__(self) -> int:
-        return len(self.files)
-
     def __getitem__(self, indices: Any) -> Array:
         if isinstance(indices, int | np.integer):
             return self._decode(indices)
         with ThreadPoolExecutor() as pool:
             images = list(pool.map(self._decode, np.arange(len(self))[indices]))
         return np.stack(images) if images else np.empty((0, *self.shape[1:]), np.uint8)
+
+    @abc.abstractmethod
+    def __len__(self) -> int: ...
+
+    @abc.abstractmethod
+    def _decode(self, index: Any) -> Array:
+        """Read the image at `index`: bytes (side, side, 3)."""
+
+    @abc.abstractmethod
+    def thumbnails(self) -> Array:
+        """Read all images as bytes (images, THUMBNAIL, THUMBNAIL, 3)."""
+
+
+@dataclass(frozen=True, eq=False)
+class ImageFiles(StoredImages):
+    """Image files as an array of bytes (images, side, side, 3)."""
+
+    files: tuple[Path, ...]
+    side: int
+    pixel_range: PixelRange | None = None
+    """Black and white of the files with more than 8 bits per pixel."""
+    cache: dict[Path, Array] | None = None
+    """Decoded images, of all parts of a folder, up to `CACHE_BYTES`; None: every access reads the file."""
+
+    def __len__(self) -> int:
+        return len(self.files)
 
     def _decode(self, index: Any) -> Array:
         file = self.files[index]
@@ -107,7 +125,6 @@ class ImageFiles:
         return dataclasses.replace(self, files=self.files + others.files)
 
     def thumbnails(self) -> Array:
-        """Read all images as bytes (images, THUMBNAIL, THUMBNAIL, 3)."""
         return ImageFiles(self.files, THUMBNAIL, self.pixel_range)[:]
 
 

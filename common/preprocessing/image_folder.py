@@ -17,7 +17,7 @@ import pandas as pd
 
 from common.data import Array, Data, Description, Formats, Pair, PixelRange, RawData, fingerprint
 from common.errors import Problems, UserError
-from common.preprocessing import image_files, splits
+from common.preprocessing import image_files, image_shards, splits
 from common.preprocessing.image_files import FoundFiles, ImageFacts, ImageFiles, counted
 
 PARTS = {
@@ -46,7 +46,7 @@ class _Image:
 
 
 def load_folder(folder: str, side: int, validation: float, seed: int) -> Data:
-    """Load and split the images of a folder with one subfolder per class.
+    """Load and split the images of a folder with one subfolder per class, or of a folder of shards made from it.
 
     Args:
         folder: Path of the folder. If its subfolders are train, val and test, they are the parts of the data, with one
@@ -56,10 +56,28 @@ def load_folder(folder: str, side: int, validation: float, seed: int) -> Data:
         seed: Seed of the validation part. The test part is the same for every seed.
 
     Returns:
-        `ImageFiles` (images, side, side, 3) and int32 labels (images,).
+        `ImageFiles` or `ImageShards` (images, side, side, 3) and int32 labels (images,).
 
     Raises:
         UserError: if there is no such folder, or a class has too few images, or the range of the pixels is not known.
+    """
+    root = Path(folder)
+    raw = image_shards.read(root, side) if image_shards.is_shards(root) else read_folder(folder, side)
+    return splits.split(raw, validation / (1 - validation), seed, test=validation, test_seed=0)
+
+
+def read_folder(folder: str, side: int) -> RawData:
+    """Check the images of a folder with one subfolder per class.
+
+    Args:
+        folder: As in `load_folder`.
+        side: Side of the images in pixels, after scaling.
+
+    Returns:
+        `ImageFiles` (images, side, side, 3) and int32 labels (images,), in the parts of the folder if it has some.
+
+    Raises:
+        UserError: as `load_folder`.
     """
     root = Path(folder)
     if not root.is_dir():
@@ -102,8 +120,7 @@ def load_folder(folder: str, side: int, validation: float, seed: int) -> Data:
         "left out for a copy in another class or part": f"{readable - len(images):,}",
     }
     description = Description(tuple(notes), facts_by_name, {"types of the images": _types(good)})
-    raw = _raw(root, images, side, pixel_range, description)
-    return splits.split(raw, validation / (1 - validation), seed, test=validation, test_seed=0)
+    return _raw(root, images, side, pixel_range, description)
 
 
 def _find(root: Path) -> tuple[dict[tuple[str, str], FoundFiles], list[str]]:

@@ -14,7 +14,7 @@ from common.data import Array, Data, Examples, ImageFormat, LazyArray, PixelRang
 from common.errors import Problems, UserError
 from common.preprocessing import datasets, image_arrays, image_files, splits
 from common.preprocessing.image_arrays import FAINT
-from common.preprocessing.image_files import ImageFacts, ImageFiles
+from common.preprocessing.image_files import ImageFacts, ImageFiles, StoredImages
 from common.preprocessing.image_folder import load_folder as load_folder  # for apps, beside `load`
 
 if TYPE_CHECKING:
@@ -164,9 +164,9 @@ def _paths(files: Sequence[str]) -> tuple[list[Path], list[str]]:
     return paths, notes
 
 
-def pixels(images: Array | ImageFiles) -> Array:
-    """Return the pixels of images, or of the thumbnails of `ImageFiles`, as float32 (images, pixels)."""
-    values = images.thumbnails() if isinstance(images, ImageFiles) else images
+def pixels(images: Array | StoredImages) -> Array:
+    """Return the pixels of images, or of the thumbnails of `StoredImages`, as float32 (images, pixels)."""
+    values = images.thumbnails() if isinstance(images, StoredImages) else images
     return values.reshape(len(values), -1).astype("float32")
 
 
