@@ -47,7 +47,7 @@ from common import (
 )
 from common.data import WindowFormat
 from common.nn import forecasting, losses, optimizers
-from common.preprocessing import series
+from common.preprocessing import series, storage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -128,7 +128,7 @@ def load_data(config: Settings) -> Data:
         named = columns_of(config, config.target)
         if repeated := [name for name in named.numbers if named.numbers.count(name) > 1]:
             raise UserError(f"the column {repeated[0]} is in two of `target`, `also` and `known`; name it once")
-        found = series.read_all(Path(config.csv), named, config.time_format)
+        found = series.read_all(Path(storage.local(config.csv)), named, config.time_format)
     else:
         found = [series.load(config.data)]
         named = columns_of(config, tuple(map(str, found[0].table.columns)))

@@ -25,7 +25,7 @@ import keras
 
 from common import App, Classification, Config, Count, Data, Fraction, Positive, UserError, cli
 from common.nn import optimizers, text_expert
-from common.preprocessing import datasets, splits, text
+from common.preprocessing import datasets, splits, storage, text
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,11 @@ def load_data(config: Settings) -> Data:
     """Load sentences (n,) of strings and integer labels (n,), and draw a stratified validation part."""
     if config.csv and not (config.text and config.label):
         raise UserError("`csv` needs `text` and `label`, the columns of sentences and of their classes")
-    raw = text.read(Path(config.csv), str(config.text), str(config.label)) if config.csv else datasets.load(config.data)
+    raw = (
+        text.read(Path(storage.local(config.csv)), str(config.text), str(config.label))
+        if config.csv
+        else datasets.load(config.data)
+    )
     return splits.split(raw, config.validation, config.seed, text.TEST_SHARE, test_seed=0)
 
 

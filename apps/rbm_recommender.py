@@ -57,7 +57,7 @@ from common.metrics import recommendation
 from common.metrics import training as training_metrics
 from common.nn import optimizers, rbm
 from common.plots import results
-from common.preprocessing import arrays, ratings
+from common.preprocessing import arrays, ratings, storage
 from common.preprocessing.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -111,7 +111,7 @@ def load_data(config: Settings) -> Data:
     Raises:
         UserError: if the file cannot be read, or has too few ratings per user.
     """
-    whole = ratings.read(Path(config.ratings)) if config.ratings else generated()
+    whole = ratings.read(Path(storage.local(config.ratings))) if config.ratings else generated()
     rest, test = whole.hold_out(config.test, 0)
     known, validation = rest.hold_out(config.validation, 1, config.seed)
     if not test.size or not validation.size:

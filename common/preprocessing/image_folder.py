@@ -17,7 +17,7 @@ import pandas as pd
 
 from common.data import Array, Data, Description, Formats, Pair, PixelRange, RawData, fingerprint
 from common.errors import Problems, UserError
-from common.preprocessing import image_files, image_shards, splits
+from common.preprocessing import image_files, image_shards, splits, storage
 from common.preprocessing.image_files import FoundFiles, ImageFacts, ImageFiles, counted
 
 PARTS = {
@@ -49,8 +49,8 @@ def load_folder(folder: str, side: int, validation: float, seed: int) -> Data:
     """Load and split the images of a folder with one subfolder per class, or of a folder of shards made from it.
 
     Args:
-        folder: Path of the folder. If its subfolders are train, val and test, they are the parts of the data, with one
-            subfolder per class in each.
+        folder: Path of the folder, or its address in an object storage. If its subfolders are train, val and test, they
+            are the parts of the data, with one subfolder per class in each.
         side: Side of the images in pixels, after scaling.
         validation: Share of the images in the validation part, and in the test part.
         seed: Seed of the validation part. The test part is the same for every seed.
@@ -61,8 +61,9 @@ def load_folder(folder: str, side: int, validation: float, seed: int) -> Data:
     Raises:
         UserError: if there is no such folder, or a class has too few images, or the range of the pixels is not known.
     """
-    root = Path(folder)
-    raw = image_shards.read(root, side) if image_shards.is_shards(root) else read_folder(folder, side)
+    folder = storage.local(folder)
+    shards = image_shards.is_shards(Path(folder))
+    raw = image_shards.read(Path(folder), side) if shards else read_folder(folder, side)
     return splits.split(raw, validation / (1 - validation), seed, test=validation, test_seed=0)
 
 

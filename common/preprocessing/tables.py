@@ -14,7 +14,7 @@ import numpy as np
 from common.config import Config, Share
 from common.data import Array, ColumnFormat, Data, Description, Examples, Formats, RawData
 from common.errors import Problems, UserError
-from common.preprocessing import columns, csv_file, datasets, splits
+from common.preprocessing import columns, csv_file, datasets, splits, storage
 from common.preprocessing.columns import MISSING, Decimal, Decision
 from common.preprocessing.csv_file import require
 
@@ -88,9 +88,10 @@ def read_csv(config: TableConfig, kind: Target) -> RawData:
     Raises:
         UserError: if the file cannot be read or used, with one line for each problem.
     """
-    path, target = Path(config.csv or ""), config.target
+    target = config.target
     if target is None:
         raise UserError("`csv` needs `target`, the column to predict")
+    path = Path(storage.local(config.csv or ""))
     file = csv_file.read(path)
     problems = Problems()
     with problems.collect():

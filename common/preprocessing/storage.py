@@ -1,0 +1,126 @@
+"""Data in an object storage: files and folders at s3:// and gs:// are downloaded to the cache of data sets.
+
+pyarrow, which parses CSV files, reads both kinds of storage, so no further package is needed.
+"""
+
+import os
+import sys
+import textwrap
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+from rich.console import Console
+from rich.progress import track
+
+from common.data import fingerprint
+from common.errors import UserError, first_line
+from common.preprocessing.download import cache_folder
+
+PATIENCE_SECONDS = 10
+"""Longest time until a storage answers."""
+LONGEST = 240
+"""Longest message of a library, in characters."""
+THREADS = 16
+"""Number of files that are downloaded at once."""
+ADVICE = {
+    "ACCESS_DENIED": "; set the credentials of the storage, such as AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY",
+    "INVALID_ACCESS_KEY_ID": "; check AWS_ACCESS_KEY_ID",
+    "SIGNATURE_DOES_NOT_MATCH": "; check AWS_SECRET_ACCESS_KEY",
+    "NETWORK_CONNECTION": "; check the network and AWS_ENDPOINT_URL",
+}
+"""Fixes by the kind of an error that Arrow reports."""
+
+
+def local(address: str) -> str:
+    """Return a path of this machine as it is, and that of a file or folder in an object storage after its download.
+
+    Args:
+        address: A path, or an address such as s3://bucket/folder or gs://bucket/file.csv.
+
+    Raises:
+        UserError: if the storage has no such file or folder, or does not answer, or the cache cannot be written.
+    """
+    if not address.startswith(("s3://", "gs://")):
+        return address
+    kind, place = address[:2], address[5:].strip("/")
+    if not place:
+        raise UserError(f"{address}: has no bucket; an address is {kind}://BUCKET/FOLDER")
+    try:
+        system = _system(kind)
+        files = _files(system, place)
+    except OSError as error:
+        raise _unreadable(address, error) from error
+    if not files:
+        raise UserError(f"{address}: no such file or folder in this storage")
+    versions = (f"{file.path}\0{file.size}\0{file.mtime_ns}\0" for file in files)
+    folder = cache_folder() / "storage" / fingerprint(f"{kind}://{place}", *versions)
+    target = folder / place.rpartition("/")[2]
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
+            if not target.exists():
+                _download(address, system, place, files, target)
+    except OSError as error:
+        if error.errno is None:  # Arrow's
+            raise _unreadable(address, error) from error
+        raise UserError(
+            f"{folder}: cannot store the data here ({error.strerror}); set KERAS_HOME to another folder"
+        ) from error
+    return str(target)
+
+
+def _system(kind: str) -> Any:
+    """Return pyarrow's file system of a storage, "s3" or "gs"."""
+    from pyarrow import fs
+
+    if kind == "gs":
+        return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=PATIENCE_SECONDS))
+    server = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    return fs.S3FileSystem(endpoint_override=server, connect_timeout=PATIENCE_SECONDS)
+
+
+def _files(system: Any, place: str) -> list[Any]:
+    """Return pyarrow's facts about the file at `place`, or about all files below it, in order."""
+    from pyarrow import fs
+
+    info = system.get_file_info(place)
+    if info.type == fs.FileType.File:
+        return [info]
+    found = system.get_file_info(fs.FileSelector(place, allow_not_found=True, recursive=True))
+    return sorted((file for file in found if file.type == fs.FileType.File), key=lambda file: file.path)
+
+
+def _download(address: str, system: Any, place: str, files: Sequence[Any], target: Path) -> None:
+    """Download the files, with a progress bar on a terminal, and rename them to `target` when they are complete."""
+    from pyarrow import fs
+
+    partial, here = target.with_name(f".{target.name}.partial"), fs.LocalFileSystem()
+    megabytes = sum(file.size for file in files) / 1e6
+    print(f"{address}: downloading {len(files):,} files, {megabytes:,.1f} MB …", file=sys.stderr, flush=True)
+
+    def one(file: Any) -> None:
+        path = Path(f"{partial}{file.path.removeprefix(place)}")
+        if ".." in path.parts:
+            raise OSError(f"{file.path} has .. in its name")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fs.copy_files(file.path, str(path), source_filesystem=system, destination_filesystem=here)
+        if path.stat().st_size != file.size:
+            raise OSError(f"{file.path} has changed or is incomplete")
+
+    console, quiet = Console(stderr=True), not sys.stderr.isatty()
+    with ThreadPoolExecutor(THREADS) as pool:
+        done = pool.map(one, files)
+        for _ in track(done, "downloading", len(files), console=console, transient=True, disable=quiet):
+            pass
+    partial.rename(target)
+
+
+def _unreadable(address: str, error: OSError) -> UserError:
+    """Return the error of a storage in one line, with the fix if it is known."""
+    message = first_line(error)
+    advice = next((advice for kind, advice in ADVICE.items() if kind in message), "")
+    return UserError(f"{address}: cannot be read ({textwrap.shorten(message, LONGEST, placeholder=' …')}){advice}")
