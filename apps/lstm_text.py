@@ -67,11 +67,10 @@ def load_data(config: Settings) -> Data:
     """Load sentences (n,) of strings and integer labels (n,), and draw a stratified validation part."""
     if config.csv and not (config.text and config.label):
         raise UserError("`csv` needs `text` and `label`, the columns of sentences and of their classes")
-    raw = (
-        text.read(Path(storage.local(config.csv)), str(config.text), str(config.label))
-        if config.csv
-        else datasets.load(config.data)
-    )
+    if config.csv:
+        raw = text.read(Path(storage.local(config.csv)), str(config.text), str(config.label))
+    else:
+        raw = datasets.load(config.data)
     return splits.split(raw, config.validation, config.seed, text.TEST_SHARE, test_seed=0)
 
 

@@ -1,5 +1,6 @@
 """Write a folder of images as a few large files, for a data set that is too large for single files."""
 
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -16,21 +17,21 @@ def main(images: Positional[str], output: Annotated[Path, tyro.conf.arg(metavar=
     """Write a folder of images, with one subfolder per class, as ArrayRecord files. --images takes the result.
 
     Args:
-        images: Folder of images.
+        images: Folder of images, or its address in an object storage.
         output: Folder to make for the shards.
         shards: Number of shards; 0: one for each 200 MB.
     """
-    from common.preprocessing import image_files, image_folder, image_shards
+    from common.preprocessing import image_files, image_folder, image_shards, storage
 
     image_shards.check_installed()
-    raw = image_folder.read_folder(images, image_files.THUMBNAIL)
+    raw = image_folder.read_folder(storage.local(images), image_files.THUMBNAIL)
     print_notes(raw.description.notes)
     index = image_shards.write(raw, output, shards)
     number, size = sum(index.parts.values()), sum(index.shards.values()) / 1e6
     print(
         f"{output}: {number:,} images of {len(index.outputs):,} classes, {len(index.shards):,} shards, {size:,.1f} MB"
     )
-    print(f"next  {terminal.this_python()} -m apps.alexnet train --images {output}")
+    print(f"next  {shlex.join([terminal.this_python(), '-m', 'apps.alexnet', 'train', '--images', str(output)])}")
 
 
 if __name__ == "__main__":
