@@ -128,6 +128,8 @@ class Classification(Task):
     """Whether to choose, for two classes, the threshold that maximises the F1 of the second class on validation."""
     threshold: float | None = None
     """Probability from which the second class is predicted; None: the most probable class is predicted."""
+    decision_weights: Sequence[float] = ()
+    """Weight of each class's probability in the decision, if there is no threshold; empty: all are the same."""
 
     def for_targets(self, targets: Array) -> Task:
         """Return the task that monitors the loss if a class is rare: accuracy is high even if it is never predicted."""
@@ -144,9 +146,9 @@ class Classification(Task):
 
     def decide(self, probabilities: Array) -> Array:
         """Return the predicted labels (examples,) for `probabilities` (examples, classes)."""
-        if self.threshold is None:
-            return probabilities.argmax(axis=1)
-        return (probabilities[:, 1] >= self.threshold).astype(int)
+        if self.threshold is not None:
+            return (probabilities[:, 1] >= self.threshold).astype(int)
+        return (probabilities * np.array(self.decision_weights or 1)).argmax(axis=1)
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         return estimator.predict_proba(inputs)
