@@ -204,7 +204,7 @@ def _train(
             measured["best_val_loss"] = float(model.evaluate(validation, verbose=0))
     task = task.choose_threshold(data.validation[1], lambda: predict(model, data.validation[0]))
     predictions = predictions_for(task, model, data.test)
-    measured |= _test(task, model, config, data, predictions)
+    measured |= _test(task, model, config, data, predictions) | task.chosen()
     run.log_metrics(measured, step=len(history["loss"]))
     findings += [*task.symptoms(data.test[1], predictions, data.outputs), *worse_than(beside, task, measured)]
     if config.class_weights == "balanced":
