@@ -155,7 +155,8 @@ def read_all(path: Path, named: Columns, time_format: str | None = None, like: T
     if cells.empty:
         raise UserError(f"{path}: no rows below the column names")
     problems = Problems()
-    variables, values, unseen = {}, dict(named.values), []
+    variables: dict[str, Array] = {}
+    values, unseen = dict(named.values), []
     for name in named.variables:
         with problems.collect():
             if name not in named.known or not _is_text(cells[name], name in values, like):
@@ -165,7 +166,7 @@ def read_all(path: Path, named: Columns, time_format: str | None = None, like: T
             given = tuple(sorted(set(words) - {""}))
             if len(values.setdefault(name, given)) > MOST_VALUES:
                 raise UserError(f"{path}: column {name} has {len(given)} different texts; at most {MOST_VALUES}")
-            variables |= {f"{name} = {value}": words.eq(value).astype("float64") for value in values[name]}
+            variables |= {f"{name} = {value}": words.eq(value).to_numpy("float64") for value in values[name]}
             if new := [value for value in given if value not in values[name]]:
                 unseen.append(f"{path}: column {name} has {', '.join(new)}, which training never saw")
     named = replace(named, values=values)

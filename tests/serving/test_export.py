@@ -158,7 +158,7 @@ def test_a_table_with_text_is_exported(shoes: tuple[Trained, Path], kind: Format
     result = trained("export", "--format", kind, "--output", str(tmp_path / "made"))
     assert result.returncode == 0, result.stderr
     rows = pd.read_csv(file, keep_default_na=False).replace({"size": {"": "nan"}}).astype({"size": "float32"})
-    raw = {name: rows[name].to_numpy()[:, None] for name in rows}
+    raw: Inputs = {str(name): rows[name].to_numpy()[:, None] for name in rows}
     assert (tmp_path / "made" / "inputs.py").exists() == ("inputs.py" in result.stdout) == (kind == "litert")
     inputs = raw if kind == "onnx" else converted(tmp_path / "made", raw)
     answers = RUNTIMES[kind](tmp_path / "made" / NAMES[kind])(inputs)
