@@ -235,7 +235,8 @@ class MemberMean(keras.layers.Layer):
 
     The mean of the members' losses is the loss of their mean plus a term without the targets, which this layer adds in
     training: of squared errors of quantities, the variance over the members (Krogh and Vedelsby 1995); of the
-    cross-entropies of logits z, the mean of log sum exp(z) minus log sum exp of the mean of z.
+    cross-entropies of logits z, the mean of log sum exp(z) minus log sum exp of the mean of z. Class weights do not
+    change this term.
 
     Args:
         classes: Whether the outputs are logits of classes, not quantities.

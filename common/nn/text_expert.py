@@ -91,9 +91,11 @@ class WordPairs(keras.layers.Layer):
         """Return the numbers of the terms of sentences, (batch, 2 length - 1): the words, then the pairs."""
         numbers = ops.cast(numbers, "int64")
         pairs = numbers[:, :-1] * self.words + numbers[:, 1:]
-        places = ops.searchsorted(self.keys, ops.reshape(pairs, (-1,)))
-        places = ops.cast(ops.reshape(places, ops.shape(pairs)), "int64")
-        places = ops.minimum(places, self.pairs - 1)
+        places = ops.zeros_like(pairs)
+        # A binary search by operations that export formats have, unlike that of `ops.searchsorted`.
+        for bit in reversed(range((self.pairs - 1).bit_length())):
+            later = ops.minimum(places + 2**bit, self.pairs - 1)
+            places = ops.where(ops.take(self.keys, later) <= pairs, later, places)
         places = ops.where(ops.take(self.keys, places) == pairs, places, 0)
         return ops.concatenate([numbers, self.words + places], axis=1)
 
