@@ -13,7 +13,7 @@ import io
 import itertools
 import shutil
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,8 @@ def read(folder: Path, side: int) -> RawData:
         UserError: if a file is missing or damaged, or the package that reads shards is missing.
     """
     check_installed()
+    from array_record.python.array_record_data_source import ArrayRecordDataSource
+
     with reading(folder / INDEX):
         content = (folder / INDEX).read_bytes()
     try:
@@ -130,7 +132,7 @@ def read(folder: Path, side: int) -> RawData:
         if found != size:
             raise UserError(f"{folder / name}: {found:,} bytes instead of {size:,}; copy it again")
     try:
-        records = _records(folder, index.shards)
+        records = ArrayRecordDataSource([str(folder / name) for name in index.shards])
     except RuntimeError as error:
         raise UserError(f"{folder}: a shard is damaged ({first_line(error)}); copy it again") from error
     starts = np.cumsum([0, *index.parts.values()])
@@ -173,7 +175,6 @@ def write(raw: RawData, folder: Path, number: int = 0) -> Index:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         names = _write_records(files, partial, number)
-        _records(partial, names)  # ArrayRecord reports a full disk only when a shard is read
         index = Index(
             name=raw.name,
             digest=raw.digest,
@@ -195,13 +196,6 @@ def write(raw: RawData, folder: Path, number: int = 0) -> Index:
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return index
-
-
-def _records(folder: Path, names: Iterable[str]) -> Sequence[bytes]:
-    """Open shards as the files in them. ArrayRecord raises a RuntimeError if one is damaged."""
-    from array_record.python.array_record_data_source import ArrayRecordDataSource
-
-    return ArrayRecordDataSource([str(folder / name) for name in names])
 
 
 def _write_records(files: list[Path], folder: Path, number: int) -> list[str]:
