@@ -28,6 +28,8 @@ REJECTED = 0.02
 """Share of the validation examples with the least probable answers, by which an answer is rejected."""
 NO_CLASS = 1e-3
 """Probability of no class in an example, from which it is no rounding error of a softmax."""
+BALANCED = "balanced class weights: the probabilities are recalibrated to the shares of the classes in these data"
+ALIKE = "; the decision counts all classes alike, so it may not be the most probable class"
 EXPECTED = 5
 """Number of test examples of a class from which some prediction of it is expected."""
 
@@ -88,7 +90,7 @@ class Task(ABC):
         """Return the metrics of one part of the data, by name, from `predictions_for`'s result."""
 
     def symptoms(self, _targets: Array, _predictions: Array, _outputs: Sequence[str]) -> list[str]:
-        """Return a sentence for each fault of the predictions for one part of the data; by default, none.
+        """Return a sentence for each peculiarity of the predictions for one part of the data; by default, none.
 
         Args:
             _targets: Targets of that part.
@@ -197,10 +199,13 @@ class Classification(Task):
         examples, predicted = (
             np.bincount(labels, minlength=len(outputs)) for labels in (targets.ravel(), self.decide(predictions))
         )
-        return [
+        found = [
             f"the class {outputs[int(label)]} is never predicted: it has {examples[label]:,} of the test examples"
             for label in np.flatnonzero((predicted == 0) & (examples >= EXPECTED))
         ]
+        if self.decision_weights:
+            found.append(BALANCED + (ALIKE if self.threshold is None else ""))
+        return found
 
     def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
         low, high = (100 * metrics[f"test_error_{side}"] for side in ("low", "high"))

@@ -41,8 +41,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-BALANCED = "balanced class weights: the probabilities are recalibrated to the shares of the classes in these data"
-ALIKE = "; the decision counts all classes alike, so it may not be the most probable class"
 COPIES = 9
 """Copies of the weights on the disk: a model, and two checkpoints with the best weights and two moments each."""
 
@@ -207,8 +205,6 @@ def _train(
     measured |= _test(task, model, config, data, predictions) | task.chosen()
     run.log_metrics(measured, step=len(history["loss"]))
     findings += [*task.symptoms(data.test[1], predictions, data.outputs), *worse_than(beside, task, measured)]
-    if config.class_weights == "balanced":
-        findings += [BALANCED + ("" if vars(task).get("threshold") else ALIKE)]
     findings = findings or [HEALTHY]
     run.log_text("\n".join(findings), "diagnosis")
     words = task.summary(measured, len(data.test[1]))
