@@ -21,6 +21,7 @@ from common import tracking
 from common.config import Config
 from common.errors import UserError
 from tests.conftest import APPS, ROOT, Trained, assert_user_error, load_app, run, run_app
+from tests.processes import Process, give_up_override
 
 
 @pytest.mark.parametrize("app", APPS)
@@ -161,19 +162,12 @@ def test_without_any_network_the_error_says_what_was_tried_and_what_to_do(tmp_pa
     assert not (tmp_path / "mlruns" / "mlflow.db").exists()
 
 
-def sealed(*command: str) -> list[str]:
-    """Run `command` without the power to write where permissions forbid it, which root otherwise has."""
-    drop = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override", "--"]
-    return [*(drop if os.geteuid() == 0 else []), sys.executable, *command]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="setpriv is Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="the superuser can give up this power on Linux alone")
 def test_a_read_only_mlruns_is_named_before_training_begins(no_store: Path) -> None:
     no_store.mkdir()
     no_store.chmod(0o555)
-    result = subprocess.run(
-        sealed("-m", "apps.mnist_mlp", "train", "--epochs", "1"), cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+    with Process("apps.mnist_mlp", "train", "--epochs", "1", first=give_up_override) as process:
+        result = process.completed()
     assert_user_error(result, str(no_store), "writable")
     assert list(no_store.iterdir()) == []
     assert "Epoch" not in result.stdout
