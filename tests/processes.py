@@ -72,12 +72,6 @@ class Process:
         self._close()
         return output, errors
 
-    def completed(self, timeout: float | None = None) -> "subprocess.CompletedProcess[str]":
-        """Wait for the end, and return what `subprocess.run` would."""
-        output, errors = self.communicate(timeout)
-        assert self.returncode is not None
-        return subprocess.CompletedProcess([], self.returncode, output, errors)
-
     def send_signal(self, number: signal.Signals) -> None:
         os.kill(self.pid, number)
 
@@ -98,6 +92,16 @@ class Process:
     def _close(self) -> None:
         self.stdout.close()
         self.errors.close()
+
+
+def run_forked(
+    module: str, *arguments: str, first: Callable[[], None] | None = None, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
+    with Process(module, *arguments, first=first, **environment) as process:
+        output, errors = process.communicate()
+        assert process.returncode is not None
+    return subprocess.CompletedProcess([module, *arguments], process.returncode, output, errors)
 
 
 def give_up_override() -> None:

@@ -1,9 +1,9 @@
 """A store that is moved, copied or read-only: its models are found, and nothing is written elsewhere."""
 
 import contextlib
+import functools
 import shutil
 import sqlite3
-import subprocess
 from pathlib import Path
 
 import mlflow
@@ -13,7 +13,7 @@ from common import tracking
 from common.errors import UserError
 from common.tracking import relocation
 from tests.conftest import Trained, assert_user_error, new_store, run_app
-from tests.processes import Process, give_up_override
+from tests.processes import give_up_override, run_forked
 
 PERCEPTRON = ("train", "--epochs", "1")
 
@@ -78,26 +78,21 @@ def test_artifacts_that_stay_where_they_are_keep_their_address(store_with_run: P
 
 def test_a_read_only_store_can_be_read(trained_mlp: Trained, tmp_path: Path) -> None:
     store = shutil.copytree(trained_mlp.store, tmp_path / "mlruns")
-    uri = f"sqlite:///{store}/mlflow.db"
+    execute = functools.partial(run_forked, first=give_up_override, MLFLOW_TRACKING_URI=f"sqlite:///{store}/mlflow.db")
     relocation.relocate(store / "mlflow.db")
     before, folders = files(store), [store, *(path for path in store.rglob("*") if path.is_dir())]
     for path in [*before, *folders]:
         path.chmod(0o444 if path.is_file() else 0o555)
     try:
         for words in (("apps.mnist_mlp", "evaluate"), ("common.cli.compare", "mnist")):
-            result = command(uri, *words)
+            result = execute(*words)
             assert result.returncode == 0, result.stderr
-        result = command(uri, "apps.mnist_mlp", "train", "--epochs", "1", "--limit", "1000")
+        result = execute("apps.mnist_mlp", "train", "--epochs", "1", "--limit", "1000")
         assert_user_error(result, f"{store}: cannot record here; make it writable, or set MLFLOW_TRACKING_URI")
     finally:
         for folder in folders:
             folder.chmod(0o755)
     assert files(store) == before
-
-
-def command(uri: str, module: str, *words: str) -> "subprocess.CompletedProcess[str]":
-    with Process(module, *words, first=give_up_override, MLFLOW_TRACKING_URI=uri) as process:
-        return process.completed()
 
 
 def test_a_broken_database_is_named_with_a_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
