@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import itertools
 import json
 import logging
 import signal
@@ -54,7 +55,7 @@ def served_by_command(trained: Trained) -> Iterator[Served]:
     """The app's champion, served by the command in a process of its own."""
     port = free_port()
     with Process(f"apps.{trained.app}", "serve", "--port", str(port), MLFLOW_TRACKING_URI=trained.uri) as process:
-        said = "".join(iter(process.stdout.readline, "Ctrl-C stops it\n"))
+        said = "".join(itertools.takewhile(lambda line: "Ctrl-C" not in line, process.stdout))
         yield Served(trained, process, f"http://127.0.0.1:{port}/invocations", said)
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
