@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common import tasks, tracking, training
+from common import explain, tasks, tracking, training
 from common.data import Array
 from common.errors import UserError
 from tests.conftest import load_app
@@ -83,6 +83,17 @@ def test_balanced_weights_change_the_decision_but_the_probabilities_hold(file: P
     if not tuned:
         assert 0.2 < (answers["class"] == "yes").mean() < 0.8
         assert list(answers["class"]) == [saved.outputs[label] for label in balanced.argmax(axis=1)]
+
+
+@pytest.mark.usefixtures("store")
+def test_recalibrated_probabilities_are_explained(file: Path) -> None:
+    app = load_app("logistic_regression")
+    config = app.settings(csv=str(file), target="answered", epochs=5, class_weights="balanced")  # type: ignore[call-arg]
+    training.train(app, config)
+    file.with_name("new.csv").write_text("minutes\n4\n")
+    table = explain.explain(app, [str(file.with_name("new.csv"))], None, "yes").tables["attributions"]
+    (contribution,) = table.integrated_gradients
+    assert contribution > 1  # a part of the log-odds
 
 
 @pytest.mark.usefixtures("store")
