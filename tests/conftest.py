@@ -37,6 +37,8 @@ SMALL = {
     "rbm": ("--annealing", "100"),
 }
 """Settings of the apps that take long also with few examples."""
+FOR_ALL = ("--limit", "2000", "--baseline")
+"""How `trained` trains each app; another test that needs no more shares the training by the same settings."""
 APPS = [module.name for module in pkgutil.iter_modules(apps.__path__) if module.name[0] != "_"]
 
 
@@ -205,7 +207,7 @@ class Trained:
 @pytest.fixture(scope="session", params=APPS)
 def trained(request: pytest.FixtureRequest, shared: Path) -> Trained:
     """Each app in turn."""
-    return train_once(request.param, shared, "--limit", "2000", *SMALL.get(request.param, ()))
+    return train_once(request.param, shared, *FOR_ALL, *SMALL.get(request.param, ()))
 
 
 @pytest.fixture(scope="session")
@@ -240,7 +242,7 @@ def train_once(app: str, folder: Path, *settings: str) -> Trained:
     with FileLock(said.with_suffix(".lock")):
         if not said.exists():
             new_store(trained.store)
-            result = trained("train", "--epochs", "1", *settings, "--baseline")
+            result = trained("train", "--epochs", "1", *settings)
             assert result.returncode == 0, result.stderr
             said.write_text(json.dumps({"output": result.stdout, "errors": result.stderr}))
     return dataclasses.replace(trained, **json.loads(said.read_text()))

@@ -3,13 +3,15 @@
 The import takes a fresh process 6 s of CPU time. In all other respects a forked process is one of its own.
 """
 
+import ctypes
 import multiprocessing
 import os
 import runpy
 import signal
+import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,12 +28,15 @@ class Process:
     """A command `python -m MODULE ARGUMENTS`, with the interface of `subprocess.Popen`.
 
     Its standard output can be read while it runs, `communicate` returns its errors.
+    Before the command, it calls `first`.
     """
 
-    def __init__(self, module: str, *arguments: str, **environment: str) -> None:
+    def __init__(
+        self, module: str, *arguments: str, first: Callable[[], None] | None = None, **environment: str
+    ) -> None:
         reader, writer = multiprocessing.Pipe(duplex=False)
         self.errors = tempfile.NamedTemporaryFile("r", prefix="errors")  # noqa: SIM115 - deleted with this object
-        command = (module, arguments, os.environ | environment, writer, self.errors.name)
+        command = (module, arguments, os.environ | environment, writer, self.errors.name, first)
         self.process = CONTEXT.Process(target=_execute, args=command)
         self.process.start()
         writer.close()
@@ -89,8 +94,35 @@ class Process:
         self.errors.close()
 
 
+def run_forked(
+    module: str, *arguments: str, first: Callable[[], None] | None = None, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run a command to its end."""
+    with Process(module, *arguments, first=first, **environment) as process:
+        output, errors = process.communicate()
+        assert process.returncode is not None
+    return subprocess.CompletedProcess([module, *arguments], process.returncode, output, errors)
+
+
+def give_up_override() -> None:
+    """Give up the power of the superuser to write where permissions forbid it."""
+    if os.geteuid() == 0:
+        kernel = ctypes.CDLL(None)
+        header = (ctypes.c_uint32 * 2)(0x20080522, 0)  # version 3 of Linux's capabilities, of this thread
+        sets = (ctypes.c_uint32 * 6)()
+        assert kernel.capget(header, sets) == 0
+        for effective_and_permitted in (0, 1):
+            sets[effective_and_permitted] &= ~(1 << 1)  # CAP_DAC_OVERRIDE
+        assert kernel.capset(header, sets) == 0
+
+
 def _execute(
-    module: str, arguments: Sequence[str], environment: Mapping[str, str], output: Connection, errors: str
+    module: str,
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    output: Connection,
+    errors: str,
+    first: Callable[[], None] | None,
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the process that forks ignores it
     os.dup2(output.fileno(), 1)
@@ -101,4 +133,6 @@ def _execute(
     os.environ.update(environment)
     os.chdir(ROOT)
     sys.argv = [module, *arguments]
+    if first:
+        first()
     runpy.run_module(module, run_name="__main__", alter_sys=True)

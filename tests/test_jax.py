@@ -30,6 +30,8 @@ REFUSED = {
     ("lstm_text", "train"): "networks on text need tensorflow",
     ("lenet5", "train", "--variant", "1998"): "set JAX_ENABLE_X64=true",
 }
+QUICKLY = "--xla_backend_optimization_level=0"
+"""Flag of XLA: what runs once is to be compiled quickly."""
 COMMANDS = [
     *((app, "train", "--epochs", "1", "--limit", "256", *SETTINGS.get(app, ())) for app in APPS if app != "lstm_text"),
     *REFUSED,
@@ -72,9 +74,8 @@ class Results:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     store = f"sqlite:///{tmp_path_factory.mktemp('jax')}/mlflow.db"
-    quickly = "--xla_backend_optimization_level=0"  # what runs once is to be compiled quickly
     result = run(
-        *("-m", "tests.test_jax"), KERAS_BACKEND="jax", MLFLOW_TRACKING_URI=store, XLA_FLAGS=quickly, timeout=900
+        *("-m", "tests.test_jax"), KERAS_BACKEND="jax", MLFLOW_TRACKING_URI=store, XLA_FLAGS=QUICKLY, timeout=900
     )
     assert result.returncode == 0, result.stderr
     return Results(store, result.stderr, json.loads(result.stdout.splitlines()[-1]))
@@ -103,8 +104,8 @@ def test_the_metrics_are_those_on_tensorflow(results: Results, trained: Trained)
 
 def test_a_command_selects_its_backend(tmp_path: Path) -> None:
     store = f"sqlite:///{tmp_path}/mlflow.db"
-    flags = ("--backend", "jax", "--epochs", "2", "--no-baseline")
-    result = run("-m", "apps.perceptron", "train", *flags, MLFLOW_TRACKING_URI=store)
+    flags = ("--backend", "jax", "--data", "and", "--epochs", "2", "--no-baseline")
+    result = run("-m", "apps.perceptron", "train", *flags, MLFLOW_TRACKING_URI=store, XLA_FLAGS=QUICKLY)
     assert result.returncode == 0, result.stderr
     (found,) = mlflow.MlflowClient(store).search_runs(["1"])
     assert found.data.params["backend"] == "jax"

@@ -11,7 +11,8 @@ from benchmarks.speed import report
 from benchmarks.speed.contest import Measured, Resident, results_in
 from benchmarks.speed.report import Section
 from benchmarks.speed.rows import CONTESTANTS, GPU_ROWS, ROWS, find
-from tests.conftest import ROOT, assert_user_error, run
+from tests.conftest import ROOT, assert_user_error
+from tests.processes import run_forked
 
 RATES = (2e11, 1e11)
 
@@ -94,8 +95,8 @@ def test_a_contestant_that_fails_is_reported_with_its_last_line(tmp_path: Path) 
     ("flags", "said"), [(["--rows", "mlp"], "mlp unknown"), (["--rounds", "9"], "between 1 and 8")]
 )
 def test_mistakes_are_named(flags: list[str], said: str) -> None:
-    assert_user_error(run("-m", "benchmarks.speed", *flags), said)
+    assert_user_error(run_forked("benchmarks.speed", *flags), said)
 
 
 def test_an_unknown_base_is_named() -> None:
-    assert_user_error(run("-m", "benchmarks.speed.quick", "--base", "no-such-commit"), "no-such-commit")
+    assert_user_error(run_forked("benchmarks.speed.quick", "--base", "no-such-commit"), "no-such-commit")

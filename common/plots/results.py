@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib import colormaps
 from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter
 from sklearn import metrics
 from sklearn.calibration import CalibrationDisplay
 from sklearn.metrics import PrecisionRecallDisplay, RocCurveDisplay, precision_score, recall_score
@@ -63,6 +64,7 @@ def learning_curves(history: Mapping[str, Sequence[float]], best_epoch: int) -> 
             axes.axvline(best_epoch, color="grey", linestyle=":", label=f"weights of epoch {best_epoch}")
         if metric == "loss" and min([*history[metric], *validation]) > 0:
             axes.set_yscale("log")
+            axes.yaxis.set(major_formatter=LogFormatter(), minor_formatter=LogFormatter(minor_thresholds=(2, 0.4)))
         _finish(axes, integers=True, xlabel="epoch", ylabel=metric, title=metric)
     if not validated:
         return captioned(figure, "Metrics of the training set after each epoch. No examples were left for validation.")
@@ -161,7 +163,7 @@ def confusion_matrix(counts: Array, classes: Sequence[str]) -> Figure:
     for (row, column), count in np.ndenumerate(counts):
         if count:
             share = shares[row, column]
-            place: dict[str, Any] = {"ha": "center", "color": "white" if share > 0.4 else "black"}
+            place: dict[str, Any] = {"ha": "center", "color": "white" if share > 0.4 else "black", "in_layout": False}
             axes.text(column, row, str(count), va="bottom", fontsize=8, **place)
             axes.text(column, row, f"{100 * share:.1f} %", va="top", fontsize=6, **place)
     rotation = 45 if max(map(len, classes)) > 2 else 0

@@ -77,10 +77,13 @@ class Artifacts:
             name: Name of the artifact, without its ending.
             vector: Whether `images` has it as SVG.
         """
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+
         folder, _, file = name.rpartition("/")
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary, f"{file}.png")
-            figure.savefig(path, metadata={"Description": figure.get_label()})
+            # `figure.savefig` would draw the figure twice.
+            FigureCanvasAgg(figure).print_png(path, metadata={"Description": figure.get_label()})
             self.client.log_artifact(self.id, str(path), folder or None)
             self.images[name] = svg(figure) if vector else path.read_bytes()
 
@@ -108,9 +111,10 @@ class Artifacts:
 def svg(figure: "Figure") -> bytes:
     """Return a figure as SVG, with its label as the description in the file. Its text is text, not outlines."""
     import matplotlib
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     with io.BytesIO() as file, matplotlib.rc_context({"svg.fonttype": "none"}):
-        figure.savefig(file, format="svg", metadata={"Description": figure.get_label(), "Date": None})
+        FigureCanvasSVG(figure).print_svg(file, metadata={"Description": figure.get_label(), "Date": None})
         return file.getvalue()
 
 

@@ -46,10 +46,13 @@ def fit(
         The metrics of every epoch by name, including the epochs before an interruption.
     """
     # On several devices on TensorFlow, Keras 3.15 loses steps of an execution that has several, or fails.
-    most = 1 if devices.number() > 1 and keras.backend.backend() == "tensorflow" else STEPS_PER_EXECUTION
+    several, on_tensorflow = devices.number() > 1, keras.backend.backend() == "tensorflow"
+    most = 1 if several and on_tensorflow else STEPS_PER_EXECUTION
     ends = [epochs]
-    if checkpoint and checkpoint.state.step:  # first the rest of the epoch that has begun
-        _build_metrics(model, batches)
+    resumed = checkpoint is not None and checkpoint.state.step > 0
+    if resumed or (on_tensorflow and not several):
+        _create_variables(model, batches, eagerly=not several)
+    if checkpoint and resumed:  # first the rest of the epoch that has begun
         ends.insert(0, checkpoint.state.epochs + 1)
     for end in ends:
         state = checkpoint.state if checkpoint else State()
@@ -66,7 +69,7 @@ def fit(
             history = model.fit(
                 # If an epoch is one execution, nothing needs the end of its data, and one pass has them all: to begin
                 # a pass takes as long as dozens of steps of a small network.
-                training.dataset(endless=steps == executed and devices.number() == 1),
+                training.dataset(endless=steps == executed and not several),
                 initial_epoch=end if state.stopped else state.epochs,
                 epochs=end,
                 # The data set has this cardinality, but without it Keras makes every epoch's iterator twice.
@@ -80,6 +83,15 @@ def fit(
     return {name: [*state.history.get(name, []), *history.get(name, [])] for name in names}
 
 
-def _build_metrics(model: keras.Model, batches: Callable[..., Batches]) -> None:
-    """Create the variables of the metrics, as the first step would, so that their values can be restored."""
-    model.evaluate(*arrays.first(batches().pair, 1)[:2], verbose=0)
+def _create_variables(model: keras.Model, batches: Callable[..., Batches], eagerly: bool) -> None:
+    """Create the variables of the optimizer and the metrics before the first step, which else would create them.
+
+    A checkpoint can then restore their values, and TensorFlow traces the step once instead of twice.
+    """
+    inputs, targets = arrays.first(batches().pair, 1)[:2]
+    if eagerly:
+        model.optimizer.build(model.trainable_variables)
+        model.compute_metrics(inputs, targets, model(inputs, training=False))
+        model.reset_metrics()
+    else:
+        model.evaluate(inputs, targets, verbose=0)

@@ -21,6 +21,7 @@ from common import tracking
 from common.config import Config
 from common.errors import UserError
 from tests.conftest import APPS, ROOT, Trained, assert_user_error, load_app, run, run_app
+from tests.processes import give_up_override, run_forked
 
 
 @pytest.mark.parametrize("app", APPS)
@@ -152,8 +153,10 @@ def test_a_text_file_named_png_is_named_and_no_output_is_begun(trained_mlp: Trai
 @pytest.mark.usefixtures("no_store")
 def test_without_any_network_the_error_says_what_was_tried_and_what_to_do(tmp_path: Path) -> None:
     nowhere = "http://127.0.0.1:9"
-    command = ["-m", "apps.mnist_mlp", "train"]
-    result = run(*command, KERAS_HOME=str(tmp_path), PATH=str(tmp_path), https_proxy=nowhere, HTTPS_PROXY=nowhere)
+    folder = str(tmp_path)
+    result = run_forked(
+        "apps.mnist_mlp", "train", KERAS_HOME=folder, PATH=folder, https_proxy=nowhere, HTTPS_PROXY=nowhere
+    )
     progress, error = result.stderr.splitlines()[:-1], result.stderr.splitlines()[-1]
     assert all("downloading from" in line or line.startswith("npm, which downloads") for line in progress)
     result.stderr = error
@@ -161,19 +164,11 @@ def test_without_any_network_the_error_says_what_was_tried_and_what_to_do(tmp_pa
     assert not (tmp_path / "mlruns" / "mlflow.db").exists()
 
 
-def sealed(*command: str) -> list[str]:
-    """Run `command` without the power to write where permissions forbid it, which root otherwise has."""
-    drop = ["setpriv", "--bounding-set=-dac_override", "--inh-caps=-dac_override", "--"]
-    return [*(drop if os.geteuid() == 0 else []), sys.executable, *command]
-
-
-@pytest.mark.skipif(sys.platform != "linux", reason="setpriv is Linux's")
+@pytest.mark.skipif(sys.platform != "linux", reason="the superuser can give up this power on Linux alone")
 def test_a_read_only_mlruns_is_named_before_training_begins(no_store: Path) -> None:
     no_store.mkdir()
     no_store.chmod(0o555)
-    result = subprocess.run(
-        sealed("-m", "apps.mnist_mlp", "train", "--epochs", "1"), cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+    result = run_forked("apps.mnist_mlp", "train", "--epochs", "1", first=give_up_override)
     assert_user_error(result, str(no_store), "writable")
     assert list(no_store.iterdir()) == []
     assert "Epoch" not in result.stdout
@@ -187,7 +182,7 @@ def test_a_full_disk_is_named_and_leaves_nothing_half_written(size: str, when: s
     fill = f"(while ! ls {no_store}/artifacts; do sleep 0.1; done; cat /dev/zero > {no_store}/filler) >/dev/null 2>&1 &"
     script = (
         f"mount -t tmpfs -o size={size} tmpfs {no_store} && {fill if when == 'while' else ''}\n"
-        f"{sys.executable} -m apps.mnist_mlp train --epochs 3 --hidden 512 512; status=$?\n"
+        f"{sys.executable} -m apps.mnist_mlp train --epochs 3 --limit 20000 --hidden 512 512; status=$?\n"
         f"ls -R {no_store} | grep -c 'model.keras\\|MLmodel' >&3; exit $status"
     )
     read, write = os.pipe()

@@ -12,7 +12,8 @@ from common import recorded, tracking
 from common.cli import differences, like
 from common.errors import UserError
 from common.preprocessing import datasets
-from tests.conftest import assert_user_error, run, run_app
+from tests.conftest import assert_user_error, run_app
+from tests.processes import run_forked
 from tests.tuning import tiny_search
 from tuning.search import space
 
@@ -64,7 +65,7 @@ def test_a_search_varies_its_own_settings_and_takes_the_others(tmp_path: Path) -
     assert set(space.searched(tiny_search.space)) >= {"hidden"}
     file = tmp_path / "settings.json"
     file.write_text(json.dumps({"epochs": 7, "learning_rate": 0.5}))
-    result = run("-m", "tuning.mnist_mlp", "--like", str(file), "--dry-run", COLUMNS="300")
+    result = run_forked("tuning.mnist_mlp", "--like", str(file), "--dry-run", COLUMNS="300")
     assert result.returncode == 0, result.stderr
     trials = [line for line in result.stdout.splitlines() if line[:1].isdigit()]
     assert trials

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import itertools
 import json
 import logging
 import signal
@@ -25,19 +26,19 @@ import pytest
 import uvicorn
 from PIL import Image
 
-from benchmarks import serving as benchmark
 from common import tracking
 from common.data import RawData
 from common.serving import application, decoding, http
 from common.tasks import Classification, Forecast, Regression
 from common.tracking import InputSpec
 from tests.conftest import Trained, assert_user_error, free_port, load_app, run, train_once
+from tests.processes import Process
 
 
 @dataclass(frozen=True)
 class Served:
     trained: Trained
-    process: "subprocess.Popen[str]"
+    process: Process
     address: str
     said: str
 
@@ -45,9 +46,19 @@ class Served:
 @pytest.fixture(scope="module")
 def served(trained_lenet: Trained) -> Iterator[Served]:
     """LeNet-5 of 1998 by its command."""
+    with served_by_command(trained_lenet) as command:
+        yield command
+
+
+@contextlib.contextmanager
+def served_by_command(trained: Trained) -> Iterator[Served]:
+    """The app's champion, served by the command in a process of its own."""
     port = free_port()
-    with benchmark.serving("lenet5", port, MLFLOW_TRACKING_URI=trained_lenet.uri) as (process, said):
-        yield Served(trained_lenet, process, f"http://127.0.0.1:{port}/invocations", said)
+    with Process(f"apps.{trained.app}", "serve", "--port", str(port), MLFLOW_TRACKING_URI=trained.uri) as process:
+        said = "".join(itertools.takewhile(lambda line: "Ctrl-C" not in line, process.stdout))
+        yield Served(trained, process, f"http://127.0.0.1:{port}/invocations", said)
+        if process.poll() is None:
+            process.send_signal(signal.SIGTERM)
 
 
 @contextlib.contextmanager
@@ -332,16 +343,16 @@ def test_a_client_that_leaves_before_the_answer_is_no_error(
 
 
 def test_what_has_begun_is_finished_after_sigterm(trained_reviewer: Trained) -> None:
-    port, body = free_port(), {"inputs": ["a fine film"] * 50_000}
-    with benchmark.serving("lstm_text", port, MLFLOW_TRACKING_URI=trained_reviewer.uri) as (process, _):
+    body = {"inputs": ["a fine film"] * 50_000}
+    with served_by_command(trained_reviewer) as served:
         with ThreadPoolExecutor(1) as pool:
-            answer = pool.submit(post, f"http://127.0.0.1:{port}/invocations", body)
+            answer = pool.submit(post, served.address, body)
             time.sleep(0.5)
             assert not answer.done()
-            process.send_signal(signal.SIGTERM)
+            served.process.send_signal(signal.SIGTERM)
             status, content = answer.result()
         assert (status, len(content["predictions"])) == (200, 50_000)
-        assert process.wait(timeout=30) == 143
+        assert served.process.wait(timeout=30) == 143
 
 
 def test_training_and_prediction_do_not_import_the_http_server() -> None:

@@ -22,10 +22,11 @@ from moto.server import ThreadedMotoServer
 from psycopg import sql
 
 from common import tracking
+from common.cli import compare
 from common.errors import UserError
 from common.tracking import retention, store
 from tests import postgresql
-from tests.conftest import ROOT, assert_user_error, free_port, run, run_app
+from tests.conftest import ROOT, assert_user_error, free_port, run_app
 from tests.processes import Process
 from tests.tuning.searching import Store, settings
 
@@ -59,7 +60,9 @@ def runs() -> list[mlflow.entities.Run]:
     return list(mlflow.search_runs(search_all_experiments=True, output_format="list"))
 
 
-def test_train_records_all_and_the_other_commands_read_it(database: str, tmp_path: Path) -> None:
+def test_train_records_all_and_the_other_commands_read_it(
+    database: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     trained = run_app("perceptron", "train", "--epochs", "3")
     assert trained.returncode == 0, trained.stderr
     assert "the champion" in trained.stdout
@@ -69,8 +72,8 @@ def test_train_records_all_and_the_other_commands_read_it(database: str, tmp_pat
     assert {file.name for file in (tmp_path / "artifacts" / "iris").rglob("*")} >= {"model.keras", "settings.json"}
     evaluated = run_app("perceptron", "evaluate", "--model", "perceptron-iris@champion")
     assert evaluated.returncode == 0, evaluated.stderr
-    compared = run("-m", "common.cli.compare", "iris", "--markdown")
-    assert "perceptron-iris@champion" in compared.stdout, compared.stderr
+    compare.main("iris", markdown=True)
+    assert "perceptron-iris@champion" in capsys.readouterr().out
     restore_backup(database, tmp_path)
     assert run_app("perceptron", "evaluate", "--model", "perceptron-iris@champion").stdout == evaluated.stdout
 

@@ -1,11 +1,9 @@
 """A store that is moved, copied or read-only: its models are found, and nothing is written elsewhere."""
 
 import contextlib
-import os
+import functools
 import shutil
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 import mlflow
@@ -14,7 +12,8 @@ import pytest
 from common import tracking
 from common.errors import UserError
 from common.tracking import relocation
-from tests.conftest import ROOT, Trained, assert_user_error, new_store, run_app
+from tests.conftest import Trained, assert_user_error, new_store, run_app
+from tests.processes import give_up_override, run_forked
 
 PERCEPTRON = ("train", "--epochs", "1")
 
@@ -79,33 +78,21 @@ def test_artifacts_that_stay_where_they_are_keep_their_address(store_with_run: P
 
 def test_a_read_only_store_can_be_read(trained_mlp: Trained, tmp_path: Path) -> None:
     store = shutil.copytree(trained_mlp.store, tmp_path / "mlruns")
-    uri = f"sqlite:///{store}/mlflow.db"
+    execute = functools.partial(run_forked, first=give_up_override, MLFLOW_TRACKING_URI=f"sqlite:///{store}/mlflow.db")
     relocation.relocate(store / "mlflow.db")
     before, folders = files(store), [store, *(path for path in store.rglob("*") if path.is_dir())]
-    # The superuser writes files of any mode, unless it has given up the right to do so.
-    prefix = ["setpriv", "--bounding-set=-dac_override"] if os.geteuid() == 0 else []
     for path in [*before, *folders]:
         path.chmod(0o444 if path.is_file() else 0o555)
     try:
         for words in (("apps.mnist_mlp", "evaluate"), ("common.cli.compare", "mnist")):
-            result = command(prefix, uri, *words)
+            result = execute(*words)
             assert result.returncode == 0, result.stderr
-        result = command(prefix, uri, "apps.mnist_mlp", "train", "--epochs", "1", "--limit", "1000")
+        result = execute("apps.mnist_mlp", "train", "--epochs", "1", "--limit", "1000")
         assert_user_error(result, f"{store}: cannot record here; make it writable, or set MLFLOW_TRACKING_URI")
     finally:
         for folder in folders:
             folder.chmod(0o755)
     assert files(store) == before
-
-
-def command(prefix: list[str], uri: str, module: str, *words: str) -> "subprocess.CompletedProcess[str]":
-    return subprocess.run(
-        [*prefix, sys.executable, "-m", module, *words],
-        cwd=ROOT,
-        env=os.environ | {"MLFLOW_TRACKING_URI": uri},
-        capture_output=True,
-        text=True,
-    )
 
 
 def test_a_broken_database_is_named_with_a_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

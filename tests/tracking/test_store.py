@@ -25,7 +25,7 @@ from common.tracking import processes
 from common.tracking.store import recording
 from common.training import loop
 from tests.conftest import ROOT, Trained, assert_user_error, cut_off, run, run_app
-from tests.processes import Process
+from tests.processes import Process, run_forked
 
 
 @pytest.fixture
@@ -111,21 +111,24 @@ def test_the_model_has_signature_example_and_registered_version(
     assert tracking.load("mnist_mlp", "mnist_mlp-mnist/1").label == "mnist_mlp-mnist/1"
 
 
+def version(app: App, accuracy: float) -> tracking.Version:
+    """The version that a network with this validation accuracy is registered as."""
+    config = app.settings()
+    data = app.load_data(config)
+    with tracking.run(app, "train", config, data) as run:
+        return tracking.save(run, app.build_model(config, data), {"best_val_accuracy": accuracy}, app.task)
+
+
 @pytest.mark.usefixtures("store")
 def test_champion_moves_only_when_validation_improves_on_the_same_data(tiny_app: App) -> None:
-    def version(app: App = tiny_app, **settings: object) -> tracking.Version:
-        registered = training.train(app, app.settings(hidden=(16,), **settings)).version  # type: ignore[arg-type, call-arg]
-        assert registered is not None
-        return registered
-
-    assert version(epochs=1).champion == 1
-    better = version(epochs=4)
+    assert version(tiny_app, 0.5).champion == 1
+    better = version(tiny_app, 0.8)
     assert (better.number, better.champion) == (2, 2)
-    worse = version(epochs=1, learning_rate=1e-5)
+    worse = version(tiny_app, 0.2)
     assert (worse.number, worse.champion) == (3, 2)
     data = tiny_app.load_data(tiny_app.settings())
     other = dataclasses.replace(tiny_app, load_data=lambda _config: dataclasses.replace(data, digest="other"))
-    elsewhere = version(other, epochs=6)
+    elsewhere = version(other, 0.9)
     assert (elsewhere.number, elsewhere.champion) == (4, 2)
     assert tracking.load("mnist_mlp", None).label == "mnist_mlp-mnist version 4"  # of its data, the only model
     champion = mlflow.MlflowClient().get_model_version_by_alias("mnist_mlp-mnist", "champion")
@@ -135,21 +138,13 @@ def test_champion_moves_only_when_validation_improves_on_the_same_data(tiny_app:
 @pytest.mark.usefixtures("store")
 @pytest.mark.parametrize("value", [float("nan"), float("-inf"), float("inf")])
 def test_a_model_without_a_finite_metric_is_no_champion(value: float, tiny_app: App) -> None:
-    config = tiny_app.settings()
-    data = tiny_app.load_data(config)
-
-    def version(accuracy: float) -> tracking.Version:
-        with tracking.run(tiny_app, "train", config, data) as run:
-            model = tiny_app.build_model(config, data)
-            return tracking.save(run, model, {"best_val_accuracy": accuracy}, tiny_app.task)
-
-    assert version(value).champion is None
-    assert version(0.5).champion == 2
-    assert version(value).champion == 2
+    assert version(tiny_app, value).champion is None
+    assert version(tiny_app, 0.5).champion == 2
+    assert version(tiny_app, value).champion == 2
     # Earlier releases made such a model champion.
     client = mlflow.MlflowClient()
     client.set_registered_model_alias("mnist_mlp-mnist", "champion", "3")
-    assert version(0.4).champion == 4
+    assert version(tiny_app, 0.4).champion == 4
 
 
 @pytest.mark.usefixtures("store")
@@ -266,13 +261,13 @@ def test_a_run_whose_process_was_killed_is_marked_by_the_next_command() -> None:
         ):
             made = client.create_run("0", tags={"process": json.dumps(identity | change), **beat})
             others.append(made.info.run_id)
-        compared = run("-m", "common.cli.compare", "gates")
+        compared = run_forked("common.cli.compare", "gates")
         assert "RUNNING" not in compared.stderr
         assert client.get_run(running.info.run_id).info.status == "RUNNING"  # its process is there
         assert [client.get_run(one).info.status for one in others] == ["RUNNING", "RUNNING", "KILLED", "KILLED"]
         process.kill()
         process.wait()
-    run("-m", "common.cli.compare", "gates")
+    run_forked("common.cli.compare", "gates")
     assert client.get_run(running.info.run_id).info.status == "KILLED"
 
 

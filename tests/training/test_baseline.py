@@ -22,9 +22,12 @@ def baselines() -> list[mlflow.entities.Run]:
 
 
 @pytest.mark.usefixtures("store")
-def test_a_small_table_is_compared_at_once_and_again_without_another_fit() -> None:
+def test_a_small_table_is_compared_at_once_and_again_without_another_fit(tmp_path: Path) -> None:
+    rows = [f"{index % 7},{index % 3},{(index % 7 > 3) != (index % 3 > 0)}" for index in range(420)]
+    (tmp_path / "rows.csv").write_text("\n".join(["x,y,different", *rows]) + "\n")
+    before = (*BEFORE, "--csv", str(tmp_path / "rows.csv"), "--target", "different")
     for _ in range(2):
-        result = run_app("logistic_regression", "train", *BEFORE, "--baseline")
+        result = run_app("logistic_regression", "train", *before, "--baseline")
         assert result.returncode == 0, result.stderr
         shown = " ".join(result.stdout.split())
         names = {str(run.info.run_name).partition(":")[0]: run.data.metrics["test_accuracy"] for run in baselines()}
@@ -33,7 +36,7 @@ def test_a_small_table_is_compared_at_once_and_again_without_another_fit() -> No
             words = f"{name.removeprefix('logistic_regression ')} {value:.4g}"
             assert re.search(rf"beside test accuracy: this network 0\.\d+, .*{re.escape(words)}", shown)
         assert "worse than the " in shown  # a network that has learned nothing
-    assert "beside" not in run_app("logistic_regression", "train", *BEFORE, "--no-baseline").stdout
+    assert "beside" not in run_app("logistic_regression", "train", *before, "--no-baseline").stdout
 
 
 @pytest.mark.usefixtures("store")

@@ -162,6 +162,16 @@ def test_on_a_cpu_dense_and_small_recurrent_networks_are_compiled_with_xla() -> 
     assert not any(training.benefits_from_xla(model, batch_size=4) for model in (dropped, convolution, table))
 
 
+def test_the_step_is_traced_once(mnist: RawData, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A trace takes longer than the whole training of a small network."""
+    app, data, config = load_app("mnist_mlp"), few(mnist, train=512), MnistMlp(epochs=2, hidden=(8,), batch_size=128)
+    model, traced = loop.build(app, config, data), list[object]()
+    step = model.train_step
+    monkeypatch.setattr(model, "train_step", lambda batch: traced.append(batch) or step(batch))
+    training.fit(model, data, config, app.task)
+    assert len(traced) == 1
+
+
 def test_mixed_precision_computes_in_16_bits_and_answers_in_32(mnist: RawData) -> None:
     app, data = load_app("mnist_mlp"), few(mnist, train=512)
     config = MnistMlp(epochs=3, hidden=(64,), precision="mixed_bfloat16")

@@ -50,7 +50,7 @@ class Store:
     def begin(self, *arguments: str, **environment: str) -> Process:
         """Begin the command as a process of its own."""
         variables = {"MLFLOW_TRACKING_URI": self.uri} | environment
-        return Process("tests.tuning.tiny_search", *arguments, **variables)
+        return Process("tests.tuning.tiny_search", *arguments, first=None, **variables)
 
     def runs(self, kind: str) -> list[mlflow.entities.Run]:
         """The runs of a kind, the oldest first."""

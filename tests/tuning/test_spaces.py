@@ -18,6 +18,7 @@ from apps.mnist_mlp import app as mlp
 from common.config import as_flags, changed
 from common.errors import UserError
 from tests.conftest import APPS, SMALL, assert_user_error, run
+from tests.processes import run_forked
 from tests.tuning import tiny_search
 from tuning.search import chief, oracle, results, space, worker
 from tuning.search.options import Algorithm, ExecutionOptions, SearchOptions, direction
@@ -218,7 +219,7 @@ def test_pruning_needs_enough_finished_trials_and_a_worse_value() -> None:
 
 
 def test_bad_searches_are_one_line() -> None:
-    assert_user_error(run("-m", "tuning.lenet5", "--trails", "3"), "--trails")
+    assert_user_error(run_forked("tuning.lenet5", "--trails", "3"), "--trails")
     for settings in ({"seed": -1}, {"algorithm": "grid", "warm_start": True}):
         with pytest.raises(UserError):
             SearchOptions(**settings)
