@@ -18,9 +18,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from common import host_log
 from common.errors import DivergenceError, UserError
 from common.interruption import InterruptionError
-from common.training import host_log
 
 COUNT = ("JAX_NUM_PROCESSES", "SLURM_NTASKS")
 INDEX = ("JAX_PROCESS_ID", "SLURM_PROCID", "JOB_COMPLETION_INDEX")

@@ -13,10 +13,10 @@ import mlflow
 import numpy as np
 import pytest
 
-from common import lazy
+from common import host_log, lazy
 from common.data import Array
 from common.errors import UserError
-from common.training import host_log, hosts
+from common.training import hosts
 from tests.conftest import ROOT, assert_user_error, free_port, new_store, run_app
 
 COMMAND = ("-m", "tests.training.on_hosts", "train", "--no-baseline", "--epochs", "3", "--batch-size", "16")
@@ -38,16 +38,16 @@ def train(folder: Path, number: int, *flags: str, killed: int | None = None) -> 
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
         "JAX_COORDINATOR_ADDRESS": place,
+        "HOSTS_END": f"{folder}/{killed}",
     }
     with contextlib.ExitStack() as stack:
         processes = []
         for index in range(number):
             joining = ("--hosts", str(number), "--host", str(index)) if number > 1 else ()
-            end = {"HOSTS_END": "1"} if index == killed else {}
             process = subprocess.Popen(
                 [sys.executable, *COMMAND, *joining, *flags],
                 cwd=ROOT,
-                env=os.environ | usual | end,
+                env=os.environ | usual,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,

@@ -259,13 +259,6 @@ def _failed_start(log: Path) -> str:
     return f"workers end before they have a trial; {log} ends: {lines[-1] if lines else 'nothing'}"
 
 
-def main_module() -> str:
-    """Return the name of the module that was run with -m."""
-    spec = sys.modules["__main__"].__spec__
-    assert spec is not None
-    return spec.name
-
-
 def machine_share(index: int, count: int) -> tuple[dict[str, str], set[int]]:
     """Divide this machine's GPUs, or else its CPU cores, among `count` workers.
 
