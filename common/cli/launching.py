@@ -160,9 +160,8 @@ class Launch:
 
 def _loss(hosts: Hosts, statuses: Mapping[int, int | None], errors: Mapping[int, str]) -> str:
     """Return words for the first host that was lost, and not by the loss of another one."""
-    for index, address in enumerate(hosts.addresses):
-        status = statuses.get(index)
+    for index, status in sorted(statuses.items()):
         if host_log.LOST not in errors[index] and (status is None or status < 0):
-            end = f"was ended by {signal.Signals(-status).name}" if status else "is lost"
-            return f"host {index} on {address} {end}"
+            end = "is lost" if status is None else f"was ended by {signal.Signals(-status).name}"
+            return f"host {index} on {hosts.addresses[index]} {end}"
     return "a host does not answer"

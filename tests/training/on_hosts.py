@@ -1,6 +1,7 @@
 """A small training as a command: `python -m tests.training.on_hosts train …`.
 
-HOSTS_END is a path that ends in the number of a host, which ends itself after the first epoch, once: it makes the file.
+HOSTS_END is a path that ends in the number of a host, which kills itself after the first epoch; once, as it makes the file.
+With HOSTS_END_NODE, it kills the processes of its Ray node too.
 """
 
 import dataclasses
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import psutil
 
 from common import cli
 from common.data import Data
@@ -26,6 +28,8 @@ def build_model(config: Any, data: Data) -> keras.Model:
 
         def kill(*_: object) -> None:
             end.touch()
+            for process in psutil.Process().parents()[:2] if "HOSTS_END_NODE" in os.environ else ():
+                process.kill()
             os.kill(os.getpid(), signal.SIGKILL)
 
         def fit_and_end(*arguments: Any, callbacks: list[keras.callbacks.Callback], **options: Any) -> Any:

@@ -39,8 +39,8 @@ class RayWorkers:
             self.actors[name] = actor.remote(self.folder / f"{name}.log", environment)
         else:
             ray.kill(self.actors[name], no_restart=False)
-        # This call waits until there is room for the actor; without repetition, Ray refuses it until then.
-        call = self.actors[name].call.options(max_task_retries=-1)
+        # This call waits until there is room for the actor; without a repetition, Ray refuses it until then.
+        call = self.actors[name].call.options(max_task_retries=1)
         future: Future[T] = call.remote(function, *arguments).future()
         return future
 
