@@ -1,6 +1,6 @@
 """A small training as a command: `python -m tests.training.on_hosts train …`.
 
-HOSTS_END is a path that ends in the number of a host, which kills itself after the first epoch; once, as it makes the file.
+HOSTS_END is a path that ends in the number of a host, which kills itself after the first epoch, and makes the file.
 With HOSTS_END_NODE, it kills the processes of its Ray node too.
 """
 
