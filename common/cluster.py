@@ -1,8 +1,6 @@
 """A Ray cluster: connect to it, divide it, and run a process on each of several of its hosts."""
 
 import contextlib
-import itertools
-import json
 import logging
 import math
 import os
@@ -183,7 +181,8 @@ def reserved(count: int, resources: Mapping[str, float], seconds: float) -> Iter
     fitting = sum(all(node.get(name, 0) >= number for name, number in bundle.items()) for node in nodes)
     group = placement_group([bundle] * count, "STRICT_SPREAD" if fitting >= count else "SPREAD")
     try:
-        if not _wait(group, f"{count} hosts with {json.dumps(bundle)} each", seconds):
+        each = ", ".join(f"{number:g} {name}" for name, number in bundle.items())
+        if not _wait(group, f"{count} hosts with {each} each", seconds):
             yield None
             return
         actors = [
@@ -206,16 +205,17 @@ def reserved(count: int, resources: Mapping[str, float], seconds: float) -> Iter
 
 
 def _wait(group: Any, words: str, seconds: float) -> bool:
-    began = time.monotonic()
-    for wait in itertools.count(1):
-        if group.wait(INTERVAL):
-            return True
+    """Wait for a placement group; returns whether it has room. A note says after a while for what it waits."""
+    began, noted = time.monotonic(), False
+    while not group.wait(INTERVAL):
         interruption.check()
-        if time.monotonic() - began > seconds:
+        waited = time.monotonic() - began
+        if waited > seconds:
             return False
-        if wait == BUSY / INTERVAL:
+        if waited > BUSY and not noted:
             print_notes([f"waits until the cluster has room for {words}"])
-    raise AssertionError
+            noted = True
+    return True
 
 
 class _Host:
