@@ -66,6 +66,7 @@ def joined(count: int | Literal["auto"], index: int | None, address: str | None)
         raise UserError(f"`coordinator` {place}: must be the address and a port of host 0, as HOST:PORT")
     _filter_stderr()
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM, at which the checkpoint is written
     jax.distributed.initialize(
         place,
         number,
