@@ -3,13 +3,13 @@
     python -m apps.alexnet train                              # Fashion-MNIST: 8.96 % test error, mean of 3 seeds
     python -m apps.alexnet train --images FOLDER              # photographs, a folder per class: the paper's network
     python -m apps.alexnet train --images FOLDER --init-from RUN --freeze features   # fine-tune a trained model
-    python -m apps.alexnet train --images FOLDER --backend jax --split --devices 2   # divided between two GPUs
+    python -m apps.alexnet train --images FOLDER --backend jax --model-parallel --devices 2   # two GPUs
 
 The first command takes 978 s on two cores (1,418 CPU s, seed 0).
 
 With `--image-size 227 --width 1`, the defaults for photographs, this is the paper's network: 60,965,224 parameters for
-1,000 classes. Its two towers exchange their maps where the paper's two GPUs do, and with `--split` they are on two
-GPUs. The training is the paper's with one difference: the mean colour is subtracted, not the mean image.
+1,000 classes. Its two towers exchange their maps where the paper's two GPUs do, and with `--model-parallel` they are on
+two GPUs. The training is the paper's with one difference: the mean colour is subtracted, not the mean image.
 
 For small images the first layer changes. Its stride is 4 size / 227, rounded, but at least 1; its kernel is twice the
 stride plus 3. So on patches of 25x25 it has a 5x5 kernel with stride 1, and it pads the border. The later layers are
@@ -66,7 +66,7 @@ class Settings(images.ImageConfig, FineTuneConfig):
     """Share of the paper's maps and units in each layer; 0: 1 for --images, else 0.1875."""
     groups: Literal[1, 2] = 2
     """Number of towers of the second, fourth and fifth convolution. The paper has 2, one per GPU."""
-    split: bool = False
+    model_parallel: bool = False
     """Divide the maps and units of each layer between the two GPUs of --devices 2, as in the paper; on JAX."""
     dropout: Fraction = 0.5
     """Dropout rate of both hidden dense layers."""
@@ -90,13 +90,13 @@ class Settings(images.ImageConfig, FineTuneConfig):
         """Replace sizes of 0 by those for the data, then check the bounds of every field.
 
         Raises:
-            UserError: if a setting is outside its bounds, there is no model to freeze, or `split` is not possible.
+            UserError: if a setting is outside its bounds, there is no model to freeze, or no division between devices.
         """
         for field, photographs, small in (("image_size", 227, 25), ("width", 1.0, SMALL_WIDTH), ("crops", 10, 1)):
             if getattr(self, field) == 0:
                 object.__setattr__(self, field, photographs if self.images else small)
-        if self.split and (self.groups, self.backend) != (2, "jax"):
-            raise UserError("`split` needs `groups` 2 and `backend` jax")
+        if self.model_parallel and (self.groups, self.backend) != (2, "jax"):
+            raise UserError("`model_parallel` needs `groups` 2 and `backend` jax")
         if self.freeze != "none" and not self.init_from:
             raise UserError("`freeze` needs `init_from`, the trained model whose layers are frozen")
         super().__post_init__()
@@ -127,9 +127,11 @@ def fine_tune(start: SavedModel, config: Settings, data: Data) -> keras.Model:
         UserError: if the network of `start` has other sizes.
     """
     shapes, before = ("image_size", "width", "groups"), Settings.from_dict(start.settings)
-    if any(getattr(before, name) != getattr(config, name) for name in (*shapes, "split")):
+    if any(getattr(before, name) != getattr(config, name) for name in (*shapes, "model_parallel")):
         values = ", ".join(f"`{name}` {getattr(before, name):g}" for name in shapes)
-        other = "" if before.split == config.split else ", and add `split`" if before.split else ", without `split`"
+        other = ""
+        if before.model_parallel != config.model_parallel:
+            other = f", {'and add' if before.model_parallel else 'without'} `model_parallel`"
         raise UserError(f"`init_from` {config.init_from}: its network differs; set {values}{other}")
     # The features of `start` were learned with its mean colour.
     mean = start.model.get_layer(layer_names.CENTRED).get_config()["mean"]
@@ -195,7 +197,7 @@ def convolution(
     maps = share(config, maps)
     if towers == 1:
         return keras.layers.Conv2D(maps, size, **options, name=name)(x)
-    if config.split:
+    if config.model_parallel:
         return layers.TowerConv2D(maps, size, groups=towers, **options, name=name)(x)
     parts = enumerate(keras.ops.split(x, towers, axis=-1), start=1)
     outputs = [
@@ -205,17 +207,17 @@ def convolution(
 
 
 def layout(config: Settings, devices: Sequence[Any]) -> keras.distribution.LayoutMap | None:
-    """Divide the kernels of each layer between two devices, as in figure 2 of the paper, if `split` is set.
+    """Divide the kernels of each layer between two devices, as in figure 2 of the paper, if `model_parallel` is set.
 
     Each pair of devices trains on its share of a batch.
 
     Raises:
         UserError: if the number of devices is odd.
     """
-    if not config.split:
+    if not config.model_parallel:
         return None
     if len(devices) % 2:
-        raise UserError(f"`devices` {len(devices)}: `split` needs an even number")
+        raise UserError(f"`devices` {len(devices)}: `model_parallel` needs an even number")
     mesh = keras.distribution.DeviceMesh((len(devices) // 2, 2), ("batch", "towers"), devices)
     divided = keras.distribution.LayoutMap(mesh)
     divided["conv./kernel"] = (None, None, None, "towers")

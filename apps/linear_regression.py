@@ -11,7 +11,7 @@ The 15 women are all used for the fit, as published, so their test error says no
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import keras
 
@@ -19,9 +19,6 @@ from common import App, Data, Regression, baselines, cli
 from common.nn import linear, optimizers
 from common.plots import animation
 from common.preprocessing import features, tables
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -43,20 +40,12 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     return model
 
 
-def baseline(config: Settings, data: Data) -> dict[str, Pipeline]:
-    """Return scikit-learn's exact solution of the same problem, and its gradient boosting."""
-    return {
-        "baseline": baselines.least_squares(config, data),
-        "gradient boosting": baselines.gradient_boosting(config, data),
-    }
-
-
 app = App(
     settings=Settings,
     load_data=lambda config: tables.load(config, "quantity"),
     build_model=build_model,
     task=Regression(),
-    baseline=baseline,
+    baseline=baselines.least_squares,
     tables=linear.coefficients,
     animate=animation.fitted_line,
 )

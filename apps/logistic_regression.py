@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import keras
 
@@ -22,9 +22,6 @@ from common import App, Classification, Data, NotNegative, Published, baselines,
 from common.nn import linear, losses, optimizers
 from common.nn.linear import LinearConfig
 from common.preprocessing import features, tables
-
-if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
 
 
 @dataclass(frozen=True)
@@ -55,21 +52,12 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     return model
 
 
-def baseline(config: Settings, data: Data) -> dict[str, Pipeline]:
-    """Return scikit-learn's logistic regression; for a table, with the same penalties, and its gradient boosting."""
-    balanced = config.class_weights == "balanced"
-    estimators = {"baseline": baselines.maximum_likelihood(config, data, balanced)}
-    if data.kind == "table":
-        estimators["gradient boosting"] = baselines.gradient_boosting(config, data, balanced)
-    return estimators
-
-
 app = App(
     settings=Settings,
     load_data=partial(tables.load, target="class"),
     build_model=build_model,
     task=Classification(tune_threshold=True),
-    baseline=baseline,
+    baseline=baselines.maximum_likelihood,
     tables=linear.odds_ratios,
     published=[Published("12.0 %, linear classifier (LeCun et al. 1998)", {"data": "mnist", "csv": None})],
 )

@@ -40,8 +40,8 @@ def logistic_regression(_config: Config, data: Data) -> "Pipeline":
     return make_pipeline(*prepared, LogisticRegression(C=1000 / len(data.train[1]), max_iter=200))
 
 
-def least_squares(config: "LinearConfig", data: Data) -> "Pipeline":
-    """Return an exact solver of the same linear regression, with the same penalties.
+def least_squares(config: "LinearConfig", data: Data) -> "dict[str, Pipeline]":
+    """Return an exact solver of the same linear regression, with the same penalties, and gradient boosting.
 
     scikit-learn scales penalties differently: Lasso halves the mean squared error, Ridge sums the squared errors.
     """
@@ -55,11 +55,14 @@ def least_squares(config: "LinearConfig", data: Data) -> "Pipeline":
         estimator = linear_model.Ridge(alpha=config.l2 * len(data.train[1]))
     else:
         estimator = linear_model.LinearRegression()
-    return make_pipeline(*standardised(data), estimator)
+    exact = make_pipeline(*standardised(data), estimator)
+    return {"baseline": exact, "gradient boosting": gradient_boosting(config, data)}
 
 
-def maximum_likelihood(config: "LinearConfig", data: Data, balanced: bool) -> "Pipeline":
-    """Return an exact solver of the same logistic regression on columns; on images, `logistic_regression`.
+def maximum_likelihood(config: "LinearConfig", data: Data) -> "dict[str, Pipeline]":
+    """Return an exact solver of the same logistic regression on columns, and gradient boosting.
+
+    On images, return `logistic_regression` alone.
 
     scikit-learn's C weights the sum of cross-entropies against the absolute penalty plus half of the squared penalty.
     """
@@ -67,8 +70,8 @@ def maximum_likelihood(config: "LinearConfig", data: Data, balanced: bool) -> "P
     from sklearn.pipeline import make_pipeline
 
     if data.kind != "table":
-        return logistic_regression(config, data)
-    total = config.l1 + 2 * config.l2
+        return {"baseline": logistic_regression(config, data)}
+    total, balanced = config.l1 + 2 * config.l2, config.class_weights == "balanced"
     estimator = linear_model.LogisticRegression(
         C=1 / (total * len(data.train[1])) if total else np.inf,
         l1_ratio=config.l1 / total if total else 0.0,
@@ -77,7 +80,8 @@ def maximum_likelihood(config: "LinearConfig", data: Data, balanced: bool) -> "P
         tol=1e-8,
         max_iter=100_000,
     )
-    return make_pipeline(*standardised(data), estimator)
+    exact = make_pipeline(*standardised(data), estimator)
+    return {"baseline": exact, "gradient boosting": gradient_boosting(config, data, balanced)}
 
 
 def of_tables(config: Config, data: Data, balanced: bool = False) -> "dict[str, Pipeline]":

@@ -30,8 +30,8 @@ def photographs(classes: int) -> Data:
 @pytest.fixture(scope="module", params=[(1, False, 62_378_344), (2, False, 60_965_224), (2, True, 60_965_224)])
 def full_size(request: pytest.FixtureRequest) -> tuple[keras.Model, int]:
     """The paper's network, in one tower, in two, and in two that devices can divide; and its number of parameters."""
-    groups, split, parameters = request.param
-    config = AlexNet(images="folder", groups=groups, backend="jax", split=split)
+    groups, model_parallel, parameters = request.param
+    config = AlexNet(images="folder", groups=groups, backend="jax", model_parallel=model_parallel)
     return alexnet.build_model(config, photographs(1000)), parameters
 
 
@@ -237,15 +237,15 @@ def test_fine_tuning_keeps_the_features_and_replaces_the_classifier(mnist: RawDa
     other = AlexNet(**settings | {"width": 0.04})  # type: ignore[arg-type]
     with pytest.raises(UserError, match=r"`init_from` .* `image_size` 25, `width` 0\.02, `groups` 2$"):
         alexnet.fine_tune(saved, other, three)
-    divided = AlexNet(**settings, backend="jax", split=True)  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="`groups` 2, without `split`"):
+    divided = AlexNet(**settings, backend="jax", model_parallel=True)  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="`groups` 2, without `model_parallel`"):
         alexnet.fine_tune(saved, divided, three)
 
 
 def test_devices_divide_the_towers_in_pairs() -> None:
     assert alexnet.layout(AlexNet(), ["gpu:0", "gpu:1", "gpu:2"]) is None
-    with pytest.raises(UserError, match="`devices` 3: `split` needs an even number"):
-        alexnet.layout(AlexNet(backend="jax", split=True), ["gpu:0", "gpu:1", "gpu:2"])
+    with pytest.raises(UserError, match="`devices` 3: `model_parallel` needs an even number"):
+        alexnet.layout(AlexNet(backend="jax", model_parallel=True), ["gpu:0", "gpu:1", "gpu:2"])
 
 
 @pytest.mark.usefixtures("store")
@@ -256,7 +256,7 @@ def test_devices_divide_the_towers_in_pairs() -> None:
         (["--freeze", "features"], ["--freeze", "--init-from"]),
         (["--images", "no/such/folder"], ["--images no/such/folder", "no such folder"]),
         (["--image-size", "3"], ["--image-size", "at least 15"]),
-        (["--split"], ["--split needs --groups 2 and --backend jax"]),
+        (["--model-parallel"], ["--model-parallel needs --groups 2 and --backend jax"]),
     ],
 )
 def test_a_mistake_is_one_line(arguments: list[str], words: list[str]) -> None:

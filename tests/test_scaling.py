@@ -1,23 +1,24 @@
-"""The models of benchmarks/scaling.py and benchmarks/search_scale.py, where their answers are known."""
+"""The models of benchmarks/scaling and benchmarks/search_scale.py, where their answers are known."""
 
 import dataclasses
 
 import pytest
 
-from benchmarks import scaling, search_scale
+from benchmarks import search_scale
+from benchmarks.scaling import cost, model_parallel
 from benchmarks.search_scale import Law
 
-HOST = scaling.Machine(rate=1000, peak=0, share=0, link=1e9, network=1e8, cores=2, gpus=4, latency=0, storage=1e9)
-WORK = scaling.Work(parameters=250_000, operations=0, image_bytes=1e5, decoded=100)
+HOST = cost.Machine(rate=1000, peak=0, share=0, link=1e9, network=1e8, cores=2, gpus=4, latency=0, storage=1e9)
+WORK = cost.Work(parameters=250_000, operations=0, image_bytes=1e5, decoded=100)
 
 
 def test_a_step_has_the_seconds_of_its_parts() -> None:
-    alone, several, hosts = (scaling.step(HOST, WORK, number, 800) for number in (1, 2, 8))
+    alone, several, hosts = (cost.step(HOST, WORK, number, 800) for number in (1, 2, 8))
     assert alone == pytest.approx({"compute": 0.8, "all-reduce": 0, "decode": 4, "read": 0.08})
     assert several == pytest.approx({"compute": 0.4, "all-reduce": 1e-3, "decode": 2, "read": 0.08})
     assert hosts["all-reduce"] == pytest.approx(2 * 7 / 8 * 1e6 / 4e8)  # 4 ports of a host
     late = dataclasses.replace(HOST, latency=0.01)
-    assert scaling.step(late, WORK, 8, 800)["all-reduce"] == pytest.approx(hosts["all-reduce"] + 14 * 0.01)
+    assert cost.step(late, WORK, 8, 800)["all-reduce"] == pytest.approx(hosts["all-reduce"] + 14 * 0.01)
 
 
 def test_messages_are_counted_in_a_compiled_program() -> None:
@@ -27,7 +28,7 @@ def test_messages_are_counted_in_a_compiled_program() -> None:
       %c = f32[100]{0} all-reduce(%y), replica_groups={{0},{1}}, to_apply=%add
       %d = f32[100]{0} add(%y, %y)
     """
-    assert scaling.communication(program) == {"all-gather": (1, 32), "all-reduce": (1, 14)}
+    assert model_parallel.communication(program) == {"all-gather": (1, 32), "all-reduce": (1, 14)}
 
 
 def test_workers_limit_a_search_until_the_oracle_or_the_database_does() -> None:

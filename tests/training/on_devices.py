@@ -66,11 +66,11 @@ class Shares(keras.callbacks.Callback):
         self.shapes = {one.path: (one.shape, one.value.addressable_shards[0].data.shape) for one in weights}
 
 
-def split(devices: int) -> dict[str, Any]:
+def model_parallel(devices: int) -> dict[str, Any]:
     """The metrics of a divided AlexNet, how far each of its weights moved, and the shapes of the parts."""
     config = alexnet.Settings(
         backend="jax",
-        split=True,
+        model_parallel=True,
         image_size=15,
         width=0.05,
         epochs=2,
@@ -107,8 +107,8 @@ def main() -> None:
     found["several, then fewer"] = trained(fewer, Checkpoint(path))
     too_many = run_app("perceptron", "train", "--devices", "5").stderr
     counts = (1, 2, 4) if "--four" in sys.argv else (1, 2)
-    divided = {count: split(count) for count in counts} if keras.backend.backend() == "jax" else {}
-    print(json.dumps({"metrics": found, "error": too_many, "split": divided}))
+    divided = {count: model_parallel(count) for count in counts} if keras.backend.backend() == "jax" else {}
+    print(json.dumps({"metrics": found, "error": too_many, "model_parallel": divided}))
 
 
 if __name__ == "__main__":

@@ -41,17 +41,17 @@ def test_more_devices_than_there_are_is_an_error(results: dict[str, Any]) -> Non
 
 
 def test_the_two_gpus_of_alexnet_learn_the_weights_of_one(results: dict[str, Any]) -> None:
-    if not results["split"]:
+    if not results["model_parallel"]:
         pytest.skip("on JAX alone")
-    check_split(results["split"], "2")
+    check_model_parallel(results["model_parallel"], "2")
 
 
 @pytest.mark.slow
 def test_two_pairs_of_gpus_learn_the_weights_of_one(tmp_path: Path) -> None:
-    check_split(trainings(tmp_path, "jax", "--four")["split"], "4")
+    check_model_parallel(trainings(tmp_path, "jax", "--four")["model_parallel"], "4")
 
 
-def check_split(trainings: dict[str, Any], number: str) -> None:
+def check_model_parallel(trainings: dict[str, Any], number: str) -> None:
     single, several = trainings["1"]["metrics"], trainings[number]["metrics"]
     assert set(several) == set(single)
     for name, values in single.items():

@@ -1,8 +1,4 @@
-"""Compute where data-parallel training of AlexNet stops getting faster, and measure two devices beside the model.
-
-    python -m benchmarks.scaling cost --machine h200     # 1 to 1,024 GPUs: measured sizes, published links
-    python -m benchmarks.scaling split                   # the two-GPU split: weights and bytes between the devices
-    python -m benchmarks.scaling strong                  # one and two cores, as one and two devices of JAX; Linux only
+"""Compute where data-parallel training of AlexNet stops getting faster.
 
 The model, for N GPUs that share a batch: a GPU computes its share of the images; then a ring adds up the gradients,
 each GPU sending 2 (N - 1) / N of their bytes in 2 (N - 1) messages; meanwhile the host's cores decode the next images,
@@ -12,33 +8,24 @@ large one.
 """
 
 import dataclasses
-import json
-import os
-import re
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import tyro
 from PIL import Image
 from rich import box
 from rich.console import Console
 from rich.table import Table
 from sklearn.datasets import load_sample_images
 
-from apps import alexnet, mnist_mlp
-from common import training
+from apps import alexnet
 from common.config import Count
 from common.data import Data
 from common.preprocessing.image_files import ImageFiles
-from common.training import FitOptions
 from common.training.checkpoint import Stopwatch
 
 import keras  # isort: skip - deferred by `common`
@@ -49,8 +36,6 @@ CLASSES = 1000
 GRADIENT_BYTES = 4
 WORTH = 0.5
 """Scaling ends where a GPU does less than this share of the work that it does alone."""
-SENT = {"all-reduce": 1, "all-gather": 0.5, "reduce-scatter": 1, "all-to-all": 0.5, "collective-permute": 1}
-"""Bytes that each of two devices sends, for a byte of the result."""
 
 
 @dataclass(frozen=True)
@@ -236,132 +221,3 @@ def photographs(folder: Path, number: int) -> tuple[Path, ...]:
         left, top = (int(generator.integers(0, most + 1)) for most in np.subtract(source.size, SIZE))
         source.crop((left, top, left + SIZE[0], top + SIZE[1])).save(file, quality=92)
     return files
-
-
-def split(size: Count = 227, batch: Count = 128) -> None:
-    """Print how two devices divide AlexNet's step with `--split`, from the program that XLA compiled.
-
-    Args:
-        size: Side of the patches in pixels.
-        batch: Images of a batch.
-    """
-    environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"}
-    for kind in ("one", "batch", "split"):
-        flags = f"--xla_force_host_platform_device_count={1 if kind == 'one' else 2}"
-        code = f"from benchmarks import scaling; scaling.compiled({kind!r}, {size}, {batch})"
-        subprocess.run([sys.executable, "-c", code], env=environment | {"XLA_FLAGS": flags}, check=True)
-
-
-def compiled(kind: Literal["one", "batch", "split"], size: int, batch: int) -> None:
-    """Compile the gradient on the devices of this process, and print a device's weights and the communication."""
-    import jax
-
-    from common.training import devices
-
-    config = alexnet.Settings(images="folder", image_size=size, backend="jax", split=kind == "split", crops=1)
-    count = jax.device_count()
-    with devices.parallel(count, lambda found: alexnet.layout(config, found)):
-        model = network(config)
-        weights, others = (
-            [one.value for one in some] for some in (model.trainable_variables, model.non_trainable_variables)
-        )
-        distribution = keras.distribution.distribution()
-
-        def inputs(shape: tuple[int, ...], kind: str) -> Any:
-            layout = distribution.get_data_layout(shape).backend_layout
-            return jax.ShapeDtypeStruct(shape, kind, sharding=layout)
-
-        def loss(weights: list[Any], x: Any, y: Any) -> Any:
-            outputs, others_after, losses = model.stateless_call(weights, others, x, training=True, return_losses=True)
-            return keras.losses.SparseCategoricalCrossentropy()(y, outputs) + sum(losses), others_after
-
-        shardings = [one.sharding for one in weights]
-        gradient = jax.jit(jax.grad(loss, has_aux=True), out_shardings=(shardings, None))
-        images, labels = inputs((batch, config.side, config.side, 3), "uint8"), inputs((batch,), "int32")
-        program: Any = gradient.lower(weights, images, labels).compile()
-    own = sum(one.addressable_shards[0].data.nbytes for one in weights)
-    sent = communication(program.as_text())
-    operations = program.cost_analysis()["flops"]
-    lines = ", ".join(f"{number} {name} of {size / 1e6:.1f} MB" for name, (number, size) in sent.items())
-    total = sum(SENT[name] * size for name, (_, size) in sent.items())
-    print(
-        f"{kind}: {own / 1e6:.1f} MB of weights and {operations / 1e9:.0f} GFLOP on each device, "
-        f"which sends {total / 1e6:.0f} MB ({lines or 'nothing'})"
-    )
-
-
-def communication(program: str) -> dict[str, tuple[int, int]]:
-    """Return the number of messages of each kind in a compiled program, and the bytes of their results."""
-    widths = {"f32": 4, "bf16": 2, "s32": 4, "u32": 4, "u8": 1, "pred": 1}
-    found: dict[str, tuple[int, int]] = {}
-    for line in re.sub(r"/\*.*?\*/", "", program).splitlines():
-        message = re.search(rf"= (.+?) ({'|'.join(SENT)})(?:-start)?\(", line)
-        if not message or "replica_groups={{0},{1}}" in line:  # each device alone
-            continue
-        result, name = message.groups()
-        size = sum(
-            widths[kind] * int(np.prod([int(side) for side in shape.split(",") if side]))
-            for kind, shape in re.findall(r"(\w+)\[([\d,]*)\]", result)
-        )
-        count, total = found.get(name, (0, 0))
-        found[name] = count + 1, total + size
-    return found
-
-
-def strong(epochs: Count = 6, limit: int = 0) -> None:
-    """Train mnist_mlp on one device with one core, and on two with two, beside the model.
-
-    Args:
-        epochs: Epochs of each training; the first one compiles and does not count.
-        limit: Largest number of training examples, for a quick look; 0 for all.
-    """
-    cores = sorted(os.sched_getaffinity(0))
-    results = []
-    for count in (1, 2):
-        flags = f"--xla_force_host_platform_device_count={count}"
-        environment = os.environ | {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
-        code = f"from benchmarks import scaling; scaling.train({count}, {cores[:count]}, {epochs}, {limit})"
-        done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, stdout=subprocess.PIPE)
-        results.append(json.loads(done.stdout.splitlines()[-1]))
-    one, two = results
-    modelled = one["step"] / 2 + two["all-reduce"]
-    table = Table("devices", "ms a step", "all-reduce ms", "speedup", "the model's", box=box.MARKDOWN)
-    table.add_row("1", f"{1000 * one['step']:.2f}", "", "1.00", "1.00")
-    speedups = f"{one['step'] / two['step']:.2f}", f"{one['step'] / modelled:.2f}"
-    table.add_row("2", f"{1000 * two['step']:.2f}", f"{1000 * two['all-reduce']:.2f}", *speedups)
-    Console().print(table)
-
-
-def train(count: int, cores: list[int], epochs: int, limit: int) -> None:
-    """Train mnist_mlp on `count` devices, and print the seconds of a step and of adding up its gradients, as JSON."""
-    os.sched_setaffinity(0, cores)
-    config = mnist_mlp.Settings(epochs=epochs, limit=limit, restore="last", backend="jax")
-    data = mnist_mlp.app.load_data(config)
-    model = mnist_mlp.app.build_model(config, data)
-    ends: list[float] = []
-    noted = keras.callbacks.LambdaCallback(on_epoch_end=lambda _epoch, _logs: ends.append(time.perf_counter()))
-    options = FitOptions(validate=False, callbacks=[noted], devices=count)
-    training.loop.fit_on_devices(mnist_mlp.app, model, data, config, options)
-    step = statistics.median(np.diff(ends)) / data.steps(config)
-    found = {"step": step, "all-reduce": 0.0 if count == 1 else adding_up(count, model.count_params())}
-    print(json.dumps(found))
-
-
-def adding_up(count: int, size: int) -> float:
-    """Return the seconds in which `count` devices add up arrays of `size` numbers."""
-    import jax
-
-    mesh = jax.make_mesh((count,), ("batch",))
-    whole, divided = (jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec(*axes)) for axes in ((), ("batch",)))
-    numbers = jax.device_put(np.ones((count, size), "float32"), divided)
-    add: Callable[[Any], Any] = jax.jit(lambda parts: parts.sum(axis=0), out_shardings=whole)
-    found = []
-    for _ in range(20):
-        began = time.perf_counter()
-        add(numbers).block_until_ready()
-        found.append(time.perf_counter() - began)
-    return statistics.median(found)
-
-
-if __name__ == "__main__":
-    tyro.extras.subcommand_cli_from_dict({"cost": cost, "split": split, "strong": strong})

@@ -1,0 +1,1 @@
+"""Scaling of a training over several devices: a model of its cost, and measurements."""
