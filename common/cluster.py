@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any, Literal
 
@@ -46,7 +46,7 @@ class LostHostError(Exception):
     """A host of a training, or its process, is lost."""
 
 
-Part = tuple[Literal["output", "errors"], str] | tuple[Literal["status"], int | None]
+Part = tuple[Literal["output", "errors", "status"], Any]
 """A line that a process has written, or its exit status; None if it was lost with its host."""
 
 
@@ -137,12 +137,12 @@ class Hosts:
         Yields:
             The number of a host and what its process has written, as it comes; an empty output now and then.
         """
-        running = {
+        running: dict[Any, int] = {
             actor.run.remote(command, Path.cwd(), variables): index
             for index, (actor, command) in enumerate(zip(self.actors, commands, strict=True))
         }
         while running:
-            ready, _ = ray.wait(list(running), timeout=INTERVAL)
+            ready: Sequence[Any] = ray.wait(list(running), timeout=INTERVAL)[0]
             for process in ready:
                 index = running[process]
                 try:
@@ -249,15 +249,10 @@ class _Host:
                 written.put((name, line))
             written.put(None)
 
-        assert process.stdout
-        assert process.stderr
-        readers: list[Callable[[], None]] = [
-            lambda: read("output", process.stdout),
-            lambda: read("errors", process.stderr),
-        ]
-        for reader in readers:
-            threading.Thread(target=reader, daemon=True).start()
-        yield from (part for _ in readers for part in iter(written.get, None))  # a generator, as Ray requires
+        files = {"output": process.stdout, "errors": process.stderr}
+        for name, file in files.items():
+            threading.Thread(target=read, args=(name, file), daemon=True).start()
+        yield from (part for _ in files for part in iter(written.get, None))  # a generator, as Ray requires
         yield "status", process.wait()
 
     def terminate(self) -> None:

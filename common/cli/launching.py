@@ -124,7 +124,7 @@ class Launch:
             SystemExit: if the training has failed.
         """
         given = {} if run_id != self.resumed else changed(self.settings)
-        flags = given | self.options | {"devices": self.devices, "resume": run_id, "hosts": len(hosts.addresses)}
+        flags = {**given, **self.options, "devices": self.devices, "resume": run_id, "hosts": len(hosts.addresses)}
         train = [main_module(), "train", *shlex.split(as_flags(flags)), "--coordinator", hosts.free]
         commands = [[*train, "--host", str(index)] for index in range(len(hosts.addresses))]
         statuses, errors = dict[int, int | None](), defaultdict[int, str](str)

@@ -28,7 +28,7 @@ def build_model(config: Any, data: Data) -> keras.Model:
 
         def kill(*_: object) -> None:
             end.touch()
-            for process in psutil.Process().parents()[:2] if "HOSTS_END_NODE" in os.environ else ():
+            for process in psutil.Process().parents()[:2] if os.environ.get("HOSTS_END_NODE") else ():
                 process.kill()
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -34,16 +34,18 @@ class Ended:
     errors: str
 
 
-def train(folder: Path, number: int, *flags: str, killed: int | None = None) -> list[Ended]:
-    """Train on so many hosts with the store in `folder`; one of them may be killed after the first epoch."""
-    place = f"127.0.0.1:{free_port()}"
-    usual = {
+def environment(folder: Path) -> dict[str, str]:
+    """The environment of a training with the store in `folder`."""
+    return os.environ | {
         "KERAS_BACKEND": "jax",
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        "JAX_COORDINATOR_ADDRESS": place,
-        "HOSTS_END": f"{folder}/{killed}",
     }
+
+
+def train(folder: Path, number: int, *flags: str, killed: int | None = None) -> list[Ended]:
+    """Train on so many hosts with the store in `folder`; one of them may be killed after the first epoch."""
+    variables = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "HOSTS_END": f"{folder}/{killed}"}
     with contextlib.ExitStack() as stack:
         processes = []
         for index in range(number):
@@ -51,7 +53,7 @@ def train(folder: Path, number: int, *flags: str, killed: int | None = None) -> 
             process = subprocess.Popen(
                 [sys.executable, *COMMAND, *joining, *flags],
                 cwd=ROOT,
-                env=os.environ | usual,
+                env=environment(folder) | variables,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -122,21 +124,17 @@ def test_the_death_of_the_first_host_ends_the_others(tmp_path: Path) -> None:
 
 
 @contextlib.contextmanager
-def launched(folder: Path, *flags: str, **environment: str) -> Iterator["subprocess.Popen[str]"]:
-    """Train on two nodes of a Ray cluster with the store in `folder`."""
-    usual = {
-        "KERAS_BACKEND": "jax",
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",
-        "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-    }
+def launched(folder: Path, *flags: str, killed: str | None = None) -> Iterator["subprocess.Popen[str]"]:
+    """Train on two nodes of a Ray cluster with the store in `folder`; a host or its node is killed after an epoch."""
+    variables = {"HOSTS_END": f"{folder}/{1 if killed else None}", "HOSTS_END_NODE": "1" if killed == "node" else ""}
     program = "import runpy, sys; from common.cli import launching; launching.RETURN = 5; sys.argv[:] = sys.argv[1:]; "
     program += "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
     with (
-        two_nodes(**environment) as (cluster, _),
+        two_nodes(**variables) as (cluster, _),
         subprocess.Popen(
             [sys.executable, "-c", program, *COMMAND[1:], "--hosts", "2", "--cluster", cluster.address, *flags],
             cwd=ROOT,
-            env=os.environ | usual,
+            env=environment(folder),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -146,27 +144,25 @@ def launched(folder: Path, *flags: str, **environment: str) -> Iterator["subproc
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("node", [False, True])
+@pytest.mark.parametrize("killed", ["host", "node"])
 def test_on_a_cluster_a_training_starts_again_after_the_death_of_a_host_or_its_node(
-    node: bool, single: Path, tmp_path: Path
+    killed: str, single: Path, tmp_path: Path
 ) -> None:
     store = new_store(tmp_path)
-    environment = {"HOSTS_END": f"{store}/1"} | ({"HOSTS_END_NODE": "1"} if node else {})
-    with launched(store, "--restarts", "1", **environment) as command:
+    with launched(store, "--restarts", "1", killed=killed) as command:
         output, errors = command.communicate(timeout=900)
     assert command.returncode == 0, errors
     assert "the training starts again, 1 of 1 times" in errors
-    assert ("room for 1 of 2 hosts" in errors) == node
+    assert ("room for 1 of 2 hosts" in errors) == (killed == "node")
     assert [output.count(f"Epoch {epoch}/3") for epoch in (1, 3)] == [1, 1]
     assert_same(store, single)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("node", [False, True])
-def test_on_a_cluster_the_death_of_a_host_or_its_node_ends_all_within_a_minute(node: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("killed", ["host", "node"])
+def test_on_a_cluster_the_death_of_a_host_or_its_node_ends_all_within_a_minute(killed: str, tmp_path: Path) -> None:
     store = new_store(tmp_path)
-    environment = {"HOSTS_END": f"{store}/1"} | ({"HOSTS_END_NODE": "1"} if node else {})
-    with launched(store, **environment) as command:
+    with launched(store, killed=killed) as command:
         _, errors = command.communicate(timeout=900)
     assert time.time() - (store / "1").stat().st_mtime < 60
     assert command.returncode == 2
@@ -189,10 +185,7 @@ def test_on_a_cluster_ctrl_c_ends_all_processes(tmp_path: Path) -> None:
         assert psutil.wait_procs(processes, timeout=60)[1] == []
     run = only_run(store)
     assert command.returncode == 130, errors
-    assert (
-        f"the training is interrupted; to go on: .venv/bin/python -m apps.mnist_mlp train --resume {run.info.run_id}"
-        in errors
-    )
+    assert f"to go on: .venv/bin/python -m apps.mnist_mlp train --resume {run.info.run_id} --hosts 2" in errors
     assert run.info.status == "KILLED"
 
 
