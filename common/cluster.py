@@ -32,7 +32,7 @@ INTERVAL = 0.5
 LOST = (NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError)
 """Errors of a call whose process has ended."""
 BUSY = 10
-"""Seconds after which a note says that the cluster has no room."""
+"""Seconds without room after which the cluster counts as busy."""
 PROGRAM = """
 import os, runpy, sys, threading
 threading.Thread(target=lambda: (os.read(0, 1), os._exit(1)), daemon=True).start()
@@ -241,6 +241,7 @@ class _Host:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            errors="replace",
         )
         written = queue.SimpleQueue[Part | None]()
 
