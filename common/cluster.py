@@ -31,6 +31,8 @@ INTERVAL = 0.5
 """Seconds after which a wait looks for a signal."""
 LOST = (NodeDiedError, ObjectLostError, OutOfMemoryError, RayActorError)
 """Errors of a call whose process has ended."""
+NAMES = {"num_cpus": "CPU", "num_gpus": "GPU"}
+"""Names of resources by the options of Ray that ask for them."""
 BUSY = 10
 """Seconds without room after which the cluster counts as busy."""
 PROGRAM = """
@@ -175,44 +177,57 @@ def reserved(count: int, resources: Mapping[str, float], seconds: float) -> Iter
         LostHostError: if a host was lost meanwhile.
         InterruptionError: after Ctrl-C or SIGTERM.
     """
-    names = {"num_cpus": "CPU", "num_gpus": "GPU"}
-    bundle = {names[option]: number for option, number in resources.items() if number}
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    fitting = sum(all(node.get(name, 0) >= number for name, number in bundle.items()) for node in nodes)
-    group = placement_group([bundle] * count, "STRICT_SPREAD" if fitting >= count else "SPREAD")
-    try:
-        each = ", ".join(f"{number:g} {name}" for name, number in bundle.items())
-        if not _wait(group, f"{count} hosts with {each} each", seconds):
-            yield None
-            return
-        actors = [
-            ray.remote(_Host)
-            .options(
-                max_concurrency=2,
-                scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=index),
-                **resources,
-            )
-            .remote()
-            for index in range(count)
-        ]
+    until = time.monotonic() + seconds
+    while True:
+        group = _group(count, resources)
         try:
-            hosts = Hosts(actors)
-        except LOST as error:
-            raise LostHostError(f"a host was lost when it started ({first_line(error)})") from error
+            hosts = _start(group, count, resources, until)
+            break
+        except LOST as error:  # for some seconds, Ray counts a lost node as alive
+            remove_placement_group(group)
+            if not time.monotonic() < until < math.inf:
+                raise LostHostError(f"a host was lost when it started ({first_line(error)})") from error
+            time.sleep(INTERVAL)
+    try:
         yield hosts
     finally:
         remove_placement_group(group)  # which ends its actors
 
 
-def _wait(group: Any, words: str, seconds: float) -> bool:
+def _group(count: int, resources: Mapping[str, float]) -> Any:
+    """Return a placement group of `count` hosts."""
+    bundle = {NAMES[option]: number for option, number in resources.items() if number}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    fitting = sum(all(node.get(name, 0) >= number for name, number in bundle.items()) for node in nodes)
+    return placement_group([bundle] * count, "STRICT_SPREAD" if fitting >= count else "SPREAD")
+
+
+def _start(group: Any, count: int, resources: Mapping[str, float], until: float) -> Hosts | None:
+    """Start an actor on each host of a placement group; returns None if there is no room for it in time."""
+    each = ", ".join(f"{number:g} {NAMES[option]}" for option, number in resources.items() if number)
+    if not _wait(group, f"{count} hosts with {each} each", until):
+        return None
+    actors = [
+        ray.remote(_Host)
+        .options(
+            max_concurrency=2,
+            scheduling_strategy=PlacementGroupSchedulingStrategy(group, placement_group_bundle_index=index),
+            **resources,
+        )
+        .remote()
+        for index in range(count)
+    ]
+    return Hosts(actors)
+
+
+def _wait(group: Any, words: str, until: float) -> bool:
     """Wait for a placement group; returns whether it has room. A note says after a while for what it waits."""
     began, noted = time.monotonic(), False
     while not group.wait(INTERVAL):
         interruption.check()
-        waited = time.monotonic() - began
-        if waited > seconds:
+        if time.monotonic() > until:
             return False
-        if waited > BUSY and not noted:
+        if time.monotonic() - began > BUSY and not noted:
             print_notes([f"waits until the cluster has room for {words}"])
             noted = True
     return True
