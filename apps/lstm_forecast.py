@@ -71,9 +71,10 @@ class Settings(Config):
     also: tuple[str, ...] = ()
     """Columns of --csv whose past is an input, too."""
     known: tuple[str, ...] = ()
-    """Columns of --csv that are known in advance, such as holidays: their future values are inputs."""
+    """Columns of --csv, of numbers or text, that are known in advance, such as holidays: their future is an input."""
     group: str | None = None
-    """Column of --csv with the name of the series that a row belongs to, if the file has several."""
+    """Column of --csv with the name of the series that a row belongs to, if the file has several. The network has it as
+    an input."""
     calendar: bool = True
     """Use the hour, the weekday, the month or the time of the year as inputs, if the series has repeated them."""
     gaps: Literal["linear", "previous"] = "linear"
@@ -110,9 +111,10 @@ class Settings(Config):
     learning_rate: Positive = 0.001
 
 
-def columns_of(settings: Settings, targets: Sequence[str]) -> series.Columns:
-    """Return the columns of a series."""
-    return series.Columns(tuple(targets), settings.time, settings.also, settings.known, settings.group)
+def columns_of(settings: Settings, targets: Sequence[str], form: WindowFormat | None = None) -> series.Columns:
+    """Return the columns of a series; those of text are known after training, from its windows."""
+    values = form.values if form else {}
+    return series.Columns(tuple(targets), settings.time, settings.also, settings.known, settings.group, values)
 
 
 def load_data(config: Settings) -> Data:
@@ -126,9 +128,10 @@ def load_data(config: Settings) -> Data:
             raise UserError(f"`{name}` needs `csv`, a file with this column")
     if config.csv:
         named = columns_of(config, config.target)
-        if repeated := [name for name in named.numbers if named.numbers.count(name) > 1]:
+        if repeated := [name for name in named.variables if named.variables.count(name) > 1]:
             raise UserError(f"the column {repeated[0]} is in two of `target`, `also` and `known`; name it once")
         found = series.read_all(Path(config.csv), named, config.time_format)
+        named = found[0].columns
     else:
         found = [series.load(config.data)]
         named = columns_of(config, tuple(map(str, found[0].table.columns)))
@@ -139,6 +142,10 @@ def load_data(config: Settings) -> Data:
     shares = (config.validation, config.test)
     asked = (config.window, config.horizon, config.season)
     form, notes = series.choose_windows(found, len(named.targets), asked, shares, config.calendar)
+    form = replace(form, values=named.values)
+    if 1 < len(found) <= series.MOST_VALUES:
+        form = replace(form, groups=tuple(sorted(one.name for one in found)))
+        notes = [*notes, f"{config.group}: an input of the network"]
     data = series.split(found, name, named, form, shares, config.gaps, config.first_window)
     if not config.csv:  # the reader's notes are about the user's files
         return data
@@ -155,7 +162,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
         data,
         ("none", *positive) if config.transform == "auto" else (config.transform,),
         ("last", "mean", *season) if config.anchor == "auto" else (config.anchor,),
-        len(config.known),
+        len(columns_of(config, data.outputs, form).known_numbers) + len(form.groups),
     )
     model = forecasting.network(data, linear, config.units, config.dropout, config.seed, config.linear)
     spread = targets.std((0, 1))
@@ -182,14 +189,14 @@ def read_inputs(words: Sequence[str], saved: SavedModel, steps: int = 0) -> Exam
     Raises:
         UserError: if a file cannot be read, or a series is shorter than a window or has another step than in training.
     """
-    settings, names, notes = Settings.from_dict(saved.settings), [], list[str]()
+    settings, names, notes, unseen = Settings.from_dict(saved.settings), [], list[str](), list[str]()
     form = windows_of(settings, saved.formats.windows)
     steps = steps or form.horizon
-    named = columns_of(settings, saved.outputs)
+    named = columns_of(settings, saved.outputs, form)
     known, history = list[Array](), list[Array]()
     for word in words:
         if word.endswith(".npy"):
-            if named.also or named.known or form.cycles:
+            if named.also or named.known or form.cycles or form.groups:
                 raise UserError(f"{word}: this model also takes times or other columns; use a CSV file")
             windows = series.read_windows(Path(word), form.window, len(saved.outputs))
             names += [f"{word}[{index}] + {step}" for index in range(len(windows)) for step in range(1, steps + 1)]
@@ -200,6 +207,8 @@ def read_inputs(words: Sequence[str], saved: SavedModel, steps: int = 0) -> Exam
             found = [series.load(settings.data)]
         else:
             found = series.read_all(Path(word), named, settings.time_format, saved.formats.times)
+            new = [one.name for one in found if form.groups and one.name not in form.groups]
+            unseen += [*found[0].unseen, *(f"{word}: training never saw {settings.group} {name}" for name in new)]
         for one in found:
             place = f"{word} {one.name}" if one.name else word
             past, ahead = series.last_window(one, named, form, settings.gaps, steps, place)
@@ -208,7 +217,7 @@ def read_inputs(words: Sequence[str], saved: SavedModel, steps: int = 0) -> Exam
             history.append(past)
             known.append(ahead)
     past, ahead = np.stack(history), np.stack(known)
-    return Examples(names, series.network_inputs(past, ahead), notes=tuple(notes))
+    return Examples(names, series.network_inputs(past, ahead), notes=tuple(notes), unseen=tuple(unseen))
 
 
 @dataclass(frozen=True)

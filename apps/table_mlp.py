@@ -7,8 +7,9 @@
 
 The members share their kernels and differ in factors and in the last layer (TabM: Gorishniy, Kotelnikov and Babenko
 2025). Numbers enter standardised and in bins (Gorishniy, Rubachev and Babenko 2022). A linear path leads past the
-hidden layers. `baseline` trains scikit-learn's gradient boosting and a linear model beside it; `python -m
-benchmarks.tables` compares the three.
+hidden layers. The model is a product of this ensemble and of ridge or logistic regression (Hinton 2002), except with
+--no-linear; their shares are those that are best on the validation set. `baseline` trains scikit-learn's gradient
+boosting and a linear model beside it; `python -m benchmarks.tables` compares the three.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ from common import (
     baselines,
     cli,
 )
-from common.nn import losses, optimizers, tabular
-from common.preprocessing import tables
+from common.nn import losses, optimizers, tabular, tabular_expert
+from common.preprocessing import features, tables
 
 if TYPE_CHECKING:
     from sklearn.pipeline import Pipeline
@@ -59,6 +60,8 @@ class Settings(tables.TableConfig):
     """Dropout rate after each hidden layer."""
     weight_decay: NotNegative = 0.01
     """Share of each weight that a step of learning rate 1 takes off."""
+    linear: bool = True
+    """Combine the ensemble with ridge or logistic regression."""
     epochs: Count = 40
     batch_size: Count = 256
     fewest_steps: Count = 32
@@ -71,14 +74,17 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     """Build the network: raw columns in, class probabilities or a quantity out."""
     quantity = data.train[1].ndim == 2
     outputs = 1 if quantity else len(data.outputs)
-    inputs, x = tabular.encoded(data, config.bins, config.embedding)
+    table = features.standardised(data)
+    x = tabular.encoded(table, data, config.bins, config.embedding)
     hidden = x
     for units in config.hidden:
         hidden = tabular.EnsembleDense(units, config.members)(hidden)
         hidden = keras.layers.Dropout(config.dropout, seed=config.seed)(keras.layers.ReLU()(hidden))
-    linear = keras.layers.Dense(outputs, kernel_initializer="zeros")(x)
-    members = tabular.MemberDense(outputs)(hidden) + keras.layers.Reshape((1, outputs))(linear)
+    past = keras.layers.Dense(outputs, kernel_initializer="zeros")(x)
+    members = tabular.MemberDense(outputs)(hidden) + keras.layers.Reshape((1, outputs))(past)
     scores = tabular.MemberMean(classes=not quantity)(members)
+    if config.linear:
+        scores = tabular_expert.multiply(scores, table.outputs)
     loss: keras.losses.Loss | str
     if quantity:
         mean, deviation = float(data.train[1].mean()), float(data.train[1].std()) or 1.0
@@ -87,7 +93,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     else:
         answer = keras.layers.Softmax()(scores)
         loss, metrics = "sparse_categorical_crossentropy", ["accuracy"]
-    model = keras.Model(inputs, answer)
+    model = keras.Model(table.inputs, answer)
     model.compile(optimizers.build(config, data, weight_decay=config.weight_decay), loss, metrics=metrics)
     return model
 
@@ -103,6 +109,8 @@ app = App(
     build_model=build_model,
     task=ByTarget(),
     baseline=baseline,
+    # The module of nn is imported at its first use.
+    calibrate=lambda model, config, data: tabular_expert.calibrate(model, config, data),
 )
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ The commands are train, train --resume, a search, baseline and export, in turn o
 SIGKILL, SIGTERM and SIGINT, at moments uniform over the time that the command takes. After each one, the next command
 on the store must succeed and leave no run RUNNING, and the database must be sound. If the interrupted training has a
 checkpoint, `train --resume` must end with the weights and metrics of a training that nothing interrupted. A signal is
-ignored if the command succeeds in spite of it.
+ignored if the command succeeds in spite of it. A command crashes if its status is neither that nor the signal's.
 """
 
 import contextlib
@@ -69,11 +69,12 @@ def main(kills: int = 120, seed: int = 0) -> None:
             status = interrupt(command, store, sent, rng.uniform(0, durations[command]))
             if sent == signal.SIGKILL or status != 0:
                 found["interrupted"] += 1
-            found["ignored"] += status not in (-sent, 128 + sent, None)
+            found["ignored"] += status == 0
+            found["crashed"] += status not in (0, -sent, 128 + sent, None)
             examine(store, found, expected)
             print(f"{number + 1}: {command}, {sent.name}: {dict(found)}", file=sys.stderr, flush=True)
             shutil.rmtree(store)
-    columns = ("signals", "ignored", "next command works", "sound", "running", "resumed", "equal")
+    columns = ("signals", "ignored", "crashed", "next command works", "sound", "running", "resumed", "equal")
     table = Table("command", *columns)
     for command, found in counts.items():
         table.add_row(command, *(str(found[column]) for column in columns))

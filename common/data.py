@@ -133,6 +133,10 @@ class WindowFormat:
     """Period of the series in steps; 1 if it has none."""
     cycles: tuple[Cycle, ...] = ()
     """Cycles of the calendar that are inputs."""
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Values of known columns of text, by column: an input says of each whether it is that of a step."""
+    groups: tuple[str, ...] = ()
+    """Names of series: an input says of each whether it is that of a window."""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,10 @@ block calls `check` where it can stop. A second signal ends the process at once.
 import contextlib
 import os
 import signal
+import sys
 from collections.abc import Iterator
 from types import FrameType
+from typing import NoReturn
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -78,6 +80,16 @@ def check() -> None:
     """
     if _State.received is not None:
         raise InterruptionError(_State.received)
+
+
+def end(status: int) -> NoReturn:
+    """End this process with a status, after an interruption.
+
+    Python's own ending may crash it: threads of native libraries go on with the work that was interrupted.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
 
 
 def _receive(number: int, _frame: FrameType | None) -> None:

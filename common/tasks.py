@@ -22,6 +22,14 @@ if TYPE_CHECKING:
 
 RARE = 0.4
 """Share of a class, relative to equal classes, below which it is rare: of two classes 20 %."""
+NONE = "none of these"
+"""Answer for an example that is of no class."""
+REJECTED = 0.02
+"""Share of the validation examples with the least probable answers, by which an answer is rejected."""
+NO_CLASS = 1e-3
+"""Probability of no class in an example, from which it is no rounding error of a softmax."""
+BALANCED = "balanced class weights: the probabilities are recalibrated to the shares of the classes in these data"
+ALIKE = "; the decision counts all classes alike, so it may not be the most probable class"
 EXPECTED = 5
 """Number of test examples of a class from which some prediction of it is expected."""
 
@@ -73,12 +81,16 @@ class Task(ABC):
         """
         return self
 
+    def chosen(self) -> dict[str, float]:
+        """Return values that `choose_threshold` chose, by name, as metrics of a run; by default, none."""
+        return {}
+
     @abstractmethod
     def score(self, targets: Array, predictions: Array) -> dict[str, float]:
         """Return the metrics of one part of the data, by name, from `predictions_for`'s result."""
 
     def symptoms(self, _targets: Array, _predictions: Array, _outputs: Sequence[str]) -> list[str]:
-        """Return a sentence for each fault of the predictions for one part of the data; by default, none.
+        """Return a sentence for each peculiarity of the predictions for one part of the data; by default, none.
 
         Args:
             _targets: Targets of that part.
@@ -128,6 +140,14 @@ class Classification(Task):
     """Whether to choose, for two classes, the threshold that maximises the F1 of the second class on validation."""
     threshold: float | None = None
     """Probability from which the second class is predicted; None: the most probable class is predicted."""
+    decision_weights: Sequence[float] = ()
+    """Weight of each class's probability in the decision, if there is no threshold; empty: all are the same."""
+    rejects: bool = False
+    """Whether probabilities may sum to less than 1, and the rest is that of no class."""
+    rejection: float | None = None
+    """Probability of the predicted class below which the answer is `NONE`; None: never."""
+    rejected: float = 0.0
+    """Share of the validation examples with this answer."""
 
     def for_targets(self, targets: Array) -> Task:
         """Return the task that monitors the loss if a class is rare: accuracy is high even if it is never predicted."""
@@ -138,15 +158,31 @@ class Classification(Task):
     def choose_threshold(self, targets: Array, predict: Callable[[], Array]) -> Self:
         from common.metrics.predictions import best_threshold
 
+        if self.rejects and (1 - (probabilities := predict()).sum(axis=1)).max() > NO_CLASS:
+            rejection = float(np.quantile(self._probability(probabilities), REJECTED))
+            chosen = replace(self, rejection=rejection)
+            return replace(chosen, rejected=float(chosen.is_rejected(probabilities).mean()))
         if not self.tune_threshold or (probabilities := predict()).shape[1] != 2:
             return self
         return replace(self, threshold=best_threshold(targets, probabilities[:, 1]))
 
+    def _probability(self, probabilities: Array) -> Array:
+        """Return the probability of the predicted class (examples,)."""
+        predicted: Array = probabilities[np.arange(len(probabilities)), self.decide(probabilities)]
+        return predicted
+
+    def is_rejected(self, probabilities: Array) -> Array:
+        """Return whether the answer to each example is `NONE`, (examples,), for `probabilities` (examples, classes)."""
+        return self._probability(probabilities) < (self.rejection or 0.0)
+
+    def chosen(self) -> dict[str, float]:
+        return {} if self.rejection is None else {"rejection": self.rejection, "rejected_validation": self.rejected}
+
     def decide(self, probabilities: Array) -> Array:
         """Return the predicted labels (examples,) for `probabilities` (examples, classes)."""
-        if self.threshold is None:
-            return probabilities.argmax(axis=1)
-        return (probabilities[:, 1] >= self.threshold).astype(int)
+        if self.threshold is not None:
+            return (probabilities[:, 1] >= self.threshold).astype(int)
+        return (probabilities * np.array(self.decision_weights or 1)).argmax(axis=1)
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
         return estimator.predict_proba(inputs)
@@ -163,10 +199,13 @@ class Classification(Task):
         examples, predicted = (
             np.bincount(labels, minlength=len(outputs)) for labels in (targets.ravel(), self.decide(predictions))
         )
-        return [
+        found = [
             f"the class {outputs[int(label)]} is never predicted: it has {examples[label]:,} of the test examples"
             for label in np.flatnonzero((predicted == 0) & (examples >= EXPECTED))
         ]
+        if self.decision_weights:
+            found.append(BALANCED + (ALIKE if self.threshold is None else ""))
+        return found
 
     def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
         low, high = (100 * metrics[f"test_error_{side}"] for side in ("low", "high"))
@@ -178,6 +217,11 @@ class Classification(Task):
             names = {"precision": "precision", "recall": "recall", "f1": "F1", "roc_auc": "area under the ROC curve"}
             values = ", ".join(f"{word} {metrics[f'test_{name}']:.4f}" for name, word in names.items())
             words["test of class 2"] = f"at the threshold {metrics['test_threshold']:.4f}: {values}"
+        if "rejection" in metrics:
+            words[NONE] = (
+                f"the answer of predict if the class has a probability below {metrics['rejection']:.2g}, as for "
+                f"{100 * metrics['rejected_validation']:.1f} % of the validation examples"
+            )
         return words
 
     def tables(self, targets: Array, predictions: Array, outputs: Sequence[str]) -> "Mapping[str, pd.DataFrame]":
@@ -191,9 +235,12 @@ class Classification(Task):
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
         import pandas as pd
 
-        labels = self.decide(predictions)
-        probability = predictions[np.arange(len(labels)), labels]
-        answers = {"class": [outputs[label] for label in labels], "probability": probability}
+        names = np.array(outputs, object)[self.decide(predictions)]
+        probability, rejected = self._probability(predictions), self.is_rejected(predictions)
+        answers = {
+            "class": np.where(rejected, NONE, names),
+            "probability": np.where(rejected, 1 - predictions.sum(axis=1), probability),
+        }
         return pd.DataFrame(answers | dict(zip(outputs, predictions.T, strict=True)))
 
 

@@ -55,7 +55,7 @@ def plain_errors(commands: Commands = MappingProxyType({})) -> Iterator[None]:
         sys.exit(1 if isinstance(error, DivergenceError) else 2)
     except InterruptionError as error:
         print(error, file=sys.stderr)
-        sys.exit(128 + error.number)
+        interruption.end(128 + error.number)
     except Exception as error:
         calls = own_calls(error)
         if not calls or sys.flags.dev_mode:

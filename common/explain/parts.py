@@ -16,6 +16,7 @@ from common import training
 from common.app import App
 from common.data import Array, Inputs, LazyArray, SavedModel
 from common.layer_names import FEATURES
+from common.nn.calibration import Recalibration
 from common.nn.text_expert import WordPairs
 from common.preprocessing import features, text
 
@@ -52,6 +53,8 @@ def split_model(model: keras.Model, classes: bool) -> ScoreModel:
         model: The model.
         classes: Whether it predicts classes, whose scores are log-odds.
     """
+    if isinstance(model.layers[-1], Recalibration):  # to log-odds it adds much the same for all examples
+        model = keras.Model(model.input, model.layers[-1].input)
     cut = next((layer for layer in model.layers if _begins(layer)), None)
     beside = next((layer for layer in model.layers if isinstance(layer, WordPairs)), None)
     unit = _unit(model) if classes else None

@@ -21,19 +21,19 @@ ROWS_PER_BIN = 20
 """Minimum number of training rows of a bin."""
 
 
-def encoded(data: Data, bins: int, embedding: int) -> Any:
+def encoded(table: features.Features, data: Data, bins: int, embedding: int) -> Any:
     """Build the encoding of a table's columns: standardised numbers in bins, indicators, and embedded categories.
 
     Args:
+        table: The standardised features of the table.
         data: The table.
         bins: Maximum number of bins of a column of numbers.
         embedding: Numbers that represent a value of a column of text with more values than this; the columns with fewer
             are indicators.
 
     Returns:
-        The input tensors by column name, and the tensor of encodings (batch, encodings).
+        Tensor of encodings (batch, encodings).
     """
-    table = features.standardised(data)
     origins = [column for column, _ in features.made_of(data)]
     wide = [name for name, values in features.text_values(data).items() if len(values) - 1 > embedding]
     kept, parts, start = [], [], 0
@@ -52,7 +52,7 @@ def encoded(data: Data, bins: int, embedding: int) -> Any:
         train = table.train[:, ~np.isin(origins, wide)]
         edges = [bin_edges(column, bins) if number < numbers else [] for number, column in enumerate(train.T)]
         parts.append(PiecewiseLinear.fitted(train, edges, name="bins")(_joined(kept)))
-    return table.inputs, _joined(parts)
+    return _joined(parts)
 
 
 def _joined(parts: Sequence[Any]) -> Any:
@@ -235,7 +235,8 @@ class MemberMean(keras.layers.Layer):
 
     The mean of the members' losses is the loss of their mean plus a term without the targets, which this layer adds in
     training: of squared errors of quantities, the variance over the members (Krogh and Vedelsby 1995); of the
-    cross-entropies of logits z, the mean of log sum exp(z) minus log sum exp of the mean of z.
+    cross-entropies of logits z, the mean of log sum exp(z) minus log sum exp of the mean of z. Class weights do not
+    change this term.
 
     Args:
         classes: Whether the outputs are logits of classes, not quantities.

@@ -1,8 +1,7 @@
 """A linear expert on the words and pairs of words of a sentence, for a product of experts with another network.
 
-A product of experts multiplies their probabilities, each to the power of an exponent, and normalises (Hinton 2002; a
-logarithmic opinion pool, Heskes 1998). For a softmax, that is a weighted sum of the scores before it. Each expert is
-trained alone: the linear one by logistic regression, then the other network by `fit`. The exponents come last.
+Each expert is trained alone: the linear one by logistic regression, then the other network by `fit`. The exponents come
+last.
 """
 
 from __future__ import annotations
@@ -17,14 +16,13 @@ from scipy.sparse import csr_array, vstack
 from scipy.special import log_softmax
 
 from common.data import Array, Data
-from common.nn import linear, losses
+from common.nn import experts, linear, losses
+from common.nn.experts import LINEAR, Expert
 from common.preprocessing import arrays, splits
 
 if TYPE_CHECKING:
     from common.config import Config
 
-TRAINED, LINEAR = "expert_network", "expert_of_words"
-"""Names of the layers with the scores of the two experts."""
 PENALTIES = (1.0, 3.0, 10.0, 30.0)
 """Values of scikit-learn's C, the inverse of the penalty, from which `pretrain` chooses."""
 FACTORS = np.geomspace(0.05, 5, 47)
@@ -93,9 +91,11 @@ class WordPairs(keras.layers.Layer):
         """Return the numbers of the terms of sentences, (batch, 2 length - 1): the words, then the pairs."""
         numbers = ops.cast(numbers, "int64")
         pairs = numbers[:, :-1] * self.words + numbers[:, 1:]
-        places = ops.searchsorted(self.keys, ops.reshape(pairs, (-1,)))
-        places = ops.cast(ops.reshape(places, ops.shape(pairs)), "int64")
-        places = ops.minimum(places, self.pairs - 1)
+        places = ops.zeros_like(pairs)
+        # A binary search by operations that export formats have, unlike that of `ops.searchsorted`.
+        for bit in reversed(range((self.pairs - 1).bit_length())):
+            later = ops.minimum(places + 2**bit, self.pairs - 1)
+            places = ops.where(ops.take(self.keys, later) <= pairs, later, places)
         places = ops.where(ops.take(self.keys, places) == pairs, places, 0)
         return ops.concatenate([numbers, self.words + places], axis=1)
 
@@ -118,32 +118,6 @@ class WordPairs(keras.layers.Layer):
         return super().get_config() | {"words": self.words, "pairs": self.pairs, "outputs": self.outputs}
 
 
-@keras.saving.register_keras_serializable("common")
-class Expert(keras.layers.Layer):
-    """Scores of an expert in a product of experts, (batch, classes): its exponent times the inputs plus a bias.
-
-    Args:
-        training_exponent: Exponent in training: 1 for the expert that `fit` trains on its own loss, 0 for others.
-    """
-
-    def __init__(self, training_exponent: float, **kwargs: Any) -> None:
-        super().__init__(**kwargs)
-        self.training_exponent = training_exponent
-
-    def build(self, input_shape: Any) -> None:
-        self.exponent = self.add_weight((), keras.initializers.Constant(0.5), trainable=False, name="exponent")
-        self.bias = self.add_weight(input_shape[-1:], "zeros", trainable=False, name="bias")
-
-    def call(self, inputs: Any, training: bool = False) -> Any:
-        return (inputs + self.bias) * (self.training_exponent if training else self.exponent)
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"training_exponent": self.training_exponent}
-
-
 def multiply(scores: Any, words: Any) -> Any:
     """Return the scores of the product of two experts, at first with equal exponents, (batch, classes).
 
@@ -151,8 +125,7 @@ def multiply(scores: Any, words: Any) -> Any:
         scores: Scores of the network that `fit` trains, (batch, classes).
         words: Scores that each word adds to those of the linear expert, (batch, length, classes), from `WordPairs`.
     """
-    trained, linear_expert = Expert(1, name=TRAINED), Expert(0, name=LINEAR)
-    return keras.layers.Add(name="product")([trained(scores), linear_expert(ops.sum(words, axis=1))])
+    return experts.multiply(scores, ops.sum(words, axis=1), exponents=(0.5, 0.5))
 
 
 def pretrain(model: keras.Model, config: Config, data: Data) -> tuple[()]:
@@ -213,17 +186,17 @@ def calibrate(model: keras.Model, config: Config, data: Data) -> None:
     more certain than right counts less, and one that has learned nothing counts hardly at all. Then the linear expert,
     for which every sentence counts, is fitted to the training and validation sets together.
     """
-    experts = [layer for layer in model.layers if isinstance(layer, Expert)]
-    if not experts:
+    found = [layer for layer in model.layers if isinstance(layer, Expert)]
+    if not found:
         return
     inputs, labels = data.validation
     weights = np.array(losses.class_weights(config.class_weights, data))[labels]
-    scores = _predict(keras.Model(model.input, [expert.input for expert in experts]), inputs)
-    for expert, one in zip(experts, scores, strict=True):
+    scores = _predict(keras.Model(model.input, [expert.input for expert in found]), inputs)
+    for expert, one in zip(found, scores, strict=True):
         scored = one.astype("float32") + ops.convert_to_numpy(expert.bias)
-        found = inverse_temperature(scored, labels, weights)
-        expert.exponent.assign(found / len(experts))
-        print(f"{expert.name}: exponent {found / len(experts):.2g}, from {len(labels):,} validation sentences")
+        exponent = inverse_temperature(scored, labels, weights) / len(found)
+        expert.exponent.assign(exponent)
+        print(f"{expert.name}: exponent {exponent:.2g}, from {len(labels):,} validation sentences")
     _fit_linear(model, config, data, together=True)
 
 

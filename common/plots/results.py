@@ -84,7 +84,7 @@ def best_so_far(scores: Sequence[float | None], monitor: str, mode: Literal["min
     best = (np.fmax if mode == "max" else np.fmin).accumulate(values)
     axes.plot(numbers, values, "o", label="trial")
     axes.step(numbers, best, where="post", label="best so far")
-    _finish(axes, integers=True, xlabel="trial", ylabel=monitor, title=f"best of {len(values)} trials")
+    _finish(axes, integers=True, xlabel="trials that ended", ylabel=monitor, title=f"best of {len(values)} trials")
     return captioned(figure, "Score of each trial in the order in which the trials ended, and the best score so far.")
 
 

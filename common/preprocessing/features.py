@@ -92,7 +92,7 @@ def standardised(data: Data) -> Features:
     raw = keras.layers.Concatenate(name=layer_names.FEATURES, dtype=precision)(parts)
     if not raw.shape[-1]:
         raise UserError(f"{data.name}: no column has two different values to learn from; add rows or columns")
-    train = _outputs(keras.Model(tensors, raw), columns).astype("float64")
+    train = compute(keras.Model(tensors, raw), columns).astype("float64")
     variance = train.var(axis=0)
     variance[np.ptp(train, axis=0) == 0] = 1.0  # a constant column must not grow without bound on other rows
     mean = train.mean(axis=0)
@@ -105,8 +105,11 @@ def standardised(data: Data) -> Features:
     return Features(tensors, normalise(raw), train)
 
 
-def _outputs(model: keras.Model, columns: dict[str, Array]) -> Array:
-    """Return the outputs of `model` for a table; unlike `model.predict`, without a conversion to float32."""
+def compute(model: keras.Model, columns: dict[str, Array]) -> Array:
+    """Return the outputs of `model` for the columns (examples,) of a table.
+
+    Unlike `model.predict`, it does not convert them to float32.
+    """
     rows = len(next(iter(columns.values())))
     starts = range(0, rows, ROWS)
     parts = (model({name: column[at : at + ROWS, None] for name, column in columns.items()}) for at in starts)

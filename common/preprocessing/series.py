@@ -5,7 +5,7 @@ first columns are the targets; then come those that are observed, and those that
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -43,6 +43,8 @@ FEWEST_STEPS = 20
 """Least number of steps of a window, if its length is chosen."""
 USUAL_HORIZON = 10
 """Steps to forecast of a series without a season."""
+MOST_VALUES = 50
+"""Largest number of values of a known column of text; and of series of which each is an input."""
 
 
 @dataclass(frozen=True)
@@ -59,11 +61,22 @@ class Columns:
     """Columns that are known in advance."""
     group: str | None = None
     """Column with the name of the series of each row. None: the file has one series."""
+    values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """Values of the known columns of text, by column."""
 
     @property
-    def numbers(self) -> tuple[str, ...]:
-        """Columns of numbers in the order of a series' variables."""
+    def variables(self) -> tuple[str, ...]:
+        """All columns but those of times and groups, in the order of a series' variables."""
         return (*self.targets, *self.also, *self.known)
+
+    @property
+    def known_numbers(self) -> tuple[str, ...]:
+        """Columns of a series that are known in advance: a column of text has one for each of its values."""
+        return tuple(
+            f"{name} = {value}" if name in self.values else name
+            for name in self.known
+            for value in self.values.get(name, ("",))
+        )
 
 
 @dataclass(frozen=True)
@@ -78,6 +91,10 @@ class Series:
     """Its name in the column of groups."""
     ahead: pd.DataFrame = field(default_factory=pd.DataFrame)
     """Values of known columns after the end (times, columns), NaN in a gap."""
+    columns: Columns = field(default_factory=lambda: Columns(()))
+    """Its columns, with the values of those of text."""
+    unseen: tuple[str, ...] = ()
+    """Text in known columns of the file that training never saw, one line for each column."""
 
     def times_after(self, steps: int) -> Array:
         """Return the next `steps` times after the end."""
@@ -134,14 +151,25 @@ def read_all(path: Path, named: Columns, time_format: str | None = None, like: T
     """
     cells = csv_file.read(path).frame
     time = named.time or next(str(name) for name in [*cells.columns, ""] if name != named.group)
-    csv_file.require(path, cells, [time, *named.numbers, *([named.group] if named.group else [])])
+    csv_file.require(path, cells, [time, *named.variables, *([named.group] if named.group else [])])
     if cells.empty:
         raise UserError(f"{path}: no rows below the column names")
     problems = Problems()
-    variables = {}
-    for name in named.numbers:
+    variables: dict[str, Array] = {}
+    values, unseen = dict(named.values), []
+    for name in named.variables:
         with problems.collect():
-            variables[name] = _numbers(path, cells[name])
+            if name not in named.known or not _is_text(cells[name], name in values, like):
+                variables[name] = _numbers(path, cells[name])
+                continue
+            words = cells[name].mask(cells[name].isin(MISSING), "")
+            given = tuple(sorted(set(words) - {""}))
+            if len(values.setdefault(name, given)) > MOST_VALUES:
+                raise UserError(f"{path}: column {name} has {len(given)} different texts; at most {MOST_VALUES}")
+            variables |= {f"{name} = {value}": words.eq(value).to_numpy("float64") for value in values[name]}
+            if new := [value for value in given if value not in values[name]]:
+                unseen.append(f"{path}: column {name} has {', '.join(new)}, which training never saw")
+    named = replace(named, values=values)
     texts = cells[time].mask(cells[time].isin(MISSING), "")
     groups = cells[named.group] if named.group else pd.Series("", cells.index)
     if named.group and groups.eq("").any():
@@ -152,14 +180,19 @@ def read_all(path: Path, named: Columns, time_format: str | None = None, like: T
             stamps[name] = timestamps.parse(path, texts[groups == name], time_format, like)
             like = like or stamps[name].axis
     problems.check()
-    given = pd.DataFrame(variables, cells.index)
+    table = pd.DataFrame(variables, cells.index)
     found = []
     for name, times in stamps.items():
         with problems.collect():
-            rows = given[groups == name].set_axis(times.index, axis="index").sort_index()
-            found.append(_series(path, named, time, times, rows, name))
+            rows = table[groups == name].set_axis(times.index, axis="index").sort_index()
+            found.append(replace(_series(path, named, time, times, rows, name), unseen=tuple(unseen)))
     problems.check()
     return found
+
+
+def _is_text(cells: "pd.Series[str]", known: bool, like: TimeAxis | None) -> bool:
+    """Return whether a column that is known in advance is text: in training by its cells, later as it was then."""
+    return known if like else not (columns.is_numeric(cells) or cells.isin(MISSING).all())
 
 
 def _series(path: Path, named: Columns, time: str, stamps: Timestamps, rows: pd.DataFrame, name: str) -> Series:
@@ -180,7 +213,7 @@ def _series(path: Path, named: Columns, time: str, stamps: Timestamps, rows: pd.
         notes.append(f"{time}: the first {start:,} steps have no {', '.join(targets)}; left out")
     found = describe(time, stamps, table[start:end], table.index.isin(rows.index)[start:end])
     described = replace(found, notes=(*found.notes, *notes))
-    return Series(table[start:end], axis, described, name, table[end:][list(named.known)])
+    return Series(table[start:end], axis, described, name, table[end:][list(named.known_numbers)], named)
 
 
 def _numbers(path: Path, cells: "pd.Series[str]") -> Array:
@@ -362,13 +395,15 @@ def choose_windows(
     return WindowFormat(window, horizon, season, cycles), note
 
 
-def positions(form: WindowFormat, table: pd.DataFrame, known: int) -> Array:
+def positions(form: WindowFormat, table: pd.DataFrame, known: int, name: str = "") -> Array:
     """Return the numbers (times, numbers) that are known in advance at the times of a filled `table`.
 
-    These are its last `known` columns, then the positions in the cycles of the calendar.
+    These are its last `known` columns, then whether `name` is that of each of `form.groups`, then the positions in the
+    cycles of the calendar.
     """
     given = table.to_numpy("float32")[:, table.shape[1] - known :]
-    return np.concatenate([given, calendars.features(table.index.to_numpy(), form.cycles)], axis=1)
+    groups = np.tile(np.array([name == group for group in form.groups], "float32"), (len(table), 1))
+    return np.concatenate([given, groups, calendars.features(table.index.to_numpy(), form.cycles)], axis=1)
 
 
 @dataclass(frozen=True)
@@ -470,8 +505,9 @@ def split(
 
 def _cut(one: Series, filled: pd.DataFrame, named: Columns, form: WindowFormat, begin: int, end: int) -> _Windows:
     """Cut the windows out of a filled series whose targets begin at `begin` or later, and end before `end`."""
-    known = positions(form, filled, len(named.known))
-    values = filled.to_numpy("float32")[:, : filled.shape[1] - len(named.known)]
+    columns_known = len(named.known_numbers)
+    known = positions(form, filled, columns_known, one.name)
+    values = filled.to_numpy("float32")[:, : filled.shape[1] - columns_known]
     history = np.concatenate([values, known], axis=1)
     origins = np.arange(begin, max(begin, end - form.horizon + 1))
     times = filled.index.to_numpy()
@@ -533,7 +569,8 @@ def last_window(
             f"with these columns, and an empty {named.targets[0]}{more}"
         )
     table = fill(one.table, gaps)
-    past = positions(form, table, len(named.known))
-    values = table.to_numpy("float32")[:, : table.shape[1] - len(named.known)]
+    columns_known = len(named.known_numbers)
+    past = positions(form, table, columns_known, one.name)
+    values = table.to_numpy("float32")[:, : table.shape[1] - columns_known]
     history = np.concatenate([values, past], axis=1)[-form.window :]
-    return history, positions(form, ahead, len(named.known))
+    return history, positions(form, ahead, columns_known, one.name)

@@ -11,7 +11,7 @@ import json
 import logging
 import shutil
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -23,6 +23,7 @@ from common import lazy
 from common.app import App
 from common.data import Array, Data, Inputs
 from common.errors import UserError
+from common.serving import inputs as raw
 from common.serving import runtimes
 from common.serving.runtimes import Network
 
@@ -44,6 +45,9 @@ NAMES: dict[Format, str] = {
 
 OUTPUTS = "outputs.json"
 """The file with the names of the outputs, in their order, and the values that were chosen on the validation set."""
+
+INPUTS = "inputs.json"
+"""The file by which `inputs.py`, a copy of `common/serving/inputs.py`, converts text for a network without it."""
 
 LOADING: dict[Format, str] = {
     "keras": "import common; common.register_layers(); model = keras.saving.load_model({!r})",
@@ -79,6 +83,8 @@ class Exported:
     """Bytes of a quantized model before quantization."""
     metrics: pd.DataFrame | None = None
     """Test metrics of Keras and of a quantized model."""
+    converter: bool = False
+    """Whether `inputs.py` beside it must convert text for it."""
 
 
 def export(app: App, which: str | None, kind: Format, folder: Path, quantize: bool = False) -> Exported:
@@ -101,23 +107,34 @@ def export(app: App, which: str | None, kind: Format, folder: Path, quantize: bo
     from common import tracking, training
 
     saved = tracking.load(app.name, which)
-    if kind in ("onnx", "litert") and any(tensor.dtype == "string" for tensor in saved.model.inputs):
-        raise UserError(f"`format` {kind}: cannot hold text, which {saved.label} takes; choose keras or saved_model")
     data = app.data_of(saved)
-    inputs = _first(saved.model, data.test[0], COMPARED)
+    split = kind in ("onnx", "litert") and any(tensor.dtype == "string" for tensor in saved.model.inputs)
+    network, form = _without_text(saved.model) if split else (saved.model, {})
+    converter = split and not (kind == "onnx" and "columns" in form)
     # Keras takes text as (rows,) only.
     expected = training.predict(saved.model, keras.tree.map_structure(lambda part: part[:COMPARED], data.test[0]))
     with _all_or_nothing(folder) as partial:
         file = partial / NAMES[kind]
         float_size = 0
+        if converter:
+            (partial / INPUTS).write_text(json.dumps(form, ensure_ascii=False, indent=2), encoding="utf-8")
+            shutil.copy(raw.__file__, partial / "inputs.py")
+
+        def first(inputs: Inputs, count: int) -> runtimes.Inputs:
+            if converter:
+                return raw.convert(keras.tree.map_structure(lambda part: part[:count], inputs), partial / INPUTS)
+            return _first(saved.model, inputs, count)
+
         with _converting(kind, saved.label):
-            WRITERS[kind](saved.model, file)
+            WRITERS[kind](network, file)
+            if split and not converter:
+                _put_lookups_in(file, form["columns"])
             if quantize:
                 float_size = _size(file)
-                _write_litert(saved.model, file, _first(saved.model, data.train[0], CALIBRATING))
+                _write_litert(network, file, first(data.train[0], CALIBRATING))
         with runtimes.in_new_process(kind, file) as run:
-            largest = difference(run(inputs), expected)
-            metrics = _metrics(app, saved, data, run) if quantize else None
+            largest = difference(run(first(data.test[0], COMPARED)), expected)
+            metrics = _metrics(app, saved, data, lambda inputs: run(first(inputs, BATCH))) if quantize else None
         if not quantize and not largest <= TOLERANCE:
             raise UserError(
                 f"`format` {kind}: the outputs differ from Keras's by {largest:.1e}, more than {TOLERANCE:.0e}; "
@@ -126,7 +143,7 @@ def export(app: App, which: str | None, kind: Format, folder: Path, quantize: bo
         size = _size(file)
         names = {"outputs": list(saved.outputs), **saved.task}
         (partial / OUTPUTS).write_text(json.dumps(names, ensure_ascii=False, indent=2))
-    return Exported(saved.label, folder / NAMES[kind], size, largest, len(expected), float_size, metrics)
+    return Exported(saved.label, folder / NAMES[kind], size, largest, len(expected), float_size, metrics, converter)
 
 
 def _check(kind: Format, folder: Path, quantize: bool) -> None:
@@ -175,6 +192,67 @@ def _converting(kind: Format, label: str) -> Iterator[None]:
         reason = next((line for line in lines if line.startswith("TF Select ops: ")), lines[0])
         reason = reason.replace("TF Select ops: ", "it lacks ")
         raise UserError(f"`format` {kind}: cannot hold {label} ({reason}); choose another format") from error
+
+
+def _without_text(model: keras.Model) -> tuple[keras.Model, dict[str, Any]]:
+    """Return the part of `model` after its layers that take text, and their content for `INPUTS`.
+
+    The inputs of this part are the columns of numbers, and the outputs of those layers.
+    """
+    for layer in model.layers:
+        if isinstance(layer, keras.layers.TextVectorization):
+            tensor, words = layer.output, layer.get_vocabulary()
+            form = {"input": "words", "dtype": tensor.dtype, "length": tensor.shape[1], "unknown": 1, "words": words}
+            return keras.Model({"words": tensor}, model.output), form
+    lookups = {id(layer.input): layer for layer in model.layers if isinstance(layer, keras.layers.StringLookup)}
+    tensors, columns = {}, {}
+    for name, tensor in model.input.items():
+        lookup = lookups.get(id(tensor))
+        tensors[name] = lookup.output if lookup else tensor
+        columns[name] = {"input": runtimes.plain(name), "dtype": tensors[name].dtype}
+        if lookup:
+            columns[name]["values"] = lookup.get_vocabulary(include_special_tokens=False)
+    return keras.Model(tensors, model.output), {"columns": columns}
+
+
+def _put_lookups_in(file: Path, columns: Mapping[str, Mapping[str, Any]]) -> None:
+    """Put the conversion of text to indicators into an ONNX model, whose inputs then are text.
+
+    Args:
+        file: The model.
+        columns: Columns of `INPUTS` by name.
+    """
+    import onnx
+    from onnx import helper, numpy_helper
+
+    model = onnx.load(file)
+    given = {value.name: value for value in model.graph.input}
+    for column in columns.values():
+        if "values" not in column:
+            continue
+        name, values = column["input"], column["values"]
+        own = {part: f"{name}:{part}" for part in ("number", "flat", "shape", "table", "indicators")}
+        for node in model.graph.node:
+            node.input[:] = [own["indicators"] if source == name else source for source in node.input]
+        model.graph.initializer.extend(
+            [
+                numpy_helper.from_array(np.array([-1]), own["shape"]),
+                numpy_helper.from_array(np.eye(1 + len(values), dtype=column["dtype"]), own["table"]),
+            ]
+        )
+        numbers = {"keys_strings": values, "values_int64s": range(1, 1 + len(values)), "default_int64": 0}
+        steps = [
+            helper.make_node("LabelEncoder", [name], [own["number"]], domain="ai.onnx.ml", **numbers),
+            helper.make_node("Reshape", [own["number"], own["shape"]], [own["flat"]]),
+            helper.make_node("Gather", [own["table"], own["flat"]], [own["indicators"]]),
+        ]
+        for place, step in enumerate(steps):
+            model.graph.node.insert(place, step)
+        given[name].CopyFrom(helper.make_tensor_value_info(name, onnx.TensorProto.STRING, [None, 1]))
+    if all(opset.domain != "ai.onnx.ml" for opset in model.opset_import):
+        model.opset_import.append(helper.make_opsetid("ai.onnx.ml", 2))
+    onnx.checker.check_model(model)
+    onnx.save(model, file)
 
 
 def _write_saved_model(model: keras.Model, folder: Path) -> None:
@@ -253,7 +331,7 @@ def _metrics(app: App, saved: SavedModel, data: Data, run: Network) -> pd.DataFr
     def predict(inputs: Inputs) -> Array:
         starts = range(0, len(keras.tree.flatten(inputs)[0]), BATCH)
         parts = [keras.tree.map_structure(lambda part, at=at: part[at : at + BATCH], inputs) for at in starts]
-        return np.concatenate([run(_first(saved.model, part, BATCH)) for part in parts])
+        return np.concatenate([run(part) for part in parts])
 
     before = task.score(data.test[1], training.predictions_for(task, saved.model, data.test))
     after = task.score(data.test[1], task.predictions_for(predict, data.test))

@@ -19,7 +19,7 @@ from common.config import Config, FineTuneConfig
 from common.data import Array, Data, Inputs, Pair, Trained
 from common.errors import DivergenceError, UserError, print_notes
 from common.interruption import InterruptionError
-from common.nn import augmentation, losses
+from common.nn import augmentation, calibration, losses
 from common.preprocessing import arrays, splits
 from common.report import training as report
 from common.result import Result, prefixed
@@ -41,7 +41,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-BALANCED = "balanced class weights: the probabilities are those of equally frequent classes, not those of these data"
 COPIES = 9
 """Copies of the weights on the disk: a model, and two checkpoints with the best weights and two moments each."""
 
@@ -195,12 +194,17 @@ def _train(
 ) -> Result:
     model, history, measured, findings = _fit_and_measure(app, config, data, run, options)
     measured |= {name: value for name, value in chosen.items() if name.startswith("best_val_")}
-    task = app.task.choose_threshold(data.validation[1], lambda: predict(model, data.validation[0]))
+    task = app.task
+    if config.class_weights == "balanced":
+        model, task = recalibrated(model, task, data, options.validate)
+        if app.task.monitor == "val_loss" and options.validate:  # of the champion and others, without class weights
+            validation = in_order(data.validation, augmentation.patches(model))
+            measured["best_val_loss"] = float(model.evaluate(validation, verbose=0))
+    task = task.choose_threshold(data.validation[1], lambda: predict(model, data.validation[0]))
     predictions = predictions_for(task, model, data.test)
-    measured |= _test(task, model, config, data, predictions)
+    measured |= _test(task, model, config, data, predictions) | task.chosen()
     run.log_metrics(measured, step=len(history["loss"]))
     findings += [*task.symptoms(data.test[1], predictions, data.outputs), *worse_than(beside, task, measured)]
-    findings += [BALANCED] if config.class_weights == "balanced" else []
     findings = findings or [HEALTHY]
     run.log_text("\n".join(findings), "diagnosis")
     words = task.summary(measured, len(data.test[1]))
@@ -216,6 +220,25 @@ def _train(
     run.log_report(report.write(run, trained, measured, words, {line: advice(line) for line in findings}, tables))
     version = tracking.save(run, model, measured, task, described)
     return Result(data.name, app.task, measured, len(data.test[1]), run.id, version, tables, findings, beside, model)
+
+
+def recalibrated(
+    model: keras.Model, task: tasks.Task, data: Data, validated: bool = True
+) -> tuple[keras.Model, tasks.Task]:
+    """Return a classifier with probabilities for the shares of the classes, and its task with the same decision.
+
+    Args:
+        model: A network that was trained with balanced class weights.
+        task: Its task.
+        data: The data. The shares are those of the training set.
+        validated: Whether to fit the probabilities to the validation set, which is not a part of the training set.
+    """
+    shares = np.bincount(data.train[1], minlength=len(data.outputs)) / len(data.train[1])
+    factors, exponent = shares, 1.0
+    if validated:
+        factors, exponent = calibration.fit(predict(model, data.validation[0]), data.validation[1], shares)
+    weights = {"decision_weights": (1 / factors).tolist()}
+    return calibration.recalibrated(model, factors.tolist(), exponent), dataclasses.replace(task, **weights)
 
 
 def build(app: App, config: Config, data: Data) -> keras.Model:

@@ -14,7 +14,8 @@ from common import explain, tracking
 from common.data import Data, RawData
 from common.explain.attribution import agreement, grad_cam, integrated_gradients, randomised, saliency
 from common.explain.parts import split_model
-from common.nn import text_expert
+from common.nn import experts
+from common.nn.text_expert import WordPairs
 from common.preprocessing import text
 from tests.conftest import Trained, assert_user_error, train_once
 
@@ -163,9 +164,9 @@ def test_words_of_both_experts(share: float, tmp_path: Path) -> None:
     pair = (np.array(["a fine film", "a dull film"] * 20, dtype=object), np.array([1, 0] * 20))
     data = Data("few", "", pair, pair, pair, ("bad", "good"), kind="text")
     model = lstm_text.build_model(lstm_text.Settings(vocabulary=9, length=2, embedding=3, units=2), data)
-    pairs = next(layer for layer in model.layers if isinstance(layer, text_expert.WordPairs))
+    pairs = next(layer for layer in model.layers if isinstance(layer, WordPairs))
     pairs.kernel.assign(np.random.default_rng(0).normal(size=pairs.kernel.shape))
-    for layer, exponent in ((text_expert.TRAINED, 1 - share), (text_expert.LINEAR, share)):
+    for layer, exponent in ((experts.TRAINED, 1 - share), (experts.LINEAR, share)):
         model.get_layer(layer).exponent.assign(exponent)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)

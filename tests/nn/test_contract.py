@@ -113,6 +113,7 @@ CASES = {
     "MemberMean": Case(lambda: {"classes": True}, [normal(4, 2, 3)]),
     "WordPairs": Case(lambda: {"words": 6, "pairs": 2, "outputs": 3}, [RNG.integers(0, 6, (4, 5)).astype("float32")]),
     "Expert": Case(lambda: {"training_exponent": 1.0}, [normal(4, 3)]),
+    "Recalibration": Case(lambda: {"factors": [0.7, 0.2, 0.1], "exponent": 0.8}, [SHARES]),
     "LogOdds": Case(lambda: {"logits": False}, [SHARES], ("float32",), dtype="float64"),
     # Losses
     "NegativeLogLikelihood": Case(dict, [LABELS, SHARES], ("float32",), dtype="float64"),

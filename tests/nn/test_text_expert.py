@@ -11,7 +11,7 @@ from sklearn.linear_model import LogisticRegression
 from apps.lstm_text import Settings, app
 from common import training
 from common.data import Array, Data
-from common.nn import text_expert
+from common.nn import experts, text_expert
 from common.preprocessing import text
 
 SENTENCES = np.array(["a fine film", "not a fine film", "a dull film", "not so dull"] * 15, dtype=object)
@@ -40,9 +40,9 @@ def test_the_linear_expert_is_scikit_learns_tf_idf_and_logistic_regression() -> 
     """(Of sentences without repeated words.)"""
     model = training.build(app, SMALL, FEW)
     text_expert.pretrain(model, SMALL, FEW)
-    experts = [one for one in model.layers if isinstance(one, text_expert.Expert)]
-    network = keras.Model(model.input, experts[1].input)
-    found = network.predict(SENTENCES[:4], verbose=0) + np.asarray(experts[1].bias)
+    linear = model.get_layer(experts.LINEAR)
+    network = keras.Model(model.input, linear.input)
+    found = network.predict(SENTENCES[:4], verbose=0) + np.asarray(linear.bias)
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+")
     weights = vectorizer.fit_transform(SENTENCES)
     fits = [LogisticRegression(C=penalty).fit(weights, LABELS) for penalty in text_expert.PENALTIES]
@@ -92,14 +92,14 @@ def test_the_inverse_temperature_undoes_too_much_certainty_and_ends_that_of_what
 def test_the_network_learns_alone_and_answers_with_the_expert(tmp_path: Path) -> None:
     model = training.build(app, SMALL, FEW)
     text_expert.pretrain(model, SMALL, FEW)
-    alone = keras.Model(model.input, keras.layers.Softmax()(model.get_layer(text_expert.TRAINED).input))
+    alone = keras.Model(model.input, keras.layers.Softmax()(model.get_layer(experts.TRAINED).input))
     asked = keras.ops.convert_to_tensor(SENTENCES[:4])
     for one in model.layers:
         if isinstance(one, keras.layers.Dropout):
             one.rate = 0.0
     np.testing.assert_allclose(model(asked, training=True), alone(asked), rtol=1e-5)
     text_expert.calibrate(model, SMALL, FEW)  # the network has learned nothing
-    own, linear = (float(model.get_layer(name).exponent) for name in (text_expert.TRAINED, text_expert.LINEAR))
+    own, linear = (float(model.get_layer(name).exponent) for name in (experts.TRAINED, experts.LINEAR))
     assert linear > 1
     assert own != 0.5
     assert np.asarray(model(asked)).argmax(axis=1).tolist() == LABELS[:4].tolist()
@@ -113,5 +113,5 @@ def test_the_expert_can_be_left_out() -> None:
     model = training.build(app, config, FEW)
     text_expert.pretrain(model, config, FEW)
     text_expert.calibrate(model, config, FEW)
-    assert not any(isinstance(one, text_expert.WordPairs | text_expert.Expert) for one in model.layers)
+    assert not any(isinstance(one, text_expert.WordPairs | experts.Expert) for one in model.layers)
     assert model.output_shape == (None, 2)

@@ -102,7 +102,7 @@ def test_learning_curves_without_validation_and_with_a_negative_loss() -> None:
 @pytest.mark.parametrize(("mode", "best"), [("max", [0.3, 0.3, 0.5]), ("min", [0.3, 0.1, 0.1])])
 def test_best_so_far(mode: Any, best: list[float]) -> None:
     (axes,) = results.best_so_far([None, 0.3, 0.1, 0.5], "val_f1", mode).axes
-    assert labels(axes) == ("best of 4 trials", "trial", "val_f1")
+    assert labels(axes) == ("best of 4 trials", "trials that ended", "val_f1")
     drawn = lines(axes)
     assert list(drawn) == ["trial", "best so far"]
     np.testing.assert_array_equal(drawn["trial"], [[1, 2, 3, 4], [np.nan, 0.3, 0.1, 0.5]])

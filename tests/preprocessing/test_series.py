@@ -420,17 +420,83 @@ def test_several_series_in_a_file_are_cut_at_the_same_times(tmp_path: Path) -> N
     settings: dict[str, object] = {"csv": str(path), "target": ("sales",), "group": "store", "calendar": False}
     config = LstmForecast(window=5, horizon=2, season=1, **settings)  # type: ignore[arg-type]
     data = load_data(config)
-    windows, following = data.test
+    inputs, following = data.test
     assert (following[:, 0, 0] % 1000).tolist() == sorted(following[:, 0, 0] % 1000)
     assert (following % 1000).min() == 48
     assert data.test_series is not None
     assert set(data.test_series) == {"a", "b"}
-    np.testing.assert_array_equal(windows[:, -1] + 1, following[:, 0])
+    np.testing.assert_array_equal(inputs["history"][:, -1, :1] + 1, following[:, 0])
     examples = read_inputs([str(path)], dataclasses.replace(saved(config, ("sales",), ""), formats=data.formats))
     assert examples.names == [f"{path} {shop} 2024-03-0{day}" for shop in "ab" for day in (1, 2)]
     write(tmp_path, "store,day,sales\n" + "\n".join(rows) + "\n,2024-03-01,4\n")
     with pytest.raises(UserError, match="line 102: no value in the column store"):
         load_data(config)
+
+
+def shops() -> str:
+    """Sales of two shops with the same days; fairs, which are announced, raise those of the second alone."""
+    days = pd.date_range("2024-01-01", periods=140)
+    rows = [
+        f"{day:%Y-%m-%d},{shop},{100 * shop + 10 * (row % 7) + 40 * (fair == 'big') + 20 * (fair == 'small')},{fair}\n"
+        for shop in (1, 2)
+        for row, (day, fair) in enumerate(zip(days, FAIRS, strict=True))
+    ]
+    return "day,store,sales,fair\n" + "".join(rows)
+
+
+FAIRS = np.random.default_rng(0).choice(["", "small", "big"], 140, p=[0.6, 0.2, 0.2])
+ANNOUNCED: dict[str, object] = {
+    "time": "day",
+    "target": ("sales",),
+    "known": ("fair",),
+    "group": "store",
+    "units": (2,),
+}
+
+
+def test_known_text_and_the_group_are_inputs(tmp_path: Path) -> None:
+    """Without training: the linear part knows the effect of each text."""
+    path = write(tmp_path, shops())
+    config = LstmForecast(csv=str(path), window=14, horizon=3, season=7, **ANNOUNCED)  # type: ignore[arg-type]
+    data = load_data(config)
+    form = data.formats.windows
+    assert form is not None
+    assert (form.values, form.groups) == ({"fair": ("big", "small")}, ("1", "2"))
+    assert "store: an input of the network" in data.description.notes
+    known = data.test[0]["known"]
+    assert data.test_series is not None
+    assert (known[:, 0, 2:4].argmax(axis=1) + 1).astype(str).tolist() == data.test_series.tolist()
+    keras.utils.set_random_seed(0)
+    assert np.abs(build_model(config, data).predict(data.test[0], verbose=0) - data.test[1]).mean() < 3
+
+
+def test_text_of_the_steps_to_forecast_is_read_as_in_training(tmp_path: Path) -> None:
+    path = write(tmp_path, shops())
+    config = LstmForecast(csv=str(path), window=14, horizon=3, season=7, **ANNOUNCED)  # type: ignore[arg-type]
+    model = dataclasses.replace(saved(config, ("sales",), "sales"), formats=load_data(config).formats)
+    with pytest.raises(UserError, match=r"no fair for 2024-05-20, the step 1 of 3 to forecast"):
+        read_inputs([str(path)], model)
+    ahead = "".join(f"2024-05-{day},{shop},,{fair}\n" for shop in (2, 3) for day, fair in AHEAD)
+    path.write_text(shops().replace(",1,", ",3,") + ahead)
+    examples = read_inputs([str(path)], model)
+    assert examples.names[0].endswith("3 2024-05-20")
+    assert examples.inputs["known"][:, :, :4].tolist() == [
+        [[0, 1, 0, 0], [0, 0, 0, 0], [0, 0, 0, 0]],
+        [[0, 1, 0, 1], [0, 0, 0, 1], [0, 0, 0, 1]],
+    ]
+    assert examples.unseen == (
+        f"{path}: column fair has huge, which training never saw",
+        f"{path}: training never saw store 3",
+    )
+
+
+AHEAD = ((20, "small"), (21, ""), (22, "huge"))
+
+
+def test_a_known_column_of_many_texts_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "day,sales,fair\n" + "".join(f"{row},{row},fair of {row} days\n" for row in range(60)))
+    with pytest.raises(UserError, match="column fair has 60 different texts; at most 50"):
+        load_data(LstmForecast(csv=str(path), target=("sales",), known=("fair",)))
 
 
 def test_a_long_forecast_continues_from_the_forecasts_before(tmp_path: Path) -> None:

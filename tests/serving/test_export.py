@@ -1,16 +1,19 @@
 """`export`: every format is loaded by its own runtime in a fresh process, and answers as Keras does."""
 
 import ast
+import importlib.util
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 import pytest
 
 from common import tracking, training
-from common.app import App
+from common.data import Array
 from common.errors import UserError
 from common.serving import export
 from common.serving.export import COMPARED, NAMES, TOLERANCE, WRITERS, Format
@@ -116,15 +119,62 @@ def test_answers_that_differ_leave_nothing(
     assert not list(tmp_path.iterdir())
 
 
-def test_what_a_format_cannot_hold_is_said_before_any_work(
-    trained_reviewer: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Sentences in ONNX and LiteRT; and an operation that ONNX lacks."""
-    monkeypatch.setattr(App, "data_of", None)
-    for kind in ("onnx", "litert"):
-        result = trained_reviewer("export", "--format", kind, "--output", str(tmp_path / "made"))
-        assert_user_error(result, f"--format {kind}", "text", "keras or saved_model")
-    monkeypatch.undo()
+def converted(folder: Path, rows: Any) -> dict[str, Array]:
+    """Rows in the form that the exported network takes, by the file `inputs.py` beside it."""
+    spec = importlib.util.spec_from_file_location("exported_inputs", folder / "inputs.py")
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    found: dict[str, Array] = module.convert(rows)
+    return found
+
+
+@pytest.fixture(scope="module")
+def shoes(shared: Path) -> tuple[Trained, Path]:
+    """A network on columns of text, and new rows, of which some have gaps and values that training did not have."""
+    rng, rows = np.random.default_rng(0), 120
+    numbers = np.where(rng.random(rows) < 0.1, np.nan, rng.normal(size=rows).round(3))
+    columns = {"colour of it": rng.choice(["red", "green é", "blue", ""], rows), "size": numbers}
+    table = pd.DataFrame({**columns, "sold": rng.choice(["yes", "no"], rows)})
+    table.to_csv(shared / "shoes.csv", index=False)
+    new = pd.DataFrame({"colour of it": ["red", "", "purple", "green é"], "size": [0.5, 2, -3, np.nan]})
+    new.to_csv(shared / "new_shoes.csv", index=False)
+    settings = ("--csv", str(shared / "shoes.csv"), "--target", "sold", "--members", "2", "--hidden", "8")
+    return train_once("table_mlp", shared, *settings), shared / "new_shoes.csv"
+
+
+def predicted(trained: Trained, *files: str, to: Path) -> Array:
+    """The probabilities that `predict` writes."""
+    assert trained("predict", *files, "--output", str(to)).returncode == 0
+    answers: Array = pd.read_csv(to).iloc[:, -2:].to_numpy()
+    return answers
+
+
+@pytest.mark.parametrize("kind", ["onnx", "litert"])
+def test_a_table_with_text_is_exported(shoes: tuple[Trained, Path], kind: Format, tmp_path: Path) -> None:
+    """ONNX takes the raw rows; LiteRT has no strings, so another file converts them."""
+    trained, file = shoes
+    result = trained("export", "--format", kind, "--output", str(tmp_path / "made"))
+    assert result.returncode == 0, result.stderr
+    rows = pd.read_csv(file, keep_default_na=False).replace({"size": {"": "nan"}}).astype({"size": "float32"})
+    raw: Inputs = {str(name): rows[name].to_numpy()[:, None] for name in rows}
+    assert (tmp_path / "made" / "inputs.py").exists() == ("inputs.py" in result.stdout) == (kind == "litert")
+    inputs = raw if kind == "onnx" else converted(tmp_path / "made", raw)
+    answers = RUNTIMES[kind](tmp_path / "made" / NAMES[kind])(inputs)
+    np.testing.assert_allclose(answers, predicted(trained, str(file), to=tmp_path / "answers.csv"), atol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "litert"])
+def test_sentences_are_exported_in_two_parts(trained_reviewer: Trained, kind: Format, tmp_path: Path) -> None:
+    result = trained_reviewer("export", "--format", kind, "--output", str(tmp_path / "made"))
+    assert result.returncode == 0, result.stderr
+    sentences = ["A FINE, fine film!", "dull", "films that aren't film's, not one of them, are fine"]
+    answers = RUNTIMES[kind](tmp_path / "made" / NAMES[kind])(converted(tmp_path / "made", sentences))
+    np.testing.assert_allclose(answers, predicted(trained_reviewer, *sentences, to=tmp_path / "answers.csv"), atol=1e-5)
+
+
+def test_sentences_are_exported_as_a_saved_model(trained_reviewer: Trained, tmp_path: Path) -> None:
     model, inputs = loaded(trained_reviewer)
     WRITERS["saved_model"](model, tmp_path / "saved")
     answers = RUNTIMES["saved_model"](tmp_path / "saved")(inputs)

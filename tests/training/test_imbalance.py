@@ -1,12 +1,14 @@
 """Classes of unequal size: weights, the metric that selects the model, and metrics of each class."""
 
+import dataclasses
 from pathlib import Path
 
+import keras
 import numpy as np
 import pandas as pd
 import pytest
 
-from common import tasks, training
+from common import explain, tasks, tracking, training
 from common.data import Array
 from common.errors import UserError
 from tests.conftest import load_app
@@ -64,10 +66,43 @@ def test_balanced_weights_predict_the_rare_class_more_often_in_any_classifier(fi
 
 
 @pytest.mark.usefixtures("store")
-def test_balanced_weights_are_named_where_the_probabilities_are_used(file: Path) -> None:
+@pytest.mark.parametrize("tuned", [False, True])
+def test_balanced_weights_change_the_decision_but_the_probabilities_hold(file: Path, tuned: bool) -> None:
+    app = load_app("logistic_regression")
+    app = dataclasses.replace(app, task=tasks.Classification(tune_threshold=tuned))
+    config = app.settings(csv=str(file), target="answered", epochs=20, class_weights="balanced")  # type: ignore[call-arg]
+    result = training.train(app, config)
+    assert any("recalibrated" in finding for finding in result.findings)
+    saved = tracking.load("logistic_regression", result.run_id)
+    inputs, labels = app.load_data(config).test
+    probabilities = training.predict(saved.model, inputs)
+    assert probabilities[:, 1].mean() == pytest.approx(labels.mean(), abs=0.05)
+    balanced = training.predict(keras.Model(saved.model.input, saved.model.get_layer("recalibration").input), inputs)
+    assert balanced[:, 1].mean() > 0.3
+    answers = app.task_of(saved).answers(probabilities, saved.outputs)
+    if not tuned:
+        assert 0.2 < (answers["class"] == "yes").mean() < 0.8
+        assert list(answers["class"]) == [saved.outputs[label] for label in balanced.argmax(axis=1)]
+
+
+@pytest.mark.usefixtures("store")
+def test_recalibrated_probabilities_are_explained(file: Path) -> None:
     app = load_app("logistic_regression")
     config = app.settings(csv=str(file), target="answered", epochs=5, class_weights="balanced")  # type: ignore[call-arg]
-    assert any("probabilities" in finding for finding in training.train(app, config).findings)
+    training.train(app, config)
+    file.with_name("new.csv").write_text("minutes\n4\n")
+    table = explain.explain(app, [str(file.with_name("new.csv"))], None, "yes").tables["attributions"]
+    (contribution,) = table.integrated_gradients
+    assert contribution > 1  # a part of the log-odds
+
+
+@pytest.mark.usefixtures("store")
+def test_the_champion_is_compared_by_the_loss_of_the_recalibrated_probabilities(file: Path) -> None:
+    app, losses = load_app("logistic_regression"), []
+    for weights in ("none", "balanced"):
+        config = app.settings(csv=str(file), target="answered", epochs=20, class_weights=weights)  # type: ignore[call-arg]
+        losses.append(training.train(app, config).metrics["best_val_loss"])
+    assert losses[1] == pytest.approx(losses[0], abs=0.03)  # the loss with class weights is twice as large
 
 
 def test_the_weights_of_all_classes_have_the_same_total() -> None:
