@@ -63,12 +63,21 @@ def use_backend(name: str) -> None:
     Raises:
         UserError: if its library is not installed, or Keras already runs on another backend.
     """
-    if importlib.util.find_spec(name) is None:
-        raise UserError(f"`backend` {name} is not installed; pip install -r requirements-{name}.txt")
+    require(name, f"`backend` {name}", name)
     keras = sys.modules.get("keras")
     if keras and not isinstance(keras, _Deferred) and keras.backend.backend() != name:
         raise UserError(f"`backend` {name}: Keras already runs on {keras.backend.backend()} in this process")
     os.environ["KERAS_BACKEND"] = name
+
+
+def require(package: str, words: str, extra: str) -> None:
+    """Check that a package is installed, given words for it and the name of the requirements that have it.
+
+    Raises:
+        UserError: if it is not.
+    """
+    if importlib.util.find_spec(package) is None:
+        raise UserError(f"{words} is not installed; pip install -r requirements-{extra}.txt")
 
 
 def register_layers() -> None:

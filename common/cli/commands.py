@@ -58,6 +58,8 @@ def main(app: App, description: str | None = None) -> None:
         hosts: Count | Literal["auto"] = 1,
         host: Whole | None = None,
         coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None,
+        cluster: Annotated[str | None, tyro.conf.arg(metavar="auto|ADDRESS")] = None,
+        restarts: Whole = 0,
     ) -> None:
         """Train, evaluate once on the test set, record and register the model.
 
@@ -73,6 +75,8 @@ def main(app: App, description: str | None = None) -> None:
             hosts: Number of hosts that share each batch, on JAX; auto for that of Slurm or the environment.
             host: Number of this host, from 0; by default that of Slurm, Kubernetes or the environment.
             coordinator: Address at which host 0 listens; by default JAX_COORDINATOR_ADDRESS.
+            cluster: Start a process on each host of the Ray cluster at this address, or of this machine's (auto).
+            restarts: Number of times that a training on a cluster starts again, from its checkpoint, if a host is lost.
         """
         lazy.use_backend(settings.backend)
         if like:
@@ -80,6 +84,21 @@ def main(app: App, description: str | None = None) -> None:
             print_notes([f"the settings are those of {like}" + (f", except {', '.join(given)}" if given else "")])
         if resume and recorded:
             resuming.check(run_id or "", settings, recorded)
+        if cluster or restarts:
+            if not cluster or hosts == "auto" or host is not None or coordinator:
+                words = "`restarts` needs `cluster`, which needs a number of `hosts`"
+                raise UserError(f"{words}, and no `host` or `coordinator`")
+            lazy.require("ray", "`cluster`: Ray", "cluster")
+            from common.cli.launching import Launch
+
+            options = {
+                "checkpoint_minutes": checkpoint_minutes,
+                "baseline": baseline,
+                "animation": animation,
+                "tensorboard": tensorboard,
+            }
+            Launch(app, settings, run_id if resume else None, cluster, hosts, restarts, devices, options).train()
+            return
         from common import training
         from common.training import hosts as together
 

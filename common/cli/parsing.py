@@ -104,6 +104,13 @@ def last_value(flag: str, arguments: Sequence[str]) -> str | None:
     return values[-1] if values else None
 
 
+def main_module() -> str:
+    """Return the name of the module that was run with -m."""
+    spec = sys.modules["__main__"].__spec__
+    assert spec is not None
+    return spec.name
+
+
 def options(command: Callable[..., Any]) -> list[str]:
     """Return the options of a command: its parameters, or for a parameter that is a dataclass its fields."""
     names: list[str] = []

@@ -18,9 +18,9 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
+from common import host_log
 from common.errors import DivergenceError, UserError
 from common.interruption import InterruptionError
-from common.training import host_log
 
 COUNT = ("JAX_NUM_PROCESSES", "SLURM_NTASKS")
 INDEX = ("JAX_PROCESS_ID", "SLURM_PROCID", "JOB_COMPLETION_INDEX")
@@ -66,6 +66,7 @@ def joined(count: int | Literal["auto"], index: int | None, address: str | None)
         raise UserError(f"`coordinator` {place}: must be the address and a port of host 0, as HOST:PORT")
     _filter_stderr()
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
+    jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM, at which the checkpoint is written
     jax.distributed.initialize(
         place,
         number,

@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import atexit, runpy, sys
-atexit.register(lambda: print("loaded:", *{"keras.src", "tensorflow", "mlflow"} & set(sys.modules)))
+atexit.register(lambda: print("loaded:", *{"keras.src", "tensorflow", "mlflow", "ray"} & set(sys.modules)))
 sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """

@@ -2,8 +2,10 @@
 
 import contextlib
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +13,15 @@ from pathlib import Path
 import keras
 import mlflow
 import numpy as np
+import psutil
 import pytest
 
-from common import lazy
+from common import host_log, lazy
 from common.data import Array
 from common.errors import UserError
-from common.training import host_log, hosts
+from common.training import hosts
 from tests.conftest import ROOT, assert_user_error, free_port, new_store, run_app
+from tests.nodes import two_nodes
 
 COMMAND = ("-m", "tests.training.on_hosts", "train", "--no-baseline", "--epochs", "3", "--batch-size", "16")
 
@@ -30,24 +34,26 @@ class Ended:
     errors: str
 
 
-def train(folder: Path, number: int, *flags: str, killed: int | None = None) -> list[Ended]:
-    """Train on so many hosts with the store in `folder`; one of them may be killed after the first epoch."""
-    place = f"127.0.0.1:{free_port()}"
-    usual = {
+def environment(folder: Path) -> dict[str, str]:
+    """The environment of a training with the store in `folder`."""
+    return os.environ | {
         "KERAS_BACKEND": "jax",
         "XLA_FLAGS": "--xla_backend_optimization_level=0",
         "MLFLOW_TRACKING_URI": f"sqlite:///{folder}/mlflow.db",
-        "JAX_COORDINATOR_ADDRESS": place,
     }
+
+
+def train(folder: Path, number: int, *flags: str, killed: int | None = None) -> list[Ended]:
+    """Train on so many hosts with the store in `folder`; one of them may be killed after the first epoch."""
+    variables = {"JAX_COORDINATOR_ADDRESS": f"127.0.0.1:{free_port()}", "HOSTS_END": f"{folder}/{killed}"}
     with contextlib.ExitStack() as stack:
         processes = []
         for index in range(number):
             joining = ("--hosts", str(number), "--host", str(index)) if number > 1 else ()
-            end = {"HOSTS_END": "1"} if index == killed else {}
             process = subprocess.Popen(
                 [sys.executable, *COMMAND, *joining, *flags],
                 cwd=ROOT,
-                env=os.environ | usual | end,
+                env=environment(folder) | variables,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -64,10 +70,16 @@ def weights(store: Path) -> list[Array]:
     return [np.asarray(weight) for weight in keras.models.load_model(model).get_weights()]
 
 
-def history(store: Path) -> list[float]:
-    """The loss and the validation loss of every epoch of the one run in a store."""
+def only_run(store: Path) -> mlflow.entities.Run:
+    """The one run in a store."""
     client = mlflow.MlflowClient(f"sqlite:///{store}/mlflow.db")
     (run,) = client.search_runs([one.experiment_id for one in client.search_experiments()])
+    return run
+
+
+def history(store: Path) -> list[float]:
+    """The loss and the validation loss of every epoch of the one run in a store."""
+    client, run = mlflow.MlflowClient(f"sqlite:///{store}/mlflow.db"), only_run(store)
     assert run.info.status == "FINISHED"
     return [point.value for name in ("loss", "val_loss") for point in client.get_metric_history(run.info.run_id, name)]
 
@@ -109,6 +121,72 @@ def test_the_death_of_the_first_host_ends_the_others(tmp_path: Path) -> None:
     leader, follower = train(new_store(tmp_path), 2, killed=0)
     assert leader.status == -9
     assert follower.errors == f"error: {host_log.LOST}\n"
+
+
+@contextlib.contextmanager
+def launched(folder: Path, *flags: str, killed: str | None = None) -> Iterator["subprocess.Popen[str]"]:
+    """Train on two nodes of a Ray cluster with the store in `folder`; a host or its node is killed after an epoch."""
+    variables = {"HOSTS_END": f"{folder}/{1 if killed else None}", "HOSTS_END_NODE": "1" if killed == "node" else ""}
+    program = "import runpy, sys; from common.cli import launching; launching.RETURN = 5; sys.argv[:] = sys.argv[1:]; "
+    program += "runpy.run_module(sys.argv[0], run_name='__main__', alter_sys=True)"
+    with (
+        two_nodes(**variables) as (cluster, _),
+        subprocess.Popen(
+            [sys.executable, "-c", program, *COMMAND[1:], "--hosts", "2", "--cluster", cluster.address, *flags],
+            cwd=ROOT,
+            env=environment(folder),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as command,
+    ):
+        yield command
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", ["host", "node"])
+def test_on_a_cluster_a_training_starts_again_after_the_death_of_a_host_or_its_node(
+    killed: str, single: Path, tmp_path: Path
+) -> None:
+    store = new_store(tmp_path)
+    with launched(store, "--restarts", "1", killed=killed) as command:
+        output, errors = command.communicate(timeout=900)
+    assert command.returncode == 0, errors
+    assert "the training starts again, 1 of 1 times" in errors
+    assert ("room for 1 of 2 hosts" in errors) == (killed == "node")
+    assert [output.count(f"Epoch {epoch}/3") for epoch in (1, 3)] == [1, 1]
+    assert_same(store, single)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("killed", ["host", "node"])
+def test_on_a_cluster_the_death_of_a_host_or_its_node_ends_all_within_a_minute(killed: str, tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    with launched(store, killed=killed) as command:
+        _, errors = command.communicate(timeout=900)
+    assert time.time() - (store / "1").stat().st_mtime < 60
+    assert command.returncode == 2
+    (line,) = errors.splitlines()
+    run = only_run(store)
+    assert f"to go on: .venv/bin/python -m apps.mnist_mlp train --resume {run.info.run_id} --hosts 2 --cluster" in line
+    assert run.info.status in ("FAILED", "KILLED")
+
+
+@pytest.mark.slow
+def test_on_a_cluster_ctrl_c_ends_all_processes(tmp_path: Path) -> None:
+    store = new_store(tmp_path)
+    with launched(store, "--epochs", "1000", "--patience", "1000") as command:
+        assert command.stdout
+        assert any("Epoch 2/1000" in line for line in command.stdout)
+        processes = [one for one in psutil.process_iter(["cmdline"]) if "--coordinator" in (one.info["cmdline"] or ())]
+        assert len(processes) == 2
+        command.send_signal(signal.SIGINT)
+        _, errors = command.communicate(timeout=300)
+        assert psutil.wait_procs(processes, timeout=60)[1] == []
+    run = only_run(store)
+    assert command.returncode == 130, errors
+    assert f"to go on: .venv/bin/python -m apps.mnist_mlp train --resume {run.info.run_id} --hosts 2" in errors
+    assert run.info.status == "KILLED"
 
 
 @contextlib.contextmanager

@@ -10,10 +10,10 @@ import mlflow
 import pytest
 
 from common import tracking
+from common.cli import parsing
 from tests.conftest import new_store
 from tests.processes import Process
 from tests.tuning import tiny_search
-from tuning.search import workers
 
 Runs = dict[str, mlflow.entities.Run]
 
@@ -37,7 +37,7 @@ class Store:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sys, "argv", ["tiny_search", *arguments])
             patch.setattr(sys, "stdin", io.StringIO(answer))
-            patch.setattr(workers, "main_module", lambda: "tests.tuning.tiny_search")
+            patch.setattr(parsing, "main_module", lambda: "tests.tuning.tiny_search")
             for name, value in {"MLFLOW_TRACKING_URI": self.uri, "COLUMNS": "200", **environment}.items():
                 patch.setenv(name, value)
             with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):

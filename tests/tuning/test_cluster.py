@@ -7,9 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from ray.cluster_utils import Cluster
 
+from tests.nodes import two_nodes
 from tests.tuning.searching import Store, settings
 from tests.tuning.test_search_survives import wait_for
 from tests.tuning.tiny_search import SECONDS
@@ -19,23 +21,19 @@ COMMAND = ("--trials", "4", "--algorithm", "grid", "--workers", "2")
 
 @pytest.fixture
 def hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The folder in which the trainings wait; the nodes have its name from the environment."""
+    """The folder in which the trainings wait."""
     folder = tmp_path / "hold"
     folder.mkdir()
     monkeypatch.setenv("TINY_HOLD", str(folder))
-    monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     return folder
 
 
 @pytest.fixture
 def nodes(hold: Path) -> Iterator[tuple[Cluster, Any]]:
-    """A cluster of two nodes with a core each, and the one that is not its head."""
-    assert hold.exists()
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    try:
-        yield cluster, cluster.add_node(num_cpus=1)
-    finally:
-        cluster.shutdown()
+    """A cluster, and its node that is not the head."""
+    assert hold.exists()  # its name is in the environment of the nodes
+    with two_nodes() as found:
+        yield found
 
 
 @pytest.mark.slow
@@ -63,3 +61,37 @@ def test_the_trial_of_a_lost_node_goes_on_elsewhere(nodes: tuple[Cluster, Any], 
     assert [logs.count(f"Epoch {epoch}/3") for epoch in (1, 2, 3)] == [4, 4, 4]  # the lost trial was not begun again
     (best,), (expected,) = store.runs("train"), whole.runs("train")
     assert best.data.params == expected.data.params
+
+
+@pytest.mark.slow
+def test_ctrl_c_ends_the_workers_and_the_same_command_goes_on(
+    nodes: tuple[Cluster, Any], hold: Path, tmp_path: Path
+) -> None:
+    (cluster, _), store = nodes, Store(tmp_path / "stopped")
+    arguments = (*COMMAND, "--cluster", cluster.address)
+    command = store.begin(*arguments)
+    wait_for(lambda: len(list(hold.iterdir())) == 2, command)
+    trainings = [psutil.Process(int(file.name)) for file in hold.iterdir()]
+    command.send_signal(signal.SIGINT)
+    output, errors = command.communicate(timeout=SECONDS)
+    assert command.returncode == 130, errors
+    assert "0 trials have finished; the same command resumes the search" in output
+    assert psutil.wait_procs(trainings, timeout=60)[1] == []
+    assert [run.info.status for run in store.runs("trial")] == ["KILLED"] * 2
+    (hold / "go-0").touch()
+    command = store.begin(*arguments)
+    output, errors = command.communicate(timeout=SECONDS)
+    assert command.returncode == 0, errors
+    assert [run.info.status for run in store.runs("trial")] == ["FINISHED"] * 4
+
+
+@pytest.mark.slow
+def test_workers_that_die_while_they_start_end_the_search(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    with two_nodes(TINY_FAULT="start") as (cluster, _):
+        command = store.begin(*COMMAND, "--cluster", cluster.address)
+        _, errors = command.communicate(timeout=SECONDS)
+    assert command.returncode == 2
+    (line,) = [line for line in errors.splitlines() if line.startswith("error: ")]
+    assert "workers end before they have a trial" in line
+    assert [run.info.status for run in store.runs("search")] == ["FAILED"]

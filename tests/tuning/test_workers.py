@@ -98,6 +98,8 @@ def test_workers_that_cannot_start_end_the_search(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"before they have a trial; .*worker-0.log ends: no memory"):
         search(FakeWorkers(["worker-0"], lambda key, _call: key == "start"), tmp_path)
     search(FakeWorkers(["worker-0"], lambda key, call: key == "start" and call < 3), tmp_path)
+    with pytest.raises(UserError, match="before they have a trial"):  # others that start do not count
+        search(FakeWorkers(["worker-0", "worker-1"], lambda key, call: key != "start" or call > 2), tmp_path)
     with pytest.raises(UserError, match="no such file"):
         search(FakeWorkers(["worker-0"], lambda _key, _call: False, "data.csv: no such file"), tmp_path)
 
@@ -130,24 +132,11 @@ def test_each_worker_has_its_share_of_the_machine(monkeypatch: pytest.MonkeyPatc
     assert [workers.machine_share(index, 2)[0]["CUDA_VISIBLE_DEVICES"] for index in range(2)] == ["5", "7"]
 
 
-def test_each_worker_of_a_cluster_has_a_gpu_or_a_share_of_the_cores() -> None:
-    cores = [{"CPU": 3.0}, {"CPU": 5.0}, {"memory": 1.0}]
-    assert cluster.shares(1, cores) == {"num_cpus": 5}
-    assert cluster.shares(2, cores) == {"num_cpus": 3}
-    assert cluster.shares(8, cores) == {"num_cpus": 1}
-    assert cluster.shares(9, cores) == {"num_cpus": 0.5}
-    gpus = [{"CPU": 8.0, "GPU": 2.0}, {"CPU": 8.0}]
-    assert cluster.shares(1, gpus) == cluster.shares(2, gpus) == {"num_cpus": 0, "num_gpus": 1}
-    assert cluster.shares(3, gpus) == {"num_cpus": 0, "num_gpus": 0.5}
-    with pytest.raises(UserError, match="neither GPUs nor cores"):
-        cluster.shares(1, [{"memory": 1.0}])
-
-
 def test_without_ray_a_cluster_is_one_line_with_the_command_that_installs_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda _name: None)
-    with pytest.raises(UserError, match=r"`cluster` needs Ray.*pip install -r requirements-cluster.txt"):
+    with pytest.raises(UserError, match=r"`cluster`: Ray is not installed; pip install -r requirements-cluster.txt"):
         chief.open_workers(ExecutionOptions(cluster="auto"), tmp_path)
 
 

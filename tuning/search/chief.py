@@ -1,7 +1,6 @@
 """The process that runs a search: KerasTuner's oracle, the workers, progress and results."""
 
 import contextlib
-import importlib.util
 import json
 import shutil
 import tempfile
@@ -14,9 +13,9 @@ import keras_tuner
 from filelock import FileLock, Timeout
 from rich.console import Console
 
-from common import tracking
+from common import lazy, tracking
 from common.app import App
-from common.cli import terminal
+from common.cli import parsing, terminal
 from common.config import Config, as_flags, changed
 from common.data import Data, fingerprint
 from common.errors import UserError
@@ -65,7 +64,7 @@ def run(app: App, configs: ConfigBuilder, options: SearchOptions, execution: Exe
                     if progress.update() and options.algorithm != "hyperband":  # which continues earlier trials
                         results.delete_checkpoints(folder, proposer)
 
-                spec = SearchSpec(workers.main_module(), options, configs.default, run.id, folder)
+                spec = SearchSpec(parsing.main_module(), options, configs.default, run.id, folder)
                 try:
                     with contextlib.closing(pool):
                         workers.run(pool, spec, proposer, configs, poll)
@@ -87,9 +86,7 @@ def open_workers(execution: ExecutionOptions, folder: Path) -> workers.Workers:
     """
     if not execution.cluster:
         return LocalWorkers(execution.workers, folder)
-    if importlib.util.find_spec("ray") is None:
-        install = f"{terminal.this_python()} -m pip install -r requirements-cluster.txt"
-        raise UserError(f"`cluster` needs Ray, which is not installed; {install}")
+    lazy.require("ray", "`cluster`: Ray", "cluster")
     from tuning.search.cluster import RayWorkers
 
     return RayWorkers(execution.workers, folder, execution.cluster)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:  # a worker starts without KerasTuner
 MAX_DEATHS = 2
 """Deaths of a worker in the same trial after which the trial has failed."""
 MAX_FAILED_STARTS = 3
-"""Deaths in a row without a trial after which the search ends."""
+"""Starts that fail, with no trial ended between them, after which the search ends."""
 TIMEOUT = 10
 """Seconds between the request that a worker end and its kill."""
 INTERVAL = 0.2
@@ -233,7 +233,6 @@ class _Assignment:
                 raise UserError(_failed_start(self.search.folder / f"{name}.log")) from error
             self.start(name)
         else:
-            self.failed_starts = 0
             self.idle.append(name)
 
     def _on_outcome(self, name: str, trial: Any, trained: "Future[Outcome]") -> None:
@@ -245,6 +244,7 @@ class _Assignment:
             self.start(name)
             return
         self.oracle.end(trial, outcome.score, outcome.error)
+        self.failed_starts = 0
         if outcome.grown:
             self.start(name)
         else:
@@ -257,13 +257,6 @@ def _failed_start(log: Path) -> str:
     with contextlib.suppress(OSError):
         lines = log.read_text(errors="replace").strip().splitlines()
     return f"workers end before they have a trial; {log} ends: {lines[-1] if lines else 'nothing'}"
-
-
-def main_module() -> str:
-    """Return the name of the module that was run with -m."""
-    spec = sys.modules["__main__"].__spec__
-    assert spec is not None
-    return spec.name
 
 
 def machine_share(index: int, count: int) -> tuple[dict[str, str], set[int]]:
