@@ -129,7 +129,7 @@ def main(
     for source in chosen:
         results[source.name] = list(compare(source, folds, run or folds, seed))
         print(source.name, *(f"{one.error:.4g}" for one in results[source.name][0].values()), flush=True)
-    Console().print(summary(results))
+    Console(width=160).print(summary(results))
 
 
 def compare(source: Source, folds: int, run: int, seed: int) -> Iterator[dict[str, Score]]:

@@ -167,7 +167,12 @@ def test_the_step_is_traced_once(mnist: RawData, monkeypatch: pytest.MonkeyPatch
     app, data, config = load_app("mnist_mlp"), few(mnist, train=512), MnistMlp(epochs=2, hidden=(8,), batch_size=128)
     model, traced = loop.build(app, config, data), list[object]()
     step = model.train_step
-    monkeypatch.setattr(model, "train_step", lambda batch: traced.append(batch) or step(batch))
+
+    def noted(batch: object) -> object:
+        traced.append(batch)
+        return step(batch)
+
+    monkeypatch.setattr(model, "train_step", noted)
     training.fit(model, data, config, app.task)
     assert len(traced) == 1
 
