@@ -80,6 +80,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     for units in config.hidden:
         hidden = tabular.EnsembleDense(units, config.members)(hidden)
         hidden = keras.layers.Dropout(config.dropout, seed=config.seed)(keras.layers.ReLU()(hidden))
+    hidden = keras.layers.Identity(name="hidden")(hidden)
     past = keras.layers.Dense(outputs, kernel_initializer="zeros")(x)
     members = tabular.MemberDense(outputs)(hidden) + keras.layers.Reshape((1, outputs))(past)
     scores = tabular.MemberMean(classes=not quantity)(members)
@@ -109,6 +110,7 @@ app = App(
     build_model=build_model,
     task=ByTarget(),
     baseline=baseline,
+    features="hidden",
     # The module of nn is imported at its first use.
     calibrate=lambda model, config, data: tabular_expert.calibrate(model, config, data),
 )

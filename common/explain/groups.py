@@ -165,7 +165,7 @@ def feature_network(app: App, model: keras.Model) -> tuple[keras.Model, str]:
         names = list(outputs)
         last = max(place for place, layer in enumerate(model.layers) if layer.weights)
         name = names[names.index(model.layers[last].name) - 1]
-    features = keras.layers.Flatten(dtype=outputs[name].dtype)(outputs[name])
+    features = keras.layers.Flatten(dtype=outputs[name].dtype, name="features_of_groups")(outputs[name])
     if (patches := augmentation.patches(model)) > 1:
         features = augmentation.CropMean(patches)(features)
     return keras.Model(inputs, features), name

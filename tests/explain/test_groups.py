@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageDraw
 from sklearn.metrics import adjusted_rand_score
 
-from apps import fine_tune, logistic_regression, lstm_text, rbm, rbm_recommender
+from apps import fine_tune, logistic_regression, lstm_text, rbm, rbm_recommender, table_mlp
 from common import tracking
 from common.app import App
 from common.cli import commands
@@ -219,6 +219,26 @@ def test_the_features_of_sentences_are_those_of_the_lstm() -> None:
     network, name = groups.feature_network(lstm_text.app, model)
     assert name == "summary"
     assert network.output_shape == (None, 6)
+
+
+def test_a_loaded_network_may_have_a_layer_that_flattens() -> None:
+    model = keras.Sequential(
+        [keras.Input((3, 4)), keras.layers.Flatten(name="flatten"), keras.layers.Dense(5), keras.layers.Dense(2)]
+    )
+    keras.backend.clear_session()  # the next layer without a name is called flatten
+    network, _ = groups.feature_network(logistic_regression.app, model)
+    assert network.output_shape == (None, 5)
+
+
+def test_the_features_of_a_table_are_those_of_the_last_hidden_layer() -> None:
+    columns = {"length": RANDOM.normal(size=60).astype("float32")}
+    pair = columns, np.arange(60) % 2
+    data = Data("rows", "", pair, pair, pair, ("short", "long"), kind="table")
+    network, name = groups.feature_network(
+        table_mlp.app, table_mlp.build_model(table_mlp.Settings(hidden=(6, 5), members=2), data)
+    )
+    assert name == "hidden"
+    assert network.output_shape == (None, 2 * 5)
 
 
 def test_sentences_and_tables_are_grouped_and_shown(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
