@@ -7,10 +7,10 @@ import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
 
-import mlflow
 import pytest
 import ray
 
+from common import tracking
 from common.cli import launching
 from common.cli.launching import Launch
 from common.errors import UserError
@@ -62,11 +62,11 @@ def test_the_error_and_the_status_of_a_host_are_those_of_the_command(
 def test_the_loss_of_a_host_is_one_line_with_the_command_that_goes_on(
     address: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = mlflow.MlflowClient().create_run("0", tags={"kind": "train"})
+    run = tracking.connect().create_run("0", tags={"kind": "train"})
     with pytest.raises(UserError, match=r"host 1 on \S+ was ended by SIGKILL; to go on: (.*)$") as error:
         launch(address, "lost", "kill", resumed=run.info.run_id)
     assert f"-m apps.mnist_mlp train --resume {run.info.run_id} --hosts 2 --cluster {address}" in str(error.value)
-    assert mlflow.get_run(run.info.run_id).info.status == "KILLED"
+    assert tracking.get(run.info.run_id).info.status == "KILLED"
     assert "error" not in capsys.readouterr().err
 
 
