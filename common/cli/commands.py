@@ -302,13 +302,10 @@ def _export(app: App, form: Format, output: Path, quantize: bool, which: str | N
         "model": made.label,
         form: f"{made.file}, {size}",
         "difference from Keras": f"{made.difference:.1e} at most, {made.compared} test examples",
-        **(
-            {"text": f"{made.file.with_name('inputs.py')} converts it: from inputs import convert"}
-            if made.converter
-            else {}
-        ),
-        "next": LOADING[form].format(str(made.file)),
     }
+    if made.converter:
+        rows["text"] = f"{made.file.with_name('inputs.py')} converts it: from inputs import convert"
+    rows["next"] = LOADING[form].format(str(made.file))
     Console().print(terminal.key_values(rows))
 
 

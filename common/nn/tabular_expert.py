@@ -52,24 +52,30 @@ def calibrate(model: keras.Model, config: Config, data: Data) -> None:
     """
     if all(layer.name != LINEAR for layer in model.layers):
         return
-    train, validation = arrays.first(data.train, data.examples(config)), data.validation
-    trained = features.compute(keras.Model(model.input, model.get_layer(TRAINED).input), validation[0])
-    _fit(model, config, data, train)
-    other = features.compute(keras.Model(model.input, model.get_layer(LINEAR).input), validation[0])
-    other += keras.ops.convert_to_numpy(model.get_layer(LINEAR).bias)
-    weights = np.ones(len(trained))
-    if validation[1].ndim == 1:
-        weights = np.array(losses.class_weights(config.class_weights, data))[validation[1]]
+    encode, network = (
+        keras.Model(model.input, tensor)
+        for tensor in (model.get_layer(layer_names.STANDARDISE).output, model.get_layer(TRAINED).input)
+    )
+    train, validation = (
+        (features.compute(encode, inputs), _scaled(model, targets))
+        for inputs, targets in (arrays.first(data.train, data.examples(config)), data.validation)
+    )
+    scores, labels = features.compute(network, data.validation[0]), validation[1]
+    kernel, bias = _fit(train, config, data)
+    line = validation[0] @ kernel + bias
+    weights = np.ones(len(labels))
+    if labels.ndim == 1:
+        weights = np.array(losses.class_weights(config.class_weights, data))[labels]
     found = [
-        _surprise(share * trained + (1 - share) * other, _scaled(model, validation[1]), weights)
-        + PRIOR * (share - 0.5) ** 2
-        for share in SHARES
+        _surprise(share * scores + (1 - share) * line, labels, weights) + PRIOR * (share - 0.5) ** 2 for share in SHARES
     ]
     share = float(SHARES[int(np.argmin(found))])
     model.get_layer(TRAINED).exponent.assign(share)
     model.get_layer(LINEAR).exponent.assign(1 - share)
-    print(f"linear expert: share {1 - share:.2g} of the prediction, from {len(trained):,} validation rows")
-    _fit(model, config, data, splits.join_pairs(train, validation))
+    print(f"linear expert: share {1 - share:.2g} of the prediction, from {len(labels):,} validation rows")
+    kernel, bias = _fit(splits.join_pairs(train, validation), config, data)
+    model.get_layer(COEFFICIENTS).kernel.assign(kernel)
+    model.get_layer(LINEAR).bias.assign(bias)
 
 
 def _surprise(scores: Array, targets: Array, weights: Array) -> float:
@@ -85,17 +91,18 @@ def _scaled(model: keras.Model, targets: Array) -> Array:
     return (targets - rescaling.offset) / rescaling.scale if targets.ndim == 2 else targets
 
 
-def _fit(model: keras.Model, config: Config, data: Data, pair: Pair) -> None:
-    """Fit the linear expert to the rows of `pair`, with the small penalty of the app's baseline."""
+def _fit(pair: Pair, config: Config, data: Data) -> tuple[Array, Array]:
+    """Fit a linear model to features (rows, features) and scaled targets, with the small penalty of the app's baseline.
+
+    Returns:
+        Kernel (features, outputs) and bias (outputs,).
+    """
     from sklearn.linear_model import Ridge
 
-    encode = keras.Model(model.input, model.get_layer(layer_names.STANDARDISE).output)
-    x, y = features.compute(encode, pair[0]), _scaled(model, pair[1])
+    x, y = pair
     if y.ndim == 2:
         ridge = Ridge(alpha=len(y) / 1000).fit(x, y)
-        kernel, bias = ridge.coef_.reshape(1, -1).T, ridge.intercept_
-    else:
-        balanced = config.class_weights == "balanced"
-        kernel, bias, _ = linear.fit_softmax((x, y), (x, y), len(data.outputs), balanced, [1000 / len(y)])
-    model.get_layer(COEFFICIENTS).kernel.assign(kernel)
-    model.get_layer(LINEAR).bias.assign(bias)
+        return ridge.coef_.reshape(1, -1).T, ridge.intercept_
+    balanced = config.class_weights == "balanced"
+    kernel, bias, _ = linear.fit_softmax(pair, pair, len(data.outputs), balanced, [1000 / len(y)])
+    return kernel, bias

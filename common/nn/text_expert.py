@@ -18,7 +18,7 @@ from scipy.special import log_softmax
 from common.data import Array, Data
 from common.nn import experts, linear, losses
 from common.nn.experts import LINEAR, Expert
-from common.preprocessing import arrays, splits
+from common.preprocessing import arrays
 
 if TYPE_CHECKING:
     from common.config import Config
@@ -155,7 +155,7 @@ def _fit_linear(model: keras.Model, config: Config, data: Data, together: bool =
     network = keras.Model(model.input, layer.input)
     train, validation = (
         (_term_weights(layer, _predict(network, inputs)), labels)
-        for inputs, labels in (splits.take_pair(data.train, np.arange(data.examples(config))), data.validation)
+        for inputs, labels in (arrays.first(data.train, data.examples(config)), data.validation)
     )
     kernel, bias, penalty = linear.fit_softmax(train, validation, classes, balanced, PENALTIES)
     if together:
