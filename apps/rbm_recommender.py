@@ -55,7 +55,7 @@ from common import (
 from common.config import Mode
 from common.metrics import recommendation
 from common.metrics import training as training_metrics
-from common.nn import optimizers, rbm
+from common.nn import optimizers, rating_rbm
 from common.plots import results
 from common.preprocessing import arrays, ratings, storage
 from common.preprocessing.ratings import Ratings
@@ -142,25 +142,25 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     else:
         machine.visible_bias.assign(np.log(level_shares(known)))
     model.compile(
-        optimizers.build(config, data), rbm.squared_error, metrics=[training_metrics.RatingError(name="rmse")]
+        optimizers.build(config, data), rating_rbm.squared_error, metrics=[training_metrics.RatingError(name="rmse")]
     )
     return model
 
 
-def conditional(config: Settings, known: Ratings) -> rbm.ConditionalRBM:
+def conditional(config: Settings, known: Ratings) -> rating_rbm.ConditionalRBM:
     """Return a machine with offsets of users and items, whose loss is a mean over ratings."""
     mean, deviation = float(known.matrix.data.mean()), float(known.matrix.data.std())
     penalties = config.penalty / known.size, BIAS_PENALTY / known.size
     machine = layer_names.MACHINE
-    return rbm.ConditionalRBM(
+    return rating_rbm.ConditionalRBM(
         known.levels, mean, deviation, config.hidden, config.left_out, *penalties, config.seed, name=machine
     )
 
 
-def softmax(config: Settings, known: Ratings) -> rbm.SoftmaxRBM:
+def softmax(config: Settings, known: Ratings) -> rating_rbm.SoftmaxRBM:
     """Return the machine of the paper."""
     steps, decay = config.gibbs_steps, config.weight_decay
-    return rbm.SoftmaxRBM(known.levels, config.hidden, steps, decay, config.seed, name=layer_names.MACHINE)
+    return rating_rbm.SoftmaxRBM(known.levels, config.hidden, steps, decay, config.seed, name=layer_names.MACHINE)
 
 
 def level_of(known: Ratings) -> Array:

@@ -12,7 +12,7 @@ import numpy as np
 
 from common.config import FoldStrategy, Mode
 from common.data import Array, Data, Pair, Trained
-from common.plots import results
+from common.plots import by_task
 
 if TYPE_CHECKING:
     import keras
@@ -230,7 +230,7 @@ class Classification(Task):
         return {"classes": class_metrics(targets, self.decide(predictions), outputs)}
 
     def figures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
-        return results.classification_figures(trained, self.decide(trained.predictions), self.threshold)
+        return by_task.classification_figures(trained, self.decide(trained.predictions), self.threshold)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
         import pandas as pd
@@ -271,7 +271,7 @@ class Regression(Task):
         }
 
     def figures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
-        return results.regression_figures(trained)
+        return by_task.regression_figures(trained)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
         import pandas as pd
@@ -335,7 +335,7 @@ class Forecast(Regression):
         return words
 
     def figures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
-        return results.forecast_figures(trained, self.half_widths(trained.predictions) if self.spread else None)
+        return by_task.forecast_figures(trained, self.half_widths(trained.predictions) if self.spread else None)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
         from common.metrics.intervals import LEVELS

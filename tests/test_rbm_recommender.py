@@ -19,7 +19,7 @@ from common.data import Array, Data, SavedModel
 from common.errors import UserError
 from common.metrics.training import RatingError
 from common.nn import gradients
-from common.nn.rbm import ConditionalRBM, SoftmaxRBM, squared_error
+from common.nn.rating_rbm import ConditionalRBM, SoftmaxRBM, squared_error
 from common.preprocessing import ratings
 from common.preprocessing.ratings import Ratings
 from tests.conftest import Trained, assert_user_error, train_once

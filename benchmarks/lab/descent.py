@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from common.data import Array
-from common.plots.results import captioned
+from common.plots.panels import captioned
 from common.preprocessing import datasets
 
 COLUMNS = ("s5", "bmi")

@@ -14,7 +14,8 @@ from common import training
 from common.data import Array, Data, Pair
 from common.plots.animation import mosaic
 from common.plots.colours import SIGNED
-from common.plots.results import captioned, first_layer_filters
+from common.plots.filters import first_layer_filters
+from common.plots.panels import captioned
 from common.training.batches import Batches
 from common.training.epochs import fit as fit_epochs
 

@@ -19,7 +19,7 @@ from common.app import App
 from common.config import Activation, Config, Initializer
 from common.data import Array, Data
 from common.nn import gradients
-from common.plots.results import captioned
+from common.plots.panels import captioned
 from common.preprocessing import arrays
 from common.training.diagnosis import Diagnosis
 

@@ -55,7 +55,7 @@ def train(count: int, cores: list[int], epochs: int, limit: int) -> None:
     ends: list[float] = []
     noted = keras.callbacks.LambdaCallback(on_epoch_end=lambda _epoch, _logs: ends.append(time.perf_counter()))
     options = FitOptions(validate=False, callbacks=[noted], devices=count)
-    training.loop.fit_on_devices(mnist_mlp.app, model, data, config, options)
+    training.fit_on_devices(mnist_mlp.app, model, data, config, options)
     step = statistics.median(np.diff(ends)) / data.steps(config)
     found = {"step": step, "all-reduce": 0.0 if count == 1 else adding_up(count, model.count_params())}
     print(json.dumps(found))

@@ -70,7 +70,7 @@ def fitted_line(figure: Figure, model: keras.Model, data: Data) -> None:
 
 def filters(figure: Figure, model: keras.Model, data: Data) -> None:
     """Draw the weights of the first units of the first layer as images: red is positive, blue negative, white zero."""
-    from common.plots.results import first_layer_kernel
+    from common.plots.filters import first_layer_kernel
 
     axes = figure.subplots()
     mosaic(axes, first_layer_kernel(model, data.input_shape)[:UNITS], 8, SIGNED)

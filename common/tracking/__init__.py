@@ -4,29 +4,25 @@ The store is `mlruns/mlflow.db` beside `common`, or the one that MLFLOW_TRACKING
 """
 
 from common.data import Version
+from common.tracking.artifacts import attach, svg
 from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages, standing
 from common.tracking.models import InputSpec, ServedModel, champions, load, log_model, registered, save, served
 from common.tracking.processes import peak_memory
+from common.tracking.recording import ActiveRun, RunKey, finished, run
 from common.tracking.runs import (
-    ActiveRun,
     Run,
-    RunKey,
-    attach,
     checkpoints,
     curve,
     delete_checkpoints,
     digest,
     end_stale,
     find,
-    finished,
     get,
     interrupted,
     name_of,
     newest,
     report,
-    run,
     settings,
-    svg,
 )
 from common.tracking.store import OUTAGES, STORE, address, check_space, connect, folder, local_folder
 

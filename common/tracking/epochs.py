@@ -12,7 +12,8 @@ from mlflow.exceptions import MlflowException
 from common import interruption
 from common.errors import first_line, print_notes
 from common.tracking import store
-from common.tracking.runs import ActiveRun, curve
+from common.tracking.recording import ActiveRun
+from common.tracking.runs import curve
 
 BATCH = 1000
 """Largest number of metrics that MLflow takes in one request."""

@@ -14,7 +14,8 @@ from common import legacy
 from common.errors import UserError
 from common.tracking import store
 from common.tracking.models import CHAMPION
-from common.tracking.runs import ActiveRun, Kind, Run, digest, find, name_of, open_store
+from common.tracking.recording import ActiveRun
+from common.tracking.runs import Kind, Run, digest, find, name_of, open_store
 
 LARGEST = 1e300
 """Absolute metrics from here on are infinite: a database has no infinity."""

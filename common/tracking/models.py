@@ -27,7 +27,8 @@ from common.errors import UserError, first_line, print_notes
 from common.files import ROOT
 from common.lazy import register_layers
 from common.tracking import store
-from common.tracking.runs import REPORT, ActiveRun, open_store, versions
+from common.tracking.recording import ActiveRun, versions
+from common.tracking.runs import REPORT, open_store
 
 if TYPE_CHECKING:
     from mlflow.models.model import ModelInfo

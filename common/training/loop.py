@@ -1,66 +1,41 @@
-"""From settings to a trained, evaluated and recorded model."""
+"""Train, evaluate and record a model, from settings to the registered version."""
 
 import contextlib
 import dataclasses
-import functools
 import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from common import interruption, lazy, tasks, tracking
 from common.app import App
-from common.config import Config, FineTuneConfig
-from common.data import Array, Data, Inputs, Pair, Trained
+from common.config import Config
+from common.data import Array, Data, Trained
 from common.errors import DivergenceError, UserError, print_notes
 from common.interruption import InterruptionError
-from common.nn import augmentation, calibration, losses
+from common.nn import augmentation
 from common.preprocessing import arrays, splits
 from common.report import training as report
 from common.result import Result, prefixed
 from common.tracking.epochs import EpochLogger
 from common.training import baseline as baseline_runs
-from common.training import checkpoint as checkpoints
-from common.training import devices, epochs, hosts
-from common.training.batches import Batches, InOrder, in_order
+from common.training import devices
+from common.training.batches import in_order
 from common.training.checkpoint import MINUTES, SUFFIX, Checkpoint, State, Stopwatch
-from common.training.compilation import benefits_from_xla
+from common.training.class_weights import recalibrated
 from common.training.devices import Devices
-from common.training.diagnosis import EXAMPLES, HEALTHY, Diagnosis, advice, worse_than
+from common.training.diagnosis import EXAMPLES, Diagnosis
 from common.training.few_examples import enough_steps
-from common.training.stopping import StopAtDivergence, early_stopping
-from common.training.validation import Validation
+from common.training.fitting import DEFAULTS, FitOptions, best_epoch, build, device_count, fit_on_devices, pretrain
+from common.training.prediction import predict, predictions_for
+from common.training.symptoms import HEALTHY, advice, worse_than
 from common.training.watching import NOTHING, Watching
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 COPIES = 9
 """Copies of the weights on the disk: a model, and two checkpoints with the best weights and two moments each."""
-
-
-@dataclass(frozen=True)
-class FitOptions:
-    """Options of a training that are not among its settings."""
-
-    until: int | None = None
-    """Last epoch, at most `epochs` of the settings, which the learning rate's schedule still refers to."""
-    checkpoint: Checkpoint | None = None
-    """Resumes an interrupted training."""
-    callbacks: Sequence[keras.callbacks.Callback] = ()
-    validate: bool = True
-    """Whether to measure on the validation set; False if it is part of the training set."""
-    devices: int = 1
-    """Number of devices that share a batch."""
-
-
-DEFAULTS = FitOptions()
 
 
 def load(app: App, config: Config) -> tuple[App, Data]:
@@ -114,7 +89,7 @@ def train(
     watching.check(app)
     app, data = load(app, config)
     config = config if resumed else enough_steps(config, data)
-    count = devices.check(requested, data.batch_size(config), len(data.validation[1]), _layout(app, config))
+    count = device_count(app, config, data, requested)
     beside = baseline_runs.beside(app, config, data) if baselines else {}
     with interruption.deferred():
         with tracking.run(app, "train", config, data, resumed=resumed) as run:
@@ -222,45 +197,6 @@ def _train(
     return Result(data.name, app.task, measured, len(data.test[1]), run.id, version, tables, findings, beside, model)
 
 
-def recalibrated(
-    model: keras.Model, task: tasks.Task, data: Data, validated: bool = True
-) -> tuple[keras.Model, tasks.Task]:
-    """Return a classifier with probabilities for the shares of the classes, and its task with the same decision.
-
-    Args:
-        model: A network that was trained with balanced class weights.
-        task: Its task.
-        data: The data. The shares are those of the training set.
-        validated: Whether to fit the probabilities to the validation set, which is not a part of the training set.
-    """
-    shares = np.bincount(data.train[1], minlength=len(data.outputs)) / len(data.train[1])
-    factors, exponent = shares, 1.0
-    if validated:
-        factors, exponent = calibration.fit(predict(model, data.validation[0]), data.validation[1], shares)
-    weights = {"decision_weights": (1 / factors).tolist()}
-    return calibration.recalibrated(model, factors.tolist(), exponent), dataclasses.replace(task, **weights)
-
-
-def build(app: App, config: Config, data: Data) -> keras.Model:
-    """Build the app's network, or fine-tune the trained model that `config.init_from` names.
-
-    Raises:
-        UserError: if there is no such model, or its network differs.
-    """
-    usual = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(config.precision)
-    try:
-        if app.fine_tune and isinstance(config, FineTuneConfig) and config.init_from:
-            model = app.fine_tune(tracking.load(app.name, config.init_from, "init_from"), config, data)
-        else:
-            model = app.build_model(config, data)
-    finally:
-        keras.config.set_dtype_policy(usual)
-    if config.precision != "float32":
-        model.layers[-1].dtype_policy = "float32"  # 16 bits do not suffice for probabilities and quantities
-    return model
-
-
 def trial(app: App, config: Config, data: Data, run: tracking.ActiveRun, options: FitOptions) -> dict[str, float]:
     """Train the app's network as a trial of a search or one of its folds, without test set, figures and registration.
 
@@ -326,44 +262,6 @@ def _fit_and_measure(
     return model, history, measured, findings
 
 
-def fit_on_devices(
-    app: App, model: keras.Model, data: Data, config: Config, options: FitOptions
-) -> dict[str, list[float]]:
-    """Train `model` as `fit` does; on several devices, train a copy of it there, and return with its variables.
-
-    Raises:
-        UserError: if another host has other settings or data, or TensorFlow cannot divide the loss.
-    """
-    if devices.on_all_hosts(options.devices) == 1:
-        return fit(model, data, config, app.task, options)
-    inputs, targets = arrays.first(data.train, 2)
-    devices.check_loss(model, targets, predict(model, inputs))
-    values = checkpoints.numbers(model)
-    if hosts.together():
-        state = options.checkpoint.state if options.checkpoint else State()
-        own = (dataclasses.asdict(config), data.digest, options.devices)
-        leading, values, state = hosts.from_leader((own, values, state))
-        if leading != own:
-            raise UserError("this host has other settings, data or `devices` than the first one; use the same on all")
-        if hosts.follows():
-            options = dataclasses.replace(options, checkpoint=checkpoints.Followed(state))
-    with devices.parallel(options.devices, _layout(app, config)):
-        # Hosts must begin with the same variables, also where they are replaced.
-        keras.utils.set_random_seed(config.seed)
-        copy = build(app, config, data)
-        checkpoints.assign(copy, values)
-        history = fit(copy, data, config, app.task, options)
-        values = checkpoints.numbers(copy)
-    if hosts.together():
-        hosts.leave()
-    checkpoints.assign(model, values)
-    return history
-
-
-def _layout(app: App, config: Config) -> devices.Layout:
-    return functools.partial(app.layout, config)
-
-
 def assist(app: App, config: Config, resumed: bool, requested: Devices) -> None:
     """Take part in the training of another host, with this host's share of every batch. Nothing is recorded here.
 
@@ -381,31 +279,9 @@ def assist(app: App, config: Config, resumed: bool, requested: Devices) -> None:
         with contextlib.redirect_stderr(io.StringIO()):  # the other host prints the same notes
             app, data = load(app, config)
             config = config if resumed else enough_steps(config, data)
-        count = devices.check(requested, data.batch_size(config), len(data.validation[1]), _layout(app, config))
+        count = device_count(app, config, data, requested)
         model = build(app, config, data)
         fit_on_devices(app, model, data, config, FitOptions(devices=count))
-
-
-def pretrain(
-    app: App, model: keras.Model, config: Config, data: Data, checkpoint: Checkpoint | None = None
-) -> Iterator[tuple[str, "Figure"]]:
-    """Train parts of the network before `fit`, if the app does so, and yield named figures.
-
-    Args:
-        app: The app.
-        model: The network.
-        config: The settings.
-        data: The data.
-        checkpoint: Checkpoint of the whole training. Those of the parts are beside it.
-    """
-
-    def fit_part(part: keras.Model, pair: Pair, name: str, last: int) -> None:
-        batches = functools.partial(Batches, pair, config.batch_size, config.seed)
-        epochs.fit(part, batches, last, checkpoint.part(name) if checkpoint else None)
-
-    yield from app.pretrain(model, config, data, fit_part)
-    if checkpoint:
-        checkpoint.end_parts(model)
 
 
 def baseline(app: App, config: Config) -> dict[str, Result]:
@@ -443,81 +319,3 @@ def evaluate(app: App, which: str | None) -> tuple[str, Result]:
     config, data, task = app.settings_of(saved), app.data_of(saved), app.task_of(saved)
     measured = _test(task, saved.model, config, data, predictions_for(task, saved.model, data.test))
     return saved.label, Result(data.name, task, measured, len(data.test[1]))
-
-
-def predictions_for(task: tasks.Task, model: keras.Model, pair: Pair) -> Array:
-    """Return the network's outputs for `pair` that `task` scores."""
-    return task.predictions_for(functools.partial(predict, model), pair)
-
-
-def predict(model: keras.Model, inputs: Inputs) -> Array:
-    """Return the network's outputs for `inputs`, (examples, …)."""
-    size = arrays.prediction_batch(inputs, augmentation.patches(model))
-    model.steps_per_execution = 1  # with several, Keras would trace the network for each
-    if arrays.in_memory(inputs) and all(part.dtype != "float64" for part in keras.tree.flatten(inputs)):
-        return model.predict(inputs, batch_size=size, verbose=0)  # which would convert float64 to float32
-    return model.predict(in_order((inputs,), augmentation.patches(model)), verbose=0)
-
-
-def fit(
-    model: keras.Model, data: Data, config: Config, task: tasks.Task, options: FitOptions = DEFAULTS
-) -> dict[str, list[float]]:
-    """Train `model` in place; it ends with the weights of the epoch that `config.restore` names.
-
-    Returns:
-        The metrics of every epoch by name, including the epochs before an interruption.
-
-    Raises:
-        DivergenceError: if the loss is not finite.
-    """
-
-    def counting() -> list[keras.callbacks.Callback]:
-        slowing = keras.callbacks.ReduceLROnPlateau(
-            task.monitor if options.validate else "loss",
-            config.decay,
-            max(1, config.patience // 2),
-            mode=task.mode if options.validate else "min",
-        )
-        stopping = early_stopping(model.optimizer, data, config, task)
-        return [*([slowing] if config.schedule == "plateau" else []), stopping]
-
-    train, validation = (weighted(pair, config, data) for pair in (data.train, data.validation))
-    if keras.backend.backend() == "tensorflow" and devices.number() == 1:  # Keras does not use XLA on several
-        model.jit_compile = benefits_from_xla(model, data.batch_size(config))
-    validated = in_order(validation, augmentation.patches(model)) if options.validate else None
-    own = list[keras.callbacks.Callback]()
-    if isinstance(validated, InOrder) and devices.number() > 1 and keras.backend.backend() == "jax":
-        own, validated = [Validation(validated)], None
-    return epochs.fit(
-        model,
-        functools.partial(
-            Batches,
-            train,
-            data.batch_size(config),
-            config.seed,
-            data.examples(config),
-            generate_epoch=data.generate_epoch,
-        ),
-        options.until or config.epochs,
-        options.checkpoint,
-        lambda step: [StopAtDivergence(config.learning_rate, step), *own, *options.callbacks],
-        counting,
-        validated,
-        task.monitor if options.validate else "loss",
-        task.mode if options.validate else "min",
-    )
-
-
-def weighted(pair: Pair, config: Config, data: Data) -> tuple[Any, ...]:
-    """Return inputs and targets, and with `class_weights` the weight of each example in the loss, (examples,)."""
-    if config.class_weights == "none":
-        return pair
-    weights = np.array(losses.class_weights(config.class_weights, data), "float32")
-    return (*pair, weights[pair[1]])
-
-
-def best_epoch(history: Mapping[str, Sequence[float]], task: tasks.Task) -> int:
-    """Return the number, from 0, of the first epoch with the best value of the task's `monitor`; `fit` restores it."""
-    values = np.array(history[task.monitor])
-    values = np.where(np.isfinite(values), values if task.mode == "max" else -values, -np.inf)
-    return int(np.argmax(values))

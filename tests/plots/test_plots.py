@@ -16,7 +16,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 
 from common.data import Array, Data, Formats, Trained, WindowFormat
-from common.plots import attribution, results
+from common.plots import attribution, by_task, filters, results, search
 from common.plots.colours import SIGNED, by_sign
 
 RED, BLUE = to_hex("C3"), to_hex("C0")
@@ -101,7 +101,7 @@ def test_learning_curves_without_validation_and_with_a_negative_loss() -> None:
 
 @pytest.mark.parametrize(("mode", "best"), [("max", [0.3, 0.3, 0.5]), ("min", [0.3, 0.1, 0.1])])
 def test_best_so_far(mode: Any, best: list[float]) -> None:
-    (axes,) = results.best_so_far([None, 0.3, 0.1, 0.5], "val_f1", mode).axes
+    (axes,) = search.best_so_far([None, 0.3, 0.1, 0.5], "val_f1", mode).axes
     assert labels(axes) == ("best of 4 trials", "trials that ended", "val_f1")
     drawn = lines(axes)
     assert list(drawn) == ["trial", "best so far"]
@@ -116,7 +116,7 @@ def test_parallel_coordinates() -> None:
     settings = pd.DataFrame(
         {"rate": [0.1, 0.01, 0.001], "units": [(16,), (8,), (8,)], "dropout": [0.5, 0.4, 0.3], "cell": [*"aab"]}
     )
-    figure = results.parallel_coordinates(settings, [0.9, 0.8, 0.7], "val_accuracy")
+    figure = search.parallel_coordinates(settings, [0.9, 0.8, 0.7], "val_accuracy")
     (axes,) = figure.axes
     assert [label.get_text() for label in axes.get_xticklabels()] == [
         "rate",
@@ -132,7 +132,7 @@ def test_parallel_coordinates() -> None:
     names = {text.get_text() for text in axes.texts}
     assert names == {"0.001", "0.01", "0.1", "8", "16", "0.3", "0.4", "0.5", "a", "b", "0.7", "0.8", "0.9"}
     assert "val_accuracy" in str(figure.get_label())
-    many = results.parallel_coordinates(pd.DataFrame({"units": range(20)}), [0.5] * 20, "loss").axes[0]
+    many = search.parallel_coordinates(pd.DataFrame({"units": range(20)}), [0.5] * 20, "loss").axes[0]
     assert {text.get_text() for text in many.texts} == {"0", "19", "0.5"}
 
 
@@ -348,7 +348,7 @@ def test_figures_of_a_classification_of_images() -> None:
     model.get_layer("hidden").set_weights([kernel, np.zeros(2)])
     pair = (inputs, truth)
     data = Data("toy", "0", pair, pair, pair, ("no", "yes"), kind="image")
-    figures = dict(results.classification_figures(trained(data, probabilities, model), probabilities.argmax(1), None))
+    figures = dict(by_task.classification_figures(trained(data, probabilities, model), probabilities.argmax(1), None))
     assert list(figures) == ["learning_curves", "confusion_matrix", "worst_mistakes", "first_layer_filters"]
     (axes,) = figures["worst_mistakes"].axes
     assert [text.get_text() for text in axes.texts] == ["yes taken for no\n(90 %)", "no taken for yes\n(60 %)"]
@@ -365,7 +365,7 @@ def test_figures_of_a_classification_of_sentences_with_a_threshold() -> None:
     truth, probabilities = np.array([0, 1, 1]), np.array([[0.4, 0.6], [0.3, 0.7], [0.9, 0.1]])
     pair = (np.array(["fine", "dull", "a $ film"]), truth)
     data = Data("toy", "0", pair, pair, pair, ("no", "yes"), kind="text")
-    figures = dict(results.classification_figures(trained(data, probabilities, None), probabilities[:, 1] > 0.05, 0.05))
+    figures = dict(by_task.classification_figures(trained(data, probabilities, None), probabilities[:, 1] > 0.05, 0.05))
     assert list(figures) == ["learning_curves", "confusion_matrix", "decision", "worst_mistakes"]
     texts = [text.get_text() for text in figures["worst_mistakes"].axes[0].texts]
     assert texts == ["yes taken for no (90 %)", "a $ film", "no taken for yes (60 %)", "fine"]
@@ -384,7 +384,7 @@ def test_figures_of_a_forecast() -> None:
     data = dataclasses.replace(data, formats=Formats(windows=WindowFormat(2, 1, 2)))
     predictions = np.array([[[5.0]], [[5.0]]])
     widths = np.full((2, 2, 1, 1), 0.9)
-    figures = dict(results.forecast_figures(trained(data, predictions, None), widths))
+    figures = dict(by_task.forecast_figures(trained(data, predictions, None), widths))
     assert list(figures) == ["learning_curves", "residuals", "forecast", "error_by_step"]
     np.testing.assert_array_equal(points(figures["residuals"].axes[0]), [[5, 1], [5, 4]])
     (axes,) = figures["forecast"].axes
@@ -401,9 +401,9 @@ def test_filters_of_a_convolution_are_means_over_its_inputs_in_their_own_order()
     model = keras.Sequential([keras.Input((5, 5, 3)), layer])
     kernel = np.random.default_rng(0).normal(size=(3, 3, 3, 2)).astype("float32")
     layer.set_weights([kernel, np.zeros(2)])
-    found = results.first_layer_filters(model, (5, 5, 3))
+    found = filters.first_layer_filters(model, (5, 5, 3))
     np.testing.assert_allclose(found, [kernel[..., 0].mean(axis=2), kernel[..., 1].mean(axis=2)], rtol=1e-6)
-    assert len(results.first_layer_filters(keras.Sequential([keras.Input((3,)), keras.layers.ReLU()]), (3,))) == 0
+    assert len(filters.first_layer_filters(keras.Sequential([keras.Input((3,)), keras.layers.ReLU()]), (3,))) == 0
 
 
 @pytest.mark.parametrize("colours", [(), (3,)])

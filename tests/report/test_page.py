@@ -8,7 +8,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from common.plots import results
+from common.plots.panels import captioned
+from common.plots.search import best_so_far
 from common.report import page
 from common.report.page import Section
 
@@ -16,7 +17,7 @@ EVIL = "<script>alert('&')</script>"
 
 
 def test_all_text_is_escaped() -> None:
-    figure = results.captioned(results.best_so_far([1.0], EVIL, "max"), EVIL)
+    figure = captioned(best_so_far([1.0], EVIL, "max"), EVIL)
     buffer = io.BytesIO()
     figure.savefig(buffer, metadata={"Description": figure.get_label()})
     section = Section(

@@ -14,9 +14,9 @@ import keras
 import numpy as np
 
 from apps import alexnet, mnist_mlp
+from common import training
 from common.data import Data
 from common.nn.augmentation import AffineDistortion
-from common.training import loop
 from common.training.checkpoint import Checkpoint
 from tests.conftest import run_app
 
@@ -53,7 +53,8 @@ def trained(devices: int, checkpoint: Checkpoint | None = None, until: int = 3) 
     data = load_data(SETTINGS)
     keras.utils.set_random_seed(0)
     model = build_model(SETTINGS, data)
-    history = loop.fit_on_devices(app, model, data, SETTINGS, loop.FitOptions(until, checkpoint, devices=devices))
+    options = training.FitOptions(until, checkpoint, devices=devices)
+    history = training.fit_on_devices(app, model, data, SETTINGS, options)
     sums = [float(np.abs(keras.ops.convert_to_numpy(weight)).sum()) for weight in model.trainable_weights]
     return {**history, "weights": sums}
 
@@ -87,8 +88,8 @@ def model_parallel(devices: int) -> dict[str, Any]:
     keras.utils.set_random_seed(0)
     model = alexnet.build_model(config, data)
     before, shares = model.get_weights(), Shares()
-    options = loop.FitOptions(callbacks=(shares,), devices=devices)
-    history = loop.fit_on_devices(alexnet.app, model, data, config, options)
+    options = training.FitOptions(callbacks=(shares,), devices=devices)
+    history = training.fit_on_devices(alexnet.app, model, data, config, options)
     moved = [float(np.abs(new - old).sum()) for new, old in zip(model.get_weights(), before, strict=True)]
     return {"metrics": {**history, "moved": moved}, "shapes": shares.shapes}
 

@@ -7,7 +7,7 @@ import mlflow
 import pytest
 
 from common.tasks import Classification, Regression
-from common.training.diagnosis import worse_than
+from common.training.symptoms import worse_than
 from tests.conftest import run_app
 
 BEFORE = ("--epochs", "1", "--learning-rate", "1e-6")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from common.errors import UserError
-from common.nn import rbm
+from common.nn import rating_rbm
 from common.training import devices
 from tests.conftest import assert_user_error, run, run_app
 
@@ -80,7 +80,7 @@ def test_devices_divide_a_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_tensorflow_does_not_divide_a_loss_that_is_one_number() -> None:
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
-    model.compile("sgd", rbm.squared_error)
+    model.compile("sgd", rating_rbm.squared_error)
     with pytest.raises(UserError, match="`devices`: the loss of this network is one number"):
         devices.check_loss(model, np.zeros((2, 1), "float32"), np.ones((2, 1), "float32"))
     for loss in ("mse", keras.losses.MeanSquaredError(), keras.losses.mean_squared_error):

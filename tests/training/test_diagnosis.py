@@ -17,7 +17,8 @@ from common.data import Data, RawData
 from common.errors import DivergenceError
 from common.nn import augmentation, gradients
 from common.preprocessing import arrays
-from common.training.diagnosis import Diagnosis, advice, few_steps, learning_rate, overfitting, still_improving
+from common.training.diagnosis import Diagnosis
+from common.training.symptoms import advice, few_steps, learning_rate, overfitting, still_improving
 from tests.conftest import few
 
 HEALTHY_RUN = MnistMlp(

@@ -13,7 +13,6 @@ from common import tasks, training
 from common.app import App
 from common.data import Array, Data, RawData
 from common.nn import layers
-from common.training import loop
 from common.training.batches import Batches, GatheredBatches, epoch_order
 from tests.conftest import few, load_app
 
@@ -165,7 +164,7 @@ def test_on_a_cpu_dense_and_small_recurrent_networks_are_compiled_with_xla() -> 
 def test_the_step_is_traced_once(mnist: RawData, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trace takes longer than the whole training of a small network."""
     app, data, config = load_app("mnist_mlp"), few(mnist, train=512), MnistMlp(epochs=2, hidden=(8,), batch_size=128)
-    model, traced = loop.build(app, config, data), list[object]()
+    model, traced = training.build(app, config, data), list[object]()
     step = model.train_step
 
     def noted(batch: object) -> object:
@@ -180,7 +179,7 @@ def test_the_step_is_traced_once(mnist: RawData, monkeypatch: pytest.MonkeyPatch
 def test_mixed_precision_computes_in_16_bits_and_answers_in_32(mnist: RawData) -> None:
     app, data = load_app("mnist_mlp"), few(mnist, train=512)
     config = MnistMlp(epochs=3, hidden=(64,), precision="mixed_bfloat16")
-    model = loop.build(app, config, data)
+    model = training.build(app, config, data)
     assert model.layers[-2].compute_dtype == "bfloat16"
     assert all(weight.dtype == "float32" for weight in model.trainable_weights)
     training.fit(model, data, config, app.task)

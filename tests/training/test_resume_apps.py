@@ -9,10 +9,10 @@ import keras
 import numpy as np
 import pytest
 
+from common import training
 from common.app import App
 from common.config import Config
 from common.data import Data
-from common.training import loop
 from common.training.checkpoint import Checkpoint
 from tests.conftest import APPS, load_app, run
 
@@ -41,17 +41,17 @@ def differences(app: App, settings: dict[str, Any]) -> int:
     data = app.load_data(config)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "training.npz"
-        whole = fitted(app, config, data, loop.FitOptions())
-        fitted(app, config, data, loop.FitOptions(1, Checkpoint(path)))
-        resumed = fitted(app, config, data, loop.FitOptions(checkpoint=Checkpoint(path)))
+        whole = fitted(app, config, data, training.FitOptions())
+        fitted(app, config, data, training.FitOptions(1, Checkpoint(path)))
+        resumed = fitted(app, config, data, training.FitOptions(checkpoint=Checkpoint(path)))
     return sum(not np.array_equal(*pair) for pair in zip(whole, resumed, strict=True))
 
 
-def fitted(app: App, config: Config, data: Data, options: loop.FitOptions) -> list[np.ndarray]:
+def fitted(app: App, config: Config, data: Data, options: training.FitOptions) -> list[np.ndarray]:
     """Build and train a network; return the values of its and its optimizer's variables, and its losses."""
     keras.utils.set_random_seed(config.seed)
-    model = loop.build(app, config, data)
-    history = loop.fit(model, data, config, app.task, options)
+    model = training.build(app, config, data)
+    history = training.fit(model, data, config, app.task, options)
     values = [keras.ops.convert_to_numpy(variable) for variable in [*model.variables, *model.optimizer.variables]]
     return [*values, np.array(history["loss"])]
 

@@ -19,7 +19,7 @@ from common import tracking, training
 from common.app import App
 from common.cli import terminal
 from common.config import Config, as_flags, changed
-from common.plots import results
+from common.plots.search import best_so_far, parallel_coordinates
 from common.training.checkpoint import SUFFIX, Checkpoint
 from tuning.search import page, space
 from tuning.search.oracle import PersistentOracle
@@ -123,12 +123,12 @@ def conclude(
         print(f"every trial failed; their runs below {run.id} have the errors: make report RUN={run.id}")
         return False
     delete_checkpoints(folder, oracle)
-    figure = results.best_so_far([trial.score for trial in finished], app.task.monitor, app.task.mode)
+    figure = best_so_far([trial.score for trial in finished], app.task.monitor, app.task.mode)
     run.log_figure(figure, "best_so_far")
     if names := space.varied([trial.config for trial in ranked]):
         settings = pd.DataFrame([{name: getattr(trial.config, name) for name in names} for trial in ranked])
         scores = [trial.score for trial in ranked]
-        run.log_figure(results.parallel_coordinates(settings, scores, app.task.monitor), "settings")
+        run.log_figure(parallel_coordinates(settings, scores, app.task.monitor), "settings")
     measured = {"best_trials": _best_trials(app, ranked), "importance": importance(ranked)}
     tables = {name: table for name, table in measured.items() if len(table)}
     for name, table in tables.items():
