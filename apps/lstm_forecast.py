@@ -47,7 +47,7 @@ from common import (
 )
 from common.data import WindowFormat
 from common.nn import forecasting, losses, optimizers
-from common.preprocessing import series, storage
+from common.preprocessing import series, series_windows, storage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -85,7 +85,7 @@ class Settings(Config):
     """Number of steps to forecast; 0: a season, or 10 steps, if the series is long enough."""
     season: Whole = 0
     """Period of the series in steps; 0: found in the training part, 1: none."""
-    first_window: series.FirstWindow = "before"
+    first_window: series_windows.FirstWindow = "before"
     """Where the first windows of validation and test begin: before the part, so that its first step is forecast, or
     within it."""
     validation: Share = 0.2
@@ -141,12 +141,12 @@ def load_data(config: Settings) -> Data:
         raise UserError(f"{name} has values below 0, which `transform` {config.transform} does not allow; choose none")
     shares = (config.validation, config.test)
     asked = (config.window, config.horizon, config.season)
-    form, notes = series.choose_windows(found, len(named.targets), asked, shares, config.calendar)
+    form, notes = series_windows.choose_windows(found, len(named.targets), asked, shares, config.calendar)
     form = replace(form, values=named.values)
     if 1 < len(found) <= series.MOST_VALUES:
         form = replace(form, groups=tuple(sorted(one.name for one in found)))
         notes = [*notes, f"{config.group}: an input of the network"]
-    data = series.split(found, name, named, form, shares, config.gaps, config.first_window)
+    data = series_windows.split(found, name, named, form, shares, config.gaps, config.first_window)
     if not config.csv:  # the reader's notes are about the user's files
         return data
     described = replace(data.description, notes=(*data.description.notes, *notes))
@@ -198,7 +198,7 @@ def read_inputs(words: Sequence[str], saved: SavedModel, steps: int = 0) -> Exam
         if word.endswith(".npy"):
             if named.also or named.known or form.cycles or form.groups:
                 raise UserError(f"{word}: this model also takes times or other columns; use a CSV file")
-            windows = series.read_windows(Path(word), form.window, len(saved.outputs))
+            windows = series_windows.read_windows(Path(word), form.window, len(saved.outputs))
             names += [f"{word}[{index}] + {step}" for index in range(len(windows)) for step in range(1, steps + 1)]
             history += list(windows)
             known += [np.empty((steps, 0), "float32")] * len(windows)
@@ -211,13 +211,13 @@ def read_inputs(words: Sequence[str], saved: SavedModel, steps: int = 0) -> Exam
             unseen += [*found[0].unseen, *(f"{word}: training never saw {settings.group} {name}" for name in new)]
         for one in found:
             place = f"{word} {one.name}" if one.name else word
-            past, ahead = series.last_window(one, named, form, settings.gaps, steps, place)
+            past, ahead = series_windows.last_window(one, named, form, settings.gaps, steps, place)
             names += [f"{place} {time}" for time in one.following(steps)]
             notes += [f"{place}, {note}" for note in one.description.notes]
             history.append(past)
             known.append(ahead)
     past, ahead = np.stack(history), np.stack(known)
-    return Examples(names, series.network_inputs(past, ahead), notes=tuple(notes), unseen=tuple(unseen))
+    return Examples(names, series_windows.network_inputs(past, ahead), notes=tuple(notes), unseen=tuple(unseen))
 
 
 @dataclass(frozen=True)
@@ -240,14 +240,14 @@ class ForecastOptions(PredictOptions):
         if settings.also and self.steps > form.horizon:
             raise UserError(f"`steps` {self.steps}: at most {form.horizon}, as `also` is not known after the end")
         examples = read_inputs(files, saved, self.steps)
-        history, known = series.parts_of(examples.inputs, self.steps)
+        history, known = series_windows.parts_of(examples.inputs, self.steps)
         chained = -(-self.steps // form.horizon)
         known = np.pad(known, ((0, 0), (0, chained * form.horizon - self.steps), (0, 0)), mode="edge")
         windows = []
         for part in np.split(known, chained, axis=1):
             windows.append((history, part))
             if len(windows) < chained:
-                forecast = saved.model.predict(series.network_inputs(history, part), verbose=0)
+                forecast = saved.model.predict(series_windows.network_inputs(history, part), verbose=0)
                 step = np.concatenate([forecast, part], axis=2)
                 history = np.concatenate([history, step], axis=1)[:, -form.window :]
         # All windows of one series follow one another.
@@ -255,7 +255,7 @@ class ForecastOptions(PredictOptions):
             np.stack(parts, axis=1).reshape(len(history) * chained, *parts[0].shape[1:])
             for parts in zip(*windows, strict=True)
         )
-        return replace(examples, inputs=series.network_inputs(past, ahead))
+        return replace(examples, inputs=series_windows.network_inputs(past, ahead))
 
     def answers(self, task: Task, examples: Examples, predictions: Array, outputs: Sequence[str]) -> pd.DataFrame:
         """Return a table with one row per step of each series."""

@@ -11,7 +11,7 @@ import numpy as np
 from common.config import Config
 from common.data import Array, Data, Inputs
 from common.metrics.recommendation import at_targets, root_mean_square
-from common.preprocessing import images, series
+from common.preprocessing import images, series_windows
 from common.preprocessing.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -181,7 +181,8 @@ class SeasonalNaive:
 
     def predict(self, inputs: Inputs) -> Array:
         """Return the forecasts (windows, steps, variables) after the windows of a network's `inputs`."""
-        return series.repeat_season(series.targets_of(inputs, self.variables), self.season, self.horizon)
+        history = series_windows.targets_of(inputs, self.variables)
+        return series_windows.repeat_season(history, self.season, self.horizon)
 
 
 class RidgeForecast:
@@ -222,7 +223,7 @@ class Autoregression:
         from statsmodels.tsa.ar_model import ar_select_order
 
         _, self.horizon, self.variables = following.shape
-        windows = series.targets_of(inputs, self.variables)
+        windows = series_windows.targets_of(inputs, self.variables)
         values = np.concatenate([windows[0], following[:, 0], following[-1, 1:]]).astype("float64")
         # AutoReg needs at least twice as many values as coefficients.
         longest = min(windows.shape[1], len(values) // 2 - 2)
@@ -236,7 +237,7 @@ class Autoregression:
 
     def predict(self, inputs: Inputs) -> Array:
         """Return the forecasts (windows, steps, variables) after the windows of a network's `inputs`."""
-        windows = series.targets_of(inputs, self.variables)
+        windows = series_windows.targets_of(inputs, self.variables)
         forecasts = []
         for variable, (order, coefficients) in enumerate(zip(self.orders, self.coefficients, strict=True)):
             past = windows[:, :, variable].astype("float64")

@@ -16,7 +16,7 @@ import numpy as np
 from keras import ops
 
 from common.data import Array, Data, Pair, WindowFormat
-from common.preprocessing import series
+from common.preprocessing import series_windows
 
 Transform = Literal["none", "sqrt", "log"]
 Anchor = Literal["none", "last", "mean", "season"]
@@ -108,7 +108,7 @@ def solve(data: Data, transforms: Sequence[Transform], anchors: Sequence[Anchor]
 def _parts(pair: Pair) -> tuple[Array, Array, Array, Array]:
     """Return the latest windows of a pair: targets, all columns and known numbers of the inputs, and what follows."""
     inputs, following = pair
-    history, known = series.parts_of(inputs, following.shape[1])
+    history, known = series_windows.parts_of(inputs, following.shape[1])
     variables = following.shape[2]
     return tuple(part[-WINDOWS:] for part in (history[:, :, :variables], history, known, following))  # type: ignore[return-value]
 
@@ -200,7 +200,7 @@ def network(data: Data, linear: Linear, units: Sequence[int], dropout: float, se
     forward, inverse = scale(linear.transform)
     shapes = {name: part.shape[1:] for name, part in _named(data.train[0]).items()}
     inputs = {name: keras.Input(shape, name=name) for name, shape in shapes.items()}
-    history = inputs[series.HISTORY]
+    history = inputs[series_windows.HISTORY]
 
     def standardised(x: Any, mean: Array, deviation: Array) -> Any:
         return layers.Normalization(mean=mean.tolist(), variance=np.square(deviation).tolist())(x)
@@ -211,7 +211,7 @@ def network(data: Data, linear: Linear, units: Sequence[int], dropout: float, se
     if numbers:
         effect = layers.Dense(variables, use_bias=False, trainable=False, name="effects")
         before = standardised(history[:, :, history.shape[2] - numbers :], *linear.known)
-        ahead = standardised(inputs[series.KNOWN], *linear.known)
+        ahead = standardised(inputs[series_windows.KNOWN], *linear.known)
         after = effect(ahead)
         rest = rest - effect(before)
         effect.set_weights([linear.effects])
@@ -241,4 +241,4 @@ def network(data: Data, linear: Linear, units: Sequence[int], dropout: float, se
 
 
 def _named(inputs: Any) -> dict[str, Array]:
-    return inputs if isinstance(inputs, dict) else {series.HISTORY: inputs}
+    return inputs if isinstance(inputs, dict) else {series_windows.HISTORY: inputs}

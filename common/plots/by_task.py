@@ -12,7 +12,7 @@ from common.plots import results
 from common.plots.colours import SIGNED
 from common.plots.filters import LARGEST_FILTERS, first_layer_filters
 from common.plots.panels import captioned
-from common.preprocessing import series
+from common.preprocessing import series_windows
 
 WORST = 24
 """Largest number of mistakes in a figure."""
@@ -90,10 +90,10 @@ def forecast_figures(trained: Trained, half_widths: Array | None) -> Iterator[tu
     intervals = {f"{level} % interval": width for level, width in zip(LEVELS, widths, strict=False)}
     times = None if data.test_times is None else data.test_times[rows]
     yield "forecast", results.forecast(targets[rows], predictions[rows], intervals, quantities, times)
-    history, horizon = series.targets_of(data.test[0], len(quantities)), targets.shape[1]
-    forecasts = {"network": predictions, "last value": series.repeat_season(history, 1, horizon)}
+    history, horizon = series_windows.targets_of(data.test[0], len(quantities)), targets.shape[1]
+    forecasts = {"network": predictions, "last value": series_windows.repeat_season(history, 1, horizon)}
     if data.formats.windows and (season := data.formats.windows.season) > 1:
-        forecasts[f"value {season} steps before"] = series.repeat_season(history, season, horizon)
+        forecasts[f"value {season} steps before"] = series_windows.repeat_season(history, season, horizon)
     yield "error_by_step", results.error_by_step(targets, forecasts, quantities)
 
 

@@ -18,7 +18,7 @@ from apps.lstm_forecast import Settings as LstmForecast
 from apps.lstm_forecast import load_data
 from common.data import Formats, ImageFormat, SavedModel
 from common.errors import UserError
-from common.preprocessing import arrays, csv_file, images, ratings, series, tables, text
+from common.preprocessing import arrays, csv_file, images, ratings, series, series_windows, tables, text
 
 ANYTHING = st.text(max_size=12)
 NUMBERS = st.one_of(
@@ -188,7 +188,7 @@ def read_arrays(path: Path) -> None:
     with contextlib.suppress(UserError):
         assert images.read([str(path)], saved(8)).inputs.shape[1:] == (8, 8)
     with contextlib.suppress(UserError):
-        series.read_windows(path, 4, 2)
+        series_windows.read_windows(path, 4, 2)
     arrays.read_examples(path, (None, 2), "sequences")
 
 

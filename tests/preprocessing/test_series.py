@@ -16,8 +16,9 @@ from common.data import Array, Data, Formats, Pair, SavedModel, TimeAxis, Window
 from common.errors import UserError
 from common.metrics import intervals
 from common.nn import losses
-from common.preprocessing import calendars, series
-from common.preprocessing.series import Columns, FirstWindow, Gaps, Series
+from common.preprocessing import calendars, series, series_windows
+from common.preprocessing.series import Columns, Gaps, Series
+from common.preprocessing.series_windows import FirstWindow
 from tests.conftest import run_app
 
 
@@ -39,14 +40,14 @@ def windows(values: Array, window: int, horizon: int) -> Pair:
 def test_a_window_is_followed_by_its_targets() -> None:
     values = np.arange(24.0).reshape(12, 2)
     found = Series(pd.DataFrame(values, columns=["x", "y"]), TimeAxis("number", "number", 1))
-    data = series.split([found], "x", Columns(("x", "y")), WindowFormat(3, 2, 1), (0.25, 0.25), "linear")
+    data = series_windows.split([found], "x", Columns(("x", "y")), WindowFormat(3, 2, 1), (0.25, 0.25), "linear")
     for part, steps in ((data.train, values[0:6]), (data.validation, values[3:9]), (data.test, values[6:12])):
         for cut, expected in zip(part, windows(steps, 3, 2), strict=True):
             np.testing.assert_array_equal(cut, expected)
 
 
 def divided(found: Series, form: WindowFormat, shares: tuple[float, float], first: FirstWindow = "before") -> Data:
-    return series.split([found], "x", Columns(("x",)), form, shares, "linear", first)
+    return series_windows.split([found], "x", Columns(("x",)), form, shares, "linear", first)
 
 
 def test_no_window_of_one_part_reaches_into_another_if_it_must_not() -> None:
