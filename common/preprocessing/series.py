@@ -14,8 +14,8 @@ import pandas as pd
 
 from common.data import Array, Description, TimeAxis
 from common.errors import Problems, UserError
-from common.preprocessing import calendars, columns, csv_file, timestamps
-from common.preprocessing.columns import MISSING
+from common.preprocessing import calendars, cell_numbers, csv_file, timestamps
+from common.preprocessing.cells import MISSING, wrong_cell
 from common.preprocessing.timestamps import Timestamps
 
 Name = Literal["sunspots", "co2"]
@@ -169,7 +169,7 @@ def read_all(path: Path, named: Columns, time_format: str | None = None, like: T
 
 def _is_text(cells: "pd.Series[str]", known: bool, like: TimeAxis | None) -> bool:
     """Return whether a column that is known in advance is text: in training by its cells, later as it was then."""
-    return known if like else not (columns.is_numeric(cells) or cells.isin(MISSING).all())
+    return known if like else not (cell_numbers.is_numeric(cells) or cells.isin(MISSING).all())
 
 
 def _series(path: Path, named: Columns, time: str, stamps: Timestamps, rows: pd.DataFrame, name: str) -> Series:
@@ -197,10 +197,10 @@ def _numbers(path: Path, cells: "pd.Series[str]") -> Array:
     """Return a column as numbers with the precision of float32, as float64 (rows,), NaN for an empty cell."""
     if cells.isin(MISSING).all():
         raise UserError(f"{path}: column {cells.name} is empty; fill it in or leave it out")
-    reading = columns.read_numbers(cells)
+    reading = cell_numbers.read_numbers(cells)
     values = reading.values[reading.decided or "."]
     values = np.where(np.abs(values) <= np.finfo("float32").max, values, np.nan)
-    if problem := columns.wrong_cell(path, cells, values, "number", "fix it or empty the cell"):
+    if problem := wrong_cell(path, cells, values, "number", "fix it or empty the cell"):
         raise UserError(problem)
     return values.astype("float32").astype("float64")
 

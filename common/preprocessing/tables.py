@@ -14,8 +14,9 @@ import numpy as np
 from common.config import Config, Share
 from common.data import Array, ColumnFormat, Data, Description, Examples, Formats, RawData
 from common.errors import Problems, UserError
-from common.preprocessing import columns, csv_file, datasets, splits, storage
-from common.preprocessing.columns import MISSING, Decimal, Decision
+from common.preprocessing import cell_numbers, columns, csv_file, datasets, splits, storage
+from common.preprocessing.cells import MISSING, shortened, wrong_cell
+from common.preprocessing.columns import Decimal, Decision
 from common.preprocessing.csv_file import require
 
 if TYPE_CHECKING:
@@ -140,7 +141,7 @@ def _with_target(frame: "pd.DataFrame", target: str) -> tuple["pd.DataFrame", li
         return frame, []
     cells = frame[target]
     missing = cells.isin(MISSING)
-    if missing.any() and not columns.is_numeric(cells):
+    if missing.any() and not cell_numbers.is_numeric(cells):
         missing = cells.eq("")  # in text, NA is a name
     if not missing.any():
         return frame, []
@@ -158,10 +159,10 @@ def target_kind(cells: "pd.Series[str]") -> tuple[Target, str]:
         The kind, and a note about it.
     """
     name, advice = cells.name, "set `target_kind` {} if that is wrong"
-    if not columns.is_numeric(cells):
+    if not cell_numbers.is_numeric(cells):
         return "class", f"{name} is a class: it has names"
     counts = cells.value_counts()
-    reading = columns.read_numbers(counts.index.to_series())
+    reading = cell_numbers.read_numbers(counts.index.to_series())
     levels = np.unique(reading.values[reading.decided or "."])
     counts_on = any(np.array_equal(levels, start + np.arange(len(levels))) for start in (0, 1))
     counted = counts_on and len(levels) <= MOST_CLASSES and counts.min() >= FEWEST // 2
@@ -177,9 +178,9 @@ def _quantity(path: Path, cells: "pd.Series[str]", decision: Decision) -> Array:
         raise UserError(decision.problem)
     if decision.format and decision.format.kind == "number":
         return next(iter(decision.inputs.values()))
-    values = columns.read_numbers(cells).values["."]
+    values = cell_numbers.read_numbers(cells).values["."]
     fix = "a class needs a classification, such as apps.logistic_regression"
-    raise UserError(columns.wrong_cell(path, cells, values, "number", fix))
+    raise UserError(wrong_cell(path, cells, values, "number", fix))
 
 
 def class_labels(path: Path, cells: "pd.Series[str]", fewest: int, hint: str = "") -> tuple[Array, tuple[str, ...]]:
@@ -378,7 +379,7 @@ def _model_rows(
                 inputs[feature] = values.astype(dtype)
             wrong = ~np.isfinite(inputs[feature]) & ~cells.isin(MISSING).to_numpy()
             for row in np.flatnonzero(wrong & (reasons == "")):
-                reasons[row] = f"{columns.shortened(cells.iloc[row])} in the column {name} is not a {form.kind}"
+                reasons[row] = f"{shortened(cells.iloc[row])} in the column {name} is not a {form.kind}"
     return inputs, list(reasons)
 
 
@@ -403,9 +404,7 @@ def _unseen(
         unseen = cells[~cells.isin([*known, ""])]
         if len(unseen):
             counts = unseen.value_counts()
-            values = ", ".join(columns.shortened(value) for value in counts.index[:3]) + (
-                ", …" if len(counts) > 3 else ""
-            )
+            values = ", ".join(shortened(value) for value in counts.index[:3]) + (", …" if len(counts) > 3 else "")
             place = f"{path}, line {unseen.index[0]}: column {name} has values that training did not see ({values})"
             seen = ", ".join(filter(None, known[1:11]))
             found.append(f"{place} in {len(unseen):,} rows; it saw {seen}, and they count as {known[1] or 'missing'}")

@@ -14,7 +14,8 @@ import numpy as np
 
 from common.data import Array, Description, Examples, RawData, fingerprint
 from common.errors import Problems, UserError
-from common.preprocessing import columns, csv_file, tables
+from common.preprocessing import cell_numbers, csv_file, tables
+from common.preprocessing.cells import shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -152,7 +153,7 @@ def read_sentences(words: Sequence[str], saved: "SavedModel") -> Examples:
     known = _vocabulary(saved)
     reasons = {row: reason for row, sentence in enumerate(names) if (reason := _unusable(sentence, known))}
     if len(reasons) == len(names):
-        raise UserError(f"{columns.shortened(names[0])}: {reasons[0]}, nor has any other sentence")
+        raise UserError(f"{shortened(names[0])}: {reasons[0]}, nor has any other sentence")
     sentences = np.array([name for row, name in enumerate(names) if row not in reasons], dtype=object)
     rows = pd.concat(frames, ignore_index=True) if frames else None
     complete = rows is not None and len(rows) == len(names)
@@ -182,7 +183,7 @@ def _column(path: Path, frame: "pd.DataFrame", column: str | None) -> str:
     """Return the name of the column of sentences: that of training, or else the only one that has no numbers."""
     if column and column in frame:
         return column
-    words = [str(name) for name in frame if not columns.is_numeric(frame[name])]
+    words = [str(name) for name in frame if not cell_numbers.is_numeric(frame[name])]
     candidates = list(frame) if len(frame.columns) == 1 else [] if column else words
     if len(candidates) != 1:
         csv_file.require(path, frame, [column or "text"])

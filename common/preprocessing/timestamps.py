@@ -16,7 +16,7 @@ import pandas as pd
 from common.data import Array, TimeAxis
 from common.errors import UserError
 from common.preprocessing import calendars
-from common.preprocessing.columns import shortened
+from common.preprocessing.cells import shortened
 from common.preprocessing.time_formats import NUMBER, SECONDS, SHORT, UNIX, Reading, fits, normalised, read
 
 FEWEST = 3

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from common.preprocessing import columns
+from common.preprocessing import cell_dates, columns
 from common.preprocessing.columns import Decimal, Decision
 
 NAN = float("nan")
@@ -123,7 +123,7 @@ def test_dates_are_read_and_become_features(cells: list[str], first: str) -> Non
 
 def test_another_column_decides_the_order_of_day_and_month() -> None:
     found = decide(["01/02/2024", "03/04/2024"], others=["17/03/2024", "05/06/2024"])
-    assert columns.as_date(found.inputs["x elapsed days"][0]) == "2024-02-01"
+    assert cell_dates.as_date(found.inputs["x elapsed days"][0]) == "2024-02-01"
 
 
 def test_dates_become_the_cycles_that_they_resolve() -> None:

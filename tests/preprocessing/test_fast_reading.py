@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from common.errors import UserError
-from common.preprocessing import columns, csv_file, tables
+from common.preprocessing import cell_numbers, cells, columns, csv_file, tables
 
 PLAIN = st.one_of(
     st.integers(-50, 50).map(str),
@@ -19,7 +19,7 @@ PLAIN = st.one_of(
     st.integers(10**14, 10**30).map(lambda digits: f"{digits / 10**12:.20f}"),
     st.sampled_from(["-0", "0", "-0.0", "007", "1e5", "1E-400", ".5", "5.", "4.000", "1.234", "12.345.678", "1e29"]),
 )
-MISSING = st.sampled_from([*columns.MISSING, " NA ", " "])
+MISSING = st.sampled_from([*cells.MISSING, " NA ", " "])
 ODD = st.one_of(
     st.sampled_from(["+1", "+1.5", "1_000", "0x10", "inf", "-Infinity", "nan", "-nan", "1e", "e5", ".", "-", "1e400"]),
     st.sampled_from(
@@ -107,7 +107,7 @@ def test_the_fast_readers_find_what_the_careful_ones_do(tmp_path: Path, content:
     fast = found(path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("common.preprocessing.csv_file._parse_at_once", lambda *_: None)
-        patch.setattr("common.preprocessing.columns._read_plain", lambda *_: None)
+        patch.setattr("common.preprocessing.cell_numbers._read_plain", lambda *_: None)
         assert fast == found(path)
 
 
@@ -115,7 +115,7 @@ def test_the_fast_readers_find_what_the_careful_ones_do(tmp_path: Path, content:
 def test_ordinary_files_are_read_at_once(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file.csv").write_bytes(content.encode())
     monkeypatch.setattr("common.preprocessing.csv_file._parse_by_row", None)
-    monkeypatch.setattr("common.preprocessing.columns._read_decorated", None)
+    monkeypatch.setattr("common.preprocessing.cell_numbers._read_decorated", None)
     frame = csv_file.read(tmp_path / "file.csv").frame
-    assert columns.read_numbers(frame["a"]).decided in ("", ".")
+    assert cell_numbers.read_numbers(frame["a"]).decided in ("", ".")
     assert len(frame) == content.count("1") + content.count("2")
