@@ -17,7 +17,7 @@ from common import layer_names
 from common.data import Array, Data, RawData
 from common.errors import UserError
 from common.nn import backbones, linear
-from common.preprocessing import image_files, pretrained, splits
+from common.preprocessing import image_decoding, image_files, pretrained, splits
 from tests.conftest import Trained, assert_user_error, run_app, train_once
 
 RANDOM = np.random.default_rng(0)
@@ -53,7 +53,7 @@ def test_photographs_are_recognised(network: keras.Model) -> None:
     files = [io.BytesIO() for _ in range(2)]
     for image, file in zip(load_sample_images().images, files, strict=True):
         Image.fromarray(image).save(file, "PNG")
-    answers = network.predict_on_batch(np.stack([image_files.decode(file, 224) for file in files]).astype("float32"))
+    answers = network.predict_on_batch(np.stack([image_decoding.decode(file, 224) for file in files]).astype("float32"))
     palace, daisy = 698, 985
     assert list(answers.argmax(axis=1)) == [palace, daisy]
 

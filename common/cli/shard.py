@@ -21,10 +21,10 @@ def main(images: Positional[str], output: Annotated[Path, tyro.conf.arg(metavar=
         output: Folder to make for the shards.
         shards: Number of shards; 0: one for each 200 MB.
     """
-    from common.preprocessing import image_files, image_folder, image_shards, storage
+    from common.preprocessing import image_decoding, image_folder, image_shards, storage
 
     image_shards.check_installed()
-    raw = image_folder.read_folder(storage.local(images), image_files.THUMBNAIL)
+    raw = image_folder.read_folder(storage.local(images), image_decoding.THUMBNAIL)
     print_notes(raw.description.notes)
     index = image_shards.write(raw, output, shards)
     number, size = sum(index.parts.values()), sum(index.shards.values()) / 1e6

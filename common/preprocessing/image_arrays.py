@@ -22,7 +22,8 @@ from PIL import Image
 from common.data import Array
 from common.errors import UserError
 from common.preprocessing import arrays
-from common.preprocessing.image_files import LARGEST_IMAGE, OVERSHOOT, WHITE_LEVELS, counted, on_paper
+from common.preprocessing.image_decoding import LARGEST_IMAGE, on_paper
+from common.preprocessing.image_facts import OVERSHOOT, WHITE_LEVELS, counted
 
 SMALLEST_SIDE = 8
 """Smallest side of an image in pixels. A shorter axis counts images or channels."""

@@ -17,8 +17,10 @@ import pandas as pd
 
 from common.data import Array, Data, Description, Formats, Pair, PixelRange, RawData, fingerprint
 from common.errors import Problems, UserError
-from common.preprocessing import image_files, image_shards, splits, storage
-from common.preprocessing.image_files import FoundFiles, ImageFacts, ImageFiles, counted
+from common.preprocessing import image_facts, image_search, image_shards, splits, storage
+from common.preprocessing.image_facts import ImageFacts, counted
+from common.preprocessing.image_files import ImageFiles
+from common.preprocessing.image_search import FoundFiles
 
 PARTS = {
     "train": "training",
@@ -84,7 +86,7 @@ def read_folder(folder: str, side: int) -> RawData:
     if not root.is_dir():
         raise UserError(f"{folder}: no such folder")
     found, notes = _find(root)
-    facts = image_files.inspect([file for files in found.values() for file in files.images])
+    facts = image_facts.inspect([file for files in found.values() for file in files.images])
     by_path = {one.path: one for one in facts}
     images = [
         _Image(by_path[file], label, part)
@@ -93,8 +95,8 @@ def read_folder(folder: str, side: int) -> RawData:
         if not by_path[file].fault
     ]
     skipped = [one for files in found.values() for one in files.faults] + [one for one in facts if one.fault]
-    notes += image_files.skipped_notes(skipped)
-    notes += image_files.other_types((file for files in found.values() for file in files.others), folder)
+    notes += image_facts.skipped_notes(skipped)
+    notes += image_search.other_types((file for files in found.values() for file in files.others), folder)
     problems = Problems()
     notes += _check_classes(folder, found, images, {one.path: one.fault for one in skipped}, problems)
     problems.check()
@@ -106,9 +108,9 @@ def read_folder(folder: str, side: int) -> RawData:
     good = [image.facts for image in images]
     pixel_range, range_notes = None, list[str]()
     with problems.collect():
-        pixel_range, range_notes = image_files.choose_range(good, folder)
+        pixel_range, range_notes = image_facts.choose_range(good, folder)
     problems.check()
-    notes += range_notes + image_files.animated_notes(good) + _plain_notes(good) + _rare_notes(images)
+    notes += range_notes + image_facts.animated_notes(good) + _plain_notes(good) + _rare_notes(images)
     copies = len(good) - len({one.digest for one in good})
     if copies:
         notes.append(
@@ -166,27 +168,27 @@ def _classes(folder: Path, root: Path) -> dict[str, FoundFiles]:
         UserError: if the folder cannot be read.
     """
     try:
-        paths = sorted(path for path in folder.iterdir() if path.is_dir() and not image_files.is_hidden(path.name))
+        paths = sorted(path for path in folder.iterdir() if path.is_dir() and not image_search.is_hidden(path.name))
     except OSError as error:
         raise UserError(f"{folder}: cannot be read ({error.strerror})") from error
-    if unnamed := next((path for path in paths if not image_files.is_text(path.name)), None):
+    if unnamed := next((path for path in paths if not image_search.is_text(path.name)), None):
         raise UserError(f"{folder}: the name of the folder {unnamed.name!a} is not UTF-8; rename it")
     outer = root.resolve()
-    return {path.name: image_files.find(path, root) for path in paths if not outer.is_relative_to(path.resolve())}
+    return {path.name: image_search.find(path, root) for path in paths if not outer.is_relative_to(path.resolve())}
 
 
 def _beside(folders: Iterable[Path]) -> list[str]:
     """Return a note on the images beside the folders of the classes, or none."""
-    known = image_files.extensions()
+    known = image_search.extensions()
     images = [
         path
         for folder in folders
         for path in sorted(folder.iterdir())
-        if path.is_file() and path.suffix.lower() in known and not image_files.is_hidden(path.name)
+        if path.is_file() and path.suffix.lower() in known and not image_search.is_hidden(path.name)
     ]
     if not images:
         return []
-    return [f"{counted(len(images), 'image')} left out, in no folder of a class: {image_files.names(images)}"]
+    return [f"{counted(len(images), 'image')} left out, in no folder of a class: {image_facts.names(images)}"]
 
 
 def _check_classes(
@@ -201,7 +203,7 @@ def _check_classes(
     Returns:
         A note that names folders without any image, or none.
     """
-    readable, pictures, none = {(image.part, image.label) for image in images}, image_files.other_images(), []
+    readable, pictures, none = {(image.part, image.label) for image in images}, image_search.other_images(), []
     for key in found.keys() - readable:
         files = found[key]
         unread = [
@@ -222,7 +224,7 @@ def _check_classes(
         inside = [files.folder for files in found.values() if len({file.parent for file in files.images}) > 1]
         hint = f"; if the folders of the classes are in {inside[0]}, name that folder" if inside else ""
         problems.add(f"{folder}: {len(classes)} folders with images; put the images of each class into a folder{hint}")
-    return [f"folders without images are no classes: {image_files.names(sorted(none))}"] if none else []
+    return [f"folders without images are no classes: {image_facts.names(sorted(none))}"] if none else []
 
 
 def _without_conflicts(images: Sequence[_Image], notes: list[str]) -> list[_Image]:
@@ -250,7 +252,7 @@ def _without_leaks(images: Sequence[_Image], notes: list[str]) -> list[_Image]:
         digests[image.part].add(image.facts.digest)
     leaks = [any(image.facts.digest in digests[part] for part in later.get(image.part, ())) for image in images]
     if any(leaks):
-        paths = image_files.names([image.facts.path for image in itertools.compress(images, leaks)])
+        paths = image_facts.names([image.facts.path for image in itertools.compress(images, leaks)])
         notes.append(f"{counted(sum(leaks), 'image')} left out, because a later part has a copy: {paths}")
     return [image for image, leak in zip(images, leaks, strict=True) if not leak]
 
@@ -281,7 +283,7 @@ def _check_counts(
 def _check_darkness(folder: str, images: Sequence[_Image], problems: Problems) -> None:
     """Add a problem if all images of 8 bits are nearly black."""
     highest = max((image.facts.high for image in images if not image.facts.deep), default=255)
-    if highest < image_files.DARKEST:
+    if highest < image_facts.DARKEST:
         problems.add(
             f"{folder}: the brightest pixel of all images is {highest:.0f}, where white is 255; "
             "save the images with values up to 255"
@@ -291,7 +293,7 @@ def _check_darkness(folder: str, images: Sequence[_Image], problems: Problems) -
 def _plain_notes(facts: Sequence[ImageFacts]) -> list[str]:
     """Return a note that names images of a single colour, or none."""
     plain = [one.path for one in facts if one.low == one.high]
-    return [f"{counted(len(plain), 'image')} of a single colour: {image_files.names(plain)}"] if plain else []
+    return [f"{counted(len(plain), 'image')} of a single colour: {image_facts.names(plain)}"] if plain else []
 
 
 def _rare_notes(images: Sequence[_Image]) -> list[str]:

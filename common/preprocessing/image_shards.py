@@ -25,7 +25,8 @@ from rich.progress import track
 
 from common.data import Array, Description, Formats, Pair, PixelRange, RawData
 from common.errors import UserError, first_line, reading
-from common.preprocessing.image_files import THUMBNAIL, StoredImages, decode, decoding
+from common.preprocessing.image_decoding import THUMBNAIL, decode, decoding
+from common.preprocessing.image_files import StoredImages
 
 INDEX, EXAMPLES = "index.json", "examples.npz"
 SHARD_BYTES = 200_000_000

@@ -12,9 +12,10 @@ from PIL import Image
 from common.config import Config
 from common.data import Array, Data, Examples, ImageFormat, LazyArray, PixelRange
 from common.errors import Problems, UserError
-from common.preprocessing import datasets, image_arrays, image_files, splits
+from common.preprocessing import datasets, image_arrays, image_decoding, image_facts, image_search, splits
 from common.preprocessing.image_arrays import FAINT
-from common.preprocessing.image_files import ImageFacts, ImageFiles, StoredImages
+from common.preprocessing.image_facts import ImageFacts
+from common.preprocessing.image_files import ImageFiles, StoredImages
 from common.preprocessing.image_folder import load_folder as load_folder  # for apps, beside `load`
 
 if TYPE_CHECKING:
@@ -54,9 +55,9 @@ def read(files: Sequence[str], saved: "SavedModel") -> Examples:
         UserError: if a path is missing, no image is usable, or the layout or scale of the pixels is unknown.
     """
     paths, notes = _paths(files)
-    inspected = image_files.inspect([path for path in paths if not _is_array(path)])
+    inspected = image_facts.inspect([path for path in paths if not _is_array(path)])
     facts, own_range, range_notes = _scaled(inspected, saved.formats.pixels)
-    notes += range_notes + image_files.animated_notes(facts)
+    notes += range_notes + image_facts.animated_notes(facts)
     if saved.formats.image is None:
         if array := next(filter(_is_array, paths), None):
             raise UserError(f"{array}: {saved.label} reads image files; save the images as PNG")
@@ -82,7 +83,7 @@ def _scaled(
     """
     if trained is None:
         good = [one for one in facts if not one.fault]
-        return list(facts), *image_files.choose_range(good, "files to predict for")
+        return list(facts), *image_facts.choose_range(good, "files to predict for")
 
     def checked(one: ImageFacts) -> ImageFacts:
         if one.fault or not one.deep:
@@ -98,7 +99,7 @@ def _scaled(
             return one
         return dataclasses.replace(one, fault=fault)
 
-    tolerance = image_files.OVERSHOOT * (trained.white - trained.black) if trained.floats else 0
+    tolerance = image_facts.OVERSHOOT * (trained.white - trained.black) if trained.floats else 0
     return [checked(one) for one in facts], trained, []
 
 
@@ -130,8 +131,8 @@ def _standard_images(
             unusable[len(names)] = faults[path]
             names.append(str(path))
         else:
-            with image_files.decoding(path):
-                image = image_files.decode_grey(path, pixel_range)
+            with image_decoding.decoding(path):
+                image = image_decoding.decode_grey(path, pixel_range)
             add(str(path), image)
     inputs = np.stack(images) if images else np.empty((0, form.side, form.side), np.uint8)
     return Examples(names, inputs, unusable, tuple(notes))
@@ -150,12 +151,12 @@ def _paths(files: Sequence[str]) -> tuple[list[Path], list[str]]:
     paths, notes, problems = list[Path](), list[str](), Problems()
     for file in map(Path, files):
         if file.is_dir():
-            found = image_files.find(file, file)
+            found = image_search.find(file, file)
             if not found.images:
-                types = image_files.other_types(found.others, str(file))
+                types = image_search.other_types(found.others, str(file))
                 problems.add(types[0] if types else f"{file}: no images in this folder")
             paths += found.images
-            notes += image_files.other_types(found.others, str(file)) + image_files.skipped_notes(found.faults)
+            notes += image_search.other_types(found.others, str(file)) + image_facts.skipped_notes(found.faults)
         elif file.exists():
             paths.append(file)
         else:

@@ -16,7 +16,7 @@ import pandas as pd
 from common.data import Array, Inputs
 from common.preprocessing import image_arrays
 from common.preprocessing.cells import MISSING
-from common.preprocessing.image_files import DARKEST
+from common.preprocessing.image_facts import DARKEST
 from common.tracking import InputSpec
 
 JSON, CSV = "application/json", "text/csv"

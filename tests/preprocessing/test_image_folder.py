@@ -19,7 +19,7 @@ from common.config import Config
 from common.data import Array, Data, PixelRange
 from common.errors import UserError
 from common.nn import augmentation
-from common.preprocessing import arrays, image_files, image_folder, images, splits
+from common.preprocessing import arrays, image_decoding, image_files, image_folder, images, splits
 from common.preprocessing.arrays import PREDICTION_BATCH
 from tests.conftest import Trained, assert_user_error, train_once
 
@@ -82,12 +82,12 @@ def test_the_shorter_side_is_scaled_and_the_middle_of_the_longer_kept(tmp_path: 
     picture = np.zeros((20, 60, 3), np.uint8)
     picture[:, :20], picture[:, 20:40], picture[:, 40:] = (255, 0, 0), (0, 255, 0), (0, 0, 255)
     Image.fromarray(picture).save(tmp_path / "a.png")
-    middle = image_files.decode(tmp_path / "a.png", 10)[:, 1:-1]  # interpolation looks one pixel over the edge
+    middle = image_decoding.decode(tmp_path / "a.png", 10)[:, 1:-1]  # interpolation looks one pixel over the edge
     np.testing.assert_array_equal(middle, np.broadcast_to(np.array([0, 255, 0], np.uint8), (10, 8, 3)))
     Image.fromarray(picture[:, :, 1]).save(tmp_path / "grey.png")
-    np.testing.assert_array_equal(image_files.decode(tmp_path / "grey.png", 10)[:, 1:-1], np.full((10, 8, 3), 255))
+    np.testing.assert_array_equal(image_decoding.decode(tmp_path / "grey.png", 10)[:, 1:-1], np.full((10, 8, 3), 255))
     Image.new("RGBA", (20, 20), (9, 9, 9, 0)).save(tmp_path / "clear.png")
-    np.testing.assert_array_equal(image_files.decode(tmp_path / "clear.png", 10), np.full((10, 10, 3), 255))
+    np.testing.assert_array_equal(image_decoding.decode(tmp_path / "clear.png", 10), np.full((10, 10, 3), 255))
 
 
 def test_colour_statistics_are_numpys(photographs: Path) -> None:
@@ -205,7 +205,7 @@ def test_images_are_decoded_once_where_they_fit_into_memory(tmp_path: Path, monk
         assert (train[::-1] == first[::-1]).all()
         return train
 
-    decoded, decode = list[Path](), image_files.decode
+    decoded, decode = list[Path](), image_decoding.decode
 
     def counted(file: Path, *arguments: Any) -> Array:
         decoded.append(file)
@@ -467,7 +467,7 @@ def test_images_whose_range_is_not_known_are_refused(
 
 def test_zero_may_be_white_in_tiff(tmp_path: Path) -> None:
     Image.fromarray(np.full((9, 9), 60_000, np.uint16)).save(tmp_path / "a.tif", tiffinfo={262: 0})
-    assert image_files.decode(tmp_path / "a.tif", 8).max() == 255 - round(60_000 / 257)
+    assert image_decoding.decode(tmp_path / "a.tif", 8).max() == 255 - round(60_000 / 257)
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr", "I;16", "I", "F"])
@@ -478,7 +478,7 @@ def test_every_mode_gives_its_grey(mode: str, tmp_path: Path) -> None:
     )
     source.save(tmp_path / "a.tif")
     expected = 255 if mode == "1" else 128
-    decoded = image_files.decode(tmp_path / "a.tif", 8)
+    decoded = image_decoding.decode(tmp_path / "a.tif", 8)
     np.testing.assert_allclose(decoded.mean(), expected, atol=2)  # a palette is dithered
 
 
@@ -487,7 +487,7 @@ def test_the_first_frame_of_several_is_read_with_a_note(tmp_path: Path) -> None:
     for name in ("a.gif", "a.png", "a.tif", "a.webp"):
         frames = [Image.new("RGB", (9, 9), colour) for colour in ("red", "blue")]
         frames[0].save(tmp_path / "cats" / name, save_all=True, append_images=frames[1:])
-        red = image_files.decode(tmp_path / "cats" / name, 8)[4, 4]
+        red = image_decoding.decode(tmp_path / "cats" / name, 8)[4, 4]
         assert red[0] > 200 > red[2]
     assert "first frame or page is read of 4 images" in "\n".join(load(tmp_path).description.notes)
 

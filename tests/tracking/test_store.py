@@ -23,7 +23,7 @@ from common.errors import UserError
 from common.preprocessing.datasets import DATASETS
 from common.tracking import processes
 from common.tracking.store import recording
-from common.training import loop
+from common.training import fitting
 from tests.conftest import ROOT, Trained, assert_user_error, cut_off, run, run_app
 from tests.processes import Process, run_forked
 
@@ -212,7 +212,7 @@ def test_an_exception_leaves_the_run_failed_and_nothing_registered(tiny_app: App
 
     config = tiny_app.settings(hidden=(16,), epochs=1)  # type: ignore[call-arg]
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(loop, "fit", broken)
+        patch.setattr(fitting, "fit", broken)
         with pytest.raises(BrokenError):
             training.train(tiny_app, config)
     (only,) = mlflow.search_runs(experiment_names=["mnist"], output_format="list")
