@@ -211,10 +211,10 @@ def test_images_are_decoded_once_where_they_fit_into_memory(tmp_path: Path, monk
         decoded.append(file)
         return decode(file, *arguments)
 
-    monkeypatch.setattr(image_files, "decode", counted)
+    monkeypatch.setattr("common.preprocessing.image_files.decode", counted)
     second_epoch()
     assert not decoded
-    monkeypatch.setattr(image_files, "CACHE_BYTES", 0)
+    monkeypatch.setattr("common.preprocessing.image_files.CACHE_BYTES", 0)
     assert len(second_epoch()) == len(decoded)
 
 
