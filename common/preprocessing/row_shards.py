@@ -16,7 +16,7 @@ import numpy as np
 import pydantic
 
 from common.config import Config, changed
-from common.data import Array, ColumnFormat, Data, Description, Formats, Inputs, Pair, RawData, fingerprint
+from common.data import Array, ColumnFormat, Data, Description, Formats, Pair, RawData, fingerprint
 from common.errors import UserError
 from common.preprocessing import shards
 
@@ -62,9 +62,21 @@ class Records(abc.ABC):
     """All records of the shards."""
     rows: Array
     """Indices (examples,) into `records`."""
+    dtype: np.dtype[Any]
+    """Type of an example; of a row, with a field for each column."""
 
     def __len__(self) -> int:
         return len(self.rows)
+
+    @property
+    def size(self) -> int:
+        """Number of elements."""
+        return len(self) * max(1, len(self.dtype.names or ()))
+
+    @property
+    def nbytes(self) -> int:
+        """Number of bytes of the elements in memory."""
+        return len(self) * self.dtype.itemsize
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -104,8 +116,6 @@ class Records(abc.ABC):
 class TableRows(Records):
     """Rows of a table. Indexing returns columns (rows,) by name."""
 
-    dtype: np.dtype[Any]
-    """A field for each column."""
     levels: Mapping[str, Array]
     """Values (levels,) of each column of text, as Python strings."""
 
@@ -123,8 +133,9 @@ class TableRows(Records):
 class Sentences(Records):
     """Sentences (sentences,) as Python strings."""
 
-    dtype = np.dtype(object)
-    most = FITTED_SENTENCES
+    @property
+    def most(self) -> int:
+        return FITTED_SENTENCES
 
     def _decode(self, found: list[bytes]) -> Array:
         sentences = np.empty(len(found), object)
@@ -158,7 +169,7 @@ def read(folder: Path, kind: Literal["table", "text"], config: Config) -> RawDat
     targets = examples["targets"]
     place = folder, records, np.arange(len(targets))
     if kind == "text":
-        return _raw(index, (Sentences(*place), targets))
+        return _raw(index, (Sentences(*place, np.dtype(object)), targets))
     levels = {name: np.array(values, object) for name, values in index.levels.items()}
     return _raw(index, (TableRows(*place, np.dtype(list(index.inputs.items())), levels), targets))
 
@@ -207,7 +218,7 @@ def sample(pair: Pair) -> Pair:
     return (inputs.sample, pair[1][: inputs.most]) if isinstance(inputs, Records) else pair
 
 
-def in_parts(predict: Callable[[Any], Array], inputs: Inputs) -> Array:
+def in_parts(predict: Callable[[Any], Array], inputs: Any) -> Array:
     """Return the predictions (examples, …) for `inputs`; those in shards are read in parts."""
     if isinstance(inputs, Records):
         starts = range(0, len(inputs), inputs.most)
