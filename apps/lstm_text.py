@@ -25,7 +25,7 @@ import keras
 
 from common import App, Classification, Config, Count, Data, Fraction, Positive, UserError, cli
 from common.nn import optimizers, text_expert
-from common.preprocessing import datasets, splits, storage, text
+from common.preprocessing import datasets, row_shards, shards, splits, storage, text
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class Settings(Config):
     data: Literal["movie_reviews", "product_reviews", "editorials", "tweets", "imdb"] = "movie_reviews"
     """Data set: 10,568, 3,610, 4,946 or 4,196 sentences, or 50,000 reviews that Keras must be able to download."""
     csv: str | None = None
-    """CSV file to use instead of a built-in data set."""
+    """CSV file to use instead of a built-in data set, or shards of one."""
     text: str | None = None
     """Column of --csv with the sentences."""
     label: str | None = None
@@ -68,15 +68,17 @@ def load_data(config: Settings) -> Data:
     if config.csv and not (config.text and config.label):
         raise UserError("`csv` needs `text` and `label`, the columns of sentences and of their classes")
     if config.csv:
-        raw = text.read(Path(storage.local(config.csv)), str(config.text), str(config.label))
+        path = Path(storage.local(config.csv))
+        stored = shards.is_shards(path)
+        raw = row_shards.read(path, "text", config) if stored else text.read(path, str(config.text), str(config.label))
     else:
         raw = datasets.load(config.data)
-    return splits.split(raw, config.validation, config.seed, text.TEST_SHARE, test_seed=0)
+    return row_shards.sampled(splits.split(raw, config.validation, config.seed, text.TEST_SHARE, test_seed=0))
 
 
 def build_model(config: Settings, data: Data) -> keras.Model:
     """Build the network: a string in, class probabilities out."""
-    sentences, words = data.train[0], config.vocabulary + 2
+    sentences, words = row_shards.sample(data.train)[0], config.vocabulary + 2
     longest = max(config.length, text.longest(sentences)) if config.linear else config.length
     vectorizer = text.vectorizer(sentences, config.vocabulary, longest)
     inputs = keras.Input((), dtype="string")

@@ -33,6 +33,7 @@ from common.explain.attribution import (
 from common.explain.parts import SQUARES, STEP, Parts, parts_of, split_model
 from common.layer_names import FEATURES
 from common.plots import attribution
+from common.preprocessing import row_shards
 
 PAGE = 8
 """Examples per figure; more examples make more figures."""
@@ -246,7 +247,8 @@ def _explain_model(app: App, saved: SavedModel) -> Explained:
     if saved.kind != "table":
         raise UserError(f"explain needs files, as predict does; see python -m apps.{app.name} explain --help")
     data, task = app.data_of(saved), app.task_of(saved)
-    table, targets = pd.DataFrame(data.validation[0]), data.validation[1]
+    columns, targets = row_shards.sample(data.validation)
+    table = pd.DataFrame(columns)
     sign = 1 if task.metric_mode == "max" else -1
 
     def score(_estimator: Any, rows: pd.DataFrame, truth: Array) -> float:

@@ -18,7 +18,7 @@ from common.data import Array, Inputs, LazyArray, SavedModel
 from common.layer_names import FEATURES
 from common.nn.calibration import Recalibration
 from common.nn.text_expert import WordPairs
-from common.preprocessing import features, text
+from common.preprocessing import features, row_shards, text
 
 MAP_SIDE = 4
 """Smallest number of rows and columns of a feature map that can locate a part of an image."""
@@ -268,7 +268,7 @@ def _of_table(app: App, saved: SavedModel, scored: ScoreModel, inputs: dict[str,
     data = app.data_of(saved)
     origins = [column for column, _ in features.made_of(data)]
     columns = list(dict.fromkeys(origins))
-    mean = scored.enter(data.train[0])[0].mean(axis=0, dtype="float64")
+    mean = scored.enter(row_shards.sample(data.train)[0])[0].mean(axis=0, dtype="float64")
     baseline = np.broadcast_to(mean.astype(x.dtype), x.shape)
     groups = np.array([columns.index(name) for name in origins])
     parts = [[f"{name} = {_cell(inputs[name][row])}" for name in columns] for row in range(len(x))]

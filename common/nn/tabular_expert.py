@@ -16,7 +16,7 @@ from common import layer_names
 from common.data import Array, Data, Pair
 from common.nn import experts, linear, losses
 from common.nn.experts import LINEAR, TRAINED
-from common.preprocessing import arrays, features, splits
+from common.preprocessing import arrays, features, row_shards, splits
 
 if TYPE_CHECKING:
     from common.config import Config
@@ -56,11 +56,12 @@ def calibrate(model: keras.Model, config: Config, data: Data) -> None:
         keras.Model(model.input, tensor)
         for tensor in (model.get_layer(layer_names.STANDARDISE).output, model.get_layer(TRAINED).input)
     )
+    chosen_by = row_shards.sample(data.validation)
     train, validation = (
         (features.compute(encode, inputs), _scaled(model, targets))
-        for inputs, targets in (arrays.first(data.train, data.examples(config)), data.validation)
+        for inputs, targets in (arrays.first(row_shards.sample(data.train), data.examples(config)), chosen_by)
     )
-    scores, labels = features.compute(network, data.validation[0]), validation[1]
+    scores, labels = features.compute(network, chosen_by[0]), validation[1]
     kernel, bias = _fit(train, config, data)
     line = validation[0] @ kernel + bias
     weights = np.ones(len(labels))

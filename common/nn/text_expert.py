@@ -18,7 +18,7 @@ from scipy.special import log_softmax
 from common.data import Array, Data
 from common.nn import experts, linear, losses
 from common.nn.experts import LINEAR, Expert
-from common.preprocessing import arrays
+from common.preprocessing import arrays, row_shards
 
 if TYPE_CHECKING:
     from common.config import Config
@@ -155,7 +155,10 @@ def _fit_linear(model: keras.Model, config: Config, data: Data, together: bool =
     network = keras.Model(model.input, layer.input)
     train, validation = (
         (_term_weights(layer, _predict(network, inputs)), labels)
-        for inputs, labels in (arrays.first(data.train, data.examples(config)), data.validation)
+        for inputs, labels in (
+            arrays.first(row_shards.sample(data.train), data.examples(config)),
+            row_shards.sample(data.validation),
+        )
     )
     kernel, bias, penalty = linear.fit_softmax(train, validation, classes, balanced, PENALTIES)
     if together:
@@ -189,7 +192,7 @@ def calibrate(model: keras.Model, config: Config, data: Data) -> None:
     found = [layer for layer in model.layers if isinstance(layer, Expert)]
     if not found:
         return
-    inputs, labels = data.validation
+    inputs, labels = row_shards.sample(data.validation)
     weights = np.array(losses.class_weights(config.class_weights, data))[labels]
     scores = _predict(keras.Model(model.input, [expert.input for expert in found]), inputs)
     for expert, one in zip(found, scores, strict=True):

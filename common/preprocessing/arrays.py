@@ -27,7 +27,7 @@ def prediction_batch(inputs: Inputs, patches: int = 1) -> int:
     """
     parts = keras.tree.flatten(inputs)
     example = sum(part.dtype.itemsize * math.prod(part.shape[1:]) for part in parts)
-    most = ROWS if isinstance(inputs, dict) else PREDICTION_BATCH
+    most = ROWS if isinstance(inputs, dict) or parts[0].dtype.names else PREDICTION_BATCH
     return max(1, min(most, PREDICTION_BYTES // max(1, example)) // patches)
 
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from common.data import Array, ColumnFormat
+from common.errors import UserError
 from common.preprocessing.cell_dates import as_date, date_cycles, date_features, date_readings, read_dates
 from common.preprocessing.cell_numbers import Reading, read_numbers
 from common.preprocessing.cells import MISSING, shortened, strings, wrong_cell
@@ -46,6 +47,23 @@ def as_inputs(name: str, cells: "Cells", form: ColumnFormat) -> dict[str, Array]
             return date_features(name, read_dates(cells, form.form), form.cycles)
         case _:
             return {name: strings(cells)}
+
+
+def converted(path: Path, cells: "Cells", form: ColumnFormat) -> dict[str, Array]:
+    """Return `as_inputs` of a part of a file whose format was decided from other rows.
+
+    Raises:
+        UserError: if a cell has another type or another decimal separator.
+    """
+    inputs = as_inputs(str(cells.name), cells, form)
+    if form.kind == "text":
+        return inputs
+    problem = wrong_cell(path, cells, next(iter(inputs.values())), form.kind, "fix it or empty the cell")
+    if not problem and form.kind == "number" and read_numbers(cells).decided not in ("", form.form):
+        problem = f"{path}: column {cells.name}: both separators of decimals seem to occur; set `decimal` to . or ,"
+    if problem:
+        raise UserError(problem)
+    return inputs
 
 
 LEVELS = 1000

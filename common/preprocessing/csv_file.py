@@ -8,8 +8,8 @@ import io
 import itertools
 import re
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -39,6 +39,8 @@ SAMPLED = 200
 BLANKS = (b" ", b"\t", b"\v", b"\f", b"\x1c", b"\x1d", b"\x1e", b"\x1f")
 """Characters other than line breaks that `str.strip` removes from ASCII text."""
 LINE_BREAK = r"\r\n?|\n"
+CHUNK = 2**25
+"""Bytes of a file that are parsed at once, where its cells do not fit into memory."""
 NAMED = 5
 """Maximum number of lines that a problem names."""
 
@@ -61,6 +63,71 @@ def read(path: Path) -> Cells:
         UserError: if the file cannot be read, is not text, has a quote that does not close, or rows of unequal length.
     """
     content, encoding, notes = _read_bytes(path)
+    return _cells(path, content, encoding, notes)
+
+
+def read_chunks(path: Path) -> Iterator[Cells]:
+    """Read the cells of a CSV file in UTF-8 in parts of about `CHUNK` bytes.
+
+    Raises:
+        UserError: as `read`, and if the file is not in UTF-8.
+    """
+    with reading(path):
+        file = path.open("rb")
+    with file:
+        rest, header, lines, final = b"", b"", 0, False
+        while not final:
+            with reading(path):
+                block = file.read(CHUNK)
+            final = len(block) < CHUNK
+            content = rest + block
+            end = len(content) if final else _end_of_row(content)
+            content, rest = content[:end], content[end:]
+            if not header:
+                content = content.removeprefix(b"\xef\xbb\xbf")
+            if not content.strip() and (header or not final):
+                continue
+            if b"\0" in content or not _decodes(content, "utf-8"):
+                raise UserError(f"{path}: not UTF-8 text; shards need a CSV file in UTF-8")
+            try:
+                cells = _cells(path, header + content, "utf-8", [])
+            except UserError as error:
+                raise UserError(_moved(str(error), path, lines)) from error
+            yield replace(cells, frame=cells.frame.set_axis(cells.frame.index + lines))
+            if not header:
+                header = _first_row(content)
+                lines = -header.count(b"\n")
+            lines += content.count(b"\n")
+
+
+def _moved(message: str, path: Path, lines: int) -> str:
+    """Return the message of an error in a part of a file that begins after `lines` lines."""
+    place = message.removeprefix(str(path))
+    return f"{path}" + re.sub(r"\bline (\d+)", lambda found: f"line {int(found[1]) + lines}", place)
+
+
+def _end_of_row(content: bytes) -> int:
+    """Return the end of the last line of `content` that is not within quotes; 0 if there is none."""
+    end, quotes = len(content), content.count(b'"')
+    while end > 0:
+        start = content.rfind(b"\n", 0, end) + 1
+        quotes -= content.count(b'"', start, end)
+        if quotes % 2 == 0:
+            return start
+        end = start - 1
+    return 0
+
+
+def _first_row(content: bytes) -> bytes:
+    """Return the first row of `content`, with the blank lines before it."""
+    end = len(content) - len(content.lstrip(b"\r\n"))
+    while (end := content.find(b"\n", end) + 1) and content.count(b'"', 0, end) % 2:
+        pass
+    return content[: end or None]
+
+
+def _cells(path: Path, content: bytes, encoding: str, notes: list[str]) -> Cells:
+    """Return all cells of the `content` of a CSV file, which begins with the column names."""
     beginning = content[: 4 * SAMPLE].decode(encoding, "ignore")[:SAMPLE]
     delimiter = _delimiter(beginning)
     if delimiter != ",":

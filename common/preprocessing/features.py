@@ -12,7 +12,7 @@ from common import layer_names
 from common.config import Normalization
 from common.data import Array, Data
 from common.errors import UserError
-from common.preprocessing import tables
+from common.preprocessing import row_shards, tables
 
 ROWS = 10_000
 """Rows whose features are computed at a time."""
@@ -47,7 +47,7 @@ def inputs(data: Data) -> Inputs:
         name: keras.Input(
             (1,), name=layer_names.column_input(name), dtype="string" if name in text else str(column.dtype)
         )
-        for name, column in data.train[0].items()
+        for name, column in _columns(data).items()
     }
 
 
@@ -57,7 +57,7 @@ def check_precision(data: Data) -> None:
     Raises:
         UserError: if it has not.
     """
-    wide = [name for name, column in data.train[0].items() if column.dtype == "float64"]
+    wide = [name for name, column in _columns(data).items() if column.dtype == "float64"]
     wide += list(data.outputs[:1]) if data.train[1].dtype == "float64" else []
     # JAX makes 32 bits of the 64 that an array has.
     if wide and keras.backend.standardize_dtype(ops.convert_to_tensor(np.zeros(())).dtype) != "float64":
@@ -76,7 +76,7 @@ def standardised(data: Data) -> Features:
         UserError: if no column has two different values.
     """
     tensors = inputs(data)
-    columns, parts = data.train[0], []
+    columns, parts = _columns(data), []
     # The type of a column says whether float32 suffices. If not, all is float64 until it is standardised.
     precision = "float64" if any(column.dtype == "float64" for column in columns.values()) else "float32"
     if numbers := number_columns(data):
@@ -141,22 +141,28 @@ def made_of(data: Data) -> list[tuple[str, str]]:
 
 def number_columns(data: Data) -> list[str]:
     """Return the names of the columns of numbers."""
-    return [name for name, column in data.train[0].items() if column.dtype != object]
+    return [name for name, column in _columns(data).items() if column.dtype != object]
 
 
 def _with_gaps(data: Data) -> list[str]:
     """Return the names of the columns with missing numbers in the training set."""
-    return [name for name in number_columns(data) if np.isnan(data.train[0][name]).any()]
+    return [name for name in number_columns(data) if np.isnan(_columns(data)[name]).any()]
 
 
 def text_values(data: Data) -> dict[str, list[str]]:
     """Return the values of each column of text in the training set, the most frequent first."""
     found = {}
-    for name, column in data.train[0].items():
+    for name, column in _columns(data).items():
         if column.dtype == object:
             values, counts = np.unique(column.astype(str), return_counts=True)
             found[name] = [str(value) for value in values[np.argsort(-counts, kind="stable")]]
     return found
+
+
+def _columns(data: Data) -> dict[str, Array]:
+    """Return the columns (rows,) by name to which statistics are fitted."""
+    columns: dict[str, Array] = row_shards.sample(data.train)[0]
+    return columns
 
 
 def _mean(column: Array) -> float:

@@ -17,7 +17,7 @@ import pandas as pd
 
 from common.data import Array, Data, Description, Formats, Pair, PixelRange, RawData, fingerprint
 from common.errors import Problems, UserError
-from common.preprocessing import image_facts, image_search, image_shards, splits, storage
+from common.preprocessing import image_facts, image_search, image_shards, shards, splits, storage
 from common.preprocessing.image_facts import ImageFacts, counted
 from common.preprocessing.image_files import ImageFiles
 from common.preprocessing.image_search import FoundFiles
@@ -64,8 +64,8 @@ def load_folder(folder: str, side: int, validation: float, seed: int) -> Data:
         UserError: if there is no such folder, or a class has too few images, or the range of the pixels is not known.
     """
     folder = storage.local(folder)
-    shards = image_shards.is_shards(Path(folder))
-    raw = image_shards.read(Path(folder), side) if shards else read_folder(folder, side)
+    stored = shards.is_shards(Path(folder))
+    raw = image_shards.read(Path(folder), side) if stored else read_folder(folder, side)
     return splits.split(raw, validation / (1 - validation), seed, test=validation, test_seed=0)
 
 

@@ -1,18 +1,12 @@
 """Images in a few large files, the shards, from which each image can be read alone: ArrayRecord files.
 
-    shards/index.json       names of the classes, the shards with their sizes, and the range of the pixels
-    shards/examples.npz     label and group of each image
-    shards/00000.array_record …
-
-A record is the image's file, byte for byte, so training from shards equals training from the folder.
+The index has the names of the classes and the range of the pixels; `examples.npz` the label and group of each image. A
+record is the image's file, byte for byte, so training from shards equals training from the folder.
 """
 
 import dataclasses
-import importlib.util
 import io
 import itertools
-import shutil
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,17 +14,11 @@ from typing import Any
 
 import numpy as np
 import pydantic
-from rich.console import Console
-from rich.progress import track
 
 from common.data import Array, Description, Formats, Pair, PixelRange, RawData
-from common.errors import UserError, first_line, reading
+from common.preprocessing import shards
 from common.preprocessing.image_decoding import THUMBNAIL, decode, decoding
 from common.preprocessing.image_files import StoredImages
-
-INDEX, EXAMPLES = "index.json", "examples.npz"
-SHARD_BYTES = 200_000_000
-"""Size of a shard, if their number is not given."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,21 +76,6 @@ class ImageShards(StoredImages):
         return dataclasses.replace(self, side=THUMBNAIL)[:]
 
 
-def check_installed() -> None:
-    """Check that ArrayRecord files can be read and written.
-
-    Raises:
-        UserError: if the package is missing.
-    """
-    if importlib.util.find_spec("array_record") is None:
-        raise UserError(f"shards need array-record; {sys.executable} -m pip install -r requirements-shards.txt")
-
-
-def is_shards(folder: Path) -> bool:
-    """Return whether `folder` is one that `write` made."""
-    return (folder / INDEX).is_file() and (folder / EXAMPLES).is_file()
-
-
 def read(folder: Path, side: int) -> RawData:
     """Read the index of a folder of shards, without the images.
 
@@ -116,26 +89,8 @@ def read(folder: Path, side: int) -> RawData:
     Raises:
         UserError: if a file is missing or damaged, or the package that reads shards is missing.
     """
-    check_installed()
-    from array_record.python.array_record_data_source import ArrayRecordDataSource
-
-    with reading(folder / INDEX):
-        content = (folder / INDEX).read_bytes()
-    try:
-        index = INDICES.validate_json(content)
-        with np.load(folder / EXAMPLES) as examples:
-            labels, groups = examples["labels"], examples["groups"]
-    except Exception as error:  # np.load raises exceptions of any class for a damaged file
-        raise UserError(f"{folder}: {INDEX} or {EXAMPLES} is damaged; copy the folder again") from error
-    for name, size in index.shards.items():
-        with reading(folder / name):
-            found = (folder / name).stat().st_size
-        if found != size:
-            raise UserError(f"{folder / name}: {found:,} bytes instead of {size:,}; copy it again")
-    try:
-        records = ArrayRecordDataSource([str(folder / name) for name in index.shards])
-    except RuntimeError as error:
-        raise UserError(f"{folder}: a shard is damaged ({first_line(error)}); copy it again") from error
+    index, examples, records = shards.read(folder, INDICES, "images")
+    labels, groups = examples["labels"], examples["groups"]
     starts = np.cumsum([0, *index.parts.values()])
     pairs = dict[str, Pair]()
     for part, start, stop in zip(index.parts, starts, starts[1:], strict=False):
@@ -160,21 +115,15 @@ def write(raw: RawData, folder: Path, number: int = 0) -> Index:
     Args:
         raw: Images as `ImageFiles`.
         folder: The folder to make.
-        number: Number of shards; 0: one for each `SHARD_BYTES`.
+        number: Number of shards; 0: one for each `shards.SHARD_BYTES`.
 
     Raises:
         UserError: if the folder exists or cannot be written, an image cannot be read, or the package is missing.
     """
-    check_installed()
-    if folder.exists():
-        raise UserError(f"{folder}: exists already; remove it, or choose another folder")
     pairs = {"train": raw.train, "validation": raw.validation, "test": raw.test}
     pairs = {part: pair for part, pair in pairs.items() if pair}
     files = [file for images, _ in pairs.values() for file in images.files]
-    partial = folder.with_name(f".{folder.name}.partial")
-    try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir(parents=True)
+    with shards.writing(folder) as partial:
         names = _write_records(files, partial, number)
         index = Index(
             name=raw.name,
@@ -187,15 +136,8 @@ def write(raw: RawData, folder: Path, number: int = 0) -> Index:
             facts=raw.description.facts,
         )
         labels = np.concatenate([labels for _, labels in pairs.values()])
-        np.savez(partial / EXAMPLES, labels=labels, groups=[] if raw.groups is None else raw.groups)
-        (partial / INDEX).write_bytes(INDICES.dump_json(index, indent=2))
-        partial.rename(folder)
-    except RuntimeError as error:
-        raise UserError(f"{folder}: cannot be written ({first_line(error)})") from error
-    except OSError as error:
-        raise UserError(f"{error.filename or folder}: cannot be read or written ({error.strerror})") from error
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        groups = np.array([]) if raw.groups is None else raw.groups
+        shards.write_index(partial, INDICES, index, labels=labels, groups=groups)
     return index
 
 
@@ -203,14 +145,12 @@ def _write_records(files: list[Path], folder: Path, number: int) -> list[str]:
     """Write each file as a record of one of `number` shards in `folder`, and return the names of the shards."""
     from array_record.python.array_record_module import ArrayRecordWriter
 
-    number = number or -(-sum(file.stat().st_size for file in files) // SHARD_BYTES)
+    number = number or -(-sum(file.stat().st_size for file in files) // shards.SHARD_BYTES)
     shares = np.array_split(np.arange(len(files)), min(number, len(files)))
     names = [f"{place:05}.array_record" for place in range(len(shares))]
-    console, quiet = Console(stderr=True), not sys.stderr.isatty()
-    progress = iter(track(files, "writing shards", console=console, transient=True, disable=quiet))
+    progress = shards.progress(files, len(files))
     for name, share in zip(names, shares, strict=True):
-        # Each image can be read alone; image files are compressed already.
-        writer = ArrayRecordWriter(str(folder / name), "group_size:1,uncompressed")
+        writer = ArrayRecordWriter(str(folder / name), shards.OPTIONS)
         for file in itertools.islice(progress, len(share)):
             writer.write(file.read_bytes())
         writer.close()

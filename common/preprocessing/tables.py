@@ -4,7 +4,7 @@ A column is an array (rows,): numbers with NaN for a missing one, or strings wit
 float32 where that suffices, else float64.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -13,8 +13,8 @@ import numpy as np
 
 from common.config import Config, Share
 from common.data import Array, ColumnFormat, Data, Description, Examples, Formats, RawData
-from common.errors import Problems, UserError
-from common.preprocessing import cell_numbers, columns, csv_file, datasets, splits, storage
+from common.errors import Problems, UserError, reading
+from common.preprocessing import cell_numbers, columns, csv_file, datasets, row_shards, shards, splits, storage
 from common.preprocessing.cells import MISSING, shortened, wrong_cell
 from common.preprocessing.columns import Decimal, Decision
 from common.preprocessing.csv_file import require
@@ -38,6 +38,8 @@ BEGINNING = 1000
 """Rows that show whether a column has more values than `FEW_LEVELS`."""
 MOST_CLASSES = 10
 """Maximum number of different whole numbers from 0 or 1 on that are read as classes."""
+SAMPLE = 2**27
+"""Bytes of the rows that decide how a file is read of which shards are written."""
 FEW_LEVELS = 50
 """Maximum number of values of a column that is compared with the target value by value."""
 
@@ -49,7 +51,7 @@ class TableConfig(Config):
     data: str = ""
     """Built-in data set."""
     csv: str | None = None
-    """CSV file to train on instead, with column names in the first line. Cells may be empty."""
+    """CSV file to train on instead, with column names in the first line, or shards of one. Cells may be empty."""
     target: str | None = None
     """Column of --csv to predict."""
     categories: tuple[str, ...] = ()
@@ -77,6 +79,8 @@ def load(config: TableConfig, target: Target) -> Data:
     if config.csv:
         csv_file.release_memory()
     data = splits.split(raw, config.validation, config.seed, config.test)
+    if not isinstance(data.train[0], dict):
+        return row_shards.sampled(data)
     if config.csv and (copies := _copies(data)):
         note = f"{copies:,} of {len(data.test[1]):,} test rows are copies of training rows, which flatters the test"
         data = replace(data, description=replace(data.description, notes=(*data.description.notes, note)))
@@ -93,7 +97,20 @@ def read_csv(config: TableConfig, kind: Target) -> RawData:
     if target is None:
         raise UserError("`csv` needs `target`, the column to predict")
     path = Path(storage.local(config.csv or ""))
-    file = csv_file.read(path)
+    if shards.is_shards(path):
+        raw = row_shards.read(path, "table", config)
+        found = "quantity" if len(raw.outputs) == 1 else "class"
+        if kind not in ("auto", found):
+            raise UserError(
+                f"{path}: {target} is a {found} there, not a {kind}; choose another app, or write them again"
+            )
+        return raw
+    return _table(path, csv_file.read(path), config, kind)[0]
+
+
+def _table(path: Path, file: csv_file.Cells, config: TableConfig, kind: Target) -> tuple[RawData, Decision | None]:
+    """Return the table in the cells of a file, and how its target is read if it is a quantity."""
+    target = str(config.target)
     problems = Problems()
     with problems.collect():
         require(path, file.frame, [target, *config.categories, *config.ignore])
@@ -128,11 +145,99 @@ def read_csv(config: TableConfig, kind: Target) -> RawData:
     warnings = _warnings(inputs, targets, target)
     if quantity and quantity.note:
         warnings.insert(0, quantity.note)
-    return replace(
+    raw = replace(
         datasets.raw_table(path.name, inputs, targets, outputs),
         formats=Formats(columns={name: decision.format for name, decision in decisions.items() if decision.format}),
         description=replace(description, notes=(*description.notes, *warnings)),
     )
+    return raw, quantity
+
+
+def write_shards(config: TableConfig, kind: Target, folder: Path) -> row_shards.Index:
+    """Write the table in `config.csv` as shards, in memory that does not depend on its size.
+
+    Every n-th row, of about `SAMPLE` bytes in all, decides the types of the columns, as all rows do in `read_csv`.
+
+    Args:
+        config: The settings.
+        kind: Whether the target is a quantity or a class.
+        folder: The folder to make.
+
+    Raises:
+        UserError: as `read_csv`; if a later cell has another type; if the folder cannot be written.
+    """
+    if config.target is None:
+        raise UserError(f"`target` is missing: the column of {config.csv} to predict")
+    target, path = config.target, Path(storage.local(config.csv or ""))
+    with reading(path):
+        size = path.stat().st_size
+    step, rows, frames = -(-size // SAMPLE) or 1, 0, list["pd.DataFrame"]()
+    for file in csv_file.read_chunks(path):
+        frames.append(file.frame.iloc[-rows % step :: step])
+        rows += len(file.frame)
+    raw, quantity = _table(path, replace(file, frame=_joined(frames)), config, kind)
+    csv_file.release_memory()
+    kinds = {name: "<u2" if column.dtype == object else column.dtype.str for name, column in raw.train[0].items()}
+    levels = {name: dict[str, int]() for name, dtype in kinds.items() if dtype == "<u2"}
+    found = list[Array]()
+
+    def records() -> Iterator[bytes]:
+        for file in shards.progress(csv_file.read_chunks(path), -(-size // csv_file.CHUNK)):
+            frame, _ = _with_target(file.frame, target)
+            block = np.empty(len(frame), list(kinds.items()))
+            for name, form in raw.formats.columns.items():
+                for column, values in columns.converted(path, frame[name], form).items():
+                    block[column] = _codes(path, column, values, levels[column]) if column in levels else values
+            answer = quantity.format if quantity and quantity.format else ColumnFormat("text")
+            found.append(columns.converted(path, frame[target], answer)[target])
+            content, length = block.tobytes(), block.itemsize
+            yield from (content[start : start + length] for start in range(0, len(content), length))
+
+    def index() -> tuple[Array, dict[str, Any]]:
+        import pandas as pd
+
+        targets, outputs = np.concatenate(found), raw.outputs
+        if quantity:
+            targets = targets.astype(raw.train[1].dtype)[:, None]
+        else:
+            targets, outputs = class_labels(path, pd.Series(targets, name=target), FEWEST // 2)
+        description, notes = raw.description, list(raw.description.notes)
+        if step > 1:
+            notes.append(f"{len(raw.train[1]):,} of the {rows:,} rows decided the types of the columns and these notes")
+        return targets, {
+            "name": path.name,
+            "kind": "table",
+            "outputs": outputs,
+            "settings": {name: getattr(config, name) for name in ("target", "categories", "ignore", "decimal")},
+            "inputs": kinds,
+            "levels": {name: tuple(known) for name, known in levels.items()},
+            "formats": raw.formats.columns,
+            "notes": tuple(notes),
+            "facts": {**description.facts, "rows": f"{len(targets):,}"},
+            "overview": {str(name): tuple(column.tolist()) for name, column in description.tables["columns"].items()},
+        }
+
+    return row_shards.write(folder, records(), index)
+
+
+def _joined(frames: "Sequence[pd.DataFrame]") -> "pd.DataFrame":
+    """Return tables one below the other."""
+    import pandas as pd
+
+    return pd.concat(frames)
+
+
+def _codes(path: Path, name: str, values: Array, levels: dict[str, int]) -> Array:
+    """Return the numbers of texts (rows,), and add new ones to `levels`."""
+    import pandas as pd
+
+    codes, found = pd.factorize(values)
+    numbers = np.array([levels.setdefault(level, len(levels)) for level in found], "int64")
+    if len(levels) > columns.LEVELS + 1:
+        raise UserError(
+            f"{path}: column {name} has more than {columns.LEVELS:,} values; `ignore` {name} to leave it out"
+        )
+    return numbers[codes]
 
 
 def _with_target(frame: "pd.DataFrame", target: str) -> tuple["pd.DataFrame", list[str]]:

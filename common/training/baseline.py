@@ -11,6 +11,7 @@ from common.app import App
 from common.config import Config
 from common.data import Data
 from common.errors import first_line, print_notes
+from common.preprocessing import row_shards
 from common.result import Result, prefixed
 from common.training.checkpoint import Stopwatch
 
@@ -60,9 +61,9 @@ def _is_quick(data: Data) -> bool:
 def _fit(app: App, config: Config, data: Data, name: str, estimator: Any) -> Result:
     with tracking.run(app, "baseline", config, data, name) as run:
         stopwatch = Stopwatch()
-        estimator.fit(*data.train)
+        estimator.fit(*row_shards.sample(data.train))
         wall, cpu = stopwatch.seconds()
-        answer = functools.partial(app.task.predict, estimator)
+        answer = functools.partial(row_shards.in_parts, functools.partial(app.task.predict, estimator))
         validation, test = (app.task.predictions_for(answer, pair) for pair in (data.validation, data.test))
         task = app.task.choose_threshold(data.validation[1], lambda: validation)
         measured = {

@@ -98,7 +98,7 @@ class Batches(keras.callbacks.Callback):
         def current(_: Any) -> Any:
             return rows(tf.numpy_function(lambda: self.epoch, [], tf.int64))
 
-        gather: Callable[[Any], Any] = self._gather_in_python
+        gather = functools.partial(_gather_in_python, lambda: self.pair)
         if arrays.in_memory(self.pair) and not self.generate_epoch:
             gather = functools.partial(_gather, keras.tree.map_structure(tf.constant, self.pair))
             if endless:
@@ -106,18 +106,21 @@ class Batches(keras.callbacks.Callback):
         dataset = tf.data.Dataset.range(1).flat_map(current).map(gather).prefetch(2)
         return dataset.apply(tf.data.experimental.assert_cardinality(steps))
 
-    def _gather_in_python(self, indices: Any) -> Any:
-        """Return the examples at `indices` (batch,) as tensors, in a graph of TensorFlow."""
-        import tensorflow as tf
 
-        def read(indices: Array) -> list[Array]:
-            return [part[indices] for part in keras.tree.flatten(self.pair)]
+def _gather_in_python(pair: Callable[[], Any], indices: Any) -> Any:
+    """Return the examples at `indices` (batch,) of the arrays that `pair` returns, as tensors of TensorFlow."""
+    import tensorflow as tf
 
-        parts = keras.tree.flatten(self.pair)
-        examples = tf.numpy_function(read, [indices], [part.dtype for part in parts])
-        for tensor, part in zip(examples, parts, strict=True):
-            tensor.set_shape((*indices.shape, *part.shape[1:]))
-        return keras.tree.pack_sequence_as(self.pair, examples)
+    def read(indices: Array) -> list[Array]:
+        found: list[Array] = keras.tree.flatten([part[indices] for part in keras.tree.flatten(pair())])
+        return found
+
+    example = keras.tree.map_structure(lambda part: part[:1], pair())  # one of `TableRows` has several arrays
+    parts = keras.tree.flatten(example)
+    examples = tf.numpy_function(read, [indices], [part.dtype for part in parts])
+    for tensor, part in zip(examples, parts, strict=True):
+        tensor.set_shape((*indices.shape, *part.shape[1:]))
+    return keras.tree.pack_sequence_as(example, examples)
 
 
 def _gather(tensors: Any, indices: Any) -> Any:
@@ -176,11 +179,15 @@ class InOrder(keras.utils.PyDataset):
 def in_order(pair: tuple[Any, ...], patches: int = 1) -> Any:
     """Return batches of `pair`, or of more or fewer parts, in its given order; `patches` as in `prediction_batch`."""
     size = devices.divisible(arrays.prediction_batch(pair[0], patches), len(keras.tree.flatten(pair)[0]))
-    if keras.backend.backend() != "tensorflow" or not arrays.in_memory(pair[0]):
+    if keras.backend.backend() != "tensorflow":
         return InOrder(pair, size)
     import tensorflow as tf
 
-    tensors, examples = keras.tree.map_structure(tf.constant, pair), len(keras.tree.flatten(pair)[0])
+    examples = len(keras.tree.flatten(pair)[0])
+    if not arrays.in_memory(pair[0]):
+        spans = tf.data.Dataset.range(examples).batch(size)
+        return spans.map(functools.partial(_gather_in_python, lambda: pair)).prefetch(2)
+    tensors = keras.tree.map_structure(tf.constant, pair)
     if examples <= size:  # a pass that calls no function begins thirty times as fast
         return tf.data.Dataset.from_tensors(tensors)
     starts = tf.data.Dataset.range(0, examples, size)
