@@ -4,6 +4,7 @@ Each is a function of pixels (batch, height, width, 3) in [0, 255] that returns 
 channels).
 """
 
+import functools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ import numpy as np
 from common.config import Backbone
 from common.data import Array, LazyArray
 from common.errors import UserError, first_line
+from common.nn.programs import compiled
 from common.preprocessing import arrays, pretrained
 
 BLOCKS = (
@@ -27,6 +29,8 @@ BLOCKS = (
     (1, 3, 1, 6, 320),
 )
 """Blocks of EfficientNet-Lite0: number, side of the kernel, stride of the first, expansion, maps (Tan and Le 2019)."""
+CONVOLUTION: Mapping[str, Any] = {"use_bias": False, "kernel_initializer": "zeros"}
+"""Options of its convolutions. Their weights come from a file: random ones would be drawn for nothing."""
 
 
 def apply(name: Backbone, x: Any, weights: str | None = None) -> Any:
@@ -68,24 +72,26 @@ def apply(name: Backbone, x: Any, weights: str | None = None) -> Any:
 def efficientnet_lite0(x: Any) -> Any:
     """Apply the convolutions of EfficientNet-Lite0: of EfficientNet-B0, with ReLU6, without squeeze and excitation."""
     x = keras.layers.Rescaling(1 / 128, offset=-127 / 128, name="scaled")(x)
-    x = _unit(x, keras.layers.Conv2D(32, 3, 2, "same", use_bias=False, name="conv_stem"), "bn0")
+    x = _unit(x, keras.layers.Conv2D(32, 3, 2, "same", **CONVOLUTION, name="conv_stem"), "bn0")
     number = 0
     for repeats, size, stride, expansion, maps in BLOCKS:
         for index in range(repeats):
             x = _block(x, size, stride if index == 0 else 1, expansion, maps, f"block{number}_")
             number += 1
-    return _unit(x, keras.layers.Conv2D(1280, 1, use_bias=False, name="conv_head"), "bn1")
+    return _unit(x, keras.layers.Conv2D(1280, 1, **CONVOLUTION, name="conv_head"), "bn1")
 
 
 def _block(x: Any, size: int, stride: int, expansion: int, maps: int, name: str) -> Any:
     """Apply an inverted residual block: expansion, convolution of each map, and projection (Sandler et al. 2018)."""
     inputs = x
     if expansion > 1:
-        expand = keras.layers.Conv2D(expansion * x.shape[-1], 1, use_bias=False, name=f"{name}expand_conv")
+        expand = keras.layers.Conv2D(expansion * x.shape[-1], 1, **CONVOLUTION, name=f"{name}expand_conv")
         x = _unit(x, expand, f"{name}bn0")
-    depthwise = keras.layers.DepthwiseConv2D(size, stride, "same", use_bias=False, name=f"{name}depthwise_conv")
+    depthwise = keras.layers.DepthwiseConv2D(
+        size, stride, "same", use_bias=False, depthwise_initializer="zeros", name=f"{name}depthwise_conv"
+    )
     x = _unit(x, depthwise, f"{name}bn1")
-    x = keras.layers.Conv2D(maps, 1, use_bias=False, name=f"{name}project_conv")(x)
+    x = keras.layers.Conv2D(maps, 1, **CONVOLUTION, name=f"{name}project_conv")(x)
     x = keras.layers.BatchNormalization(name=f"{name}bn2")(x)
     return keras.layers.Add(name=f"{name}add")([x, inputs]) if x.shape == inputs.shape else x
 
@@ -144,6 +150,7 @@ def features(network: keras.Model, images: Array | LazyArray) -> Array:
     """Return the outputs of `network` for `images`, (images, features), in batches that fit into memory."""
     size = min(32, arrays.prediction_batch(images))
     parts = np.array_split(np.arange(len(images)), -(-len(images) // size))
-    # A few calls only: compiling the network, as `predict` does, would take longer.
-    outputs = [keras.ops.convert_to_numpy(network(images[part], training=False)) for part in parts]
+    # A few calls only: a graph of TensorFlow, as `predict` makes one, would take longer.
+    program = compiled(functools.partial(network, training=False), network)
+    outputs = [keras.ops.convert_to_numpy(program(images[part])) for part in parts]
     return np.concatenate(outputs).astype("float32")

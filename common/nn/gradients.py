@@ -8,6 +8,7 @@ import numpy as np
 from keras import ops
 
 from common.data import Array, Inputs
+from common.nn.programs import compiled
 
 
 def by_weight(model: keras.Model, inputs: Inputs, targets: Array, loss: Any) -> dict[str, Array]:
@@ -25,20 +26,32 @@ def by_weight(model: keras.Model, inputs: Inputs, targets: Array, loss: Any) -> 
     Returns:
         For each weight's path an array of the weight's shape.
     """
+    return weight_gradients(model, loss)(inputs, targets)
+
+
+def weight_gradients(model: keras.Model, loss: Any) -> Callable[[Inputs, Array], dict[str, Array]]:
+    """Return a function of inputs and targets that computes `by_weight`; JAX compiles it once for all its calls."""
     # A network of the same layers: `model` keeps the loss that it is compiled with.
     probe = keras.Model(model.inputs, model.outputs[0])
     probe.compile(loss=loss)
-    examples = [ops.convert_to_tensor(part) for part in keras.tree.flatten(inputs)]
-    expected = ops.convert_to_tensor(targets)
-    weights = probe.trainable_variables
+    weights, others = probe.trainable_variables, probe.non_trainable_variables
 
-    def total_loss(values: Sequence[Any]) -> Any:
-        # The scope gives the weights these values, and drops all that the call assigns.
-        with keras.StatelessScope(list(zip(weights, values, strict=True)), collect_losses=True):
+    def total_loss(values: Sequence[Any], examples: Sequence[Any], expected: Any) -> Any:
+        # The scope gives the variables these values, and drops all that the call assigns.
+        state = [*zip(weights, values, strict=True), *((other, other.value) for other in others)]
+        with keras.StatelessScope(state, collect_losses=True):
             return probe.compute_loss(examples, expected, probe(examples, training=True))
 
-    gradients = _gradients(total_loss, [weight.value for weight in weights])
-    return dict(zip([weight.path for weight in weights], gradients, strict=True))
+    def gradient(examples: Sequence[Any], expected: Any) -> Any:
+        return _gradient(total_loss)([weight.value for weight in weights], examples, expected)
+
+    program = compiled(gradient, probe)
+
+    def compute(inputs: Inputs, targets: Array) -> dict[str, Array]:
+        found = _arrays(program(keras.tree.flatten(inputs), targets))
+        return dict(zip([weight.path for weight in weights], found, strict=True))
+
+    return compute
 
 
 def by_input(network: keras.Model, inputs: Array, chosen: Array, context: Sequence[Array] = ()) -> Array:
@@ -90,23 +103,36 @@ def by_state(memory: keras.layers.RNN, head: keras.layers.Layer, sequences: Arra
 
 def _gradients(function: Callable[[Sequence[Any]], Any], values: list[Any]) -> list[Array]:
     """Compute the gradient of the number that `function` makes of tensors by each of them, zeros where none counts."""
+    return _arrays(_gradient(function)(values))
+
+
+def _arrays(tensors: Sequence[Any]) -> list[Array]:
+    return [np.array(ops.convert_to_numpy(tensor)) for tensor in tensors]
+
+
+def _gradient(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function that computes the gradients of a number by the tensors of the first argument."""
     match keras.backend.backend():
         case "tensorflow":
             import tensorflow as tf
 
-            with tf.GradientTape(watch_accessed_variables=False) as tape:
-                tape.watch(values)
-                result = function(values)
-            found = tape.gradient(result, values, unconnected_gradients="zero")
+            def gradient(values: list[Any], *more: Any) -> Any:
+                with tf.GradientTape(watch_accessed_variables=False) as tape:
+                    tape.watch(values)
+                    result = function(values, *more)
+                return tape.gradient(result, values, unconnected_gradients="zero")
+
         case "jax":
             import jax
 
-            found = jax.grad(function)(values)
+            gradient = jax.grad(function)
         case "torch":
             import torch
 
-            values = [value.detach().clone().requires_grad_() for value in values]
-            found = torch.autograd.grad(function(values), values, allow_unused=True, materialize_grads=True)
+            def gradient(values: list[Any], *more: Any) -> Any:
+                values = [value.detach().clone().requires_grad_() for value in values]
+                return torch.autograd.grad(function(values, *more), values, allow_unused=True, materialize_grads=True)
+
         case backend:
             raise NotImplementedError(f"gradients on the backend {backend}")
-    return [np.array(ops.convert_to_numpy(gradient)) for gradient in found]
+    return gradient

@@ -1,6 +1,6 @@
 """Diagnose a training run: findings in words, with the numbers that support them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,6 +9,7 @@ from keras import ops
 
 from common.data import Array, Inputs
 from common.nn import augmentation, gradients
+from common.nn.programs import compiled
 from common.preprocessing import arrays
 from common.training import symptoms
 from common.training.batches import InOrder
@@ -33,8 +34,9 @@ class Diagnosis:
     def __init__(self, model: keras.Model, inputs: Inputs, targets: Array) -> None:
         self.model, self.inputs, self.targets = model, inputs, targets
         self.size = min(BATCH, arrays.prediction_batch(inputs))
-        self.probe = probe(model)
-        self.initial_loss, _, _ = self._predict()
+        self.measure = measurement(model)
+        self.gradients = gradients.weight_gradients(model, model.loss)
+        self.initial_loss, _ = self._measure(targets)
         self.early = symptoms.gradients(self._relative_gradients(), "before training")
 
     def findings(self, history: Mapping[str, Sequence[float]], steps: int = symptoms.FEW, epochs: int = 0) -> list[str]:
@@ -53,10 +55,11 @@ class Diagnosis:
             found += symptoms.overfitting(history)
             if not found and epochs == len(history["loss"]):
                 found += symptoms.still_improving(history["val_loss"])
-        loss, outputs, largest = self._predict()
+        loss, largest = self._measure(self.targets)
         if np.isfinite(loss):
-            permuted = np.random.default_rng(0).permutation(outputs)
-            found += symptoms.underfitting(loss, float(self.model.compute_loss(self.inputs, self.targets, permuted)))
+            order = np.random.default_rng(0).permutation(len(self.targets))
+            permuted, _ = self._measure(self.targets[order.argsort()])  # outputs in this order, for the targets
+            found += symptoms.underfitting(loss, permuted)
             for layer, units in largest.items():
                 found += symptoms.dead_units(layer, units, len(self.targets))
             late = symptoms.gradients(self._relative_gradients(), "after training")
@@ -64,23 +67,21 @@ class Diagnosis:
             return [*found, *late.values(), *early]
         return [*found, *self.early.values()]
 
-    def _predict(self) -> tuple[float, Array, dict[str, Array]]:
-        """Return the loss, the outputs, and for each layer of ReLU units the largest output of each unit."""
-        total, outputs, largest = 0.0, [], dict[str, Array]()
-        batches = InOrder((self.inputs, self.targets), self.size)
-        for inputs, targets in map(batches.__getitem__, range(len(batches))):
-            # A call, unlike `predict`, also drops the losses that layers added in the last training step.
-            found = self.probe([ops.convert_to_tensor(part) for part in keras.tree.flatten(inputs)], training=False)
+    def _measure(self, targets: Array) -> tuple[float, dict[str, Array]]:
+        """Return the loss with these targets, and for each layer of ReLU units the largest output of each unit."""
+        total, largest = 0.0, dict[str, Array]()
+        batches = InOrder((self.inputs, targets), self.size)
+        for inputs, expected in map(batches.__getitem__, range(len(batches))):
+            loss, found = self.measure(keras.tree.flatten(inputs), expected)
+            total += len(expected) * float(loss)
             found = keras.tree.map_structure(ops.convert_to_numpy, found)
-            outputs.append(found.pop(OUTPUTS))
-            total += len(targets) * float(self.model.compute_loss(inputs, targets, outputs[-1]))
             largest = {layer: np.maximum(units, largest.get(layer, units)) for layer, units in found.items()}
-        return total / len(self.targets), np.concatenate(outputs), largest
+        return total / len(targets), largest
 
     def _relative_gradients(self) -> dict[str, float]:
         """Return for each layer the norm of its gradient over that of its weights, without biases, which start at 0."""
         inputs, targets = arrays.first((self.inputs, self.targets), self.size)
-        found = gradients.by_weight(self.model, inputs, targets, self.model.loss)
+        found = self.gradients(inputs, targets)
         relative = {}
         for layer in self.model.layers:
             kernels = [weight for weight in layer.trainable_weights if len(weight.shape) > 1]
@@ -88,6 +89,18 @@ class Diagnosis:
             if weight_length := length([ops.convert_to_numpy(kernel) for kernel in kernels]):
                 relative[layer.name] = gradient_length / weight_length
         return relative
+
+
+def measurement(model: keras.Model) -> Callable[..., Any]:
+    """Return a function of inputs and targets that returns the loss and the largest output of each ReLU unit."""
+    network, plain = probe(model), keras.Model(model.inputs, model.outputs[0])
+    plain.compile(loss=model.loss)  # and none of the metrics that `compute_loss` of `model` may update
+
+    def measure(inputs: Sequence[Any], targets: Any) -> tuple[Any, dict[str, Any]]:
+        found = network(inputs, training=False)
+        return plain.compute_loss(None, targets, found.pop(OUTPUTS)), found
+
+    return compiled(measure, network)
 
 
 def probe(model: keras.Model) -> keras.Model:
