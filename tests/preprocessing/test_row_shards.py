@@ -148,7 +148,7 @@ def test_training_from_shards_equals_training_from_the_file(app: Any, settings: 
 
 @pytest.mark.usefixtures("store")
 def test_sentences_in_shards_are_those_of_the_file_and_train(texts: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    settings = {"text": "review", "label": "mark", "length": 6, "embedding": 4, "units": 2, "epochs": 1}
+    settings: dict[str, Any] = {"text": "review", "label": "mark", "length": 6, "embedding": 4, "units": 2, "epochs": 1}
     config, other = (
         lstm_text.Settings(csv=str(place), **settings) for place in (texts, write(texts, text="review", label="mark"))
     )
