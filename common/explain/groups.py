@@ -21,7 +21,7 @@ from common.explain.clusters import FEWEST, Clusters, cluster
 from common.explain.parts import graph
 from common.nn import augmentation
 from common.plots import results
-from common.preprocessing import images
+from common.preprocessing import images, row_shards
 from common.preprocessing.image_files import ImageFiles
 from common.report import page
 
@@ -151,7 +151,7 @@ def _read(app: App, saved: SavedModel, files: Sequence[str]) -> Unsorted:
 def _test_set(app: App, saved: SavedModel) -> Unsorted:
     """Return the test set of the model's data."""
     data = app.data_of(saved)
-    inputs, targets = data.test
+    inputs, targets = row_shards.sample(data.test)
     files = inputs.files if isinstance(inputs, ImageFiles) else range(len(targets))
     labels = np.array(data.outputs)[targets] if isinstance(app.task_of(saved), tasks.Classification) else None
     return Unsorted([str(file) for file in files], inputs, labels, f"test set of {data.name}", {})

@@ -85,7 +85,8 @@ class Records(abc.ABC):
 
     def __getitem__(self, indices: Any) -> Any:
         try:
-            return self._decode(self.records.__getitems__(self.rows[indices].tolist()))
+            rows = self.rows[indices]
+            return self._decode(self.records.__getitems__(rows.ravel().tolist()), rows.shape)
         except (RuntimeError, ValueError, IndexError) as error:
             raise shards.damaged(self.folder, error) from error
 
@@ -108,8 +109,8 @@ class Records(abc.ABC):
         """Maximum number of examples in `sample`."""
 
     @abc.abstractmethod
-    def _decode(self, found: list[bytes]) -> Any:
-        """Return the examples that are in records."""
+    def _decode(self, found: list[bytes], shape: tuple[int, ...]) -> Any:
+        """Return the examples that are in records, in arrays of a shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,8 +124,8 @@ class TableRows(Records):
     def most(self) -> int:
         return FITTED_NUMBERS // (len(self.dtype.names or ()) + sum(map(len, self.levels.values())))
 
-    def _decode(self, found: list[bytes]) -> dict[str, Array]:
-        block = np.frombuffer(b"".join(found), self.dtype)
+    def _decode(self, found: list[bytes], shape: tuple[int, ...]) -> dict[str, Array]:
+        block = np.frombuffer(b"".join(found), self.dtype).reshape(shape)
         columns = {name: np.ascontiguousarray(block[name]) for name in self.dtype.names or ()}
         return columns | {name: levels[columns[name]] for name, levels in self.levels.items()}
 
@@ -137,10 +138,10 @@ class Sentences(Records):
     def most(self) -> int:
         return FITTED_SENTENCES
 
-    def _decode(self, found: list[bytes]) -> Array:
+    def _decode(self, found: list[bytes], shape: tuple[int, ...]) -> Array:
         sentences = np.empty(len(found), object)
         sentences[:] = [record.decode() for record in found]
-        return sentences
+        return sentences.reshape(shape)
 
 
 def read(folder: Path, kind: Literal["table", "text"], config: Config) -> RawData:
