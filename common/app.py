@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from common.config import Config, check_bounds
 from common.data import Array, Data, Examples, Pair
 from common.errors import UserError
-from common.preprocessing import csv_file, images, tables, text
+from common.preprocessing import csv_file, images, table_rows, text
 
 if TYPE_CHECKING:
     import keras
@@ -89,7 +89,7 @@ def read_by_kind(files: Sequence[str], saved: SavedModel) -> Examples:
         case "image":
             return images.read(files, saved)
         case "table":
-            return tables.read_rows(files, saved)
+            return table_rows.read_rows(files, saved)
         case "text":
             return text.read_sentences(files, saved)
         case _:

@@ -42,7 +42,7 @@ def main(
         label: Column with the classes of the sentences.
     """
     from common.preprocessing import shards as files
-    from common.preprocessing import storage, tables
+    from common.preprocessing import storage, table_shards, tables
     from common.preprocessing import text as texts
 
     files.check_installed()
@@ -58,7 +58,7 @@ def main(
         index, command = texts.write_shards(path, text, label, output), ["lstm_text", "--text", text, "--label", label]
     else:
         table = tables.TableConfig(csv=str(path), target=target, categories=categories, ignore=ignore, decimal=decimal)
-        index, command = tables.write_shards(table, target_kind, output), ["table_mlp", "--target", str(target)]
+        index, command = table_shards.write(table, target_kind, output), ["table_mlp", "--target", str(target)]
     print_notes(index.notes)
     size = sum(index.shards.values()) / 1e6
     print(f"{output}: {index.facts['rows']} rows, {len(index.shards):,} shards, {size:,.1f} MB")

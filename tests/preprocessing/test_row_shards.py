@@ -95,7 +95,7 @@ def test_shards_of_a_table_are_the_same_data_as_the_file(
 
 
 def test_some_rows_of_the_whole_file_decide_the_types(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.preprocessing.tables.SAMPLE", 5000)
+    monkeypatch.setattr("common.preprocessing.table_shards.SAMPLE", 5000)
     data = load(write(table, target="price"), "price")
     assert any("of the 400 rows decided the types" in note for note in data.description.notes)
     assert_equal(load(table, "price"), data)

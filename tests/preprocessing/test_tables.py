@@ -14,7 +14,7 @@ from sklearn.pipeline import make_pipeline
 from common import baselines, tracking, training
 from common.data import ColumnFormat, Data
 from common.errors import UserError
-from common.preprocessing import features, tables
+from common.preprocessing import features, table_rows, tables
 from tests.conftest import Trained, assert_user_error, load_app, run, run_app, train_once
 
 
@@ -276,7 +276,7 @@ def test_rows_that_the_model_cannot_take_are_one_line(
     new.to_csv(tmp_path / "new.csv", index=False)
     saved = tracking.load("logistic_regression", str(churn.model))
     with pytest.raises(UserError) as error:
-        tables.read_rows([str(tmp_path / "new.csv")], saved)
+        table_rows.read_rows([str(tmp_path / "new.csv")], saved)
     for word in words:
         assert word in str(error.value)
 
@@ -339,7 +339,7 @@ def test_the_formats_of_training_hold_for_new_files(exported: Trained, tmp_path:
     assert saved.formats.columns["Preis"] == ColumnFormat("number", ",")
     # Alone, these rows fit both separators, and both orders of day and month.
     (tmp_path / "new.csv").write_text("Tag;Zeit;Größe;Preis\n01.02.2024;1700000310;3;3.131\n")
-    inputs = tables.read_rows([str(tmp_path / "new.csv")], saved).inputs
+    inputs = table_rows.read_rows([str(tmp_path / "new.csv")], saved).inputs
     assert inputs["Preis"] == 3131
     assert inputs["Tag elapsed days"] == (pd.Timestamp("2024-02-01") - pd.Timestamp(0)).days
     assert inputs["Zeit"].dtype == "float64"

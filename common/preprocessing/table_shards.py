@@ -1,0 +1,106 @@
+"""Write a table that does not fit into memory as shards."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from common.data import Array, ColumnFormat
+from common.errors import UserError, reading
+from common.preprocessing import columns, csv_file, row_shards, shards, storage, table_checks, tables
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+SAMPLE = 2**27
+"""Bytes of the rows that decide how a file is read of which shards are written."""
+
+
+def write(config: tables.TableConfig, kind: tables.Target, folder: Path) -> row_shards.Index:
+    """Write the table in `config.csv` as shards, in memory that does not depend on its size.
+
+    Every n-th row, of about `SAMPLE` bytes in all, decides the types of the columns, as all rows do in `read_csv`.
+
+    Args:
+        config: The settings.
+        kind: Whether the target is a quantity or a class.
+        folder: The folder to make.
+
+    Raises:
+        UserError: as `read_csv`; if a later cell has another type; if the folder cannot be written.
+    """
+    if config.target is None:
+        raise UserError(f"`target` is missing: the column of {config.csv} to predict")
+    target, path = config.target, Path(storage.local(config.csv or ""))
+    with reading(path):
+        size = path.stat().st_size
+    step, rows, frames = -(-size // SAMPLE) or 1, 0, list["pd.DataFrame"]()
+    for file in csv_file.read_chunks(path):
+        frames.append(file.frame.iloc[-rows % step :: step])
+        rows += len(file.frame)
+    raw, quantity = tables.table_of(path, replace(file, frame=_joined(frames)), config, kind)
+    csv_file.release_memory()
+    kinds = {name: "<u2" if column.dtype == object else column.dtype.str for name, column in raw.train[0].items()}
+    levels = {name: dict[str, int]() for name, dtype in kinds.items() if dtype == "<u2"}
+    found = list[Array]()
+
+    def records() -> Iterator[bytes]:
+        for file in shards.progress(csv_file.read_chunks(path), -(-size // csv_file.CHUNK)):
+            frame, _ = tables.with_target(file.frame, target)
+            block = np.empty(len(frame), list(kinds.items()))
+            for name, form in raw.formats.columns.items():
+                for column, values in columns.converted(path, frame[name], form).items():
+                    block[column] = _codes(path, column, values, levels[column]) if column in levels else values
+            answer = quantity.format if quantity and quantity.format else ColumnFormat("text")
+            found.append(columns.converted(path, frame[target], answer)[target])
+            content, length = block.tobytes(), block.itemsize
+            yield from (content[start : start + length] for start in range(0, len(content), length))
+
+    def index() -> tuple[Array, dict[str, Any]]:
+        import pandas as pd
+
+        targets, outputs = np.concatenate(found), raw.outputs
+        if quantity:
+            targets = targets.astype(raw.train[1].dtype)[:, None]
+        else:
+            targets, outputs = tables.class_labels(path, pd.Series(targets, name=target), table_checks.FEWEST // 2)
+        description, notes = raw.description, list(raw.description.notes)
+        if step > 1:
+            notes.append(f"{len(raw.train[1]):,} of the {rows:,} rows decided the types of the columns and these notes")
+        return targets, {
+            "name": path.name,
+            "kind": "table",
+            "outputs": outputs,
+            "settings": {name: getattr(config, name) for name in ("target", "categories", "ignore", "decimal")},
+            "inputs": kinds,
+            "levels": {name: tuple(known) for name, known in levels.items()},
+            "formats": raw.formats.columns,
+            "notes": tuple(notes),
+            "facts": {**description.facts, "rows": f"{len(targets):,}"},
+            "overview": {str(name): tuple(column.tolist()) for name, column in description.tables["columns"].items()},
+        }
+
+    return row_shards.write(folder, records(), index)
+
+
+def _joined(frames: "Sequence[pd.DataFrame]") -> "pd.DataFrame":
+    """Return tables one below the other."""
+    import pandas as pd
+
+    return pd.concat(frames)
+
+
+def _codes(path: Path, name: str, values: Array, levels: dict[str, int]) -> Array:
+    """Return the numbers of texts (rows,), and add new ones to `levels`."""
+    import pandas as pd
+
+    codes, found = pd.factorize(values)
+    numbers = np.array([levels.setdefault(level, len(levels)) for level in found], "int64")
+    if len(levels) > columns.LEVELS + 1:
+        raise UserError(
+            f"{path}: column {name} has more than {columns.LEVELS:,} values; `ignore` {name} to leave it out"
+        )
+    return numbers[codes]
