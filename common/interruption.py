@@ -6,9 +6,11 @@ block calls `check` where it can stop. A second signal ends the process at once.
 """
 
 import contextlib
+import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator
 from types import FrameType
 from typing import NoReturn
@@ -90,6 +92,18 @@ def end(status: int) -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(status)
+
+
+def end_with_parent() -> None:
+    """End this process of `multiprocessing` once its parent is gone, also if that was killed."""
+    parent = multiprocessing.parent_process()
+    assert parent
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _receive(number: int, _frame: FrameType | None) -> None:

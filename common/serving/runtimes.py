@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from common import lazy
+from common import interruption, lazy
 
 Array = np.ndarray[Any, Any]
 Inputs = Array | dict[str, Array]
@@ -26,7 +26,7 @@ Network = Callable[[Inputs], Array]
 @contextlib.contextmanager
 def in_new_process(name: str, file: Path) -> Iterator[Network]:
     """Yield the model in `file`; the runtime called `name` runs it in a new process."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), interruption.end_with_parent) as process:
         yield lambda inputs: process.submit(_run, name, file, inputs).result()
 
 

@@ -5,7 +5,6 @@ import multiprocessing
 import os
 import socket
 import sys
-import threading
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
@@ -14,6 +13,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
+from common import interruption
 from common.config import Config
 from common.errors import UserError
 from tuning.search.specs import Outcome, SearchSpec, TrialSpec
@@ -110,7 +110,7 @@ def _begin(log: Path, environment: Mapping[str, str], cores: Collection[int]) ->
     os.environ.update(environment)
     if cores:
         os.sched_setaffinity(0, cores)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
+    interruption.end_with_parent()  # the search may be resumed at once
 
 
 def write_into(log: Path) -> None:
@@ -118,14 +118,6 @@ def write_into(log: Path) -> None:
     with log.open("ab") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-
-
-def _end_with_parent() -> None:
-    """End this process once its parent is gone: the search may be resumed at once."""
-    parent = multiprocessing.parent_process()
-    assert parent
-    parent.join()
-    os._exit(1)
 
 
 def prepare(search: SearchSpec) -> str | None:
