@@ -75,7 +75,7 @@ def read_chunks(path: Path) -> Iterator[Cells]:
     with reading(path):
         file = path.open("rb")
     with file:
-        rest, header, lines, final = b"", b"", 0, False
+        rest, header, delimiter, lines, final = b"", b"", "", 0, False
         while not final:
             with reading(path):
                 block = file.read(CHUNK)
@@ -90,13 +90,13 @@ def read_chunks(path: Path) -> Iterator[Cells]:
             if b"\0" in content or not _decodes(content, "utf-8"):
                 raise UserError(f"{path}: not UTF-8 text; shards need a CSV file in UTF-8")
             try:
-                cells = _cells(path, header + content, "utf-8", [])
+                cells = _cells(path, header + content, "utf-8", [], delimiter)
             except UserError as error:
                 raise UserError(_moved(str(error), path, lines)) from error
             yield replace(cells, frame=cells.frame.set_axis(cells.frame.index + lines))
             if not header:
                 header = _first_row(content)
-                lines = -header.count(b"\n")
+                lines, delimiter = -header.count(b"\n"), cells.delimiter
             lines += content.count(b"\n")
 
 
@@ -107,7 +107,10 @@ def _moved(message: str, path: Path, lines: int) -> str:
 
 
 def _end_of_row(content: bytes) -> int:
-    """Return the end of the last line of `content` that is not within quotes; 0 if there is none."""
+    """Return the end of the last line of `content` that is not within quotes; 0 if there is no line.
+
+    If each line is, a quote is a part of a cell, or a later row has the fault.
+    """
     end, quotes = len(content), content.count(b'"')
     while end > 0:
         start = content.rfind(b"\n", 0, end) + 1
@@ -115,7 +118,7 @@ def _end_of_row(content: bytes) -> int:
         if quotes % 2 == 0:
             return start
         end = start - 1
-    return 0
+    return content.rfind(b"\n") + 1
 
 
 def _first_row(content: bytes) -> bytes:
@@ -126,10 +129,10 @@ def _first_row(content: bytes) -> bytes:
     return content[: end or None]
 
 
-def _cells(path: Path, content: bytes, encoding: str, notes: list[str]) -> Cells:
+def _cells(path: Path, content: bytes, encoding: str, notes: list[str], delimiter: str = "") -> Cells:
     """Return all cells of the `content` of a CSV file, which begins with the column names."""
     beginning = content[: 4 * SAMPLE].decode(encoding, "ignore")[:SAMPLE]
-    delimiter = _delimiter(beginning)
+    delimiter = delimiter or _delimiter(beginning)
     if delimiter != ",":
         notes.append(f"{path.name}: its cells are separated by {DELIMITERS[delimiter]}")
     header = _header(path, beginning, delimiter)

@@ -151,7 +151,7 @@ def write_records(records: Iterable[bytes], folder: Path) -> tuple[dict[str, int
     return {name: (folder / name).stat().st_size for name in names}, digest.hexdigest()
 
 
-def progress(items: Iterable[Any], total: int) -> Iterator[Any]:
+def progress(items: Iterable[Any], total: int, words: str = "writing shards") -> Iterator[Any]:
     """Yield `items`, of which there are about `total`, with a progress bar on a terminal."""
     console, quiet = Console(stderr=True), not sys.stderr.isatty()
-    yield from track(items, "writing shards", total, console=console, transient=True, disable=quiet)
+    yield from track(items, words, total, console=console, transient=True, disable=quiet)

@@ -37,8 +37,8 @@ def write(config: tables.TableConfig, kind: tables.Target, folder: Path) -> row_
     target, path = config.target, Path(storage.local(config.csv or ""))
     with reading(path):
         size = path.stat().st_size
-    step, rows, frames = -(-size // SAMPLE) or 1, 0, list["pd.DataFrame"]()
-    for file in csv_file.read_chunks(path):
+    step, rows, frames, parts = -(-size // SAMPLE) or 1, 0, list["pd.DataFrame"](), -(-size // csv_file.CHUNK)
+    for file in shards.progress(csv_file.read_chunks(path), parts, "deciding the types of the columns"):
         frames.append(file.frame.iloc[-rows % step :: step])
         rows += len(file.frame)
     raw, quantity = tables.table_of(path, replace(file, frame=_joined(frames)), config, kind)
@@ -48,7 +48,7 @@ def write(config: tables.TableConfig, kind: tables.Target, folder: Path) -> row_
     found = list[Array]()
 
     def records() -> Iterator[bytes]:
-        for file in shards.progress(csv_file.read_chunks(path), -(-size // csv_file.CHUNK)):
+        for file in shards.progress(csv_file.read_chunks(path), parts):
             frame, _ = tables.with_target(file.frame, target)
             block = np.empty(len(frame), list(kinds.items()))
             for name, form in raw.formats.columns.items():

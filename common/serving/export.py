@@ -310,9 +310,10 @@ def _one_by_one(inputs: Inputs) -> Iterator[Any]:
 
 def _first(model: keras.Model, inputs: Inputs, count: int) -> runtimes.Inputs:
     """Return the first examples; the columns of a table, (rows,), become inputs (rows, 1)."""
-    if not isinstance(inputs, dict):
-        return np.asarray(inputs[:count])
-    return {name: inputs[name][:count].reshape(-1, *tensor.shape[1:]) for name, tensor in model.input.items()}
+    found = keras.tree.map_structure(lambda part: part[:count], inputs)
+    if not isinstance(found, dict):
+        return np.asarray(found)
+    return {name: found[name].reshape(-1, *tensor.shape[1:]) for name, tensor in model.input.items()}
 
 
 def difference(outputs: Array, expected: Array) -> float:

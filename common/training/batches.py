@@ -115,7 +115,7 @@ class Batches(keras.callbacks.Callback):
 
 
 def _gather_in_python(pair: Callable[[], Any], indices: Any) -> Any:
-    """Return the examples at `indices`, (batch,) or (batches, batch), of what `pair` returns as tensors."""
+    """Return the examples at `indices`, (batch,) or (batches, batch), of the arrays that `pair` returns, as tensors."""
     import tensorflow as tf
 
     def read(indices: Array) -> list[Array]:

@@ -94,6 +94,14 @@ def test_shards_of_a_table_are_the_same_data_as_the_file(
     assert len(rows) == 2 + len(data.test[1])
 
 
+def test_parts_of_a_file_have_the_cells_and_the_lines_of_the_whole(tmp_path: Path) -> None:
+    file = tmp_path / "parts.csv"
+    file.write_text("\ufeffa;b\n" + '"x\ny";2\n' * 600 + '5" disk;3\n' + "z;4\n" * 1800, encoding="utf-8")
+    parts = [cells.frame for cells in csv_file.read_chunks(file)]
+    assert len(parts) > 2
+    pd.testing.assert_frame_equal(pd.concat(parts), csv_file.read(file).frame)
+
+
 def test_some_rows_of_the_whole_file_decide_the_types(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("common.preprocessing.table_shards.SAMPLE", 5000)
     data = load(write(table, target="price"), "price")
