@@ -1,5 +1,6 @@
 """Print the test files of the files that differ from the last commit, for `make quick`."""
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -17,12 +18,17 @@ def changed() -> list[Path]:
 
 
 def tests_of(file: Path) -> list[Path]:
-    """Return the test files of a file: itself, or those in its room's folder of tests that begin with its name."""
+    """Return the test files of a file: itself, those in its room that begin with its name, or those that import it."""
     if file.parts[0] == "tests":
         return [file] if file.name.startswith("test_") else []
     room = Path("tests", *file.parts[1:-1]) if file.parts[0] == "common" else Path("tests")
     room = Path("tests/tuning") if file.parts[0] == "tuning" else room
-    return sorted(path.relative_to(ROOT) for path in (ROOT / room).glob(f"test_{file.stem}*.py"))
+    found = [*(ROOT / room).glob(f"test_{file.stem}*.py")] or [
+        path
+        for path in (ROOT / "tests").rglob("test_*.py")
+        if re.search(rf"^from common.*\b{file.stem}\b", path.read_text(), re.MULTILINE)
+    ]
+    return sorted(path.relative_to(ROOT) for path in found)
 
 
 if __name__ == "__main__":
