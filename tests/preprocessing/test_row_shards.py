@@ -96,7 +96,7 @@ def test_shards_of_a_table_are_the_same_data_as_the_file(
 
 def test_parts_of_a_file_have_the_cells_and_the_lines_of_the_whole(tmp_path: Path) -> None:
     file = tmp_path / "parts.csv"
-    file.write_text("\ufeffa;b\n" + '"x\ny";2\n' * 600 + '5" disk;3\n' + "z;4\n" * 1800, encoding="utf-8")
+    file.write_text("\ufeffa;b\n" + '"x\nyy";2\n' * 600 + '5" disk;3\n' + "z;4\n" * 1800, encoding="utf-8")
     parts = [cells.frame for cells in csv_file.read_chunks(file)]
     assert len(parts) > 2
     pd.testing.assert_frame_equal(pd.concat(parts), csv_file.read(file).frame)
@@ -107,11 +107,10 @@ def test_some_rows_of_the_whole_file_decide_the_types(table: Path, monkeypatch: 
     data = load(write(table, target="price"), "price")
     assert any("of the 400 rows decided the types" in note for note in data.description.notes)
     assert_equal(load(table, "price"), data)
-    table.write_text(table.read_text() + "1,2,many,01.01.2024,here,a,3\n")
+    table.write_text(table.read_text() + "".join(f"1,2,{time},01.01.2024,here,a,3\n" for time in (3, "many")))
     with pytest.raises(UserError, match=r"houses\.csv, line \d+: 'many' in the column time is not a number") as error:
         shard.main(str(table), table.with_name("second"), target="price")
-    last = 1 + table.read_text().count("\n") - 1
-    assert f"line {last}:" in str(error.value)
+    assert f"line {table.read_text().count(chr(10))}:" in str(error.value)
     assert not table.with_name("second").exists()
 
 
