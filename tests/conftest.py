@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -166,6 +166,31 @@ def new_store(folder: Path) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(template / "mlflow.db", folder / "mlflow.db")
     return folder
+
+
+@contextlib.contextmanager
+def jax_programs(name: str) -> Iterator[dict[str, str]]:
+    """Yield variables by which processes on JAX find the programs that the same tests compiled when they last ran.
+
+    Compiling them takes more than half of such a process's time. They are read from a copy, and kept if the block ends
+    without an error, so that no other process finds a file that is half written.
+    """
+    kept = Path(tempfile.gettempdir(), f"suite-jax-{os.getuid()}-{importlib.metadata.version('jaxlib')}-{name}")
+    lock = FileLock(f"{kept}.lock")
+    with tempfile.TemporaryDirectory(prefix=f"{kept.name}-") as own:
+        with lock:
+            if kept.exists():
+                shutil.copytree(kept, own, dirs_exist_ok=True)
+        yield {
+            "JAX_COMPILATION_CACHE_DIR": own,
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
+            "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",  # whose folder would be a part of each program's key
+        }
+        with lock:
+            shutil.copytree(own, f"{kept}.partial", dirs_exist_ok=True)
+            shutil.rmtree(kept, ignore_errors=True)
+            Path(f"{kept}.partial").rename(kept)
 
 
 @pytest.fixture

@@ -14,18 +14,21 @@ from common.app import App
 from common.data import Data
 from common.preprocessing import arrays
 from tests import conftest
-from tests.conftest import APPS, Trained, assert_user_error, load_app, run, run_app
+from tests.conftest import APPS, ROOT, Trained, assert_user_error, jax_programs, load_app, run, run_app
 
 SETTINGS = {
     "alexnet": ("--width", "0.02"),
     "boltzmann": ("--data", "encoder", "--hidden", "2", "--restricted", "--sweeps", "1", "--examples", "60"),
     "dbn": ("--hidden", "20", "20", "--pretraining", "1"),
-    "fine_tune": ("--image-size", "32", "--per-class", "5"),
+    "fine_tune": ("--image-size", "32", "--per-class", "9", "--trained-layers", "3"),
     "lstm_memory": ("--length", "20", "--sequences", "100", "--units", "8"),
     "rbm": ("--data", "digits", "--hidden", "20", "--annealing", "20"),
     "rbm_recommender": ("--hidden", "8"),
 }
 """What makes an app small."""
+EXAMPLES = 150
+"""To validate and to test on, which all apps but the perceptron take in batches of one size: each other size is one
+more program to compile."""
 REFUSED = {
     ("lstm_text", "train"): "networks on text need tensorflow",
     ("lenet5", "train", "--variant", "1998"): "set JAX_ENABLE_X64=true",
@@ -54,7 +57,8 @@ def few(name: str) -> App:
         data = app.load_data(config)
         if not arrays.in_memory(data.test[0]):
             return data
-        parts = keras.tree.map_structure(lambda part: part[:256], (data.validation, data.test))
+        number = 256 if name == "mnist_mlp" else EXAMPLES
+        parts = keras.tree.map_structure(lambda part: part[:number], (data.validation, data.test))
         return dataclasses.replace(data, validation=parts[0], test=parts[1])
 
     return dataclasses.replace(app, load_data=load_data)
@@ -74,10 +78,10 @@ class Results:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     store = f"sqlite:///{tmp_path_factory.mktemp('jax')}/mlflow.db"
-    result = run(
-        *("-m", "tests.test_jax"), KERAS_BACKEND="jax", MLFLOW_TRACKING_URI=store, XLA_FLAGS=QUICKLY, timeout=900
-    )
-    assert result.returncode == 0, result.stderr
+    with jax_programs("apps") as programs:
+        variables = {"KERAS_BACKEND": "jax", "MLFLOW_TRACKING_URI": store, "XLA_FLAGS": QUICKLY, **programs}
+        result = run("-m", "tests.test_jax", cwd=ROOT, timeout=900, **variables)
+        assert result.returncode == 0, result.stderr
     return Results(store, result.stderr, json.loads(result.stdout.splitlines()[-1]))
 
 

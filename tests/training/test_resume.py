@@ -1,9 +1,7 @@
 """`train --resume`: a run that was cut off ends as one that was not, in the same run."""
 
 import signal
-from pathlib import Path
 
-import keras
 import mlflow
 import numpy as np
 import pytest
@@ -14,6 +12,8 @@ from tests.conftest import assert_user_error, cut_off, new_store, run_app
 
 SETTINGS = ("--hidden", "32", "--limit", "8000", "--batch-size", "64", "--epochs", "4", "--schedule", "cosine")
 TIMES = ("seconds", "examples_per_second")
+Ended = tuple[tuple[dict[str, float], dict[str, list[float]]], list[np.ndarray]]
+"""Metrics, curves and weights of a run."""
 
 
 def only_run() -> mlflow.entities.Run:
@@ -29,37 +29,43 @@ def outcome(run: mlflow.entities.Run) -> tuple[dict[str, float], dict[str, list[
     return metrics, {str(name): list(curves[name]) for name in curves}
 
 
-def weights(run: mlflow.entities.Run) -> keras.Model:
+def weights(run: mlflow.entities.Run) -> list[np.ndarray]:
     return recorded.model(run.info.run_id).get_weights()
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Ended:
+    """A training that nothing cut off."""
+    store = new_store(tmp_path_factory.mktemp("whole"))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
+        assert run_app("mnist_mlp", "train", *SETTINGS).returncode == 0
+        return ended()
+
+
+def ended() -> Ended:
+    """The outcome and the weights of the only run, which has finished and has left one version and no checkpoint."""
+    run = only_run()
+    assert run.info.status == "FINISHED"
+    assert not tracking.checkpoints(run.info.run_id).exists()
+    assert len(mlflow.MlflowClient().search_model_versions()) == 1
+    return outcome(run), weights(run)
+
+
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGINT])
-def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(
-    number: signal.Signals, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    found = []
-    for name in ("whole", "cut"):
-        store = new_store(tmp_path / name)
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{store}/mlflow.db")
-        if name == "whole":
-            assert run_app("mnist_mlp", "train", *SETTINGS).returncode == 0
-        else:
-            errors = cut_off(number, "mnist_mlp", *SETTINGS, line="Epoch 2/4")
-            run_id = only_run().info.run_id
-            assert list(tracking.checkpoints(run_id).iterdir())
-            if number == signal.SIGINT:
-                assert errors.splitlines()[-1] == "stopped by SIGINT"
-                assert f"train --resume {run_id}" in errors
-            result = run_app("mnist_mlp", "train", "--resume", *([run_id] if number == signal.SIGINT else []))
-            assert result.returncode == 0, result.stderr
-            assert "Epoch 4/4" in result.stdout
-            assert "Epoch 1/4" not in result.stdout
-        run = only_run()
-        assert run.info.status == "FINISHED"
-        assert not tracking.checkpoints(run.info.run_id).exists()
-        assert len(mlflow.MlflowClient().search_model_versions()) == 1
-        found.append((outcome(run), weights(run)))
-    (whole, cut) = found
+@pytest.mark.usefixtures("store")
+def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(number: signal.Signals, whole: Ended) -> None:
+    errors = cut_off(number, "mnist_mlp", *SETTINGS, line="Epoch 2/4")
+    run_id = only_run().info.run_id
+    assert list(tracking.checkpoints(run_id).iterdir())
+    if number == signal.SIGINT:
+        assert errors.splitlines()[-1] == "stopped by SIGINT"
+        assert f"train --resume {run_id}" in errors
+    result = run_app("mnist_mlp", "train", "--resume", *([run_id] if number == signal.SIGINT else []))
+    assert result.returncode == 0, result.stderr
+    assert "Epoch 4/4" in result.stdout
+    assert "Epoch 1/4" not in result.stdout
+    cut = ended()
     assert whole[0] == cut[0]
     for one, other in zip(whole[1], cut[1], strict=True):
         np.testing.assert_array_equal(one, other)
