@@ -105,10 +105,8 @@ class WordPairs(keras.layers.Layer):
         terms = ops.concatenate([numbers, self.words + places], axis=1)
         order = ops.argsort(terms, axis=1)  # equal terms keep their order
         sorted_terms = ops.take_along_axis(terms, order, axis=1)
-        repeated = ops.cast(sorted_terms[:, 1:] == sorted_terms[:, :-1], "int32")
-        repeated = ops.pad(repeated, [(0, 0), (1, 0)])
-        repeated = ops.take_along_axis(repeated, ops.argsort(order, axis=1), axis=1)
-        return ops.where(repeated == 1, 0, terms)
+        repeated = sorted_terms == ops.pad(sorted_terms[:, :-1], [(0, 0), (1, 0)])
+        return ops.where(ops.take_along_axis(repeated, ops.argsort(order, axis=1), axis=1), 0, terms)
 
     def weights_of(self, terms: Any) -> Any:
         """Return the TF-IDF weights of `terms`, of their shape; their squares have the sum 1."""
@@ -141,10 +139,10 @@ def multiply(scores: Any, words: Any) -> Any:
 
 def pretrain(model: keras.Model, config: Config, data: Data) -> tuple[()]:
     """Fit the linear expert of a network, if it has one, to the training set, with the best penalty for validation."""
-    if _expert(model):
+    if layer := _expert(model):
         print(f"{LINEAR}: logistic regression on words and pairs of words of {data.examples(config):,} sentences")
-        train, validation = _features(model, config, data)
-        _fit_linear(model, config, data, train, validation, PENALTIES)
+        train, validation = _features(model, layer, config, data)
+        _fit_linear(model, layer, config, train, validation, PENALTIES)
     return ()
 
 
@@ -153,22 +151,19 @@ def _expert(model: keras.Model) -> WordPairs | None:
     return next((layer for layer in model.layers if isinstance(layer, WordPairs)), None)
 
 
-def _features(model: keras.Model, config: Config, data: Data) -> list[tuple[csr_array, Array]]:
+def _features(model: keras.Model, layer: WordPairs, config: Config, data: Data) -> list[tuple[csr_array, Array]]:
     """Return the TF-IDF weights (sentences, terms) and labels of the training and validation sets."""
-    layer = _expert(model)
-    assert layer is not None
     network = keras.Model(model.input, layer.input)
     pairs = arrays.first(data.train, data.examples(config)), data.validation
     return [(_term_weights(layer, _predict(network, sentences)), labels) for sentences, labels in pairs]
 
 
 def _fit_linear(
-    model: keras.Model, config: Config, data: Data, train: Pair, validation: Pair, penalties: Sequence[float]
+    model: keras.Model, layer: WordPairs, config: Config, train: Pair, validation: Pair, penalties: Sequence[float]
 ) -> None:
     """Fit the linear expert to `train`, with that of `penalties` which is best on `validation`."""
-    layer, balanced = _expert(model), config.class_weights == "balanced"
-    assert layer is not None
-    kernel, bias, penalty = linear.fit_softmax(train, validation, len(data.outputs), balanced, penalties)
+    balanced = config.class_weights == "balanced"
+    kernel, bias, penalty = linear.fit_softmax(train, validation, layer.outputs, balanced, penalties)
     layer.kernel.assign(kernel)
     layer.penalty.assign(penalty)
     model.get_layer(LINEAR).bias.assign(bias)
@@ -182,7 +177,6 @@ def _term_weights(layer: WordPairs, numbers: Array) -> csr_array:
         weights, columns = (ops.convert_to_numpy(one) for one in (layer.weights_of(terms), terms))
         starts = np.arange(len(rows) + 1) * columns.shape[1]
         part = csr_array((weights.ravel(), columns.ravel(), starts), (len(rows), layer.words + layer.pairs))
-        part.sum_duplicates()
         part.eliminate_zeros()
         parts.append(part)
     return vstack(parts, format="csr")
@@ -193,8 +187,7 @@ def calibrate(model: keras.Model, config: Config, data: Data) -> None:
 
     Then the linear expert, for which every sentence counts, is fitted to the training and validation sets together.
     """
-    layer = _expert(model)
-    if not layer:
+    if not (layer := _expert(model)):
         return
     found = [model.get_layer(name) for name in (TRAINED, LINEAR)]
     inputs, labels = data.validation
@@ -206,9 +199,9 @@ def calibrate(model: keras.Model, config: Config, data: Data) -> None:
     for expert, exponent in zip(found, exponents(scores, labels, weights), strict=True):
         expert.exponent.assign(exponent)
         print(f"{expert.name}: exponent {exponent:.2g}, from {len(labels):,} validation sentences")
-    (train, train_labels), (validation, validation_labels) = _features(model, config, data)
+    (train, train_labels), (validation, validation_labels) = _features(model, layer, config, data)
     both = vstack([train, validation], format="csr"), np.concatenate([train_labels, validation_labels])
-    _fit_linear(model, config, data, both, both, [float(layer.penalty)])
+    _fit_linear(model, layer, config, both, both, [float(layer.penalty)])
 
 
 def exponents(scores: Sequence[Array], labels: Array, weights: Array) -> Array:
