@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Literal
 
 import keras
+from keras import ops
 
 from common import App, Classification, Config, Count, Data, Fraction, Positive, UserError, cli
 from common.nn import optimizers, text_expert
@@ -81,10 +82,12 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     vectorizer = text.vectorizer(sentences, config.vocabulary, longest)
     inputs = keras.Input((), dtype="string")
     numbers = vectorizer(inputs)
+    read, mean = numbers[:, : config.length], config.summary == "mean"
+    if mean:  # of no word, it would be no number: an empty sentence is one unknown word
+        read = ops.concatenate([ops.maximum(read[:, :1], text_expert.UNKNOWN), read[:, 1:]], axis=1)
     # The mask marks the padding for all later layers.
-    x = keras.layers.Embedding(words, config.embedding, mask_zero=True)(numbers[:, : config.length])
+    x = keras.layers.Embedding(words, config.embedding, mask_zero=True)(read)
     x = keras.layers.Dropout(config.word_dropout, seed=config.seed)(x)
-    mean = config.summary == "mean"
     x = keras.layers.Bidirectional(keras.layers.LSTM(config.units, return_sequences=mean))(x)
     if mean:
         x = keras.layers.GlobalAveragePooling1D()(x)

@@ -106,6 +106,10 @@ def test_the_network_learns_alone_and_answers_with_the_expert(tmp_path: Path) ->
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     np.testing.assert_array_equal(again(asked), model(asked))
+    pairs = next(one for one in model.layers if isinstance(one, text_expert.WordPairs))
+    pairs.penalty.assign(1e-6)
+    text_expert.calibrate(model, SMALL, FEW)
+    assert np.abs(pairs.kernel).max() < 1e-3  # the penalty is not chosen again
 
 
 def test_the_expert_can_be_left_out() -> None:
