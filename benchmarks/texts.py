@@ -88,7 +88,7 @@ def settings(tickets: Path | None) -> Iterator[tuple[str, lstm_text.Settings]]:
 def redrawn(data: Data, config: lstm_text.Settings) -> Data:
     """Draw the test and validation parts anew from all sentences."""
     everything = splits.join_pairs(splits.join_pairs(data.train, data.validation), data.test)
-    raw = RawData(data.name, data.digest, "text", data.outputs, everything)
+    raw = RawData(name=data.name, digest=data.digest, kind="text", outputs=data.outputs, train=everything)
     return splits.split(raw, config.validation, config.seed, text.TEST_SHARE)
 
 
