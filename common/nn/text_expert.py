@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 from keras import ops
+from scipy.optimize import minimize
 from scipy.sparse import csr_array, vstack
 from scipy.special import log_softmax
 
-from common.data import Array, Data
+from common.data import Array, Data, Pair
 from common.nn import experts, linear, losses
-from common.nn.experts import LINEAR, Expert
+from common.nn.experts import LINEAR, TRAINED
 from common.preprocessing import arrays, row_shards
 
 if TYPE_CHECKING:
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
 PENALTIES = (1.0, 3.0, 10.0, 30.0)
 """Values of scikit-learn's C, the inverse of the penalty, from which `pretrain` chooses."""
-FACTORS = np.geomspace(0.05, 5, 47)
-"""Inverse temperatures from which `calibrate` chooses."""
+LARGEST_EXPONENT = 3.0
+"""Limit of an exponent: without errors on the validation set, larger exponents always have a smaller log loss."""
 ROWS = 1000
 """Sentences at once, where many become terms."""
 UNKNOWN = 1
@@ -38,8 +39,9 @@ class WordPairs(keras.layers.Layer):
     """Scores that each word of a sentence adds to those of the classes, in a linear model of words and pairs of words.
 
     The score of a class is sum_t w_t idf_t / sqrt(sum_t idf_t²) over the terms t of the sentence: its words, and its
-    pairs of adjacent words (TF-IDF, Salton and Buckley 1988). Terms that training lacks do not count. A pair's score is
-    shared equally by its two words. (batch, length) word numbers -> (batch, length, outputs).
+    pairs of adjacent words (TF-IDF, Salton and Buckley 1988). A term counts once, where it is first (Pang et al. 2002).
+    Terms that training lacks do not count. A pair's score is shared equally by its two words. (batch, length) word
+    numbers -> (batch, length, outputs).
 
     Args:
         words: Number of word numbers.
@@ -56,6 +58,8 @@ class WordPairs(keras.layers.Layer):
         self.keys = self.add_weight((self.pairs,), "zeros", "int64", trainable=False, name="keys")
         self.idf = self.add_weight((terms,), "ones", trainable=False, name="idf")
         self.kernel = self.add_weight((terms, self.outputs), "zeros", name="kernel")
+        # A checkpoint keeps the penalty from `pretrain` to `calibrate`.
+        self.penalty = self.add_weight((), "ones", trainable=False, name="penalty")
 
     @classmethod
     def fitted(
@@ -80,15 +84,16 @@ class WordPairs(keras.layers.Layer):
         layer.keys.assign(keys)
         counts = np.zeros(words + len(keys))
         for rows in np.array_split(numbers, -(-len(numbers) // ROWS)):
-            terms = np.sort(ops.convert_to_numpy(layer.terms(rows)), axis=1)
-            first = np.diff(terms, axis=1, prepend=-1) > 0
-            counts += np.bincount(terms[first], minlength=len(counts))
+            counts += np.bincount(ops.convert_to_numpy(layer.terms(rows)).ravel(), minlength=len(counts))
         counts[[0, UNKNOWN, words]] = 0
         layer.idf.assign(np.where(counts > 0, np.log((1 + len(numbers)) / (1 + counts)) + 1, 0))
         return layer
 
     def terms(self, numbers: Any) -> Any:
-        """Return the numbers of the terms of sentences, (batch, 2 length - 1): the words, then the pairs."""
+        """Return the numbers of the terms of sentences, (batch, 2 length - 1): the words, then the pairs.
+
+        The number of a repeated term is 0, like padding.
+        """
         numbers = ops.cast(numbers, "int64")
         pairs = numbers[:, :-1] * self.words + numbers[:, 1:]
         places = ops.zeros_like(pairs)
@@ -97,7 +102,11 @@ class WordPairs(keras.layers.Layer):
             later = ops.minimum(places + 2**bit, self.pairs - 1)
             places = ops.where(ops.take(self.keys, later) <= pairs, later, places)
         places = ops.where(ops.take(self.keys, places) == pairs, places, 0)
-        return ops.concatenate([numbers, self.words + places], axis=1)
+        terms = ops.concatenate([numbers, self.words + places], axis=1)
+        order = ops.argsort(terms, axis=1)  # equal terms keep their order
+        sorted_terms = ops.take_along_axis(terms, order, axis=1)
+        repeated = sorted_terms == ops.pad(sorted_terms[:, :-1], [(0, 0), (1, 0)])
+        return ops.where(ops.take_along_axis(repeated, ops.argsort(order, axis=1), axis=1), 0, terms)
 
     def weights_of(self, terms: Any) -> Any:
         """Return the TF-IDF weights of `terms`, of their shape; their squares have the sum 1."""
@@ -129,10 +138,11 @@ def multiply(scores: Any, words: Any) -> Any:
 
 
 def pretrain(model: keras.Model, config: Config, data: Data) -> tuple[()]:
-    """Fit the linear expert of a network, if it has one, to the training set."""
-    if _expert(model):
+    """Fit the linear expert of a network, if it has one, to the training set, with the best penalty for validation."""
+    if layer := _expert(model):
         print(f"{LINEAR}: logistic regression on words and pairs of words of {data.examples(config):,} sentences")
-        _fit_linear(model, config, data)
+        train, validation = _features(model, layer, config, data)
+        _fit_linear(model, layer, config, train, validation, PENALTIES)
     return ()
 
 
@@ -141,30 +151,22 @@ def _expert(model: keras.Model) -> WordPairs | None:
     return next((layer for layer in model.layers if isinstance(layer, WordPairs)), None)
 
 
-def _fit_linear(model: keras.Model, config: Config, data: Data, together: bool = False) -> None:
-    """Fit the linear expert to the training set, with the penalty that is best on the validation set.
-
-    Args:
-        model: The network.
-        config: Its settings.
-        data: Its data.
-        together: Then fit it, with the same penalty, to both sets.
-    """
-    layer, classes, balanced = _expert(model), len(data.outputs), config.class_weights == "balanced"
-    assert layer is not None
+def _features(model: keras.Model, layer: WordPairs, config: Config, data: Data) -> list[tuple[csr_array, Array]]:
+    """Return the TF-IDF weights (sentences, terms) and labels of the training and validation sets."""
     network = keras.Model(model.input, layer.input)
-    train, validation = (
-        (_term_weights(layer, _predict(network, inputs)), labels)
-        for inputs, labels in (
-            arrays.first(row_shards.sample(data.train), data.examples(config)),
-            row_shards.sample(data.validation),
-        )
-    )
-    kernel, bias, penalty = linear.fit_softmax(train, validation, classes, balanced, PENALTIES)
-    if together:
-        both = vstack([train[0], validation[0]], format="csr"), np.concatenate([train[1], validation[1]])
-        kernel, bias, _ = linear.fit_softmax(both, validation, classes, balanced, [penalty])
+    train, validation = row_shards.sample(data.train), row_shards.sample(data.validation)
+    pairs = arrays.first(train, data.examples(config)), validation
+    return [(_term_weights(layer, _predict(network, sentences)), labels) for sentences, labels in pairs]
+
+
+def _fit_linear(
+    model: keras.Model, layer: WordPairs, config: Config, train: Pair, validation: Pair, penalties: Sequence[float]
+) -> None:
+    """Fit the linear expert to `train`, with that of `penalties` which is best on `validation`."""
+    balanced = config.class_weights == "balanced"
+    kernel, bias, penalty = linear.fit_softmax(train, validation, layer.outputs, balanced, penalties)
     layer.kernel.assign(kernel)
+    layer.penalty.assign(penalty)
     model.get_layer(LINEAR).bias.assign(bias)
 
 
@@ -176,7 +178,6 @@ def _term_weights(layer: WordPairs, numbers: Array) -> csr_array:
         weights, columns = (ops.convert_to_numpy(one) for one in (layer.weights_of(terms), terms))
         starts = np.arange(len(rows) + 1) * columns.shape[1]
         part = csr_array((weights.ravel(), columns.ravel(), starts), (len(rows), layer.words + layer.pairs))
-        part.sum_duplicates()
         part.eliminate_zeros()
         parts.append(part)
     return vstack(parts, format="csr")
@@ -185,35 +186,43 @@ def _term_weights(layer: WordPairs, numbers: Array) -> csr_array:
 def calibrate(model: keras.Model, config: Config, data: Data) -> None:
     """Set the exponents of the experts of a network, if it has them, on the validation set.
 
-    The exponent of each is its inverse temperature (Guo et al. 2017) over the number of experts. So an expert that is
-    more certain than right counts less, and one that has learned nothing counts hardly at all. Then the linear expert,
-    for which every sentence counts, is fitted to the training and validation sets together.
+    Then the linear expert, for which every sentence counts, is fitted to the training and validation sets together.
     """
-    found = [layer for layer in model.layers if isinstance(layer, Expert)]
-    if not found:
+    if not (layer := _expert(model)):
         return
+    found = [model.get_layer(name) for name in (TRAINED, LINEAR)]
     inputs, labels = row_shards.sample(data.validation)
     weights = np.array(losses.class_weights(config.class_weights, data))[labels]
-    scores = _predict(keras.Model(model.input, [expert.input for expert in found]), inputs)
-    for expert, one in zip(found, scores, strict=True):
-        scored = one.astype("float32") + ops.convert_to_numpy(expert.bias)
-        exponent = inverse_temperature(scored, labels, weights) / len(found)
+    outputs = _predict(keras.Model(model.input, [expert.input for expert in found]), inputs)
+    scores = [
+        one.astype("float64") + ops.convert_to_numpy(expert.bias) for one, expert in zip(outputs, found, strict=True)
+    ]
+    for expert, exponent in zip(found, exponents(scores, labels, weights), strict=True):
         expert.exponent.assign(exponent)
         print(f"{expert.name}: exponent {exponent:.2g}, from {len(labels):,} validation sentences")
-    _fit_linear(model, config, data, together=True)
+    (train, train_labels), (validation, validation_labels) = _features(model, layer, config, data)
+    both = vstack([train, validation], format="csr"), np.concatenate([train_labels, validation_labels])
+    _fit_linear(model, layer, config, both, both, [float(layer.penalty)])
 
 
-def inverse_temperature(scores: Array, labels: Array, weights: Array) -> float:
-    """Return the factor of scores whose softmax has the smallest log loss.
+def exponents(scores: Sequence[Array], labels: Array, weights: Array) -> Array:
+    """Return the exponents (experts,) for which the product of experts has the smallest log loss.
+
+    The loss is convex: a logistic regression on the scores of the experts.
 
     Args:
-        scores: Scores (examples, classes).
+        scores: Scores of each expert, (examples, classes).
         labels: Labels (examples,).
         weights: Weight of each example in the loss, (examples,).
     """
     rows = np.arange(len(labels))
-    means = [-(log_softmax(factor * scores, axis=1)[rows, labels] * weights).mean() for factor in FACTORS]
-    return float(FACTORS[int(np.argmin(means))])
+
+    def loss(factors: Array) -> float:
+        product = np.tensordot(factors, scores, 1)
+        return -float((log_softmax(product, axis=1)[rows, labels] * weights).mean())
+
+    equal = np.full(len(scores), 1 / len(scores))
+    return minimize(loss, equal, bounds=[(0, LARGEST_EXPONENT)] * len(scores)).x
 
 
 def _predict(network: keras.Model, sentences: Array) -> Any:

@@ -14,7 +14,7 @@ from common.data import Array, Data
 from common.nn import experts, text_expert
 from common.preprocessing import text
 
-SENTENCES = np.array(["a fine film", "not a fine film", "a dull film", "not so dull"] * 15, dtype=object)
+SENTENCES = np.array(["a fine film", "not a fine film", "a dull film", "not so not so dull"] * 15, dtype=object)
 LABELS = np.array([1, 0, 0, 1] * 15, dtype="int32")
 PAIR = (SENTENCES, LABELS)
 FEW = Data("few", "", PAIR, PAIR, PAIR, ("bad", "good"), kind="text")
@@ -37,13 +37,13 @@ def scores(layers: tuple[keras.layers.Layer, text_expert.WordPairs], *sentences:
 
 
 def test_the_linear_expert_is_scikit_learns_tf_idf_and_logistic_regression() -> None:
-    """(Of sentences without repeated words.)"""
+    """A repeated word or pair of words counts once."""
     model = training.build(app, SMALL, FEW)
     text_expert.pretrain(model, SMALL, FEW)
     linear = model.get_layer(experts.LINEAR)
     network = keras.Model(model.input, linear.input)
     found = network.predict(SENTENCES[:4], verbose=0) + np.asarray(linear.bias)
-    vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+")
+    vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+", binary=True)
     weights = vectorizer.fit_transform(SENTENCES)
     fits = [LogisticRegression(C=penalty).fit(weights, LABELS) for penalty in text_expert.PENALTIES]
     expected = [fit.decision_function(vectorizer.transform(SENTENCES[:4])) for fit in fits]
@@ -78,15 +78,15 @@ def test_the_words_of_a_pair_share_its_score(layer: tuple[keras.layers.Layer, te
     np.testing.assert_array_equal(added[[0, 3]], 0)
 
 
-def test_the_inverse_temperature_undoes_too_much_certainty_and_ends_that_of_what_is_not_known() -> None:
+def test_the_exponents_undo_too_much_certainty_and_end_that_of_what_is_not_known() -> None:
     rng = np.random.default_rng(0)
     chances = rng.dirichlet([1.0] * 3, 5000)
     labels = np.array([rng.choice(3, p=one) for one in chances])
-    found = text_expert.inverse_temperature(3 * np.log(chances), labels, np.ones(5000))
-    assert found == pytest.approx(1 / 3, rel=0.1)
-    assert text_expert.inverse_temperature(10 * rng.normal(size=(5000, 3)), labels, np.ones(5000)) == 0.05
+    scores = [3 * np.log(chances), 10 * rng.normal(size=(5000, 3))]
+    np.testing.assert_allclose(text_expert.exponents(scores, labels, np.ones(5000)), [1 / 3, 0], atol=0.02)
     only = (labels == 0).astype(float)  # the weights choose the examples that count
-    assert text_expert.inverse_temperature(np.tile([1.0, 0, 0], (5000, 1)), labels, only) == 5
+    certain = np.tile([1.0, 0, 0], (5000, 1))
+    assert text_expert.exponents([certain], labels, only) == text_expert.LARGEST_EXPONENT
 
 
 def test_the_network_learns_alone_and_answers_with_the_expert(tmp_path: Path) -> None:
@@ -106,6 +106,10 @@ def test_the_network_learns_alone_and_answers_with_the_expert(tmp_path: Path) ->
     model.save(tmp_path / "model.keras")
     again = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     np.testing.assert_array_equal(again(asked), model(asked))
+    pairs = next(one for one in model.layers if isinstance(one, text_expert.WordPairs))
+    pairs.penalty.assign(1e-6)
+    text_expert.calibrate(model, SMALL, FEW)
+    assert np.abs(pairs.kernel).max() < 1e-3  # the penalty is not chosen again
 
 
 def test_the_expert_can_be_left_out() -> None:

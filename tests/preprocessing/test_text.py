@@ -65,6 +65,7 @@ def test_what_follows_the_end_of_a_sentence_does_not_change_the_answer() -> None
     for summary in ("last", "mean"):
         model = build_model(LstmText(summary=summary, embedding=5, units=4), FEW)
         before = model.predict(SENTENCES[:4], verbose=0)
+        assert np.isfinite(model.predict(np.array(["..."], dtype=object), verbose=0)).all()  # no word at all
         embedding = next(layer for layer in model.layers if isinstance(layer, keras.layers.Embedding))
         table = np.array(embedding.embeddings)
         table[0] = 100.0
