@@ -14,7 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -37,6 +37,8 @@ SMALL = {
     "rbm": ("--annealing", "100"),
 }
 """Settings of the apps that take long also with few examples."""
+QUICKLY = "--xla_backend_optimization_level=0"
+"""Flag of XLA to compile quickly."""
 FOR_ALL = ("--limit", "2000", "--baseline")
 """How `trained` trains each app; another test that needs no more shares the training by the same settings."""
 APPS = [module.name for module in pkgutil.iter_modules(apps.__path__) if module.name[0] != "_"]
@@ -168,29 +170,35 @@ def new_store(folder: Path) -> Path:
     return folder
 
 
-@contextlib.contextmanager
-def jax_programs(name: str) -> Iterator[dict[str, str]]:
-    """Yield variables by which processes on JAX find the programs that the same tests compiled when they last ran.
+def run_on_jax(
+    *command: str, kept: str, flags: str = "", timeout: float = 300, **environment: str
+) -> "subprocess.CompletedProcess[str]":
+    """Run Python with `command` on JAX in a fresh process, which must succeed.
 
-    Compiling them takes more than half of such a process's time. They are read from a copy, and kept if the block ends
-    without an error, so that no other process finds a file that is half written.
+    Compiling takes more than half of its time: it compiles quickly, because most runs once, and finds the programs that
+    the command compiled when it last ran, by the name `kept`. They are read from a copy, and kept if the command
+    succeeds, so that no other process finds a file that is half written.
     """
-    kept = Path(tempfile.gettempdir(), f"suite-jax-{os.getuid()}-{importlib.metadata.version('jaxlib')}-{name}")
-    lock = FileLock(f"{kept}.lock")
-    with tempfile.TemporaryDirectory(prefix=f"{kept.name}-") as own:
-        with lock:
-            if kept.exists():
-                shutil.copytree(kept, own, dirs_exist_ok=True)
-        yield {
+    place = Path(tempfile.gettempdir(), f"suite-jax-{os.getuid()}-{importlib.metadata.version('jaxlib')}-{kept}")
+    with tempfile.TemporaryDirectory(prefix=f"{place.name}-") as own:
+        with FileLock(f"{place}.lock"):
+            if place.exists():
+                shutil.copytree(place, own, dirs_exist_ok=True)
+        variables = {
+            "KERAS_BACKEND": "jax",
+            "XLA_FLAGS": f"{QUICKLY} {flags}",
             "JAX_COMPILATION_CACHE_DIR": own,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
             "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
             "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",  # whose folder would be a part of each program's key
         }
-        with lock:
-            shutil.copytree(own, f"{kept}.partial", dirs_exist_ok=True)
-            shutil.rmtree(kept, ignore_errors=True)
-            Path(f"{kept}.partial").rename(kept)
+        result = run(*command, cwd=ROOT, timeout=timeout, **variables, **environment)
+        assert result.returncode == 0, result.stderr
+        with FileLock(f"{place}.lock"):
+            shutil.copytree(own, f"{place}.partial", dirs_exist_ok=True)
+            shutil.rmtree(place, ignore_errors=True)
+            Path(f"{place}.partial").rename(place)
+    return result
 
 
 @pytest.fixture

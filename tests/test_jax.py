@@ -14,7 +14,7 @@ from common.app import App
 from common.data import Data
 from common.preprocessing import arrays
 from tests import conftest
-from tests.conftest import APPS, ROOT, Trained, assert_user_error, jax_programs, load_app, run, run_app
+from tests.conftest import APPS, QUICKLY, Trained, assert_user_error, load_app, run, run_app, run_on_jax
 
 SETTINGS = {
     "alexnet": ("--width", "0.02"),
@@ -33,8 +33,6 @@ REFUSED = {
     ("lstm_text", "train"): "networks on text need tensorflow",
     ("lenet5", "train", "--variant", "1998"): "set JAX_ENABLE_X64=true",
 }
-QUICKLY = "--xla_backend_optimization_level=0"
-"""Flag of XLA: what runs once is to be compiled quickly."""
 COMMANDS = [
     *((app, "train", "--epochs", "1", "--limit", "256", *SETTINGS.get(app, ())) for app in APPS if app != "lstm_text"),
     *REFUSED,
@@ -78,10 +76,7 @@ class Results:
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
     store = f"sqlite:///{tmp_path_factory.mktemp('jax')}/mlflow.db"
-    with jax_programs("apps") as programs:
-        variables = {"KERAS_BACKEND": "jax", "MLFLOW_TRACKING_URI": store, "XLA_FLAGS": QUICKLY, **programs}
-        result = run("-m", "tests.test_jax", cwd=ROOT, timeout=900, **variables)
-        assert result.returncode == 0, result.stderr
+    result = run_on_jax("-m", "tests.test_jax", kept="apps", timeout=900, MLFLOW_TRACKING_URI=store)
     return Results(store, result.stderr, json.loads(result.stdout.splitlines()[-1]))
 
 

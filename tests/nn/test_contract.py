@@ -20,7 +20,7 @@ import pytest
 
 from common import lazy
 from common.data import Array
-from tests.conftest import ROOT, run
+from tests.conftest import ROOT, run_on_jax
 from tests.processes import run_forked
 
 RNG = np.random.default_rng(0)
@@ -283,14 +283,8 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Arr
     outputs = {name: save(name, folder) for name in CASES}
     result = run_forked("tests.nn.test_contract", str(folder))
     assert result.returncode == 0, result.stderr
-    # With 64 bits, JAX shows where something computes in too many of them. What runs once is compiled quickly.
-    result = run(
-        *("-m", "tests.nn.test_contract", str(folder)),
-        KERAS_BACKEND="jax",
-        JAX_ENABLE_X64="true",
-        XLA_FLAGS="--xla_backend_optimization_level=0",
-    )
-    assert result.returncode == 0, result.stderr
+    # With 64 bits, JAX shows where something computes in too many of them.
+    run_on_jax("-m", "tests.nn.test_contract", str(folder), kept="contract", JAX_ENABLE_X64="true")
     return folder, outputs
 
 

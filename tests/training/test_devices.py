@@ -11,7 +11,7 @@ import pytest
 from common.errors import UserError
 from common.nn import rating_rbm
 from common.training import devices
-from tests.conftest import assert_user_error, run, run_app
+from tests.conftest import assert_user_error, run, run_app, run_on_jax
 
 
 @pytest.fixture(scope="module", params=["jax", pytest.param("tensorflow", marks=pytest.mark.slow)])
@@ -20,9 +20,12 @@ def results(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 
 
 def trainings(folder: Path, backend: str, *options: str) -> dict[str, Any]:
-    flags = "--xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
-    result = run("-m", "tests.training.on_devices", str(folder), *options, KERAS_BACKEND=backend, XLA_FLAGS=flags)
-    assert result.returncode == 0, result.stderr
+    command = "-m", "tests.training.on_devices", str(folder), *options
+    if backend == "jax":
+        result = run_on_jax(*command, kept="devices", flags="--xla_force_host_platform_device_count=4")
+    else:
+        result = run(*command, KERAS_BACKEND=backend)
+        assert result.returncode == 0, result.stderr
     found: dict[str, Any] = json.loads(result.stdout.splitlines()[-1])
     return found
 
