@@ -85,7 +85,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     numbers = vectorizer(inputs)
     read, mean = numbers[:, : config.length], config.summary == "mean"
     if mean:  # of no word, it would be no number: an empty sentence is one unknown word
-        read = keras.ops.concatenate([ops.maximum(read[:, :1], text_expert.UNKNOWN), read[:, 1:]], axis=1)
+        read = keras.ops.concatenate([keras.ops.maximum(read[:, :1], text_expert.UNKNOWN), read[:, 1:]], axis=1)
     # The mask marks the padding for all later layers.
     x = keras.layers.Embedding(words, config.embedding, mask_zero=True)(read)
     x = keras.layers.Dropout(config.word_dropout, seed=config.seed)(x)
