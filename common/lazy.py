@@ -35,6 +35,8 @@ class _Deferred(types.ModuleType):
         name = self.__name__
         with _import_lock:
             if sys.modules.get(name) is self:
+                if attribute == "__file__":  # `inspect` asks every module for it
+                    raise AttributeError(attribute)
                 del sys.modules[name]
                 try:
                     with quiet_native_log():

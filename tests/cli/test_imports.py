@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import run
+
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import atexit, runpy, sys
@@ -37,3 +39,8 @@ def test_showing_the_page_of_a_run_loads_no_tensorflow() -> None:
 )
 def test_looking_at_data_and_reading_flags_load_neither_keras_nor_mlflow(command: tuple[str, ...]) -> None:
     assert loaded(*command) == set()
+
+
+def test_looking_up_a_module_imports_no_deferred_one() -> None:
+    code = "import inspect, sys, common; inspect.getmodule(inspect.currentframe()); print('tensorflow' in sys.modules)"
+    assert run("-c", code).stdout == "False\n"
