@@ -33,6 +33,7 @@ class Index:
     name: str
     """Name of the data set, which is that of the file."""
     digest: str
+    """Fingerprint of the records, the targets and the names of the outputs."""
     kind: Literal["table", "text"]
     outputs: tuple[str, ...]
     shards: Mapping[str, int]

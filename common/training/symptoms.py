@@ -1,4 +1,4 @@
-"""Rules that find faults of a training in its numbers, and advice on each."""
+"""Find faults of a training by rules, from its losses, units and gradients, and give advice on each."""
 
 from collections.abc import Iterator, Mapping, Sequence
 
