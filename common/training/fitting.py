@@ -113,13 +113,14 @@ def fit(
         return [*([slowing] if config.schedule == "plateau" else []), stopping]
 
     train, validation = (weighted(pair, config, data) for pair in (data.train, data.validation))
+    usual = model.jit_compile
     if keras.backend.backend() == "tensorflow" and devices.number() == 1:  # Keras does not use XLA on several
         model.jit_compile = benefits_from_xla(model, data.batch_size(config))
     validated = in_order(validation, augmentation.patches(model)) if options.validate else None
     own = list[keras.callbacks.Callback]()
     if isinstance(validated, InOrder) and devices.number() > 1 and keras.backend.backend() == "jax":
         own, validated = [Validation(validated)], None
-    return epochs.fit(
+    history = epochs.fit(
         model,
         functools.partial(
             Batches,
@@ -137,6 +138,8 @@ def fit(
         task.monitor if options.validate else "loss",
         task.mode if options.validate else "min",
     )
+    model.jit_compile = usual  # predictions are too few steps to compile a program for each size of a batch
+    return history
 
 
 def device_count(app: App, config: Config, data: Data, requested: devices.Devices) -> int:

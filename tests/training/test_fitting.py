@@ -161,6 +161,15 @@ def test_on_a_cpu_dense_and_small_recurrent_networks_are_compiled_with_xla() -> 
     assert not any(training.benefits_from_xla(model, batch_size=4) for model in (dropped, convolution, table))
 
 
+def test_on_a_cpu_a_network_that_is_trained_with_xla_predicts_without_it(mnist: RawData) -> None:
+    data, config, compiled = few(mnist, train=64), MnistMlp(hidden=(8,), input_dropout=0, epochs=1), list[bool]()
+    model = build_model(config, data)
+    noting = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: compiled.append(model.jit_compile))
+    training.fit(model, data, config, load_app("mnist_mlp").task, training.FitOptions(callbacks=[noting]))
+    assert compiled == [True]
+    assert not model.jit_compile
+
+
 def test_the_step_is_traced_once(mnist: RawData, monkeypatch: pytest.MonkeyPatch) -> None:
     """A trace takes longer than the whole training of a small network."""
     app, data, config = load_app("mnist_mlp"), few(mnist, train=512), MnistMlp(epochs=2, hidden=(8,), batch_size=128)
