@@ -19,6 +19,8 @@ from unittest import mock
 
 import tyro
 
+from tests.processes import run_forked
+
 
 def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
@@ -30,12 +32,17 @@ def main() -> None:
 
 def forget() -> None:
     """Have the modules of apps and searches imported again, whose files may have been changed since."""
-    for name in [name for name in sys.modules if re.fullmatch(r"(apps|tuning|tests)\.(?!search|commands).\w+", name)]:
+    for name in [
+        name for name in sys.modules if re.fullmatch(r"(apps|tuning|tests)\.(?!search|commands|processes).\w+", name)
+    ]:
         del sys.modules[name]
 
 
 def answer(module: str, arguments: Sequence[str], parsed: bool) -> dict[str, object]:
     """The exit status and the output of a command, `parsed` alone or done."""
+    if module == "pytest":  # in a process of its own: it rewrites modules when they are first imported
+        result = run_forked(module, *arguments, PYTEST_ADDOPTS="-W ignore::pytest.PytestAssertRewriteWarning")
+        return {"status": result.returncode, "output": result.stdout + result.stderr}
     output, status = io.StringIO(), 0
     with contextlib.ExitStack() as around:
         around.enter_context(mock.patch.object(sys, "argv", [module, *arguments]))

@@ -13,6 +13,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
@@ -125,6 +126,9 @@ def _execute(
     first: Callable[[], None] | None,
 ) -> None:
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the process that forks ignores it
+    # A search that starts here forks its workers from the same process. Python would start another one, which imports
+    # Keras again.
+    forkserver._forkserver.ensure_running = resource_tracker.ensure_running  # type: ignore[attr-defined,method-assign]
     os.dup2(output.fileno(), 1)
     with Path(errors).open("ab") as file:
         os.dup2(file.fileno(), 2)

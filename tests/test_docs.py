@@ -179,8 +179,8 @@ class Reader:
                 self.run(command, module, arguments, parsed=not self.trained)
             case "benchmarks", "benchmarks.lab":  # tests/test_lab.py runs the experiments
                 self.run(command, module, arguments, parsed=True)
-            case "pytest", _:  # in a process of its own: pytest rewrites modules when they are first imported
-                self.shell(command.text)
+            case "pytest", _:
+                self.run(command, module, arguments)
             case _:
                 pytest.fail(f"{command.place}: no rule of tests/test_docs.py covers {command.text}")
 
