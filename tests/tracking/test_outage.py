@@ -17,8 +17,8 @@ from common.errors import UserError
 from tests.conftest import free_port, new_store
 from tests.processes import Process
 
-EPOCHS = 60
-SETTINGS = ("--limit", "6000", "--hidden", "64", "--batch-size", "32")
+EPOCHS = 40
+SETTINGS = ("--limit", "2000", "--hidden", "64", "--batch-size", "32")
 
 
 def test_a_server_that_never_answers_is_named_soon(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -62,6 +62,9 @@ def test_training_goes_on_while_the_server_is_away_and_loses_no_metric(
             assert any("Epoch 5/" in line for line in training.stdout)
             kill(serving)
             assert any("Epoch 20/" in line for line in training.stdout)  # it goes on
+            while "does not answer" not in Path(training.errors.name).read_text():
+                assert training.poll() is None
+                time.sleep(0.1)
             serving = server(store, port)
             output, errors = training.communicate(timeout=300)
         assert training.returncode == 0, errors
