@@ -118,7 +118,7 @@ class Reader:
                     if line.startswith((f"{PYTHON} -m apps.", f"{PYTHON} -m tuning.", f"{PYTHON} -m common.")):
                         self.do(Command(command.place, line), whole)
             case [program, "-m", "mlflow", "server", *options] if program == PYTHON:
-                known = "\n".join(self.shell(f"{PYTHON} -m mlflow server --help"))
+                known = self.run(command, "mlflow", ["server", "--help"])
                 for option in filter(lambda word: word.startswith("--"), options):
                     assert re.search(rf"^ +(-\w, )?{option}\b", known, re.MULTILINE), f"{command.place}: {option}"
             case [program, "-m", "pip", "install", *_, requirements] if program == PYTHON:
@@ -199,15 +199,17 @@ class Reader:
         named += [word for flag, word in itertools.pairwise(arguments) if flag in FILES]
         return [word for word in named if not (self.tree / word).exists()]
 
-    def run(self, command: Command, module: str, arguments: list[str], parsed: bool = False) -> None:
-        """Run Python's `-m` in the process that waits for it, or only parse its command line."""
+    def run(self, command: Command, module: str, arguments: list[str], parsed: bool = False) -> str:
+        """Run Python's `-m` in the process that waits for it, or only parse its command line; gives the output."""
         assert self.python.stdin
         assert self.python.stdout
         print(
             json.dumps({"module": module, "arguments": arguments, "parsed": parsed}), file=self.python.stdin, flush=True
         )
         answer = json.loads(self.python.stdout.readline())
-        assert answer["status"] == 0, f"{command.place}: {command.text}\n{answer['output']}"
+        output: str = answer["output"]
+        assert answer["status"] == 0, f"{command.place}: {command.text}\n{output}"
+        return output
 
     def shell(self, text: str) -> list[str]:
         done = subprocess.run(["bash", "-ec", text], cwd=self.tree, capture_output=True, text=True, timeout=120)
@@ -291,6 +293,7 @@ def test_links_lead_to_files(page: str) -> None:
         (f"{PYTHON} -m tuning.lenet5 --algorithm best", "--algorithm"),
         (f"{PYTHON} -m common.nothing", "no rule"),
         ("make trian", "trian"),
+        (f"{PYTHON} -m mlflow server --prot 5000", "--prot"),
         ("rm -rf mlruns", "no rule"),
     ],
 )
