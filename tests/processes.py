@@ -128,7 +128,7 @@ def _execute(
     signal.signal(signal.SIGINT, signal.default_int_handler)  # the process that forks ignores it
     # A search that starts here forks its workers from the same process. Python would start another one, which imports
     # Keras again.
-    forkserver._forkserver.ensure_running = resource_tracker.ensure_running  # type: ignore[attr-defined,method-assign]
+    forkserver._forkserver.ensure_running = resource_tracker.ensure_running  # type: ignore[method-assign]
     os.dup2(output.fileno(), 1)
     with Path(errors).open("ab") as file:
         os.dup2(file.fileno(), 2)
