@@ -1,4 +1,4 @@
-"""Whether XLA compiles a network."""
+"""Whether XLA compiles the training of a network."""
 
 import keras
 
@@ -7,7 +7,7 @@ RECURRENT_STATES = 4096
 
 
 def benefits_from_xla(model: keras.Model, batch_size: int) -> bool:
-    """Return whether XLA makes this network faster on this device (benchmarks/compilation.py).
+    """Return whether XLA makes training this network faster on this device (benchmarks/compilation.py).
 
     On a GPU, every network whose layers support it, as Keras chooses. On a CPU, dense networks and small recurrent
     ones. XLA's convolutions and its loops over large products are slow there, and so is its random noise before the
