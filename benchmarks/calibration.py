@@ -45,7 +45,7 @@ def probabilities(app: App, file: Path, target: str, seed: int) -> Iterator[tupl
         model = measure.train(app, config, data).model
         yield weights, data.test[1], training.predict(model, data.test[0])
         if weights == "balanced":
-            model, _ = training.recalibrated(model, app.for_data(data).task, data)
+            model, _ = training.recalibrated(model, app.for_data(data).task, data, app.calibrate is None)
             yield "recalibrated", data.test[1], training.predict(model, data.test[0])
 
 
