@@ -36,7 +36,7 @@ from common.nn import losses, optimizers, tabular, tabular_expert
 from common.preprocessing import features, tables
 
 if TYPE_CHECKING:
-    from sklearn.pipeline import Pipeline
+    pass
 
 
 @dataclass(frozen=True)
@@ -99,17 +99,12 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     return model
 
 
-def baseline(config: Settings, data: Data) -> dict[str, Pipeline]:
-    """Return scikit-learn's ridge or logistic regression, and its gradient boosting."""
-    return baselines.of_tables(config, data, config.class_weights == "balanced")
-
-
 app = App(
     settings=Settings,
     load_data=lambda config: tables.load(config, config.target_kind),
     build_model=build_model,
     task=ByTarget(),
-    baseline=baseline,
+    baseline=baselines.of_tables,
     features="hidden",
     # The module of nn is imported at its first use.
     calibrate=lambda model, config, data: tabular_expert.calibrate(model, config, data),

@@ -45,15 +45,21 @@ def probabilities(app: App, file: Path, target: str, seed: int) -> Iterator[tupl
         model = measure.train(app, config, data).model
         yield weights, data.test[1], training.predict(model, data.test[0])
         if weights == "balanced":
-            model, _ = training.recalibrated(model, app.for_data(data).task, data)
+            model, _ = training.recalibrated(model, app.for_data(data).task, data, app.calibrate is None)
             yield "recalibrated", data.test[1], training.predict(model, data.test[0])
 
 
-def main() -> None:
-    """Print the log loss and the calibration error of each network on each table."""
+def main(only: tuple[str, ...] = ()) -> None:
+    """Print the log loss and the calibration error of each network on each table.
+
+    Args:
+        only: Names of the tables to use; by default all.
+    """
     table = Table("", "class weights", "log loss", "calibration error")
     with tempfile.TemporaryDirectory() as folder:
         for source in SOURCES:
+            if only and source.name not in only:
+                continue
             frame = source.frame()
             frame.to_csv(file := Path(folder) / f"{source.name}.csv", index=False)
             share = 100 * frame[source.target].value_counts(normalize=True).min()

@@ -30,6 +30,7 @@ from rich.table import Table
 from sklearn.datasets import load_sample_images
 
 from apps import alexnet, fine_tune, lenet5
+from benchmarks import measure
 from common import baselines, training
 from common.app import App
 from common.config import Config
@@ -109,19 +110,11 @@ def few(app: App, config: Any, number: int, test: int) -> Data:
     return replace(splits.take_per_class(data, number, config.seed), test=(inputs[:test], labels[:test]))
 
 
-def accuracy_of_network(app: App, config: Config, data: Data) -> tuple[float, float, float]:
-    """Return the test accuracy before and after `fit`, and the CPU seconds of the training."""
-    stopwatch = Stopwatch()
-    config = enough_steps(config, data)
-    keras.utils.set_random_seed(config.seed)
-    model = app.build_model(config, data)
-    list(training.pretrain(app, model, config, data))
-    _, before_fit = stopwatch.seconds()
-    before = accuracy(training.predict(model, data.test[0]), data)
-    stopwatch = Stopwatch(cpu=before_fit)
-    training.fit(model, data, config, app.task)
-    _, seconds = stopwatch.seconds()
-    return before, accuracy(training.predict(model, data.test[0]), data), seconds
+def network(app: App, config: Config, data: Data, fit: bool = True) -> tuple[float, float]:
+    """Return the test accuracy in per cent, and the CPU seconds of the training, which `fit` is a part of."""
+    keras.backend.clear_session()
+    trained = measure.train(app, enough_steps(config, data), data, fit)
+    return accuracy(training.predict(trained.model, data.test[0]), data), trained.cpu
 
 
 def accuracy(probabilities: Array, data: Data) -> float:
@@ -141,20 +134,16 @@ def results(
     """
     config: Config = fine_tune.Settings(seed=seed, **settings)
     data = data_of(fine_tune.app, config)
-    before, after, seconds = accuracy_of_network(fine_tune.app, config, data)
-    yield "fine_tune", after, seconds
-    yield "its head alone", before, 0
+    yield "fine_tune", *network(fine_tune.app, config, data)
+    yield "its head alone", *network(fine_tune.app, config, data, fit=False)
     stopwatch = Stopwatch()
     pixels = baselines.logistic_regression(config, data).fit(data.train[0], data.train[1])
-    yield "pixels", accuracy(pixels.predict_proba(data.test[0]), data), stopwatch.seconds()[1]
-    more = ALEXNET if "images" in settings else {}
-    config = alexnet.Settings(seed=seed, **settings, **more)
-    _, after, seconds = accuracy_of_network(alexnet.app, config, data_of(alexnet.app, config))
-    yield "alexnet", after, seconds
-    if "images" not in settings:
-        config = lenet5.Settings(seed=seed, **settings)
-        _, after, seconds = accuracy_of_network(lenet5.app, config, data_of(lenet5.app, config))
-        yield "lenet5", after, seconds
+    _, seconds = stopwatch.seconds()
+    yield "pixels", accuracy(pixels.predict_proba(data.test[0]), data), seconds
+    others = [(alexnet, ALEXNET)] if "images" in settings else [(alexnet, {}), (lenet5, {})]
+    for other, more in others:
+        config = other.Settings(seed=seed, **settings, **more)
+        yield other.app.name, *network(other.app, config, data_of(other.app, config))
 
 
 def main(seeds: int = 5, numbers: tuple[int, ...] = (20, 100), test: int = 10_000, only: tuple[str, ...] = ()) -> None:

@@ -28,17 +28,17 @@ class Trained:
     """CPU seconds."""
 
 
-def train(app: App, config: Config, data: Data) -> Trained:
-    """Train an app's network as `train` does, without a store and without output."""
+def train(app: App, config: Config, data: Data, fit: bool = True) -> Trained:
+    """Train an app's network as `train` does, without a store and without output; without `fit`, pretrain it only."""
     app, stopwatch = app.for_data(data), Stopwatch()
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         keras.utils.set_random_seed(config.seed)
         model = training.build(app, config, data)
         list(training.pretrain(app, model, config, data))
-        history = training.fit(model, data, config, app.task)
-        if app.calibrate:
+        losses = training.fit(model, data, config, app.task)["loss"] if fit else []
+        if fit and app.calibrate:
             app.calibrate(model, config, data)
-    return Trained(model, len(history["loss"]), *stopwatch.seconds())
+    return Trained(model, len(losses), *stopwatch.seconds())
 
 
 def compare(title: str, contestants: Mapping[str, Callable[[], None]], rounds: int) -> None:

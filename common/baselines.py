@@ -1,4 +1,7 @@
-"""Classical estimators that a network is compared with, on the same split."""
+"""Classical estimators that a network is compared with, on the same split.
+
+They have no class weights here: their `fit` gets those of the network as the weights of the examples.
+"""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -71,20 +74,19 @@ def maximum_likelihood(config: "LinearConfig", data: Data) -> "dict[str, Pipelin
 
     if data.kind != "table":
         return {"baseline": logistic_regression(config, data)}
-    total, balanced = config.l1 + 2 * config.l2, config.class_weights == "balanced"
+    total = config.l1 + 2 * config.l2
     estimator = linear_model.LogisticRegression(
         C=1 / (total * len(data.train[1])) if total else np.inf,
         l1_ratio=config.l1 / total if total else 0.0,
         solver="saga" if config.l1 else "lbfgs",
-        class_weight="balanced" if balanced else None,
         tol=1e-8,
         max_iter=100_000,
     )
     exact = make_pipeline(*standardised(data), estimator)
-    return {"baseline": exact, "gradient boosting": gradient_boosting(config, data, balanced)}
+    return {"baseline": exact, "gradient boosting": gradient_boosting(config, data)}
 
 
-def of_tables(config: Config, data: Data, balanced: bool = False) -> "dict[str, Pipeline]":
+def of_tables(config: Config, data: Data) -> "dict[str, Pipeline]":
     """Return gradient boosting, and a ridge or logistic regression with a small penalty, for a table's target."""
     from sklearn.linear_model import LogisticRegression, Ridge
     from sklearn.pipeline import make_pipeline
@@ -93,15 +95,11 @@ def of_tables(config: Config, data: Data, balanced: bool = False) -> "dict[str, 
     if data.train[1].ndim == 2:
         linear, name = Ridge(alpha=rows / 1000), "ridge regression"
     else:
-        weights = "balanced" if balanced else None
-        linear, name = LogisticRegression(C=1000 / rows, max_iter=1000, class_weight=weights), "logistic regression"
-    return {
-        name: make_pipeline(*standardised(data), linear),
-        "gradient boosting": gradient_boosting(config, data, balanced),
-    }
+        linear, name = LogisticRegression(C=1000 / rows, max_iter=1000), "logistic regression"
+    return {name: make_pipeline(*standardised(data), linear), "gradient boosting": gradient_boosting(config, data)}
 
 
-def gradient_boosting(config: Config, data: Data, balanced: bool = False) -> "Pipeline":
+def gradient_boosting(config: Config, data: Data) -> "Pipeline":
     """Return scikit-learn's histogram-based gradient boosting on raw columns, for a quantity or for classes."""
     from sklearn.compose import TransformedTargetRegressor, make_column_transformer
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
@@ -119,7 +117,7 @@ def gradient_boosting(config: Config, data: Data, balanced: bool = False) -> "Pi
         flat = {"func": np.ravel, "inverse_func": np.asarray, "check_inverse": False}  # targets are (examples, 1)
         estimator = TransformedTargetRegressor(HistGradientBoostingRegressor(**shared), **flat)
     else:
-        estimator = HistGradientBoostingClassifier(class_weight="balanced" if balanced else None, **shared)
+        estimator = HistGradientBoostingClassifier(**shared)
     return make_pipeline(ToFrame(numbers), columns, estimator)
 
 

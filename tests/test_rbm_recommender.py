@@ -19,7 +19,7 @@ from common.data import Array, Data, SavedModel
 from common.errors import UserError
 from common.metrics.training import RatingError
 from common.nn import gradients
-from common.nn.rating_rbm import ConditionalRBM, SoftmaxRBM, squared_error
+from common.nn.rating_rbm import ROUNDS, ConditionalRBM, SoftmaxRBM, squared_error
 from common.preprocessing import ratings
 from common.preprocessing.ratings import Ratings
 from tests.conftest import Trained, assert_user_error, train_once
@@ -189,9 +189,21 @@ def expected_by_hand(row: Sequence[float], w: dict[str, Array]) -> list[float]:
     variance = [square - first**2 for first, square in zip(mean, variance, strict=True)]
     scores = {item: (row[item] - 2.0) / 1.2 - mean[item] for item in rated}
     offset = sum(scores.values()) / (np.exp(w["log_precision"]) + sum(variance[item] for item in rated))
-    field = sum(((scores[item] - variance[item] * offset) * w["kernel"][item] for item in rated), np.zeros(HIDDEN))
-    c = w["hidden_bias"]
-    change = 1 / (1 + np.exp(-c - field)) - 1 / (1 + np.exp(-c))
+    kernel, change = w["kernel"], np.zeros(HIDDEN)
+
+    def slope() -> Array:
+        rest = {item: scores[item] - variance[item] * (offset + kernel[item] @ change) for item in rated}
+        return sum((rest[item] * kernel[item] for item in rated), np.zeros(HIDDEN))
+
+    if "hidden_bias" in w:
+        c = w["hidden_bias"]
+        change = 1 / (1 + np.exp(-c - slope())) - 1 / (1 + np.exp(-c))
+    else:
+        curvature = sum((variance[item] * kernel[item] ** 2 for item in rated), np.ones(HIDDEN))
+        for _ in range(ROUNDS):
+            change = change + (slope() - change) / curvature
+            total = sum(scores[item] - variance[item] * (kernel[item] @ change) for item in rated)
+            offset = total / (np.exp(w["log_precision"]) + sum(variance[item] for item in rated))
     moved = [w["item_bias"][item] + offset + w["kernel"][item] @ change for item in range(ITEMS)]
     return [float(softmax(w["level_bias"] + s * one) @ LEVELS) for one in moved]
 
@@ -200,8 +212,9 @@ def softmax(logits: Array) -> Array:
     return np.exp(logits) / np.exp(logits).sum()
 
 
-def test_the_conditional_machine_expects_the_ratings_of_its_formulas() -> None:
-    model, weights = conditional()
+@pytest.mark.parametrize("units", ["binary", "gaussian"])
+def test_the_conditional_machine_expects_the_ratings_of_its_formulas(units: str) -> None:
+    model, weights = conditional(units=units)
     found = model.predict(ROWS, verbose=0)
     np.testing.assert_allclose(found, [expected_by_hand(row, weights) for row in ROWS.tolist()], rtol=1e-4)
 

@@ -65,9 +65,8 @@ def fit(probabilities: Array, labels: Array, shares: Array) -> tuple[Array, floa
     return factors / factors.sum(), float(np.exp(found[0]))
 
 
-def recalibrated(model: keras.Model, factors: Sequence[float], exponent: float) -> keras.Model:
-    """Return `model` with a layer `Recalibration` after its last one, and its loss."""
-    layer = Recalibration(factors, exponent, dtype=model.output.dtype, name="recalibration")
-    extended = keras.Model(model.input, layer(model.output), name=model.name)
-    extended.compile(loss=model.loss)
-    return extended
+def extended(model: keras.Model, layer: Recalibration) -> keras.Model:
+    """Return `model` with `layer` after its last one, and its loss."""
+    longer = keras.Model(model.input, layer(model.output), name=model.name)
+    longer.compile(loss=model.loss)
+    return longer

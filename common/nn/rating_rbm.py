@@ -1,7 +1,7 @@
 """Restricted Boltzmann machines of ratings (Salakhutdinov, Mnih and Hinton 2007)."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -9,6 +9,8 @@ from keras import ops
 
 PRECISION = 4.0
 """Initial precision of the prior of a user's offset."""
+ROUNDS = 3
+"""Rounds of Newton steps for Gaussian hidden units."""
 
 
 @keras.saving.register_keras_serializable("common")
@@ -122,6 +124,15 @@ class ConditionalRBM(keras.layers.Layer):
     faster (Montavon and Müller 2012). t is the user's offset: one Newton step from 0 to its most probable value given
     the user's ratings and a normal prior with a learned precision.
 
+    Gaussian hidden units (Welling, Rosen-Zvi and Hinton 2004) are real numbers with a normal prior of variance 1, in
+    the place of h_j - sigmoid(c_j). `ROUNDS` rounds of Newton steps lead from 0 to about their most probable values,
+    and that of t. With the variance u_i of s without hidden units, and x_i = s(v_i) - m_i - u_i (t + sum_j W_ij h_j),
+    the steps are first
+
+        h_j <- h_j + (sum_i x_i W_ij - h_j) / (1 + sum_i u_i W_ij²)
+
+    for all units, then the same for t.
+
     In training, each rating is left out with the probability `left_out`, and the layer adds a loss with the value 0 and
     the gradient of the mean of -log p of the levels that were left out, given the mean field of the others
     (multi-prediction training, Goodfellow et al. 2013). Few ratings need it: contrastive divergence models the ratings
@@ -136,6 +147,7 @@ class ConditionalRBM(keras.layers.Layer):
         kernel_penalty: Weight of sum W² / 2 in the loss.
         bias_penalty: Weight of sum a² / 2 in the loss.
         seed: Seed of the initial weights and of the ratings that are left out.
+        units: Whether the hidden units are in {0, 1} or real numbers.
     """
 
     def __init__(
@@ -148,10 +160,12 @@ class ConditionalRBM(keras.layers.Layer):
         kernel_penalty: float = 0.0,
         bias_penalty: float = 0.0,
         seed: int = 0,
+        units: Literal["binary", "gaussian"] = "binary",
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.levels, self.mean, self.deviation, self.hidden = list(levels), mean, deviation, hidden
+        self.units = units
         self.left_out, self.kernel_penalty, self.bias_penalty = left_out, kernel_penalty, bias_penalty
         self.seed = seed
         self.seed_generator = keras.random.SeedGenerator(seed)
@@ -162,7 +176,8 @@ class ConditionalRBM(keras.layers.Layer):
         self.kernel = self.add_weight(shape=(items, self.hidden), initializer=small, name="kernel")
         self.item_bias = self.add_weight(shape=(items,), initializer="zeros", name="item_bias")
         self.level_bias = self.add_weight(shape=(len(self.levels),), initializer="zeros", name="level_bias")
-        self.hidden_bias = self.add_weight(shape=(self.hidden,), initializer="zeros", name="hidden_bias")
+        if self.units == "binary":
+            self.hidden_bias = self.add_weight(shape=(self.hidden,), initializer="zeros", name="hidden_bias")
         self.log_precision = self.add_weight(
             shape=(), initializer=keras.initializers.Constant(np.log(PRECISION)), name="log_precision"
         )
@@ -190,7 +205,7 @@ class ConditionalRBM(keras.layers.Layer):
         return ops.sum(ops.exp(logits - partition[..., None]) * levels, axis=-1)
 
     def field(self, ratings: Any, known: Any) -> Any:
-        """Return a_i + t + sum_j W_ij (p_j - sigmoid(c_j)), (batch, items), with p_j = p(h_j = 1 | the known ratings).
+        """Return a_i + t + the sum over hidden units, (batch, items), with the means of the units given known ratings.
 
         Args:
             ratings: Ratings (batch, items).
@@ -198,11 +213,22 @@ class ConditionalRBM(keras.layers.Layer):
         """
         scores = (ops.cast(ratings, self.compute_dtype) - self.mean) / self.deviation
         mean, variance = self.moments(self.item_bias)
-        total = ops.sum(known * (scores - mean), axis=-1, keepdims=True)
-        offset = total / (ops.exp(self.log_precision) + ops.sum(known * variance, axis=-1, keepdims=True))
-        residuals = known * (scores - mean - variance * offset)
-        hidden = ops.sigmoid(ops.matmul(residuals, self.kernel) + self.hidden_bias) - ops.sigmoid(self.hidden_bias)
-        return self.item_bias + offset + ops.matmul(hidden, ops.transpose(self.kernel))
+        errors, variance = known * (scores - mean), known * variance
+        total, kernel = ops.sum(errors, axis=-1, keepdims=True), ops.transpose(self.kernel)
+        certainty = ops.exp(self.log_precision) + ops.sum(variance, axis=-1, keepdims=True)
+        offset = total / certainty
+        if self.units == "binary":
+            field = ops.matmul(errors - variance * offset, self.kernel)
+            hidden = ops.sigmoid(field + self.hidden_bias) - ops.sigmoid(self.hidden_bias)
+            return self.item_bias + offset + ops.matmul(hidden, kernel)
+        hidden = moved = 0.0
+        curvature = 1 + ops.matmul(variance, ops.square(self.kernel))
+        for _ in range(ROUNDS):
+            slope = ops.matmul(errors - variance * (offset + moved), self.kernel) - hidden
+            hidden = hidden + slope / curvature
+            moved = ops.matmul(hidden, kernel)
+            offset = (total - ops.sum(variance * moved, axis=-1, keepdims=True)) / certainty
+        return self.item_bias + offset + moved
 
     def logits(self, field: Any) -> Any:
         """Return b_k + s_k times the `field` (…), (…, K)."""
@@ -220,7 +246,7 @@ class ConditionalRBM(keras.layers.Layer):
         return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
-        names = ("levels", "mean", "deviation", "hidden", "left_out", "kernel_penalty", "bias_penalty", "seed")
+        names = ("levels", "mean", "deviation", "hidden", "left_out", "kernel_penalty", "bias_penalty", "seed", "units")
         return super().get_config() | {name: getattr(self, name) for name in names}
 
 

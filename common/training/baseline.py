@@ -9,11 +9,12 @@ import keras
 from common import baselines, tracking
 from common.app import App
 from common.config import Config
-from common.data import Data
+from common.data import Array, Data
 from common.errors import first_line, print_notes
 from common.preprocessing import row_shards
 from common.result import Result, prefixed
 from common.training.checkpoint import Stopwatch
+from common.training.class_weights import recalibration, same_decision, weighted
 
 QUICK = 500_000
 """Largest number of numbers in a training set whose baselines are fitted within seconds."""
@@ -23,18 +24,21 @@ def fit(app: App, config: Config, data: Data) -> dict[str, Result]:
     """Fit the app's classical baselines on the training set and record each as a run of its own.
 
     Returns:
-        The result of each baseline, by its name.
+        The result of each baseline, by its name, which says so if it has balanced class weights.
     """
     estimators = (app.baseline or baselines.default)(config, data)
     if not isinstance(estimators, Mapping):
         estimators = {"baseline": estimators}
+    if config.class_weights != "none":
+        estimators = {f"{config.class_weights} {name}": estimator for name, estimator in estimators.items()}
     return {name: _fit(app, config, data, name, estimator) for name, estimator in estimators.items()}
 
 
 def beside(app: App, config: Config, data: Data) -> dict[str, float]:
     """Return the test metrics of the baselines on the same data: those that are recorded, or else of those fitted now.
 
-    They are fitted if this takes seconds, and there are baselines for this task. Otherwise there are none.
+    They have the class weights of the network. They are fitted if this takes seconds, and there are baselines for this
+    task. Otherwise there are none.
 
     Returns:
         For each baseline, the task's `metric` on the test set.
@@ -42,13 +46,15 @@ def beside(app: App, config: Config, data: Data) -> dict[str, float]:
     metric, recorded = f"test_{app.task.metric}", dict[str, float]()
     for run in tracking.find({"kind": "baseline", "app": app.name}):
         name = tracking.name_of(run).removeprefix(f"{app.name} ")
-        if run.info.status == "FINISHED" and tracking.digest(run) == data.digest and metric in run.data.metrics:
+        weights = run.data.params.get("class_weights", "none")
+        same = run.info.status == "FINISHED" and tracking.digest(run) == data.digest
+        if same and weights == config.class_weights and metric in run.data.metrics:
             recorded.setdefault(name, run.data.metrics[metric])
     if recorded or not _is_quick(data):
         return recorded
     try:
         return {name: result.metrics[metric] for name, result in fit(app, config, data).items()}
-    except ValueError as error:  # of scikit-learn; the network may do without
+    except (TypeError, ValueError) as error:  # of scikit-learn; the network may do without
         print_notes([f"the baseline cannot be fitted ({first_line(error)}); the network is trained without it"])
         return {}
 
@@ -58,14 +64,28 @@ def _is_quick(data: Data) -> bool:
     return all(size is not None for size in sizes) and sum(size or 0 for size in sizes) <= QUICK
 
 
+def _learn(estimator: Any, inputs: Any, targets: Array, weights: Array | None = None) -> None:
+    """Fit an estimator, or the last step of a pipeline, with the weight of each example (examples,) if there is one."""
+    if weights is None:
+        estimator.fit(inputs, targets)
+        return
+    name = f"{estimator.steps[-1][0]}__sample_weight" if hasattr(estimator, "steps") else "sample_weight"
+    estimator.fit(inputs, targets, **{name: weights})
+
+
 def _fit(app: App, config: Config, data: Data, name: str, estimator: Any) -> Result:
     with tracking.run(app, "baseline", config, data, name) as run:
         stopwatch = Stopwatch()
-        estimator.fit(*row_shards.sample(data.train))
+        _learn(estimator, *weighted(row_shards.sample(data.train), config, data))
         wall, cpu = stopwatch.seconds()
         answer = functools.partial(row_shards.in_parts, functools.partial(app.task.predict, estimator))
         validation, test = (app.task.predictions_for(answer, pair) for pair in (data.validation, data.test))
-        task = app.task.choose_threshold(data.validation[1], lambda: validation)
+        task = app.task
+        if config.class_weights == "balanced":
+            layer = recalibration(validation, data)
+            task = same_decision(task, layer)
+            validation, test = (keras.ops.convert_to_numpy(layer(part)) for part in (validation, test))
+        task = task.choose_threshold(data.validation[1], lambda: validation)
         measured = {
             **prefixed("best_val", task.score(data.validation[1], validation)),
             **prefixed("test", task.score(data.test[1], test)),

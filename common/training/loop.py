@@ -16,16 +16,14 @@ from common.config import Config
 from common.data import Array, Data, Trained
 from common.errors import DivergenceError, UserError, print_notes
 from common.interruption import InterruptionError
-from common.nn import augmentation
 from common.preprocessing import arrays, splits
 from common.report import training as report
 from common.result import Result, prefixed
 from common.tracking.epochs import EpochLogger
 from common.training import baseline as baseline_runs
 from common.training import devices
-from common.training.batches import in_order
 from common.training.checkpoint import MINUTES, SUFFIX, Checkpoint, State, Stopwatch
-from common.training.class_weights import recalibrated
+from common.training.class_weights import recalibrated, validation_loss
 from common.training.devices import Devices
 from common.training.diagnosis import EXAMPLES, Diagnosis
 from common.training.few_examples import enough_steps
@@ -167,14 +165,8 @@ def _train(
     chosen: Mapping[str, float] = MappingProxyType({}),
     beside: Mapping[str, float] = MappingProxyType({}),
 ) -> Result:
-    model, history, measured, findings = _fit_and_measure(app, config, data, run, options)
+    model, task, history, measured, findings = _fit_and_measure(app, config, data, run, options)
     measured |= {name: value for name, value in chosen.items() if name.startswith("best_val_")}
-    task = app.task
-    if config.class_weights == "balanced":
-        model, task = recalibrated(model, task, data, options.validate)
-        if app.task.monitor == "val_loss" and options.validate:  # of the champion and others, without class weights
-            validation = in_order(data.validation, augmentation.patches(model))
-            measured["best_val_loss"] = float(model.evaluate(validation, verbose=0))
     task = task.choose_threshold(data.validation[1], lambda: predict(model, data.validation[0]))
     predictions = predictions_for(task, model, data.test)
     measured |= _test(task, model, config, data, predictions) | task.chosen()
@@ -203,7 +195,7 @@ def trial(app: App, config: Config, data: Data, run: tracking.ActiveRun, options
     Returns:
         Metrics by name, which are also recorded in `run`. A search compares the task's `monitor` at the best epoch.
     """
-    _, history, measured, findings = _fit_and_measure(app, config, data, run, options)
+    *_, history, measured, findings = _fit_and_measure(app, config, data, run, options)
     run.log_metrics(measured, step=len(history["loss"]))
     run.log_text("\n".join(findings or [HEALTHY]), "diagnosis")
     return measured
@@ -211,11 +203,12 @@ def trial(app: App, config: Config, data: Data, run: tracking.ActiveRun, options
 
 def _fit_and_measure(
     app: App, config: Config, data: Data, run: tracking.ActiveRun, options: FitOptions
-) -> tuple[keras.Model, dict[str, list[float]], dict[str, float], list[str]]:
+) -> tuple[keras.Model, tasks.Task, dict[str, list[float]], dict[str, float], list[str]]:
     """Build, train and diagnose the network.
 
     Returns:
-        The network with its final weights, the metrics of every epoch, the metrics of the run, and the findings.
+        The network with its final weights, its task, the metrics of every epoch, the metrics of the run, and the
+        findings.
     """
     with lazy.quiet_native_log():  # Keras imports TensorFlow where it is installed, on every backend
         keras.utils.set_random_seed(config.seed)
@@ -255,11 +248,17 @@ def _fit_and_measure(
     if options.validate and f"best_val_{app.task.metric}" not in measured:
         predictions = predictions_for(app.task, model, data.validation)
         measured |= prefixed("best_val", app.task.score(data.validation[1], predictions))
+    final, task = model, app.task
+    if config.class_weights == "balanced" and np.isfinite(measured.get("best_val_loss", measured["best_loss"])):
+        # `calibrate` fits the network to the validation set, so that nothing is left to fit there.
+        final, task = recalibrated(model, task, data, options.validate and app.calibrate is None)
+        if options.validate:
+            measured["best_val_loss"] = validation_loss(final, data)
     if app.calibrate:
         app.calibrate(model, config, data)
     findings = diagnosis.findings(history, data.steps(config), 0 if options.until else config.epochs)
     findings += logger.outages
-    return model, history, measured, findings
+    return final, task, history, measured, findings
 
 
 def assist(app: App, config: Config, resumed: bool, requested: Devices) -> None:

@@ -9,7 +9,8 @@ import pandas as pd
 import pytest
 
 from common import explain, tasks, tracking, training
-from common.data import Array
+from common.config import Config
+from common.data import Array, Data
 from common.errors import UserError
 from tests.conftest import load_app
 
@@ -103,6 +104,47 @@ def test_the_champion_is_compared_by_the_loss_of_the_recalibrated_probabilities(
         config = app.settings(csv=str(file), target="answered", epochs=20, class_weights=weights)  # type: ignore[call-arg]
         losses.append(training.train(app, config).metrics["best_val_loss"])
     assert losses[1] == pytest.approx(losses[0], abs=0.03)  # the loss with class weights is twice as large
+
+
+@pytest.mark.usefixtures("store")
+def test_a_network_a_trial_and_the_baselines_are_compared_by_the_same_quantities(file: Path) -> None:
+    app = load_app("logistic_regression")
+    config = app.settings(csv=str(file), target="answered", epochs=20)  # type: ignore[call-arg]
+    plain = training.train(app, config, baselines=True)
+    assert all(not name.startswith("balanced") for name in plain.baselines)
+    config = dataclasses.replace(config, class_weights="balanced")
+    network = training.train(app, config, baselines=True)
+    own, data = training.load(app, config)
+    with tracking.run(own, "trial", config, data, "trial 1") as run:
+        trial = training.trial(own, config, data, run, training.FitOptions())
+    assert trial["best_val_loss"] == pytest.approx(network.metrics["best_val_loss"])
+    assert sorted(network.baselines) == ["balanced baseline", "balanced gradient boosting"]
+    exact = training.baseline(app, config)["balanced baseline"].metrics
+    # The same model as the network: its decision counts both classes alike, and its probabilities are recalibrated.
+    for name in ("accuracy", "cross_entropy"):
+        assert exact[f"test_{name}"] == pytest.approx(network.metrics[f"test_{name}"], abs=0.03)
+
+
+@pytest.mark.usefixtures("store")
+def test_the_loss_is_measured_before_a_network_is_calibrated_on_the_validation_set(file: Path) -> None:
+    def calibrate(model: keras.Model, _config: Config, _data: Data) -> None:
+        model.set_weights([np.zeros_like(weight) for weight in model.get_weights()])
+
+    app = dataclasses.replace(load_app("logistic_regression"), calibrate=calibrate)
+    config = app.settings(csv=str(file), target="answered", epochs=20, class_weights="balanced")  # type: ignore[call-arg]
+    result = training.train(app, config)
+    assert result.metrics["best_val_loss"] + 0.03 < result.metrics["test_cross_entropy"]
+
+
+@pytest.mark.usefixtures("store")
+def test_a_network_that_diverged_is_not_recalibrated(file: Path) -> None:
+    app = dataclasses.replace(load_app("logistic_regression"), tables=lambda *_: {})  # odds ratios would overflow
+    config = app.settings(csv=str(file), target="answered", class_weights="balanced", epochs=1)  # type: ignore[call-arg]
+    config = dataclasses.replace(config, optimizer="adam", learning_rate=1e30)
+    result = training.train(app, config)
+    assert not np.isfinite(result.metrics["best_val_loss"])
+    assert result.model is not None
+    assert not any("recalibrat" in words for words in [*result.findings, *(one.name for one in result.model.layers)])
 
 
 def test_the_weights_of_all_classes_have_the_same_total() -> None:
