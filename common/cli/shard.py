@@ -41,9 +41,8 @@ def main(
         text: Column with the sentences, of a file of texts.
         label: Column with the classes of the sentences.
     """
+    from common.preprocessing import csv_shards, storage, tables
     from common.preprocessing import shards as files
-    from common.preprocessing import storage, table_shards, tables
-    from common.preprocessing import text as texts
 
     files.check_installed()
     path = Path(storage.local(data))
@@ -55,10 +54,11 @@ def main(
     if text or label:
         if not (text and label):
             raise UserError("sentences need --text and --label, their column and that of their classes")
-        index, command = texts.write_shards(path, text, label, output), ["lstm_text", "--text", text, "--label", label]
+        index = csv_shards.write_texts(path, text, label, output)
+        command = ["lstm_text", "--text", text, "--label", label]
     else:
         table = tables.TableConfig(csv=str(path), target=target, categories=categories, ignore=ignore, decimal=decimal)
-        index, command = table_shards.write(table, target_kind, output), ["table_mlp", "--target", str(target)]
+        index, command = csv_shards.write_table(table, target_kind, output), ["table_mlp", "--target", str(target)]
     print_notes(index.notes)
     size = sum(index.shards.values()) / 1e6
     print(f"{output}: {index.facts['rows']} rows, {len(index.shards):,} shards, {size:,.1f} MB")

@@ -103,7 +103,7 @@ def test_parts_of_a_file_have_the_cells_and_the_lines_of_the_whole(tmp_path: Pat
 
 
 def test_some_rows_of_the_whole_file_decide_the_types(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.preprocessing.table_shards.SAMPLE", 5000)
+    monkeypatch.setattr("common.preprocessing.csv_shards.SAMPLE", 5000)
     data = load(write(table, target="price"), "price")
     assert any("of the 400 rows decided the types" in note for note in data.description.notes)
     assert_equal(load(table, "price"), data)

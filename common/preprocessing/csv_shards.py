@@ -1,4 +1,4 @@
-"""Write a table that does not fit into memory as shards."""
+"""Write a CSV file that does not fit into memory, of a table or of sentences, as shards."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,7 +9,8 @@ import numpy as np
 
 from common.data import Array, ColumnFormat
 from common.errors import UserError, reading
-from common.preprocessing import columns, csv_file, row_shards, shards, storage, table_checks, tables
+from common.preprocessing import columns, csv_file, shards, storage, table_checks, tables, text
+from common.preprocessing.cells import strings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -19,7 +20,7 @@ SAMPLE = 2**27
 """Bytes of the rows that decide how a file is read of which shards are written."""
 
 
-def write(config: tables.TableConfig, kind: tables.Target, folder: Path) -> row_shards.Index:
+def write_table(config: tables.TableConfig, kind: tables.Target, folder: Path) -> shards.Index:
     """Write the table in `config.csv` as shards, in memory that does not depend on its size.
 
     Every n-th row, of about `SAMPLE` bytes in all, decides the types of the columns, as all rows do in `read_csv`.
@@ -59,7 +60,7 @@ def write(config: tables.TableConfig, kind: tables.Target, folder: Path) -> row_
             content, length = block.tobytes(), block.itemsize
             yield from (content[start : start + length] for start in range(0, len(content), length))
 
-    def index() -> tuple[Array, dict[str, Any]]:
+    def index() -> tuple[dict[str, Array], dict[str, Any]]:
         import pandas as pd
 
         targets, outputs = np.concatenate(found), raw.outputs
@@ -70,7 +71,7 @@ def write(config: tables.TableConfig, kind: tables.Target, folder: Path) -> row_
         description, notes = raw.description, list(raw.description.notes)
         if step > 1:
             notes.append(f"{len(raw.train[1]):,} of the {rows:,} rows decided the types of the columns and these notes")
-        return targets, {
+        return {"targets": targets}, {
             "name": path.name,
             "kind": "table",
             "outputs": outputs,
@@ -83,7 +84,47 @@ def write(config: tables.TableConfig, kind: tables.Target, folder: Path) -> row_
             "overview": {str(name): tuple(column.tolist()) for name, column in description.tables["columns"].items()},
         }
 
-    return row_shards.write(folder, records(), index)
+    return shards.write(folder, records(), index)
+
+
+def write_texts(path: Path, column: str, label: str, folder: Path) -> shards.Index:
+    """Write the sentences of a CSV file as shards, in memory that does not depend on their length.
+
+    Args:
+        path: The file.
+        column: Column of sentences.
+        label: Column of classes.
+        folder: The folder to make.
+
+    Raises:
+        UserError: as `text.read`, or if the folder cannot be written.
+    """
+    with reading(path):
+        parts = -(-path.stat().st_size // csv_file.CHUNK)
+    found, rows = list[Array](), []
+
+    def records() -> Iterator[bytes]:
+        for file in shards.progress(csv_file.read_chunks(path), parts):
+            csv_file.require(path, file.frame, [column, label])
+            rows.append(len(file.frame))
+            table = file.frame[file.frame[column].ne("") & file.frame[label].ne("")]
+            found.append(strings(table[label]))
+            yield from (sentence.encode() for sentence in table[column])
+
+    def index() -> tuple[dict[str, Array], dict[str, Any]]:
+        import pandas as pd
+
+        names = pd.Series(np.concatenate(found), name=label)
+        labels, classes = tables.class_labels(path, names, text.FEWEST)
+        return {"targets": labels}, {
+            "name": path.name,
+            "kind": "text",
+            "outputs": classes,
+            "settings": {"text": column, "label": label},
+            "facts": {"rows": f"{sum(rows):,}, of which {len(labels):,} have a sentence and a class"},
+        }
+
+    return shards.write(folder, records(), index)
 
 
 def _joined(frames: "Sequence[pd.DataFrame]") -> "pd.DataFrame":
