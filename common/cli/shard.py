@@ -27,12 +27,12 @@ def main(
     text: str | None = None,
     label: str | None = None,
 ) -> None:
-    """Write a folder of images, or a CSV file, as ArrayRecord files. --images or --csv takes the result.
+    """Write a folder of images, or a CSV file, as a few large files. --images or --csv takes the result.
 
     Args:
         data: Folder of images, with one subfolder per class, or CSV file, or their address in an object storage.
         output: Folder to make for the shards.
-        shards: Number of shards of images; 0: one for each 200 MB, as of tables and texts.
+        shards: Largest number of shards of images; 0: one for each 200 MB, as of tables and texts.
         target: Column of a table to predict.
         target_kind: What the target is. auto: names and a few whole numbers are classes, other numbers a quantity.
         categories: Columns of a table that are names although they look like numbers.
@@ -44,7 +44,8 @@ def main(
     from common.preprocessing import csv_shards, storage, tables
     from common.preprocessing import shards as files
 
-    files.check_installed()
+    if not target:
+        files.check_installed()
     path = Path(storage.local(data))
     if path.is_dir() or not (target or text or label):
         if path.is_file():

@@ -57,8 +57,7 @@ def write_table(config: tables.TableConfig, kind: tables.Target, folder: Path) -
                     block[column] = _codes(path, column, values, levels[column]) if column in levels else values
             answer = quantity.format if quantity and quantity.format else ColumnFormat("text")
             found.append(columns.converted(path, frame[target], answer)[target])
-            content, length = block.tobytes(), block.itemsize
-            yield from (content[start : start + length] for start in range(0, len(content), length))
+            yield shards.row_bytes(block)
 
     def index() -> tuple[dict[str, Array], dict[str, Any]]:
         import pandas as pd
@@ -73,7 +72,6 @@ def write_table(config: tables.TableConfig, kind: tables.Target, folder: Path) -
             notes.append(f"{len(raw.train[1]):,} of the {rows:,} rows decided the types of the columns and these notes")
         return {"targets": targets}, {
             "name": path.name,
-            "kind": "table",
             "outputs": outputs,
             "settings": {name: getattr(config, name) for name in ("target", "categories", "ignore", "decimal")},
             "inputs": kinds,
@@ -84,7 +82,7 @@ def write_table(config: tables.TableConfig, kind: tables.Target, folder: Path) -
             "overview": {str(name): tuple(column.tolist()) for name, column in description.tables["columns"].items()},
         }
 
-    return shards.write(folder, records(), index)
+    return shards.write(folder, "table", records(), index)
 
 
 def write_texts(path: Path, column: str, label: str, folder: Path) -> shards.Index:
@@ -118,13 +116,12 @@ def write_texts(path: Path, column: str, label: str, folder: Path) -> shards.Ind
         labels, classes = tables.class_labels(path, names, text.FEWEST)
         return {"targets": labels}, {
             "name": path.name,
-            "kind": "text",
             "outputs": classes,
             "settings": {"text": column, "label": label},
             "facts": {"rows": f"{sum(rows):,}, of which {len(labels):,} have a sentence and a class"},
         }
 
-    return shards.write(folder, records(), index)
+    return shards.write(folder, "text", records(), index)
 
 
 def _joined(frames: "Sequence[pd.DataFrame]") -> "pd.DataFrame":

@@ -87,7 +87,6 @@ def write(raw: RawData, folder: Path, number: int = 0) -> shards.Index:
     facts = {
         "name": raw.name,
         "digest": raw.digest,
-        "kind": "image",
         "outputs": raw.outputs,
         "parts": {part: len(labels) for part, (_, labels) in found.items()},
         "pixels": raw.formats.pixels,
@@ -98,7 +97,7 @@ def write(raw: RawData, folder: Path, number: int = 0) -> shards.Index:
     arrays = {"labels": labels, "groups": np.array([]) if raw.groups is None else raw.groups}
     records = (file.read_bytes() for file in shards.progress(files, len(files)))
     full = -(-sum(map(_size, files)) // number) if number else 0
-    return shards.write(folder, records, lambda: (arrays, facts), full)
+    return shards.write(folder, "image", records, lambda: (arrays, facts), full)
 
 
 def _size(file: Path) -> int:

@@ -1,7 +1,7 @@
 """Rows of tables and sentences in shards.
 
-A record is a row, its numbers as in memory and the number of each text, or a sentence in UTF-8. Indexing reads examples
-in any order, so batches equal those of the same file in memory.
+A row has its numbers as in memory and the number of each text; a sentence is in UTF-8. Indexing reads examples in any
+order, so batches equal those of the same file in memory.
 """
 
 import abc
@@ -49,8 +49,7 @@ class Rows(shards.Records, abc.ABC):
 
     def __getitem__(self, indices: Any) -> Any:
         try:
-            rows = self.rows[indices]
-            return self._decode(self.records.__getitems__(rows.ravel().tolist()), rows.shape)
+            return self._read(self.rows[indices])
         except (RuntimeError, ValueError, IndexError) as error:
             raise shards.damaged(self.folder, error) from error
 
@@ -65,8 +64,8 @@ class Rows(shards.Records, abc.ABC):
         """Maximum number of examples in `sample`."""
 
     @abc.abstractmethod
-    def _decode(self, found: list[bytes], shape: tuple[int, ...]) -> Any:
-        """Return the examples that are in records, in arrays of a shape."""
+    def _read(self, rows: Array) -> Any:
+        """Return the examples with the numbers `rows`, in arrays of their shape."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,8 +79,8 @@ class TableRows(Rows):
     def most(self) -> int:
         return FITTED_NUMBERS // (len(self.dtype.names or ()) + sum(map(len, self.levels.values())))
 
-    def _decode(self, found: list[bytes], shape: tuple[int, ...]) -> dict[str, Array]:
-        block = np.frombuffer(b"".join(found), self.dtype).reshape(shape)
+    def _read(self, rows: Array) -> dict[str, Array]:
+        block = self.records.read(rows.ravel()).reshape(rows.shape)
         columns = {name: np.ascontiguousarray(block[name]) for name in self.dtype.names or ()}
         return columns | {name: levels[columns[name]] for name, levels in self.levels.items()}
 
@@ -94,10 +93,10 @@ class Sentences(Rows):
     def most(self) -> int:
         return FITTED_SENTENCES
 
-    def _decode(self, found: list[bytes], shape: tuple[int, ...]) -> Array:
-        sentences = np.empty(len(found), object)
-        sentences[:] = [record.decode() for record in found]
-        return sentences.reshape(shape)
+    def _read(self, rows: Array) -> Array:
+        sentences = np.empty(rows.size, object)
+        sentences[:] = [record.decode() for record in self.records.__getitems__(rows.ravel().tolist())]
+        return sentences.reshape(rows.shape)
 
 
 def read(folder: Path, kind: Literal["table", "text"], config: Config) -> RawData:
