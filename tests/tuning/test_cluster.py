@@ -70,8 +70,8 @@ def test_the_trial_of_a_lost_node_goes_on_elsewhere(
     if not shared:
         shutil.rmtree(store.folder / "checkpoints")
     (hold / "go-0").touch()
-    output, _ = command.communicate(timeout=SECONDS)
-    assert command.returncode == 0, output
+    _, errors = command.communicate(timeout=SECONDS)
+    assert command.returncode == 0, errors
     monkeypatch.delenv("CHECKPOINTS", raising=False)
     assert whole.search(*COMMAND)[0] == 0
     assert settings(store.trials()) == settings(whole.trials())
