@@ -27,10 +27,11 @@ def main(
     text: str | None = None,
     label: str | None = None,
 ) -> None:
-    """Write a folder of images, or a CSV file, as a few large files. --images or --csv takes the result.
+    """Write a folder of images, or CSV or Parquet files, as a few large files. --images or --csv takes the result.
 
     Args:
-        data: Folder of images, with one subfolder per class, or CSV file, or their address in an object storage.
+        data: Folder of images, with one subfolder per class, or CSV or Parquet file, or their address in an object
+            storage, or a pattern of several files in quotes.
         output: Folder to make for the shards.
         shards: Largest number of shards of images; 0: one for each 200 MB, as of tables and texts.
         target: Column of a table to predict.

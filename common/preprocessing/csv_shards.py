@@ -1,20 +1,16 @@
 """Write a CSV file that does not fit into memory, of a table or of sentences, as shards."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from common.data import Array, ColumnFormat
-from common.errors import UserError, reading
-from common.preprocessing import columns, csv_file, shards, storage, table_checks, tables, text
+from common.errors import UserError
+from common.preprocessing import columns, csv_file, shards, storage, table_checks, table_files, tables, text
 from common.preprocessing.cells import strings
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 SAMPLE = 2**27
 """Bytes of the rows that decide how a file is read of which shards are written."""
@@ -36,20 +32,19 @@ def write_table(config: tables.TableConfig, kind: tables.Target, folder: Path) -
     if config.target is None:
         raise UserError(f"`target` is missing: the column of {config.csv} to predict")
     target, path = config.target, Path(storage.local(config.csv or ""))
-    with reading(path):
-        size = path.stat().st_size
-    step, rows, frames, parts = -(-size // SAMPLE) or 1, 0, list["pd.DataFrame"](), -(-size // csv_file.CHUNK)
-    for file in shards.progress(csv_file.read_chunks(path), parts, "deciding the types of the columns"):
-        frames.append(file.frame.iloc[-rows % step :: step])
+    size = table_files.size(path)
+    step, rows, sampled, parts = -(-size // SAMPLE) or 1, 0, list[csv_file.Cells](), -(-size // csv_file.CHUNK)
+    for file in shards.progress(table_files.read_chunks(path), parts, "deciding the types of the columns"):
+        sampled.append(replace(file, frame=file.frame.iloc[-rows % step :: step]))
         rows += len(file.frame)
-    raw, quantity = tables.table_of(path, replace(file, frame=_joined(frames)), config, kind)
+    raw, quantity = tables.table_of(path, table_files.joined(sampled), config, kind)
     csv_file.release_memory()
     kinds = {name: "<u2" if column.dtype == object else column.dtype.str for name, column in raw.train[0].items()}
     levels = {name: dict[str, int]() for name, dtype in kinds.items() if dtype == "<u2"}
     found = list[Array]()
 
     def records() -> Iterator[bytes]:
-        for file in shards.progress(csv_file.read_chunks(path), parts):
+        for file in shards.progress(table_files.read_chunks(path), parts):
             frame, _ = tables.with_target(file.frame, target)
             block = np.empty(len(frame), list(kinds.items()))
             for name, form in raw.formats.columns.items():
@@ -97,12 +92,11 @@ def write_texts(path: Path, column: str, label: str, folder: Path) -> shards.Ind
     Raises:
         UserError: as `text.read`, or if the folder cannot be written.
     """
-    with reading(path):
-        parts = -(-path.stat().st_size // csv_file.CHUNK)
+    parts = -(-table_files.size(path) // csv_file.CHUNK)
     found, rows = list[Array](), []
 
     def records() -> Iterator[bytes]:
-        for file in shards.progress(csv_file.read_chunks(path), parts):
+        for file in shards.progress(table_files.read_chunks(path), parts):
             csv_file.require(path, file.frame, [column, label])
             rows.append(len(file.frame))
             table = file.frame[file.frame[column].ne("") & file.frame[label].ne("")]
@@ -122,13 +116,6 @@ def write_texts(path: Path, column: str, label: str, folder: Path) -> shards.Ind
         }
 
     return shards.write(folder, "text", records(), index)
-
-
-def _joined(frames: "Sequence[pd.DataFrame]") -> "pd.DataFrame":
-    """Return tables one below the other."""
-    import pandas as pd
-
-    return pd.concat(frames)
 
 
 def _codes(path: Path, name: str, values: Array, levels: dict[str, int]) -> Array:

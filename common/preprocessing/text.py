@@ -14,7 +14,7 @@ import numpy as np
 
 from common.data import Array, Description, Examples, RawData, fingerprint
 from common.errors import Problems, UserError
-from common.preprocessing import cell_numbers, csv_file, tables
+from common.preprocessing import cell_numbers, csv_file, table_files, tables
 from common.preprocessing.cells import shortened
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def read(path: Path, text: str, label: str) -> RawData:
     Raises:
         UserError: if the file or a column is missing, or there are too few classes or examples.
     """
-    file = csv_file.read(path)
+    file = table_files.read(path)
     csv_file.require(path, file.frame, [text, label])
     table = file.frame[list(dict.fromkeys([text, label]))]
     problems, notes = Problems(), list(file.notes)
@@ -133,13 +133,13 @@ def read_sentences(words: Sequence[str], saved: "SavedModel") -> Examples:
     for word in words:
         # "I fell asleep.txt" with spaces is more likely a sentence than a missing file.
         path = Path(word)
-        if path.suffix in (".txt", ".csv", ".tsv") and (path.exists() or " " not in word):
+        if path.suffix in (".txt", ".csv", ".tsv", ".parquet") and (path.exists() or " " not in word):
             if path.suffix == ".txt":
                 content, encoding = csv_file.read_text(path)
                 found = content.rstrip().splitlines()
                 notes += encoding
             else:
-                file = csv_file.read(path)
+                file = table_files.read(path)
                 name = _column(path, file.frame, saved.settings["text"])
                 found = list(file.frame[name])
                 notes += [] if name == saved.settings["text"] else [f"{path.name}: the sentences are in column {name}"]
