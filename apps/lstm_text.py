@@ -35,7 +35,7 @@ class Settings(Config):
     data: Literal["movie_reviews", "product_reviews", "editorials", "tweets", "imdb"] = "movie_reviews"
     """Data set: 10,568, 3,610, 4,946 or 4,196 sentences, or 50,000 reviews that Keras must be able to download."""
     csv: str | None = None
-    """CSV file to use instead of a built-in data set, or shards of one."""
+    """CSV or Parquet file to use instead of a built-in data set, several ('part-*.csv'), or shards of them."""
     text: str | None = None
     """Column of --csv with the sentences."""
     label: str | None = None

@@ -77,7 +77,7 @@ def make(store: Path) -> None:
     """Make the project's store: a finished run, an interrupted one, and an interrupted search."""
     run(store, TRAIN)
     kill(store, f"apps.perceptron train --data xor {LONG}", "checkpoints/*/training.npz")
-    kill(store, SEARCH, "searches/*/trial_*/1.npz")
+    kill(store, SEARCH, "checkpoints/*/trial_*/1.npz")
 
 
 def kill(store: Path, command: str, reached: str) -> None:
@@ -141,7 +141,7 @@ def cases() -> Iterator[Case]:
         yield Case(
             f"oracle of a search {kind}", one("searches/*/oracle", damage), SEARCH, "oracle", f"{SEARCH} --fresh"
         )
-        yield Case(f"checkpoint of a trial {kind}", one("searches/*/trial_*/1.npz", damage), SEARCH)
+        yield Case(f"checkpoint of a trial {kind}", one("checkpoints/*/trial_*/1.npz", damage), SEARCH)
     for kind in ("junk", "missing"):
         settings = one("artifacts/*/*/artifacts/settings.json", kinds[kind])
         yield Case(f"settings.json {kind}", settings, RESUME, "settings.json", TRAIN)

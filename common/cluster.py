@@ -25,7 +25,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from common import interruption
 from common.errors import UserError, first_line, print_notes
 
-PASSED = ("JAX_", "KERAS_", "MLFLOW_", "TF_", "XLA_")
+PASSED = ("CHECKPOINTS", "JAX_", "KERAS_", "MLFLOW_", "TF_", "XLA_")
 """Beginnings of the names of environment variables that processes on the cluster have from the command."""
 INTERVAL = 0.5
 """Seconds after which a wait looks for a signal."""

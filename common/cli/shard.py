@@ -27,12 +27,13 @@ def main(
     text: str | None = None,
     label: str | None = None,
 ) -> None:
-    """Write a folder of images, or a CSV file, as ArrayRecord files. --images or --csv takes the result.
+    """Write a folder of images, or CSV or Parquet files, as a few large files. --images or --csv takes the result.
 
     Args:
-        data: Folder of images, with one subfolder per class, or CSV file, or their address in an object storage.
+        data: Folder of images, with one subfolder per class, or CSV or Parquet file, or their address in an object
+            storage, or a pattern of several files in quotes.
         output: Folder to make for the shards.
-        shards: Number of shards of images; 0: one for each 200 MB, as of tables and texts.
+        shards: Largest number of shards of images; 0: one for each 200 MB, as of tables and texts.
         target: Column of a table to predict.
         target_kind: What the target is. auto: names and a few whole numbers are classes, other numbers a quantity.
         categories: Columns of a table that are names although they look like numbers.
@@ -41,11 +42,11 @@ def main(
         text: Column with the sentences, of a file of texts.
         label: Column with the classes of the sentences.
     """
+    from common.preprocessing import csv_shards, storage, tables
     from common.preprocessing import shards as files
-    from common.preprocessing import storage, table_shards, tables
-    from common.preprocessing import text as texts
 
-    files.check_installed()
+    if not target:
+        files.check_installed()
     path = Path(storage.local(data))
     if path.is_dir() or not (target or text or label):
         if path.is_file():
@@ -55,10 +56,11 @@ def main(
     if text or label:
         if not (text and label):
             raise UserError("sentences need --text and --label, their column and that of their classes")
-        index, command = texts.write_shards(path, text, label, output), ["lstm_text", "--text", text, "--label", label]
+        index = csv_shards.write_texts(path, text, label, output)
+        command = ["lstm_text", "--text", text, "--label", label]
     else:
         table = tables.TableConfig(csv=str(path), target=target, categories=categories, ignore=ignore, decimal=decimal)
-        index, command = table_shards.write(table, target_kind, output), ["table_mlp", "--target", str(target)]
+        index, command = csv_shards.write_table(table, target_kind, output), ["table_mlp", "--target", str(target)]
     print_notes(index.notes)
     size = sum(index.shards.values()) / 1e6
     print(f"{output}: {index.facts['rows']} rows, {len(index.shards):,} shards, {size:,.1f} MB")

@@ -142,7 +142,7 @@ def _cells(path: Path, content: bytes, encoding: str, notes: list[str], delimite
     if len(frame) and header[-1] == "" and frame.iloc[:, -1].eq("").all():
         header = header[:-1]  # every line ends with a delimiter
         frame = frame.iloc[:, :-1]
-    _check_names(path, header)
+    check_names(path, header)
     if len(frame) and all(re.fullmatch(r"[-+]?\d+([.,]\d+)?", name) for name in header):
         notes.append(f"{path.name}: the first line has only numbers; it is read as the names of the columns")
     return Cells(frame.set_axis(header, axis="columns"), delimiter, tuple(notes))
@@ -224,14 +224,19 @@ def _header(path: Path, beginning: str, delimiter: str) -> list[str]:
     csv.field_size_limit(sys.maxsize)
     rows = csv.reader(io.StringIO(beginning, newline=""), delimiter=delimiter)
     names = [name.strip() for name in next(filter(None, rows), [])]
-    if len(names) > COLUMNS:
-        raise UserError(f"{path}: more than {COLUMNS:,} columns; remove some")
+    check_number(path, names)
     if not any(names):
         raise UserError(f"{path}: no column names in the first line")
     return names
 
 
-def _check_names(path: Path, names: Sequence[str]) -> None:
+def check_number(path: Path, names: Sequence[str]) -> None:
+    """Check that there are not too many columns."""
+    if len(names) > COLUMNS:
+        raise UserError(f"{path}: more than {COLUMNS:,} columns; remove some")
+
+
+def check_names(path: Path, names: Sequence[str]) -> None:
     """Check that no column name is missing or repeated."""
     for position, name in enumerate(names, start=1):
         if not name or name in names[: position - 1]:

@@ -1,22 +1,21 @@
 """Rows of tables and sentences in shards.
 
-A record is a row, its numbers as in memory and the number of each text, or a sentence in UTF-8. Indexing reads examples
-in any order, so batches equal those of the same file in memory.
+A row has its numbers as in memory and the number of each text; a sentence is in UTF-8. Indexing reads examples in any
+order, so batches equal those of the same file in memory.
 """
 
 import abc
 import dataclasses
 import functools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal
 
 import numpy as np
-import pydantic
 
 from common.config import Config, changed
-from common.data import Array, ColumnFormat, Data, Description, Formats, Pair, RawData, fingerprint
+from common.data import Array, Data, Description, Formats, Pair, RawData
 from common.errors import UserError
 from common.preprocessing import shards
 
@@ -26,48 +25,12 @@ FITTED_SENTENCES = 2**17
 """Maximum number of sentences in such a sample."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class Index:
-    """Facts about a folder of shards."""
-
-    name: str
-    """Name of the data set, which is that of the file."""
-    digest: str
-    """Fingerprint of the records, the targets and the names of the outputs."""
-    kind: Literal["table", "text"]
-    outputs: tuple[str, ...]
-    shards: Mapping[str, int]
-    """Size in bytes by name of each shard, in order."""
-    settings: Mapping[str, str | tuple[str, ...]]
-    """Settings that decided how the file was read."""
-    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    """NumPy's name of the type of each column in a record."""
-    levels: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
-    """Values of each column of text."""
-    formats: Mapping[str, ColumnFormat] = dataclasses.field(default_factory=dict)
-    notes: tuple[str, ...] = ()
-    facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    overview: Mapping[str, tuple[str | int, ...]] = dataclasses.field(default_factory=dict)
-    """Table of the columns, of the rows that decided their types."""
-
-
-INDICES = pydantic.TypeAdapter(Index)
-
-
 @dataclass(frozen=True, eq=False)
-class Records(abc.ABC):
+class Rows(shards.Records, abc.ABC):
     """Examples in shards, as a `LazyArray`."""
 
-    folder: Path
-    records: Any
-    """All records of the shards."""
-    rows: Array
-    """Indices (examples,) into `records`."""
     dtype: np.dtype[Any]
     """Type of an example; of a row, with a field for each column."""
-
-    def __len__(self) -> int:
-        return len(self.rows)
 
     @property
     def size(self) -> int:
@@ -86,18 +49,9 @@ class Records(abc.ABC):
 
     def __getitem__(self, indices: Any) -> Any:
         try:
-            rows = self.rows[indices]
-            return self._decode(self.records.__getitems__(rows.ravel().tolist()), rows.shape)
+            return self._read(self.rows[indices])
         except (RuntimeError, ValueError, IndexError) as error:
             raise shards.damaged(self.folder, error) from error
-
-    def part(self, rows: Array) -> Self:
-        """Return the examples at `rows` (n,), without reading them."""
-        return dataclasses.replace(self, rows=self.rows[rows])
-
-    def joined(self, others: Self) -> Self:
-        """Return these examples followed by the others of the same shards, without reading them."""
-        return dataclasses.replace(self, rows=np.concatenate([self.rows, others.rows]))
 
     @functools.cached_property
     def sample(self) -> Any:
@@ -110,12 +64,12 @@ class Records(abc.ABC):
         """Maximum number of examples in `sample`."""
 
     @abc.abstractmethod
-    def _decode(self, found: list[bytes], shape: tuple[int, ...]) -> Any:
-        """Return the examples that are in records, in arrays of a shape."""
+    def _read(self, rows: Array) -> Any:
+        """Return the examples with the numbers `rows`, in arrays of their shape."""
 
 
 @dataclass(frozen=True, eq=False)
-class TableRows(Records):
+class TableRows(Rows):
     """Rows of a table. Indexing returns columns (rows,) by name."""
 
     levels: Mapping[str, Array]
@@ -125,24 +79,24 @@ class TableRows(Records):
     def most(self) -> int:
         return FITTED_NUMBERS // (len(self.dtype.names or ()) + sum(map(len, self.levels.values())))
 
-    def _decode(self, found: list[bytes], shape: tuple[int, ...]) -> dict[str, Array]:
-        block = np.frombuffer(b"".join(found), self.dtype).reshape(shape)
+    def _read(self, rows: Array) -> dict[str, Array]:
+        block = self.records.read(rows.ravel()).reshape(rows.shape)
         columns = {name: np.ascontiguousarray(block[name]) for name in self.dtype.names or ()}
         return columns | {name: levels[columns[name]] for name, levels in self.levels.items()}
 
 
 @dataclass(frozen=True, eq=False)
-class Sentences(Records):
+class Sentences(Rows):
     """Sentences (sentences,) as Python strings."""
 
     @property
     def most(self) -> int:
         return FITTED_SENTENCES
 
-    def _decode(self, found: list[bytes], shape: tuple[int, ...]) -> Array:
-        sentences = np.empty(len(found), object)
-        sentences[:] = [record.decode() for record in found]
-        return sentences.reshape(shape)
+    def _read(self, rows: Array) -> Array:
+        sentences = np.empty(rows.size, object)
+        sentences[:] = [record.decode() for record in self.records.__getitems__(rows.ravel().tolist())]
+        return sentences.reshape(rows.shape)
 
 
 def read(folder: Path, kind: Literal["table", "text"], config: Config) -> RawData:
@@ -157,12 +111,11 @@ def read(folder: Path, kind: Literal["table", "text"], config: Config) -> RawDat
         `TableRows` or `Sentences`, and the targets in memory.
 
     Raises:
-        UserError: if a file is missing or damaged, the shards have other examples, or a setting differs from that of
-            the shards.
+        UserError: as `shards.read`, or if a setting differs from that of the shards.
     """
-    index, examples, records = shards.read(folder, INDICES, "rows or sentences")
-    if index.kind != kind:
-        raise UserError(f"{folder}: shards of a {index.kind}, not of a {kind}; choose another app")
+    import pandas as pd
+
+    index, examples, records = shards.read(folder, kind)
     for name, value in index.settings.items():
         given = changed(config).get(name, value)
         if given != value:
@@ -170,45 +123,18 @@ def read(folder: Path, kind: Literal["table", "text"], config: Config) -> RawDat
             raise UserError(f"`{name}` {words[0]}: the shards {folder} have {words[1] or 'none'}; write them again")
     targets = examples["targets"]
     place = folder, records, np.arange(len(targets))
-    if kind == "text":
-        return _raw(index, (Sentences(*place, np.dtype(object)), targets))
     levels = {name: np.array(values, object) for name, values in index.levels.items()}
-    return _raw(index, (TableRows(*place, np.dtype(list(index.inputs.items())), levels), targets))
-
-
-def _raw(index: Index, pair: Pair) -> RawData:
-    import pandas as pd
-
+    row = np.dtype(list(index.inputs.items()))
     tables = {"columns": pd.DataFrame(index.overview)} if index.overview else {}
     return RawData(
         name=index.name,
         digest=index.digest,
-        kind=index.kind,
+        kind=kind,
         outputs=index.outputs,
-        train=pair,
+        train=(TableRows(*place, row, levels) if kind == "table" else Sentences(*place, np.dtype(object)), targets),
         formats=Formats(columns=index.formats),
         description=Description(index.notes, {**index.facts, "shards": f"{len(index.shards):,}"}, tables),
     )
-
-
-def write(folder: Path, records: Iterable[bytes], index: Callable[[], tuple[Array, dict[str, Any]]]) -> Index:
-    """Write records as shards.
-
-    Args:
-        folder: The folder to make.
-        records: The records.
-        index: Returns, after all records, the targets (examples,) or (examples, 1) and the fields of the `Index`, but
-            for its shards and fingerprint.
-
-    Raises:
-        UserError: as `shards.writing`.
-    """
-    with shards.writing(folder) as partial:
-        sizes, content = shards.write_records(records, partial)
-        targets, facts = index()
-        found = Index(shards=sizes, digest=fingerprint(content, targets.tobytes(), repr(facts["outputs"])), **facts)
-        shards.write_index(partial, INDICES, found, targets=targets)
-    return found
 
 
 def sample(pair: Pair) -> Pair:
@@ -217,12 +143,12 @@ def sample(pair: Pair) -> Pair:
     Of rows or sentences in shards, they are the first ones, whose number is bounded; else all.
     """
     inputs = pair[0]
-    return (inputs.sample, pair[1][: inputs.most]) if isinstance(inputs, Records) else pair
+    return (inputs.sample, pair[1][: inputs.most]) if isinstance(inputs, Rows) else pair
 
 
 def in_parts(predict: Callable[[Any], Array], inputs: Any) -> Array:
     """Return the predictions (examples, …) for `inputs`; those in shards are read in parts."""
-    if isinstance(inputs, Records):
+    if isinstance(inputs, Rows):
         starts = range(0, len(inputs), inputs.most)
         return np.concatenate([predict(inputs[start : start + inputs.most]) for start in starts])
     return predict(inputs)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from common.data import Array, Description, TimeAxis
 from common.errors import Problems, UserError
-from common.preprocessing import calendars, cell_numbers, csv_file, timestamps
+from common.preprocessing import calendars, cell_numbers, csv_file, table_files, timestamps
 from common.preprocessing.cells import MISSING, wrong_cell
 from common.preprocessing.timestamps import Timestamps
 
@@ -126,7 +126,7 @@ def read_all(path: Path, named: Columns, time_format: str | None = None, like: T
         UserError: if the file or a column is missing, a cell is not a number, or times are missing, repeated,
             unreadable, ambiguous or irregular.
     """
-    cells = csv_file.read(path).frame
+    cells = table_files.read(path).frame
     time = named.time or next(str(name) for name in [*cells.columns, ""] if name != named.group)
     csv_file.require(path, cells, [time, *named.variables, *([named.group] if named.group else [])])
     if cells.empty:

@@ -1,25 +1,28 @@
-"""Shards: a data set in a few large files of records, each of which can be read alone (ArrayRecord files).
+"""Shards: a data set in a few large files of records, each of which can be read alone.
 
 shards/index.json       facts about the data, and the shards with their sizes
 shards/examples.npz     an array for each fact about an example, such as its target
-shards/00000.array_record …
+shards/00000.array_record …   images and sentences
+shards/00000.rows …           rows of a table, as in memory: reading one costs much less than a record of ArrayRecord
 """
 
-import contextlib
+import dataclasses
 import hashlib
 import importlib.util
+import mmap
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Self
 
 import numpy as np
 import pydantic
 from rich.console import Console
 from rich.progress import track
 
-from common.data import Array
+from common.data import Array, ColumnFormat, PixelRange, fingerprint
 from common.errors import UserError, first_line, reading
 
 INDEX, EXAMPLES = "index.json", "examples.npz"
@@ -27,17 +30,118 @@ SHARD_BYTES = 200_000_000
 """Size of a shard, if their number is not given."""
 OPTIONS = "group_size:1,uncompressed"
 """ArrayRecord's options, with which each record can be read alone."""
+Kind = Literal["image", "table", "text"]
 
 
-class Index(Protocol):
+@dataclass(frozen=True, kw_only=True)
+class Index:
     """Facts about a folder of shards."""
 
-    @property
-    def shards(self) -> Mapping[str, int]:
-        """Size in bytes by name of each shard, in order."""
+    name: str
+    """Name of the data set, which is that of the file or of the folder of images."""
+    digest: str
+    """Fingerprint of the records, the facts about them and the names of the outputs; that of the folder of images."""
+    kind: Kind
+    outputs: tuple[str, ...]
+    """Names of the classes, or of the quantity."""
+    shards: Mapping[str, int]
+    """Size in bytes by name of each shard, in order."""
+    notes: tuple[str, ...] = ()
+    facts: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    parts: Mapping[str, int] = dataclasses.field(default_factory=dict)
+    """Number of images by part: train, and validation and test if the folder had them. They follow one another."""
+    pixels: PixelRange | None = None
+    settings: Mapping[str, str | tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Settings that decided how the file was read."""
+    inputs: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    """NumPy's name of the type of each column in a row."""
+    levels: Mapping[str, tuple[str, ...]] = dataclasses.field(default_factory=dict)
+    """Values of each column of text."""
+    formats: Mapping[str, ColumnFormat] = dataclasses.field(default_factory=dict)
+    overview: Mapping[str, tuple[str | int, ...]] = dataclasses.field(default_factory=dict)
+    """Table of the columns, of the rows that decided their types."""
 
 
-Facts = TypeVar("Facts", bound=Index)
+INDICES = pydantic.TypeAdapter(Index)
+
+
+@dataclass(frozen=True, eq=False)
+class Records:
+    """Examples in shards, which a subclass reads."""
+
+    folder: Path
+    records: Any
+    """All records of the shards; several threads can read them."""
+    rows: Array
+    """Indices (examples,) into `records`."""
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def part(self, rows: Array) -> Self:
+        """Return the examples at `rows` (n,), without reading them."""
+        return dataclasses.replace(self, rows=self.rows[rows])
+
+    def joined(self, others: Self) -> Self:
+        """Return these examples followed by the others of the same shards, without reading them."""
+        return dataclasses.replace(self, rows=np.concatenate([self.rows, others.rows]))
+
+
+class RowFiles:
+    """The rows of a table, and a check sum of each, as they are in memory, in files that are mapped into memory.
+
+    Args:
+        files: The files.
+        row: Type of a row, with a field for each column.
+    """
+
+    def __init__(self, files: Sequence[Path], row: np.dtype[Any]) -> None:
+        self.parts = list[Array]()
+        for path in files:
+            with path.open("rb") as file:
+                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if sys.platform != "win32":
+                content.madvise(mmap.MADV_RANDOM)  # else the system reads 128 kB for each row
+            self.parts.append(np.frombuffer(content, _stored(row)))
+        self.starts = np.cumsum([0, *map(len, self.parts)])
+
+    def read(self, rows: Array) -> Array:
+        """Return the rows (n,) with the numbers `rows` (n,).
+
+        Raises:
+            ValueError: if a row is damaged.
+        """
+        found: Array = np.empty(len(rows), self.parts[0].dtype)
+        places = np.searchsorted(self.starts, rows, "right") - 1
+        for place in np.unique(places):
+            chosen = places == place
+            found[chosen] = self.parts[place][rows[chosen] - self.starts[place]]
+        if np.any(_sums(found) != _WHOLE):
+            raise ValueError("the check sum of a row is wrong")
+        return found["row"]
+
+
+_WHOLE = 0xFFFF
+"""Sum of the words of a row with its check sum; that of zeros is another one."""
+
+
+def _stored(row: np.dtype[Any]) -> np.dtype[Any]:
+    """Return the type of a row in a file."""
+    return np.dtype([("row", row), ("check", "<u2")])
+
+
+def _sums(stored: Array) -> Array:
+    """Return the exclusive or (rows,) of the 16-bit words of each row in a file."""
+    sums: Array = np.bitwise_xor.reduce(stored.view("<u2").reshape(len(stored), -1), axis=1)
+    return sums
+
+
+def row_bytes(rows: Array) -> bytes:
+    """Return the content of a file of `RowFiles` with `rows` (n,)."""
+    stored = np.zeros(len(rows), _stored(rows.dtype))
+    stored["row"] = rows
+    stored["check"] = _sums(stored) ^ _WHOLE
+    return stored.tobytes()
 
 
 def check_installed() -> None:
@@ -55,42 +159,46 @@ def is_shards(folder: Path) -> bool:
     return (folder / INDEX).is_file() and (folder / EXAMPLES).is_file()
 
 
-def read(folder: Path, facts: pydantic.TypeAdapter[Facts], noun: str) -> tuple[Facts, dict[str, Array], Any]:
+def read(folder: Path, kind: Kind) -> tuple[Index, dict[str, Array], Any]:
     """Open a folder of shards.
 
     Args:
         folder: The folder.
-        facts: Type of its index.
-        noun: Word for the examples in error messages.
+        kind: Kind of the examples.
 
     Returns:
-        The index, the arrays of facts about the examples by name, and the records, which several threads can read.
+        The index, the arrays of facts about the examples by name, and the records, which several threads can read:
+        `RowFiles` of a table, else ArrayRecord's.
 
     Raises:
-        UserError: if a file is missing or damaged, or the package that reads shards is missing.
+        UserError: if a file is missing or damaged, the shards have other examples, or the package that reads shards is
+            missing.
     """
-    check_installed()
-    from array_record.python.array_record_data_source import ArrayRecordDataSource
-
     with reading(folder / INDEX):
         content = (folder / INDEX).read_bytes()
     try:
-        index = facts.validate_json(content)
+        index = INDICES.validate_json(content)
         with np.load(folder / EXAMPLES) as examples:
             arrays = dict(examples)
     except Exception as error:  # np.load raises exceptions of any class for a damaged file
-        fault = f"{INDEX} or {EXAMPLES} is damaged, or has no {noun}"
-        raise UserError(f"{folder}: {fault}; copy or write the folder again") from error
+        raise UserError(f"{folder}: {INDEX} or {EXAMPLES} is damaged; copy or write the folder again") from error
+    if index.kind != kind:
+        raise UserError(f"{folder}: shards of a {index.kind}, not of a {kind}; choose another app")
     for name, size in index.shards.items():
         with reading(folder / name):
             found = (folder / name).stat().st_size
         if found != size:
             raise UserError(f"{folder / name}: {found:,} bytes instead of {size:,}; copy it again")
+    files = [folder / name for name in index.shards]
     try:
-        records = ArrayRecordDataSource([str(folder / name) for name in index.shards])
-    except RuntimeError as error:
+        if kind == "table":
+            return index, arrays, RowFiles(files, np.dtype(list(index.inputs.items())))
+        check_installed()
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+        return index, arrays, ArrayRecordDataSource(list(map(str, files)))
+    except (RuntimeError, ValueError) as error:
         raise damaged(folder, error) from error
-    return index, arrays, records
 
 
 def damaged(folder: Path, error: Exception) -> UserError:
@@ -98,21 +206,40 @@ def damaged(folder: Path, error: Exception) -> UserError:
     return UserError(f"{folder}: a shard is damaged ({first_line(error)}); copy it again")
 
 
-@contextlib.contextmanager
-def writing(folder: Path) -> Iterator[Path]:
-    """Make `folder`: the block writes into the folder that it gets, which is renamed at the end.
+def write(
+    folder: Path,
+    kind: Kind,
+    records: Iterable[bytes],
+    index: Callable[[], tuple[Mapping[str, Any], Mapping[str, Any]]],
+    shard_bytes: int = 0,
+) -> Index:
+    """Write records as shards. A folder that exists is complete.
+
+    Args:
+        folder: The folder to make.
+        kind: Kind of the examples.
+        records: The records; of a table, the bytes of some rows by `row_bytes`.
+        index: Returns, after all records, the arrays of facts about the examples by name, and the fields of the
+            `Index`, but for its kind and shards, and its fingerprint if that is the one of the records.
+        shard_bytes: Size from which a shard is full; 0: `SHARD_BYTES`.
 
     Raises:
         UserError: if the folder exists or cannot be written, a file cannot be read, or the package is missing.
     """
-    check_installed()
+    if kind != "table":
+        check_installed()
     if folder.exists():
         raise UserError(f"{folder}: exists already; remove it, or choose another folder")
     partial = folder.with_name(f".{folder.name}.partial")
     try:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
-        yield partial
+        sizes, content = _write_records(partial, kind, records, shard_bytes or SHARD_BYTES)
+        arrays, facts = index()
+        digest = fingerprint(content, *(array.tobytes() for array in arrays.values()), repr(facts["outputs"]))
+        found = Index(kind=kind, shards=sizes, **{"digest": digest, **facts})
+        np.savez(partial / EXAMPLES, **arrays)
+        (partial / INDEX).write_bytes(INDICES.dump_json(found, indent=2))
         partial.rename(folder)
     except RuntimeError as error:
         raise UserError(f"{folder}: cannot be written ({first_line(error)})") from error
@@ -120,35 +247,35 @@ def writing(folder: Path) -> Iterator[Path]:
         raise UserError(f"{error.filename or folder}: cannot be read or written ({error.strerror})") from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+    return found
 
 
-def write_index(folder: Path, facts: pydantic.TypeAdapter[Facts], index: Facts, **examples: Any) -> None:
-    """Write the index of a folder of shards, and arrays of facts about the examples by name."""
-    np.savez(folder / EXAMPLES, **examples)
-    (folder / INDEX).write_bytes(facts.dump_json(index, indent=2))
+def _write_records(folder: Path, kind: Kind, records: Iterable[bytes], full: int) -> tuple[dict[str, int], str]:
+    """Write records into shards of at least `full` bytes; returns the size of each by name, and a fingerprint."""
+    names, writer, room, digest = list[str](), None, 0, hashlib.sha256()
+    try:
+        for record in records:
+            if writer is None or room <= 0:
+                if writer:
+                    writer.close()
+                names.append(f"{len(names):05}.{'rows' if kind == 'table' else 'array_record'}")
+                writer, room = _writer(folder / names[-1], kind), full
+            writer.write(record)
+            room -= len(record)
+            digest.update(record + b"\0")
+    finally:
+        if writer:
+            writer.close()
+    return {name: (folder / name).stat().st_size for name in names}, digest.hexdigest()
 
 
-def write_records(records: Iterable[bytes], folder: Path) -> tuple[dict[str, int], str]:
-    """Write records into shards of `SHARD_BYTES`.
-
-    Returns:
-        The size of each shard by name, and a fingerprint of the records.
-    """
+def _writer(path: Path, kind: Kind) -> Any:
+    """Return a writer of a shard, which writes records and closes."""
+    if kind == "table":
+        return path.open("wb")
     from array_record.python.array_record_module import ArrayRecordWriter
 
-    names, writer, room, digest = list[str](), None, 0, hashlib.sha256()
-    for record in records:
-        if writer is None or room < len(record):
-            if writer:
-                writer.close()
-            names.append(f"{len(names):05}.array_record")
-            writer, room = ArrayRecordWriter(str(folder / names[-1]), OPTIONS), SHARD_BYTES
-        writer.write(record)
-        room -= len(record)
-        digest.update(record + b"\0")
-    if writer:
-        writer.close()
-    return {name: (folder / name).stat().st_size for name in names}, digest.hexdigest()
+    return ArrayRecordWriter(str(path), OPTIONS)
 
 
 def progress(items: Iterable[Any], total: int, words: str = "writing shards") -> Iterator[Any]:

@@ -1,12 +1,13 @@
-"""Data in an object storage: files and folders at s3:// and gs:// are downloaded to the cache of data sets.
+"""Files in an object storage, at s3:// and gs://. Data is downloaded to the cache of data sets.
 
 pyarrow, which parses CSV files, reads both kinds of storage, so no further package is needed.
 """
 
+import contextlib
 import os
 import sys
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
@@ -16,6 +17,7 @@ from filelock import FileLock
 from rich.console import Console
 from rich.progress import track
 
+from common import files
 from common.data import fingerprint
 from common.errors import UserError, first_line
 from common.preprocessing.download import cache_folder
@@ -44,33 +46,101 @@ def local(address: str) -> str:
     Raises:
         UserError: if the storage has no such file or folder, or does not answer, or the cache cannot be written.
     """
-    if not address.startswith(("s3://", "gs://")):
+    if not is_address(address):
         return address
-    kind, place = address[:2], address[5:].strip("/")
-    if not place:
-        raise UserError(f"{address}: has no bucket; an address is {kind}://BUCKET/FOLDER")
-    try:
-        system = _system(kind)
-        files = _files(system, place)
-    except OSError as error:
-        raise _unreadable(address, error) from error
-    if not files:
+    with _using(address) as (system, place):
+        found = _files(system, place)
+    if not found:
         raise UserError(f"{address}: no such file or folder in this storage")
-    versions = (f"{file.path}\0{file.size}\0{file.mtime_ns}\0" for file in files)
-    folder = cache_folder() / "storage" / fingerprint(f"{kind}://{place}", *versions)
+    versions = (f"{file.path}\0{file.size}\0{file.mtime_ns}\0" for file in found)
+    folder = cache_folder() / "storage" / fingerprint(f"{address[:5]}{place}", *versions)
     target = folder / place.rpartition("/")[2]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
             if not target.exists():
-                _download(address, system, place, files, target)
+                _download(address, system, place, found, target)
     except OSError as error:
         if error.errno is None:  # Arrow's
-            raise _unreadable(address, error) from error
+            raise _failed(address, error) from error
         raise UserError(
             f"{folder}: cannot store the data here ({error.strerror}); set KERAS_HOME to another folder"
         ) from error
     return str(target)
+
+
+def is_address(text: str) -> bool:
+    """Return whether `text` is an address in an object storage."""
+    return text.startswith(("s3://", "gs://"))
+
+
+def check(address: str) -> None:
+    """Check that an object storage answers and has the bucket of an address.
+
+    Raises:
+        UserError: if it does not.
+    """
+    from pyarrow import fs
+
+    with _using(address) as (system, place):
+        if system.get_file_info(place.partition("/")[0]).type == fs.FileType.NotFound:
+            raise UserError(f"{address}: no such bucket in this storage")
+
+
+def download(address: str, path: Path) -> None:
+    """Replace the file `path` by the one at an address, if there is one.
+
+    Raises:
+        UserError: if the storage does not answer.
+    """
+    from pyarrow import fs
+
+    with _using(address) as (system, place):
+        if system.get_file_info(place).type == fs.FileType.File:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            here = fs.LocalFileSystem()
+            with files.replacing(path) as temporary:
+                fs.copy_files(place, str(temporary), source_filesystem=system, destination_filesystem=here)
+
+
+def upload(path: Path, address: str) -> None:
+    """Write a file to an address, where the earlier one stays until the new one is complete.
+
+    Raises:
+        UserError: if the storage does not answer, or refuses it.
+    """
+    from pyarrow import fs
+
+    with _using(address, "written") as (system, place):
+        fs.copy_files(str(path), place, source_filesystem=fs.LocalFileSystem(), destination_filesystem=system)
+
+
+def delete(address: str) -> None:
+    """Delete the file at an address, or all files below it.
+
+    Raises:
+        UserError: if the storage does not answer, or refuses it.
+    """
+    from pyarrow import fs
+
+    with _using(address, "deleted") as (system, place):
+        match system.get_file_info(place).type:
+            case fs.FileType.File:
+                system.delete_file(place)
+            case fs.FileType.Directory:
+                system.delete_dir(place)
+
+
+@contextlib.contextmanager
+def _using(address: str, verb: str = "read") -> Iterator[tuple[Any, str]]:
+    """Yield pyarrow's file system of an address, and the place in it; its errors are those of a user."""
+    place = address[5:].strip("/")
+    if not place:
+        raise UserError(f"{address}: has no bucket; an address is {address[:5]}BUCKET/FOLDER")
+    try:
+        yield _system(address[:2]), place
+    except OSError as error:
+        raise _failed(address, error, verb) from error
 
 
 def _system(kind: str) -> Any:
@@ -119,8 +189,8 @@ def _download(address: str, system: Any, place: str, files: Sequence[Any], targe
     partial.rename(target)
 
 
-def _unreadable(address: str, error: OSError) -> UserError:
+def _failed(address: str, error: OSError, verb: str = "read") -> UserError:
     """Return the error of a storage in one line, with the fix if it is known."""
     message = first_line(error)
     advice = next((advice for kind, advice in ADVICE.items() if kind in message), "")
-    return UserError(f"{address}: cannot be read ({textwrap.shorten(message, LONGEST, placeholder=' …')}){advice}")
+    return UserError(f"{address}: cannot be {verb} ({textwrap.shorten(message, LONGEST, placeholder=' …')}){advice}")

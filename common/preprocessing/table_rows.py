@@ -8,7 +8,7 @@ import numpy as np
 
 from common.data import Array, ColumnFormat, Examples
 from common.errors import UserError
-from common.preprocessing import columns, csv_file
+from common.preprocessing import columns, table_files
 from common.preprocessing.cells import MISSING, shortened
 from common.preprocessing.csv_file import require
 
@@ -36,7 +36,7 @@ def read_rows(files: Sequence[str], saved: "SavedModel") -> Examples:
     names: list[str] = []
     frames, parts, reasons, notes, unseen = [], list[dict[str, Array]](), list[str](), list[str](), list[str]()
     for path in map(Path, files):
-        file = csv_file.read(path)
+        file = table_files.read(path)
         if file.frame.empty:
             raise UserError(f"{path}: no rows below the column names")
         _require_inputs(path, file.frame, formats, saved.label)

@@ -24,6 +24,7 @@ from common.preprocessing import (
     splits,
     storage,
     table_checks,
+    table_files,
 )
 from common.preprocessing.cells import MISSING, wrong_cell
 from common.preprocessing.columns import Decimal, Decision
@@ -49,7 +50,7 @@ class TableConfig(Config):
     data: str = ""
     """Built-in data set."""
     csv: str | None = None
-    """CSV file to train on instead, with column names in the first line, or shards of one. Cells may be empty."""
+    """CSV or Parquet file to train on instead, several ('part-*.csv'), or shards of them. Cells may be empty."""
     target: str | None = None
     """Column of --csv to predict."""
     categories: tuple[str, ...] = ()
@@ -103,7 +104,7 @@ def read_csv(config: TableConfig, kind: Target) -> RawData:
                 f"{path}: {target} is a {found} there, not a {kind}; choose another app, or write them again"
             )
         return raw
-    return table_of(path, csv_file.read(path), config, kind)[0]
+    return table_of(path, table_files.read(path), config, kind)[0]
 
 
 def table_of(path: Path, file: csv_file.Cells, config: TableConfig, kind: Target) -> tuple[RawData, Decision | None]:

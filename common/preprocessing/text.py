@@ -5,17 +5,17 @@ Sentences are an array (sentences,) of Python strings. Keras needs TensorFlow to
 
 import re
 import string
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
 from common.data import Array, Description, Examples, RawData, fingerprint
-from common.errors import Problems, UserError, reading
-from common.preprocessing import cell_numbers, csv_file, row_shards, shards, tables
-from common.preprocessing.cells import shortened, strings
+from common.errors import Problems, UserError
+from common.preprocessing import cell_numbers, csv_file, table_files, tables
+from common.preprocessing.cells import shortened
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +41,7 @@ def read(path: Path, text: str, label: str) -> RawData:
     Raises:
         UserError: if the file or a column is missing, or there are too few classes or examples.
     """
-    file = csv_file.read(path)
+    file = table_files.read(path)
     csv_file.require(path, file.frame, [text, label])
     table = file.frame[list(dict.fromkeys([text, label]))]
     problems, notes = Problems(), list(file.notes)
@@ -63,46 +63,6 @@ def read(path: Path, text: str, label: str) -> RawData:
         train=(sentences, labels),
         description=_describe(table[text], labels, notes, len(file.frame)),
     )
-
-
-def write_shards(path: Path, text: str, label: str, folder: Path) -> row_shards.Index:
-    """Write the sentences of a CSV file as shards, in memory that does not depend on their length.
-
-    Args:
-        path: The file.
-        text: Column of sentences.
-        label: Column of classes.
-        folder: The folder to make.
-
-    Raises:
-        UserError: as `read`, or if the folder cannot be written.
-    """
-    with reading(path):
-        parts = -(-path.stat().st_size // csv_file.CHUNK)
-    found, rows = list[Array](), []
-
-    def records() -> Iterator[bytes]:
-        for file in shards.progress(csv_file.read_chunks(path), parts):
-            csv_file.require(path, file.frame, [text, label])
-            rows.append(len(file.frame))
-            table = file.frame[file.frame[text].ne("") & file.frame[label].ne("")]
-            found.append(strings(table[label]))
-            yield from (sentence.encode() for sentence in table[text])
-
-    def index() -> tuple[Array, dict[str, Any]]:
-        import pandas as pd
-
-        names = pd.Series(np.concatenate(found), name=label)
-        labels, classes = tables.class_labels(path, names, FEWEST)
-        return labels, {
-            "name": path.name,
-            "kind": "text",
-            "outputs": classes,
-            "settings": {"text": text, "label": label},
-            "facts": {"rows": f"{sum(rows):,}, of which {len(labels):,} have a sentence and a class"},
-        }
-
-    return row_shards.write(folder, records(), index)
 
 
 def _describe(sentences: "pd.Series[str]", labels: Array, notes: Sequence[str], rows: int) -> Description:
@@ -173,13 +133,13 @@ def read_sentences(words: Sequence[str], saved: "SavedModel") -> Examples:
     for word in words:
         # "I fell asleep.txt" with spaces is more likely a sentence than a missing file.
         path = Path(word)
-        if path.suffix in (".txt", ".csv", ".tsv") and (path.exists() or " " not in word):
+        if path.suffix in (".txt", ".csv", ".tsv", ".parquet") and (path.exists() or " " not in word):
             if path.suffix == ".txt":
                 content, encoding = csv_file.read_text(path)
                 found = content.rstrip().splitlines()
                 notes += encoding
             else:
-                file = csv_file.read(path)
+                file = table_files.read(path)
                 name = _column(path, file.frame, saved.settings["text"])
                 found = list(file.frame[name])
                 notes += [] if name == saved.settings["text"] else [f"{path.name}: the sentences are in column {name}"]

@@ -5,15 +5,21 @@ The store is `mlruns/mlflow.db` beside `common`, or the one that MLFLOW_TRACKING
 
 from common.data import Version
 from common.tracking.artifacts import attach, svg
+from common.tracking.checkpoint_files import (
+    check_checkpoints,
+    checkpoints,
+    copy_checkpoint,
+    delete_checkpoint,
+    delete_checkpoints,
+    has_checkpoint,
+)
 from common.tracking.leaderboard import Leaderboard, Pages, leaderboards, pages, standing
 from common.tracking.models import InputSpec, ServedModel, champions, load, log_model, registered, save, served
 from common.tracking.processes import peak_memory
 from common.tracking.recording import ActiveRun, RunKey, finished, run
 from common.tracking.runs import (
     Run,
-    checkpoints,
     curve,
-    delete_checkpoints,
     digest,
     end_stale,
     find,
@@ -40,10 +46,13 @@ __all__ = [
     "address",
     "attach",
     "champions",
+    "check_checkpoints",
     "check_space",
     "checkpoints",
     "connect",
+    "copy_checkpoint",
     "curve",
+    "delete_checkpoint",
     "delete_checkpoints",
     "digest",
     "end_stale",
@@ -51,6 +60,7 @@ __all__ = [
     "finished",
     "folder",
     "get",
+    "has_checkpoint",
     "interrupted",
     "leaderboards",
     "load",

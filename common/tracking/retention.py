@@ -18,7 +18,8 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from common.errors import UserError, first_line
 from common.tracking import store
-from common.tracking.runs import Run, checkpoints, delete_checkpoints, open_store
+from common.tracking.checkpoint_files import checkpoints, delete_checkpoints
+from common.tracking.runs import Run, open_store
 
 DAY = 24 * 60 * 60 * 1000
 """Milliseconds of a day."""
@@ -79,7 +80,7 @@ def old_runs(days: float) -> OldRuns:
 
 
 def delete(old: OldRun) -> bool:
-    """Delete a run, its models, its artifacts and its checkpoints on this machine.
+    """Delete a run, its models, its artifacts and its checkpoints here and in the object storage.
 
     If this is interrupted, the run is found and deleted the next time.
 

@@ -1,7 +1,6 @@
 """Find recorded runs, and read what they have."""
 
 import functools
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -12,6 +11,7 @@ from mlflow.utils.mlflow_tags import MLFLOW_PARENT_RUN_ID
 
 from common.errors import UserError, first_line
 from common.tracking import processes, store
+from common.tracking.checkpoint_files import checkpoints
 
 Kind = Literal["train", "search", "trial", "fold", "baseline"]
 """Purpose of a run."""
@@ -106,16 +106,6 @@ def interrupted(app: str, run_id: str | None) -> Run:
         if resumable and run.info.status not in ("FINISHED", "RUNNING") and "search" not in run.data.tags:
             return run
     raise UserError(f"`resume`: {store.folder()} has no interrupted training of {app}; leave it out")
-
-
-def checkpoints(run_id: str) -> Path:
-    """Return the folder of a run's checkpoints, on this machine."""
-    return store.local_folder() / "checkpoints" / run_id
-
-
-def delete_checkpoints(run_id: str) -> None:
-    """Delete the checkpoints of a run."""
-    shutil.rmtree(checkpoints(run_id), ignore_errors=True)
 
 
 def curve(client: mlflow.MlflowClient, run_id: str, metric: str) -> list[float]:

@@ -107,7 +107,7 @@ class Batches(keras.callbacks.Callback):
             if endless:
                 return tf.data.Dataset.range(self.epoch, tf.int64.max).flat_map(rows).map(gather).prefetch(2)
         dataset = tf.data.Dataset.range(1).flat_map(current)
-        if isinstance(self.pair[0], row_shards.Records):  # to read many small examples at once costs less
+        if isinstance(self.pair[0], row_shards.Rows):  # to read many small examples at once costs less
             dataset = dataset.batch(-(-READ_AT_ONCE // batch)).map(gather).prefetch(1).unbatch()
         else:
             dataset = dataset.map(gather).prefetch(2)

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from common import files, interruption
+from common import files, interruption, tracking
 from common.data import Array
 from common.errors import UserError, first_line, print_notes
 
@@ -125,8 +125,10 @@ class Checkpoint(keras.callbacks.Callback):
     ) -> None:
         super().__init__()
         self.path, self.minutes, self.counting = path, minutes, list[keras.callbacks.Callback]()
-        found = next((file for file in (path, earlier) if file and file.exists()), None)
-        self.state = state or (State.read(found) if found else State())
+        if state is None:
+            found = next((file for file in (path, earlier) if file and tracking.has_checkpoint(file)), None)
+            state = State.read(found) if found else State()
+        self.state = state
         self.history = {name: list(values) for name, values in self.state.history.items()}
         self.stopwatch = Stopwatch(self.state.wall, self.state.cpu)
         self.written, self.cost = time.perf_counter(), 0.0
@@ -141,7 +143,7 @@ class Checkpoint(keras.callbacks.Callback):
             self.set_model(model)
             self._write()
             for part in parts:
-                part.unlink()
+                tracking.delete_checkpoint(part)
 
     def restore(self, model: keras.Model) -> None:
         """Set the variables of the network and its optimizer.
@@ -184,8 +186,9 @@ class Checkpoint(keras.callbacks.Callback):
         interruption.check()
 
     def save(self, state: State) -> None:
-        """Write a state to the file."""
+        """Write a state to the file, and to its copy."""
         state.write(self.path)
+        tracking.copy_checkpoint(self.path)
 
     def _write(self, step: int = 0) -> None:
         """Save the state after an epoch, or after a step of the next one."""

@@ -82,6 +82,7 @@ def train(
         DivergenceError: if the loss is not finite.
         InterruptionError: after Ctrl-C or SIGTERM.
     """
+    tracking.check_checkpoints()
     if resumed and config.epochs < (finished := Checkpoint(_checkpoint_file(resumed)).state.epochs):
         raise UserError(f"`epochs` {config.epochs}: the run {resumed} has {finished} already")
     watching.check(app)

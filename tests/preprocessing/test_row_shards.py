@@ -85,7 +85,7 @@ def test_shards_of_a_table_are_the_same_data_as_the_file(
 ) -> None:
     folder = write(table, target=target, ignore=("count",))
     assert f"{ROWS - (target == 'price')} rows, " in capsys.readouterr().out
-    assert len(list(Path(folder).glob("*.array_record"))) > 2
+    assert len(list(Path(folder).glob("*.rows"))) > 2
     whole, data = load(table, target, ignore=("count",)), load(folder, target)
     assert isinstance(data.train[0], row_shards.TableRows)
     assert_equal(whole, data)
@@ -103,7 +103,7 @@ def test_parts_of_a_file_have_the_cells_and_the_lines_of_the_whole(tmp_path: Pat
 
 
 def test_some_rows_of_the_whole_file_decide_the_types(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("common.preprocessing.table_shards.SAMPLE", 5000)
+    monkeypatch.setattr("common.preprocessing.csv_shards.SAMPLE", 5000)
     data = load(write(table, target="price"), "price")
     assert any("of the 400 rows decided the types" in note for note in data.description.notes)
     assert_equal(load(table, "price"), data)
@@ -134,6 +134,8 @@ def test_each_row_is_read_exactly_once_an_epoch_over_all_hosts(table: Path, monk
                     for name, column in expected.items():
                         np.testing.assert_array_equal(columns[name], column)
                     read += list(rows)
+                resumed = batches.GatheredBatches(batches.Batches((inputs, numbers), 8, seed=0, epoch=epoch, step=3))
+                assert list(resumed[0][1]) == list(gathered[0][3][1])
             assert len(read) == len(set(read)) == len(targets) // 8 * 8
 
 
@@ -176,14 +178,14 @@ def test_a_wrong_setting_or_damage_is_one_line(table: Path, texts: Path) -> None
             load(folder, **settings)
     with pytest.raises(UserError, match=r"reviews: shards of a text, not of a table"):
         load(write(texts, text="review", label="mark"), "review")
-    first = folder / "00000.array_record"
+    first = folder / "00000.rows"
     content = first.read_bytes()
     first.write_bytes(content[:1000] + bytes(500) + content[1500:])
     with pytest.raises(UserError, match=r"houses: a shard is damaged .*; copy it again") as error:
         load(folder, "price").train[0][:]
     assert "\n" not in str(error.value)
     first.unlink()
-    with pytest.raises(UserError, match=r"00000\.array_record: no such file"):
+    with pytest.raises(UserError, match=r"00000\.rows: no such file"):
         load(folder, "price")
 
 

@@ -6,14 +6,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import boto3
 import pytest
-from moto.server import ThreadedMotoServer
 
 from apps import lstm_text, table_mlp
 from common.cli import shard
 from common.errors import UserError
 from common.preprocessing import images, storage
+from tests.buckets import CREDENTIALS, new_bucket
 from tests.conftest import assert_user_error, run_app
 from tests.preprocessing.test_image_shards import assert_equal, draw
 
@@ -21,21 +20,15 @@ from tests.preprocessing.test_image_shards import assert_equal, draw
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "someone")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
-    monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    for name, value in CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
     return tmp_path / "keras/datasets/storage"
 
 
 @pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """A bucket called data of a storage that speaks S3's protocol."""
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    yield boto3.resource("s3").create_bucket(Bucket="data")
-    server.stop()
+def bucket() -> Iterator[Any]:
+    with new_bucket() as found:
+        yield found
 
 
 def upload(bucket: Any, folder: Path, key: str) -> None:

@@ -1,5 +1,6 @@
 """`train --resume`: a run that was cut off ends as one that was not, in the same run."""
 
+import shutil
 import signal
 
 import mlflow
@@ -8,6 +9,7 @@ import pytest
 
 from common import recorded, tracking
 from common.training.checkpoint import State
+from tests.buckets import keys, new_bucket
 from tests.conftest import assert_user_error, cut_off, new_store, run_app
 
 SETTINGS = ("--hidden", "32", "--limit", "8000", "--batch-size", "64", "--epochs", "4", "--schedule", "cosine")
@@ -65,6 +67,23 @@ def test_a_training_that_was_cut_off_ends_as_if_it_had_not_been(number: signal.S
     assert result.returncode == 0, result.stderr
     assert "Epoch 4/4" in result.stdout
     assert "Epoch 1/4" not in result.stdout
+    cut = ended()
+    assert whole[0] == cut[0]
+    for one, other in zip(whole[1], cut[1], strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+@pytest.mark.usefixtures("store")
+def test_another_machine_goes_on_from_an_object_storage(whole: Ended, monkeypatch: pytest.MonkeyPatch) -> None:
+    with new_bucket() as bucket:
+        monkeypatch.setenv("CHECKPOINTS", "s3://data/checkpoints")
+        cut_off(signal.SIGKILL, "mnist_mlp", *SETTINGS, line="Epoch 2/4")
+        run_id = only_run().info.run_id
+        shutil.rmtree(tracking.checkpoints(run_id))
+        result = run_app("mnist_mlp", "train", "--resume", run_id)
+        assert result.returncode == 0, result.stderr
+        assert "Epoch 1/4" not in result.stdout
+        assert keys(bucket) == []
     cut = ended()
     assert whole[0] == cut[0]
     for one, other in zip(whole[1], cut[1], strict=True):

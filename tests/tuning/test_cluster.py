@@ -1,6 +1,7 @@
 """A search on a real Ray cluster, whose two nodes are processes of this machine."""
 
 import os
+import shutil
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import psutil
 import pytest
 from ray.cluster_utils import Cluster
 
+from tests.buckets import keys, new_bucket
 from tests.nodes import two_nodes
 from tests.tuning.searching import Store, settings
 from tests.tuning.test_search_survives import wait_for
@@ -36,10 +38,26 @@ def nodes(hold: Path) -> Iterator[tuple[Cluster, Any]]:
         yield found
 
 
+@pytest.fixture
+def bucket(hold: Path) -> Iterator[Any]:
+    """A bucket for checkpoints, whose address the nodes have."""
+    assert hold.exists()
+    with new_bucket() as found:
+        yield found
+
+
 @pytest.mark.slow
-def test_the_trial_of_a_lost_node_goes_on_elsewhere(nodes: tuple[Cluster, Any], hold: Path, tmp_path: Path) -> None:
-    """One of two nodes is killed while each trains, and no other one takes its place."""
+@pytest.mark.parametrize("shared", [True, False])
+def test_the_trial_of_a_lost_node_goes_on_elsewhere(
+    shared: bool, bucket: Any, nodes: tuple[Cluster, Any], hold: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One of two nodes is killed while each trains, and no other one takes its place.
+
+    Without a shared folder, its checkpoints are lost with it, except for the copies in an object storage.
+    """
     (cluster, node), store, whole = nodes, Store(tmp_path / "killed"), Store(tmp_path / "whole")
+    if not shared:
+        monkeypatch.setenv("CHECKPOINTS", "s3://data/checkpoints")
     command = store.begin(*COMMAND, "--cluster", cluster.address)
     wait_for(lambda: len(list(hold.iterdir())) == 2, command)
     processes = subprocess.run(
@@ -48,9 +66,13 @@ def test_the_trial_of_a_lost_node_goes_on_elsewhere(nodes: tuple[Cluster, Any], 
     (worker,) = {file.name for file in hold.iterdir()}.intersection(processes.stdout.decode().split())
     cluster.remove_node(node, allow_graceful=False)
     os.kill(int(worker), signal.SIGKILL)
+    assert len(keys(bucket)) == (0 if shared else 2)
+    if not shared:
+        shutil.rmtree(store.folder / "checkpoints")
     (hold / "go-0").touch()
-    output, _ = command.communicate(timeout=SECONDS)
-    assert command.returncode == 0, output
+    _, errors = command.communicate(timeout=SECONDS)
+    assert command.returncode == 0, errors
+    monkeypatch.delenv("CHECKPOINTS", raising=False)
     assert whole.search(*COMMAND)[0] == 0
     assert settings(store.trials()) == settings(whole.trials())
     for kind in ("search", "trial", "train"):

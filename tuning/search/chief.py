@@ -40,6 +40,7 @@ def run(app: App, configs: ConfigBuilder, options: SearchOptions, execution: Exe
     Returns:
         Whether any trial has succeeded.
     """
+    tracking.check_checkpoints()
     searched = with_objective(app, options.objective)
     folder = search_folder(app, configs, options)
     pool = open_workers(execution, folder)
@@ -62,7 +63,7 @@ def run(app: App, configs: ConfigBuilder, options: SearchOptions, execution: Exe
 
                 def poll() -> None:
                     if progress.update() and options.algorithm != "hyperband":  # which continues earlier trials
-                        results.delete_checkpoints(folder, proposer)
+                        results.delete_checkpoints(run.id, proposer)
 
                 spec = SearchSpec(parsing.main_module(), options, configs.default, run.id, folder)
                 try:
@@ -72,7 +73,7 @@ def run(app: App, configs: ConfigBuilder, options: SearchOptions, execution: Exe
                     tracking.end_stale({"search": run.id, "kind": "trial"})  # those of workers that had to be killed
                     print(f"{len(proposer.finished())} trials have finished; the same command resumes the search")
                     raise
-            succeeded = results.conclude(searched, app, configs, proposer, run, folder)
+            succeeded = results.conclude(searched, app, configs, proposer, run)
         if not succeeded:
             run.client.set_terminated(run.id, "FAILED")
         return succeeded
@@ -134,6 +135,8 @@ def start_over(folder: Path) -> None:
         if answer.strip().lower() not in ("y", "yes"):
             raise UserError(f"--fresh: {found} kept; confirm with y, or leave out --fresh")
     tracking.end_stale({"search.home": folder.name})
+    for run in tracking.find({"search.home": folder.name}):
+        tracking.delete_checkpoints(run.info.run_id)
     shutil.rmtree(folder)
     folder.mkdir()
 

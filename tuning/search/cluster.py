@@ -57,6 +57,8 @@ class _Worker:
 
     def __init__(self, log: Path, environment: Mapping[str, str]) -> None:
         os.environ.update(environment)
+        if "CHECKPOINTS" in os.environ:  # else the nodes have the folder in common
+            log.parent.mkdir(parents=True, exist_ok=True)
         if log.parent.exists():
             workers.write_into(log)
 

@@ -1,11 +1,9 @@
 """The progress of a search and its results: the best trials, the importance of settings, and the final model."""
 
 import math
-import shutil
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Self
 
 import pandas as pd
@@ -81,9 +79,7 @@ class TrialResult:
     """The final metrics of its run."""
 
 
-def conclude(
-    app: App, own: App, configs: ConfigBuilder, oracle: PersistentOracle, run: tracking.ActiveRun, folder: Path
-) -> bool:
+def conclude(app: App, own: App, configs: ConfigBuilder, oracle: PersistentOracle, run: tracking.ActiveRun) -> bool:
     """Print and record the results of a search, and train the final model with the best settings.
 
     Args:
@@ -92,7 +88,6 @@ def conclude(
         configs: The search space, with the settings that are fixed.
         oracle: The oracle with all finished trials.
         run: The run of the search.
-        folder: The folder of the search.
 
     Returns:
         Whether any trial has succeeded.
@@ -122,7 +117,7 @@ def conclude(
         run.log_report(page.write_failed(own, run, pd.DataFrame(rows), configs.flags))
         print(f"every trial failed; their runs below {run.id} have the errors: make report RUN={run.id}")
         return False
-    delete_checkpoints(folder, oracle)
+    delete_checkpoints(run.id, oracle)
     figure = best_so_far([trial.score for trial in finished], app.task.monitor, app.task.mode)
     run.log_figure(figure, "best_so_far")
     if names := space.varied([trial.config for trial in ranked]):
@@ -136,7 +131,7 @@ def conclude(
         Console().print(terminal.table(table, name.replace("_", " ")))
     best = ranked[0]
     run.log_metrics({f"best_{app.task.monitor}": best.score, "trials": len(finished), "failed": len(failed)})
-    _train_best(app, own, best, run, folder)
+    _train_best(app, own, best, run)
     (final,) = tracking.find({"kind": "train", "search": run.id, "tuned": best.number})
     facts = {
         f"best {app.task.monitor}": f"{best.score:.5g}, in trial {best.number}",
@@ -160,15 +155,15 @@ def _numbers(some: Sequence[Any], trials: Sequence[Any]) -> str:
     return f"{len(some)} of {len(trials)} trials ({', '.join(trial.trial_id for trial in some)})"
 
 
-def _train_best(app: App, own: App, best: TrialResult, run: tracking.ActiveRun, folder: Path) -> None:
+def _train_best(app: App, own: App, best: TrialResult, run: tracking.ActiveRun) -> None:
     key = tracking.RunKey(run.id, {"search": run.id, "tuned": best.number})
     if tracking.finished("train", key):
         print(f"trial {best.number}, the best, has its final training already")
         return
     print(f"trial {best.number}, the best, is trained once more for the final model")
-    file = folder / f"final_{best.number}{SUFFIX}"
+    file = tracking.checkpoints(run.id) / f"final_{best.number}{SUFFIX}"
     terminal.summarise(app, training.retrain(own, best.config, best.metrics, key, Checkpoint(file)))
-    file.unlink(missing_ok=True)
+    tracking.delete_checkpoint(file)
 
 
 def _best_trials(app: App, ranked: Sequence[TrialResult]) -> pd.DataFrame:
@@ -222,9 +217,9 @@ def space_table(hyperparameters: Any) -> pd.DataFrame:
     return pd.DataFrame(space.describe(hyperparameters), columns=["setting", "values", "only where"])
 
 
-def delete_checkpoints(folder: Path, oracle: PersistentOracle) -> None:
-    """Delete the checkpoints of all finished trials but the best."""
+def delete_checkpoints(search: str, oracle: PersistentOracle) -> None:
+    """Delete the checkpoints of all finished trials of the search with the run `search`, but the best."""
     kept = {trial.trial_id for trial in oracle.get_best_trials(SHOWN)}
     for trial in oracle.finished():
         if trial.trial_id not in kept:
-            shutil.rmtree(folder / f"trial_{trial.trial_id}", ignore_errors=True)
+            tracking.delete_checkpoint(tracking.checkpoints(search) / f"trial_{trial.trial_id}")

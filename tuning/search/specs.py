@@ -21,7 +21,7 @@ class SearchSpec:
     run: str
     """The id of the search's run."""
     folder: Path
-    """The folder of checkpoints and logs."""
+    """The folder of logs and of the states of the search."""
 
 
 @dataclass(frozen=True)

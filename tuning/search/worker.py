@@ -58,7 +58,7 @@ class Trainer:
     def __init__(self, search: SearchSpec) -> None:
         app = with_objective(importlib.import_module(search.module).app, search.options.objective)
         self.app = app.for_data(app.load_data(search.default))
-        self.options, self.folder = search.options, search.folder
+        self.options, self.folder = search.options, tracking.checkpoints(search.run)
         self.key = tracking.RunKey(search.run, {"search": search.run})
         self.first_peak = 0
 
@@ -128,7 +128,7 @@ class Trainer:
 
 
 def state_file(folder: Path, trial: str, part: int) -> Path:
-    """Return the file of a part's checkpoint."""
+    """Return the file of a part's checkpoint, in the folder of those of the search."""
     return folder / f"trial_{trial}" / f"{part}{SUFFIX}"
 
 

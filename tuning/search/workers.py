@@ -123,7 +123,7 @@ def write_into(log: Path) -> None:
 def prepare(search: SearchSpec) -> str | None:
     """Load a search's app and data in a worker; returns the error of a user, or None."""
     if not search.folder.exists():
-        return f"{search.folder}: not on {socket.gethostname()}; all nodes must share this folder"
+        return f"{search.folder}: not on {socket.gethostname()}; all nodes must share this folder, or set CHECKPOINTS"
     try:
         from tuning.search import worker  # imports Keras
 

@@ -1,25 +1,22 @@
-"""Write a table that does not fit into memory as shards."""
+"""Write a CSV file that does not fit into memory, of a table or of sentences, as shards."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from common.data import Array, ColumnFormat
-from common.errors import UserError, reading
-from common.preprocessing import columns, csv_file, row_shards, shards, storage, table_checks, tables
-
-if TYPE_CHECKING:
-    import pandas as pd
-
+from common.errors import UserError
+from common.preprocessing import columns, csv_file, shards, storage, table_checks, table_files, tables, text
+from common.preprocessing.cells import strings
 
 SAMPLE = 2**27
 """Bytes of the rows that decide how a file is read of which shards are written."""
 
 
-def write(config: tables.TableConfig, kind: tables.Target, folder: Path) -> row_shards.Index:
+def write_table(config: tables.TableConfig, kind: tables.Target, folder: Path) -> shards.Index:
     """Write the table in `config.csv` as shards, in memory that does not depend on its size.
 
     Every n-th row, of about `SAMPLE` bytes in all, decides the types of the columns, as all rows do in `read_csv`.
@@ -35,20 +32,19 @@ def write(config: tables.TableConfig, kind: tables.Target, folder: Path) -> row_
     if config.target is None:
         raise UserError(f"`target` is missing: the column of {config.csv} to predict")
     target, path = config.target, Path(storage.local(config.csv or ""))
-    with reading(path):
-        size = path.stat().st_size
-    step, rows, frames, parts = -(-size // SAMPLE) or 1, 0, list["pd.DataFrame"](), -(-size // csv_file.CHUNK)
-    for file in shards.progress(csv_file.read_chunks(path), parts, "deciding the types of the columns"):
-        frames.append(file.frame.iloc[-rows % step :: step])
+    size = table_files.size(path)
+    step, rows, sampled, parts = -(-size // SAMPLE) or 1, 0, list[csv_file.Cells](), -(-size // csv_file.CHUNK)
+    for file in shards.progress(table_files.read_chunks(path), parts, "deciding the types of the columns"):
+        sampled.append(replace(file, frame=file.frame.iloc[-rows % step :: step]))
         rows += len(file.frame)
-    raw, quantity = tables.table_of(path, replace(file, frame=_joined(frames)), config, kind)
+    raw, quantity = tables.table_of(path, table_files.joined(sampled), config, kind)
     csv_file.release_memory()
     kinds = {name: "<u2" if column.dtype == object else column.dtype.str for name, column in raw.train[0].items()}
     levels = {name: dict[str, int]() for name, dtype in kinds.items() if dtype == "<u2"}
     found = list[Array]()
 
     def records() -> Iterator[bytes]:
-        for file in shards.progress(csv_file.read_chunks(path), parts):
+        for file in shards.progress(table_files.read_chunks(path), parts):
             frame, _ = tables.with_target(file.frame, target)
             block = np.empty(len(frame), list(kinds.items()))
             for name, form in raw.formats.columns.items():
@@ -56,10 +52,9 @@ def write(config: tables.TableConfig, kind: tables.Target, folder: Path) -> row_
                     block[column] = _codes(path, column, values, levels[column]) if column in levels else values
             answer = quantity.format if quantity and quantity.format else ColumnFormat("text")
             found.append(columns.converted(path, frame[target], answer)[target])
-            content, length = block.tobytes(), block.itemsize
-            yield from (content[start : start + length] for start in range(0, len(content), length))
+            yield shards.row_bytes(block)
 
-    def index() -> tuple[Array, dict[str, Any]]:
+    def index() -> tuple[dict[str, Array], dict[str, Any]]:
         import pandas as pd
 
         targets, outputs = np.concatenate(found), raw.outputs
@@ -70,9 +65,8 @@ def write(config: tables.TableConfig, kind: tables.Target, folder: Path) -> row_
         description, notes = raw.description, list(raw.description.notes)
         if step > 1:
             notes.append(f"{len(raw.train[1]):,} of the {rows:,} rows decided the types of the columns and these notes")
-        return targets, {
+        return {"targets": targets}, {
             "name": path.name,
-            "kind": "table",
             "outputs": outputs,
             "settings": {name: getattr(config, name) for name in ("target", "categories", "ignore", "decimal")},
             "inputs": kinds,
@@ -83,14 +77,45 @@ def write(config: tables.TableConfig, kind: tables.Target, folder: Path) -> row_
             "overview": {str(name): tuple(column.tolist()) for name, column in description.tables["columns"].items()},
         }
 
-    return row_shards.write(folder, records(), index)
+    return shards.write(folder, "table", records(), index)
 
 
-def _joined(frames: "Sequence[pd.DataFrame]") -> "pd.DataFrame":
-    """Return tables one below the other."""
-    import pandas as pd
+def write_texts(path: Path, column: str, label: str, folder: Path) -> shards.Index:
+    """Write the sentences of a CSV file as shards, in memory that does not depend on their length.
 
-    return pd.concat(frames)
+    Args:
+        path: The file.
+        column: Column of sentences.
+        label: Column of classes.
+        folder: The folder to make.
+
+    Raises:
+        UserError: as `text.read`, or if the folder cannot be written.
+    """
+    parts = -(-table_files.size(path) // csv_file.CHUNK)
+    found, rows = list[Array](), []
+
+    def records() -> Iterator[bytes]:
+        for file in shards.progress(table_files.read_chunks(path), parts):
+            csv_file.require(path, file.frame, [column, label])
+            rows.append(len(file.frame))
+            table = file.frame[file.frame[column].ne("") & file.frame[label].ne("")]
+            found.append(strings(table[label]))
+            yield from (sentence.encode() for sentence in table[column])
+
+    def index() -> tuple[dict[str, Array], dict[str, Any]]:
+        import pandas as pd
+
+        names = pd.Series(np.concatenate(found), name=label)
+        labels, classes = tables.class_labels(path, names, text.FEWEST)
+        return {"targets": labels}, {
+            "name": path.name,
+            "outputs": classes,
+            "settings": {"text": column, "label": label},
+            "facts": {"rows": f"{sum(rows):,}, of which {len(labels):,} have a sentence and a class"},
+        }
+
+    return shards.write(folder, "text", records(), index)
 
 
 def _codes(path: Path, name: str, values: Array, levels: dict[str, int]) -> Array:

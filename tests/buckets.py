@@ -1,0 +1,35 @@
+"""A local server that speaks S3's protocol, for tests."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from moto.server import ThreadedMotoServer
+
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "someone",
+    "AWS_SECRET_ACCESS_KEY": "secret",
+    "AWS_DEFAULT_REGION": "us-east-1",
+}
+
+
+@contextlib.contextmanager
+def new_bucket() -> Iterator[Any]:
+    """A bucket called data, which the environment names to this process and to those that it starts."""
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}.items():
+            patch.setenv(name, value)
+        try:
+            yield boto3.resource("s3").create_bucket(Bucket="data")
+        finally:
+            server.stop()
+
+
+def keys(bucket: Any) -> list[str]:
+    """Return the names of the files in a bucket."""
+    return sorted(found.key for found in bucket.objects.all() if not found.key.endswith("/"))
