@@ -8,6 +8,8 @@ import warnings
 from common import lazy
 
 lazy.defer("keras")
+# Keras imports both, and with them scikit-learn and most of Matplotlib; the suite uses neither.
+lazy.defer("keras.wrappers", "matplotlib.pyplot")
 # The inputs of a table's network are named column_NAME, so that no input has the name of a layer.
 warnings.filterwarnings("ignore", "When providing `inputs` as a dict", UserWarning)
 
