@@ -3,7 +3,6 @@
 import dataclasses
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -14,7 +13,7 @@ from common.app import App
 from common.data import Data
 from common.preprocessing import arrays
 from tests import conftest
-from tests.conftest import APPS, QUICKLY, Trained, assert_user_error, load_app, run, run_app, run_on_jax
+from tests.conftest import APPS, Trained, assert_user_error, load_app, run, run_app, run_on_jax
 
 SETTINGS = {
     "alexnet": ("--width", "0.02"),
@@ -99,15 +98,6 @@ def test_native_libraries_write_no_log_lines(results: Results) -> None:
 def test_the_metrics_are_those_on_tensorflow(results: Results, trained: Trained) -> None:
     if trained.app != "lstm_text":
         assert metrics(results.store, trained.app) == metrics(trained.uri, trained.app)
-
-
-def test_a_command_selects_its_backend(tmp_path: Path) -> None:
-    store = f"sqlite:///{tmp_path}/mlflow.db"
-    flags = ("--backend", "jax", "--data", "and", "--epochs", "2", "--no-baseline")
-    result = run("-m", "apps.perceptron", "train", *flags, MLFLOW_TRACKING_URI=store, XLA_FLAGS=QUICKLY)
-    assert result.returncode == 0, result.stderr
-    (found,) = mlflow.MlflowClient(store).search_runs(["1"])
-    assert found.data.params["backend"] == "jax"
 
 
 def test_one_process_has_one_backend() -> None:

@@ -1,4 +1,4 @@
-"""Load a saved network for `mlflow.pyfunc`, which takes models of any library and imports this module from their copy."""
+"""Load a saved network for `mlflow.pyfunc`, which imports this module from the copy that each model has of it."""
 
 from typing import Any
 
