@@ -1,5 +1,7 @@
 """Commands load the libraries that they use, and no more."""
 
+from typing import Any
+
 import pytest
 
 from common import tracking
@@ -14,7 +16,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
 
-def loaded(*command: str, **environment: str) -> set[str]:
+def loaded(*command: str, **environment: Any) -> set[str]:
     """Return the heavy libraries that a command loads in a process of its own."""
     shown = run("-c", PROGRAM, *command, **environment).stdout
     return set(shown.rpartition("loaded:")[2].split())
