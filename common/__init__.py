@@ -3,11 +3,19 @@
 An app also imports the packages preprocessing, nn, metrics and plots, and `cli` for its last line.
 """
 
+import atexit
+import gc
 import warnings
 
 from common import lazy
 
+# The libraries make a million objects that live until the end. By default, Python searches them for garbage some fifty
+# times, and once more at the end: 3 of the 12 CPU seconds of a short training.
+gc.set_threshold(50_000)
+atexit.register(gc.freeze)
 lazy.defer("keras")
+# Keras imports both, and with them scikit-learn and most of Matplotlib; the suite uses neither.
+lazy.defer("keras.wrappers", "matplotlib.pyplot")
 # The inputs of a table's network are named column_NAME, so that no input has the name of a layer.
 warnings.filterwarnings("ignore", "When providing `inputs` as a dict", UserWarning)
 

@@ -17,6 +17,7 @@ import threading
 import types
 from collections.abc import Iterable, Iterator
 from typing import Any
+from unittest.mock import patch
 
 from common.errors import UserError
 
@@ -83,10 +84,23 @@ def require(package: str, words: str, extra: str) -> None:
 
 
 def register_layers() -> None:
-    """Import all deferred modules, which registers their layers with Keras."""
-    for module in list(sys.modules.values()):
-        if isinstance(module, _Deferred):
+    """Import all deferred modules of the suite but those that draw, which registers their layers with Keras."""
+    for name, module in list(sys.modules.items()):
+        if isinstance(module, _Deferred) and name.startswith("common.") and not name.startswith("common.plots."):
             module.__getattr__("__name__")
+
+
+@contextlib.contextmanager
+def without_tensorflow() -> Iterator[None]:
+    """Keep Keras from importing TensorFlow for another backend, which takes 2 s and 500 MiB.
+
+    It does so when it seeds random numbers, and when it saves a model, to compare types.
+    """
+    from keras.src.utils import module_utils  # private to Keras: `patch.object` fails if the name is gone
+
+    found = module_utils.tensorflow.module is not None or "tensorflow" in sys.modules
+    with contextlib.nullcontext() if found else patch.object(module_utils.tensorflow, "_available", False):
+        yield
 
 
 @contextlib.contextmanager

@@ -4,22 +4,6 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.stats import binomtest
-from sklearn.metrics import (
-    accuracy_score,
-    average_precision_score,
-    brier_score_loss,
-    f1_score,
-    log_loss,
-    mean_absolute_error,
-    mean_absolute_percentage_error,
-    mean_squared_error,
-    precision_recall_fscore_support,
-    precision_score,
-    r2_score,
-    recall_score,
-    roc_auc_score,
-)
 
 from common.data import Array
 
@@ -39,16 +23,19 @@ def classification_metrics(labels: Array, probabilities: Array, predicted: Array
         accuracy, error and its 95 % interval (Wilson 1927) as shares of the examples; macro_f1; cross_entropy in nats,
         with each row of probabilities normalised.
     """
+    from scipy.stats import binomtest
+    from sklearn import metrics
+
     wrong = int(np.count_nonzero(predicted != labels))
     interval = binomtest(wrong, len(labels)).proportion_ci(0.95, method="wilson")
     normalised = probabilities / probabilities.sum(axis=1, keepdims=True)
     return {
-        "accuracy": float(accuracy_score(labels, predicted)),
+        "accuracy": float(metrics.accuracy_score(labels, predicted)),
         "error": wrong / len(labels),
         "error_low": float(interval.low),
         "error_high": float(interval.high),
-        "macro_f1": float(f1_score(labels, predicted, average="macro")),
-        "cross_entropy": float(log_loss(labels, normalised, labels=np.arange(probabilities.shape[1]))),
+        "macro_f1": float(metrics.f1_score(labels, predicted, average="macro")),
+        "cross_entropy": float(metrics.log_loss(labels, normalised, labels=np.arange(probabilities.shape[1]))),
     }
 
 
@@ -61,9 +48,12 @@ def class_metrics(labels: Array, predicted: Array, classes: Sequence[str]) -> "p
         classes: Names of the classes.
     """
     import pandas as pd
+    from sklearn import metrics
 
     numbers = range(len(classes))
-    precision, recall, f1, support = precision_recall_fscore_support(labels, predicted, labels=numbers, zero_division=0)
+    precision, recall, f1, support = metrics.precision_recall_fscore_support(
+        labels, predicted, labels=numbers, zero_division=0
+    )
     return pd.DataFrame(
         {"class": list(classes), "precision": precision, "recall": recall, "F1": f1, "support": support}
     )
@@ -81,15 +71,17 @@ def binary_metrics(labels: Array, probabilities: Array, threshold: float) -> dic
         precision, recall and f1 at the threshold; roc_auc, average_precision and brier, the mean squared error of the
         probabilities (Brier 1950).
     """
+    from sklearn import metrics
+
     predicted = probabilities >= threshold
     return {
         "threshold": threshold,
-        "precision": float(precision_score(labels, predicted, zero_division=0)),
-        "recall": float(recall_score(labels, predicted)),
-        "f1": float(f1_score(labels, predicted)),
-        "roc_auc": float(roc_auc_score(labels, probabilities)),
-        "average_precision": float(average_precision_score(labels, probabilities)),
-        "brier": float(brier_score_loss(labels, probabilities)),
+        "precision": float(metrics.precision_score(labels, predicted, zero_division=0)),
+        "recall": float(metrics.recall_score(labels, predicted)),
+        "f1": float(metrics.f1_score(labels, predicted)),
+        "roc_auc": float(metrics.roc_auc_score(labels, probabilities)),
+        "average_precision": float(metrics.average_precision_score(labels, probabilities)),
+        "brier": float(metrics.brier_score_loss(labels, probabilities)),
     }
 
 
@@ -118,13 +110,15 @@ def regression_metrics(targets: Array, predictions: Array) -> dict[str, float]:
         rmse and mae in the unit of the targets, mse in its square; mape as a share; r2; cosine_proximity, the cosine of
         the angle between the flattened arrays.
     """
-    mse = float(mean_squared_error(targets, predictions))
+    from sklearn import metrics
+
+    mse = float(metrics.mean_squared_error(targets, predictions))
     lengths = np.linalg.norm(targets) * np.linalg.norm(predictions)
     return {
         "mse": mse,
         "rmse": mse**0.5,
-        "mae": float(mean_absolute_error(targets, predictions)),
-        "mape": float(mean_absolute_percentage_error(targets, predictions)),
-        "r2": float(r2_score(targets, predictions)),
+        "mae": float(metrics.mean_absolute_error(targets, predictions)),
+        "mape": float(metrics.mean_absolute_percentage_error(targets, predictions)),
+        "r2": float(metrics.r2_score(targets, predictions)),
         "cosine_proximity": float(np.vdot(targets, predictions) / lengths) if lengths else 0.0,
     }

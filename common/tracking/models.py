@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -25,7 +26,7 @@ from common import legacy
 from common.data import Formats, SavedModel, Version
 from common.errors import UserError, first_line, print_notes
 from common.files import ROOT
-from common.lazy import register_layers
+from common.lazy import register_layers, without_tensorflow
 from common.tracking import store
 from common.tracking.recording import ActiveRun, versions
 from common.tracking.runs import REPORT, open_store
@@ -43,7 +44,7 @@ COMPLETE = ("image", "sequence", "ratings")
 OTHER = "choose another, or train again"
 """Advice for a model that cannot be read."""
 KERAS_FILE = "data/model.keras"
-"""File of the network in the folder of a model. (MLflow's own loader also unpickles classes of old modules.)"""
+"""File of the network in the folder of a model."""
 
 
 @dataclass(frozen=True)
@@ -128,10 +129,13 @@ def log_model(run: ActiveRun, model: keras.Model, task: tasks.Task) -> ModelInfo
         "settings": dataclasses.asdict(run.config),
         "task": dataclasses.asdict(task),
     }
-    with _without_checks():
-        return mlflow.tensorflow.log_model(
-            model,
+    with tempfile.TemporaryDirectory() as folder, _without_checks(), without_tensorflow():
+        file = Path(folder, Path(KERAS_FILE).name)
+        model.save(file)
+        return mlflow.pyfunc.log_model(
             name="model",
+            loader_module="common.nn.pyfunc",
+            data_path=str(file),
             signature=infer_signature(example, model.predict(example, verbose=0)),
             input_example=example,
             pip_requirements=[f"{package}=={version}" for package, version in versions().items()],

@@ -211,7 +211,7 @@ def _fit_and_measure(
         The network with its final weights, its task, the metrics of every epoch, the metrics of the run, and the
         findings.
     """
-    with lazy.quiet_native_log():  # Keras imports TensorFlow where it is installed, on every backend
+    with lazy.without_tensorflow():
         keras.utils.set_random_seed(config.seed)
     model = build(app, config, data)
     tracking.check_space(COPIES * 4 * model.count_params())

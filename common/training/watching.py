@@ -5,17 +5,19 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
-from matplotlib.backends.backend_agg import FigureCanvasAgg
-from matplotlib.figure import Figure
 from PIL import Image
 
 from common.app import App
 from common.data import Data
 from common.errors import UserError
 from common.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GROWTH = 1.05
 """Ratio of the numbers of two epochs that are drawn; at first, every epoch is."""
@@ -80,7 +82,7 @@ class Animation(keras.callbacks.Callback):
         data: The data.
     """
 
-    def __init__(self, file: Path, draw: Callable[[Figure, keras.Model, Data], None], data: Data) -> None:
+    def __init__(self, file: Path, draw: Callable[["Figure", keras.Model, Data], None], data: Data) -> None:
         super().__init__()
         self.file, self.draw, self.data = file, draw, data
         self.frames = list[Image.Image]()
@@ -104,6 +106,9 @@ class Animation(keras.callbacks.Callback):
             first.save(temporary, "GIF", save_all=True, append_images=others, duration=times, loop=0)
 
     def _add(self, title: str) -> None:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+
         self.drawn = self.epoch
         figure = Figure(figsize=(5.2, 4), dpi=90, layout="constrained")
         canvas = FigureCanvasAgg(figure)

@@ -1,32 +1,36 @@
 """Commands load the libraries that they use, and no more."""
 
-import subprocess
-import sys
-from pathlib import Path
+from typing import Any
 
 import pytest
 
 from tests.conftest import run
 
-ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import atexit, runpy, sys
-atexit.register(lambda: print("loaded:", *{"keras.src", "tensorflow", "mlflow", "ray"} & set(sys.modules)))
+HEAVY = {"keras.src", "tensorflow", "mlflow", "ray", "sklearn", "matplotlib.figure"}
+atexit.register(lambda: print("loaded:", *HEAVY & set(sys.modules)))
 sys.argv = sys.argv[1:]
 runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 """
 
 
-def loaded(*command: str) -> set[str]:
+def loaded(*command: str, **environment: Any) -> set[str]:
     """Return the heavy libraries that a command loads in a process of its own."""
-    words = [sys.executable, "-c", PROGRAM, *command]
-    shown = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False).stdout
+    shown = run("-c", PROGRAM, *command, **environment).stdout
     return set(shown.rpartition("loaded:")[2].split())
 
 
 @pytest.mark.usefixtures("store")
 def test_comparing_runs_loads_no_tensorflow() -> None:
     assert loaded("common.cli.compare", "mnist") == {"mlflow"}
+
+
+@pytest.mark.usefixtures("store")
+def test_on_jax_training_loads_no_tensorflow_and_prediction_no_library_that_draws_or_fits() -> None:
+    train = ("train", "--backend", "jax", "--data", "and", "--epochs", "2", "--no-baseline")
+    assert loaded("apps.perceptron", *train) == {"keras.src", "mlflow", "sklearn", "matplotlib.figure"}
+    assert loaded("apps.perceptron", "predict", "0 1", KERAS_BACKEND="jax") == {"keras.src", "mlflow"}
 
 
 @pytest.mark.usefixtures("store")
@@ -38,7 +42,7 @@ def test_showing_the_page_of_a_run_loads_no_tensorflow() -> None:
     "command", [("apps.lenet5", "check"), ("apps.lenet5", "train", "--epochs", "no"), ("apps.alexnet", "--help")]
 )
 def test_looking_at_data_and_reading_flags_load_neither_keras_nor_mlflow(command: tuple[str, ...]) -> None:
-    assert loaded(*command) == set()
+    assert loaded(*command) <= {"sklearn"}  # which splits the data
 
 
 def test_looking_up_a_module_imports_no_deferred_one() -> None:

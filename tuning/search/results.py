@@ -205,8 +205,8 @@ def importance(ranked: Sequence[TrialResult]) -> pd.DataFrame:
         }
     )
     scores = [trial.score for trial in ranked]
-    forest = RandomForestRegressor(300, random_state=0).fit(features, scores)
-    measured = permutation_importance(forest, features, scores, n_repeats=30, random_state=0)
+    forest = RandomForestRegressor(random_state=0).fit(features, scores)
+    measured = permutation_importance(forest, features, scores, n_repeats=10, random_state=0)
     best = [f"{value:.5g}" if isinstance(value, float) else str(value) for value, *_ in columns.values()]
     table = pd.DataFrame({"setting": names, "importance": measured.importances_mean, "in the best trial": best})
     return table.sort_values("importance", ascending=False)

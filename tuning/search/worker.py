@@ -1,6 +1,7 @@
 """Train trials in a worker process, each recorded as a child run of the search."""
 
 import functools
+import gc
 import importlib
 import math
 import statistics
@@ -61,6 +62,7 @@ class Trainer:
         self.options, self.folder = search.options, tracking.checkpoints(search.run)
         self.key = tracking.RunKey(search.run, {"search": search.run})
         self.first_peak = 0
+        gc.freeze()  # `clear_session` collects garbage after each trial, and need not search the libraries' objects
 
     def train(self, trial: TrialSpec) -> Outcome:
         """Train a trial, or resume it. Its errors are part of the outcome."""
