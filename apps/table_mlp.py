@@ -15,7 +15,7 @@ boosting and a linear model beside it; `python -m benchmarks.tables` compares th
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import keras
 
@@ -34,9 +34,6 @@ from common import (
 )
 from common.nn import losses, optimizers, tabular, tabular_expert
 from common.preprocessing import features, tables
-
-if TYPE_CHECKING:
-    pass
 
 
 @dataclass(frozen=True)

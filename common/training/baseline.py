@@ -10,7 +10,7 @@ from common import baselines, tracking
 from common.app import App
 from common.config import Config
 from common.data import Array, Data
-from common.errors import first_line, print_notes
+from common.errors import UserError, first_line, print_notes
 from common.preprocessing import row_shards
 from common.result import Result, prefixed
 from common.training.checkpoint import Stopwatch
@@ -54,7 +54,7 @@ def beside(app: App, config: Config, data: Data) -> dict[str, float]:
         return recorded
     try:
         return {name: result.metrics[metric] for name, result in fit(app, config, data).items()}
-    except (TypeError, ValueError) as error:  # of scikit-learn; the network may do without
+    except (UserError, TypeError, ValueError) as error:  # of scikit-learn; the network may do without
         print_notes([f"the baseline cannot be fitted ({first_line(error)}); the network is trained without it"])
         return {}
 
@@ -65,12 +65,20 @@ def _is_quick(data: Data) -> bool:
 
 
 def _learn(estimator: Any, inputs: Any, targets: Array, weights: Array | None = None) -> None:
-    """Fit an estimator, or the last step of a pipeline, with the weight of each example (examples,) if there is one."""
+    """Fit an estimator, or the last step of a pipeline, with the weight of each example (examples,) if there is one.
+
+    Raises:
+        UserError: if it takes no weights.
+    """
     if weights is None:
         estimator.fit(inputs, targets)
         return
     name = f"{estimator.steps[-1][0]}__sample_weight" if hasattr(estimator, "steps") else "sample_weight"
-    estimator.fit(inputs, targets, **{name: weights})
+    try:
+        estimator.fit(inputs, targets, **{name: weights})
+    except TypeError as error:
+        words = f"`class_weights`: the app's baseline takes no weights of examples ({first_line(error)})"
+        raise UserError(f"{words}; train without class weights") from error
 
 
 def _fit(app: App, config: Config, data: Data, name: str, estimator: Any) -> Result:

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.neighbors import KNeighborsClassifier
 
 from common import explain, tasks, tracking, training
 from common.config import Config
@@ -145,6 +146,18 @@ def test_a_network_that_diverged_is_not_recalibrated(file: Path) -> None:
     assert not np.isfinite(result.metrics["best_val_loss"])
     assert result.model is not None
     assert not any("recalibrat" in words for words in [*result.findings, *(one.name for one in result.model.layers)])
+
+
+@pytest.mark.usefixtures("store")
+def test_a_baseline_that_takes_no_weights_is_an_error_and_a_network_is_trained_without_it(
+    file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    app = dataclasses.replace(load_app("logistic_regression"), baseline=lambda *_: KNeighborsClassifier())
+    config = app.settings(csv=str(file), target="answered", epochs=1, class_weights="balanced")  # type: ignore[call-arg]
+    with pytest.raises(UserError, match=r"`class_weights`: .* takes no weights of examples .*sample_weight"):
+        training.baseline(app, config)
+    assert training.train(app, config, baselines=True).baselines == {}
+    assert "takes no weights of examples" in capsys.readouterr().err
 
 
 def test_the_weights_of_all_classes_have_the_same_total() -> None:
