@@ -9,7 +9,7 @@ import numpy as np
 
 from common.data import Array, ColumnFormat
 from common.errors import UserError
-from common.preprocessing import columns, csv_file, shards, storage, table_checks, table_files, tables, text
+from common.preprocessing import columns, csv_file, row_files, shards, storage, table_checks, table_files, tables, text
 from common.preprocessing.cells import strings
 
 SAMPLE = 2**27
@@ -52,7 +52,7 @@ def write_table(config: tables.TableConfig, kind: tables.Target, folder: Path) -
                     block[column] = _codes(path, column, values, levels[column]) if column in levels else values
             answer = quantity.format if quantity and quantity.format else ColumnFormat("text")
             found.append(columns.converted(path, frame[target], answer)[target])
-            yield shards.row_bytes(block)
+            yield row_files.content(block)
 
     def index() -> tuple[dict[str, Array], dict[str, Any]]:
         import pandas as pd

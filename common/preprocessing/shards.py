@@ -9,10 +9,9 @@ shards/00000.rows …           rows of a table, as in memory: reading one costs
 import dataclasses
 import hashlib
 import importlib.util
-import mmap
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -24,6 +23,7 @@ from rich.progress import track
 
 from common.data import Array, ColumnFormat, PixelRange, fingerprint
 from common.errors import UserError, first_line, reading
+from common.preprocessing.row_files import RowFiles
 
 INDEX, EXAMPLES = "index.json", "examples.npz"
 SHARD_BYTES = 200_000_000
@@ -85,63 +85,6 @@ class Records:
     def joined(self, others: Self) -> Self:
         """Return these examples followed by the others of the same shards, without reading them."""
         return dataclasses.replace(self, rows=np.concatenate([self.rows, others.rows]))
-
-
-class RowFiles:
-    """The rows of a table, and a check sum of each, as they are in memory, in files that are mapped into memory.
-
-    Args:
-        files: The files.
-        row: Type of a row, with a field for each column.
-    """
-
-    def __init__(self, files: Sequence[Path], row: np.dtype[Any]) -> None:
-        self.parts = list[Array]()
-        for path in files:
-            with path.open("rb") as file:
-                content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            if sys.platform != "win32":
-                content.madvise(mmap.MADV_RANDOM)  # else the system reads 128 kB for each row
-            self.parts.append(np.frombuffer(content, _stored(row)))
-        self.starts = np.cumsum([0, *map(len, self.parts)])
-
-    def read(self, rows: Array) -> Array:
-        """Return the rows (n,) with the numbers `rows` (n,).
-
-        Raises:
-            ValueError: if a row is damaged.
-        """
-        found: Array = np.empty(len(rows), self.parts[0].dtype)
-        places = np.searchsorted(self.starts, rows, "right") - 1
-        for place in np.unique(places):
-            chosen = places == place
-            found[chosen] = self.parts[place][rows[chosen] - self.starts[place]]
-        if np.any(_sums(found) != _WHOLE):
-            raise ValueError("the check sum of a row is wrong")
-        return found["row"]
-
-
-_WHOLE = 0xFFFF
-"""Sum of the words of a row with its check sum; that of zeros is another one."""
-
-
-def _stored(row: np.dtype[Any]) -> np.dtype[Any]:
-    """Return the type of a row in a file."""
-    return np.dtype([("row", row), ("check", "<u2")])
-
-
-def _sums(stored: Array) -> Array:
-    """Return the exclusive or (rows,) of the 16-bit words of each row in a file."""
-    sums: Array = np.bitwise_xor.reduce(stored.view("<u2").reshape(len(stored), -1), axis=1)
-    return sums
-
-
-def row_bytes(rows: Array) -> bytes:
-    """Return the content of a file of `RowFiles` with `rows` (n,)."""
-    stored = np.zeros(len(rows), _stored(rows.dtype))
-    stored["row"] = rows
-    stored["check"] = _sums(stored) ^ _WHOLE
-    return stored.tobytes()
 
 
 def check_installed() -> None:
@@ -218,7 +161,7 @@ def write(
     Args:
         folder: The folder to make.
         kind: Kind of the examples.
-        records: The records; of a table, the bytes of some rows by `row_bytes`.
+        records: The records; of a table, the bytes of some rows by `row_files.content`.
         index: Returns, after all records, the arrays of facts about the examples by name, and the fields of the
             `Index`, but for its kind and shards, and its fingerprint if that is the one of the records.
         shard_bytes: Size from which a shard is full; 0: `SHARD_BYTES`.

@@ -6,17 +6,13 @@ The values of a Parquet file become the text that a CSV file has, so that both a
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from common.errors import UserError, first_line, reading
 from common.preprocessing import csv_file
 from common.preprocessing.csv_file import Cells
-
-if TYPE_CHECKING:
-    pass
-
 
 ROWS = 2**16
 """Rows of a Parquet file that are read at once."""
