@@ -29,6 +29,7 @@ class FakeWorkers:
     """Workers that end at once; `lose` says by its trial and number whether a call is lost."""
 
     lost = LostError
+    patience = 0.0
 
     def __init__(self, names: Sequence[str], lose: Callable[[str, int], bool], problem: str | None = None) -> None:
         self.names, self.lose, self.problem = names, lose, problem
@@ -102,6 +103,12 @@ def test_workers_that_cannot_start_end_the_search(tmp_path: Path) -> None:
         search(FakeWorkers(["worker-0", "worker-1"], lambda key, call: key != "start" or call > 2), tmp_path)
     with pytest.raises(UserError, match="no such file"):
         search(FakeWorkers(["worker-0"], lambda _key, _call: False, "data.csv: no such file"), tmp_path)
+
+
+def test_starts_that_fail_while_ray_does_not_know_that_a_node_is_lost_count_as_one(tmp_path: Path) -> None:
+    fake = FakeWorkers(["worker-0"], lambda key, call: key == "start" and call < 9)
+    fake.patience = 600
+    assert [trial.status for trial in search(fake, tmp_path).finished()] == ["COMPLETED"] * 3
 
 
 def test_a_worker_needs_the_folder_of_the_search(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ class RayWorkers:
     """
 
     lost = cluster.LOST
+    patience = 20.0  # until Ray notices that a node is lost, it starts workers there in vain
 
     def __init__(self, count: int, folder: Path, address: str) -> None:
         self.names = [f"worker-{index}" for index in range(count)]

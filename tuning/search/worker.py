@@ -46,7 +46,9 @@ class Part:
 @functools.cache
 def trainer(search: SearchSpec) -> "Trainer":
     """Return the trainer of a search in this process, which loads the data once."""
-    return Trainer(search)
+    found = Trainer(search)
+    gc.freeze()  # `clear_session` collects garbage after each trial, and need not search the libraries' objects
+    return found
 
 
 class Trainer:
@@ -62,7 +64,6 @@ class Trainer:
         self.options, self.folder = search.options, tracking.checkpoints(search.run)
         self.key = tracking.RunKey(search.run, {"search": search.run})
         self.first_peak = 0
-        gc.freeze()  # `clear_session` collects garbage after each trial, and need not search the libraries' objects
 
     def train(self, trial: TrialSpec) -> Outcome:
         """Train a trial, or resume it. Its errors are part of the outcome."""

@@ -1,10 +1,12 @@
 """Workers: processes that train trials, on this machine or, by `cluster.py`, on several ones."""
 
 import contextlib
+import math
 import multiprocessing
 import os
 import socket
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
@@ -45,6 +47,10 @@ class Workers(Protocol):
     def lost(self) -> type[Exception] | tuple[type[Exception], ...]:
         """Errors of a call whose process has ended."""
 
+    @property
+    def patience(self) -> float:
+        """Seconds after a failed start within which others have the same cause."""
+
     def start(self, name: str, function: Callable[..., T], *arguments: Any) -> "Future[T]":
         """Start a worker, or replace its process, and call a function in it."""
 
@@ -59,6 +65,7 @@ class LocalWorkers:
     """Worker processes of this machine, each with a share of it, which write into logs in `folder`."""
 
     lost = BrokenProcessPool
+    patience = 0.0
 
     def __init__(self, count: int, folder: Path) -> None:
         self.names = [f"worker-{index}" for index in range(count)]
@@ -179,7 +186,7 @@ class _Assignment:
         self.starting = dict[Future[Any], str]()
         self.training = dict[Future[Any], tuple[str, Any]]()
         self.idle = list[str]()
-        self.deaths, self.failed_starts = Counter[str](), 0
+        self.deaths, self.failed_starts, self.failed = Counter[str](), 0, -math.inf
 
     def start(self, name: str) -> None:
         """Start a worker, or replace its process."""
@@ -220,7 +227,8 @@ class _Assignment:
             if problem := start.result():
                 raise UserError(problem)
         except self.workers.lost as error:
-            self.failed_starts += 1
+            if time.monotonic() >= self.failed + self.workers.patience:
+                self.failed_starts, self.failed = self.failed_starts + 1, time.monotonic()
             if self.failed_starts == MAX_FAILED_STARTS:
                 raise UserError(_failed_start(self.search.folder / f"{name}.log")) from error
             self.start(name)
