@@ -24,9 +24,12 @@ def new_bucket() -> Iterator[Any]:
     with pytest.MonkeyPatch.context() as patch:
         for name, value in {**CREDENTIALS, "AWS_ENDPOINT_URL": f"http://{host}:{port}"}.items():
             patch.setenv(name, value)
+        bucket = boto3.resource("s3").create_bucket(Bucket="data")
         try:
-            yield boto3.resource("s3").create_bucket(Bucket="data")
+            yield bucket
         finally:
+            bucket.objects.all().delete()  # all servers in this process have the same content
+            bucket.delete()
             server.stop()
 
 
