@@ -92,9 +92,9 @@ def register_layers() -> None:
 
 @contextlib.contextmanager
 def without_tensorflow() -> Iterator[None]:
-    """Keep Keras from importing TensorFlow for another backend, which takes 2 s and 500 MiB.
+    """Keep Keras from importing TensorFlow on another backend: the import takes 2 s and 500 MiB.
 
-    It does so when it seeds random numbers, and when it saves a model, to compare types.
+    Keras imports it when it seeds random numbers, and to compare types when it saves a model.
     """
     from keras.src.utils import module_utils  # private to Keras: `patch.object` fails if the name is gone
 

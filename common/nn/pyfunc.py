@@ -1,7 +1,5 @@
 """Load a saved network for `mlflow.pyfunc`, which imports this module from the copy that each model has of it."""
 
-from typing import Any
-
 import keras
 
 from common.data import Array, Examples
@@ -14,8 +12,8 @@ class Network:
     def __init__(self, model: keras.Model) -> None:
         self.model = model
 
-    def predict(self, inputs: Examples, params: dict[str, Any] | None = None) -> Array:
-        """Return the predictions (examples, outputs) for `inputs`, an array or one array an input by its name."""
+    def predict(self, inputs: Examples) -> Array:
+        """Return the predictions (examples, outputs) for `inputs`: an array, or an array for each input by name."""
         return self.model.predict(inputs, verbose=0)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from common.data import Array, Description, Formats, Pair, PixelRange, RawData
-from common.errors import reading
 from common.preprocessing import shards
 from common.preprocessing.image_decoding import THUMBNAIL, decode, decoding
 from common.preprocessing.image_files import StoredImages
@@ -75,8 +74,7 @@ def write(raw: RawData, folder: Path, number: int = 0) -> shards.Index:
     Args:
         raw: Images as `ImageFiles`.
         folder: The folder to make.
-        number: Number of shards, or a few less if there are not many images for each; 0: one for each
-            `shards.SHARD_BYTES`.
+        number: Largest number of shards; 0: one for each `shards.SHARD_BYTES`.
 
     Raises:
         UserError: as `shards.write`, or if an image cannot be read.
@@ -96,11 +94,5 @@ def write(raw: RawData, folder: Path, number: int = 0) -> shards.Index:
     labels = np.concatenate([labels for _, labels in found.values()])
     arrays = {"labels": labels, "groups": np.array([]) if raw.groups is None else raw.groups}
     records = (file.read_bytes() for file in shards.progress(files, len(files)))
-    full = -(-sum(map(_size, files)) // number) if number else 0
+    full = -(-sum(map(shards.file_size, files)) // number) if number else 0
     return shards.write(folder, "image", records, lambda: (arrays, facts), full)
-
-
-def _size(file: Path) -> int:
-    """Return the number of bytes of a file."""
-    with reading(file):
-        return file.stat().st_size

@@ -102,6 +102,16 @@ def is_shards(folder: Path) -> bool:
     return (folder / INDEX).is_file() and (folder / EXAMPLES).is_file()
 
 
+def file_size(path: Path) -> int:
+    """Return the size of a file in bytes.
+
+    Raises:
+        UserError: if there is none.
+    """
+    with reading(path):
+        return path.stat().st_size
+
+
 def read(folder: Path, kind: Kind) -> tuple[Index, dict[str, Array], Any]:
     """Open a folder of shards.
 
@@ -128,9 +138,7 @@ def read(folder: Path, kind: Kind) -> tuple[Index, dict[str, Array], Any]:
     if index.kind != kind:
         raise UserError(f"{folder}: shards of a {index.kind}, not of a {kind}; choose another app")
     for name, size in index.shards.items():
-        with reading(folder / name):
-            found = (folder / name).stat().st_size
-        if found != size:
+        if (found := file_size(folder / name)) != size:
             raise UserError(f"{folder / name}: {found:,} bytes instead of {size:,}; copy it again")
     files = [folder / name for name in index.shards]
     try:

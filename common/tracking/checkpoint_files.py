@@ -12,7 +12,7 @@ from common.preprocessing import storage
 from common.tracking import store
 
 VARIABLE = "CHECKPOINTS"
-"""Variable of the environment with the address of the folder for the copies."""
+"""Environment variable with the address of the folder for the copies."""
 
 
 def checkpoints(run_id: str) -> Path:
@@ -24,7 +24,7 @@ def check_checkpoints() -> None:
     """Check the address of the copies.
 
     Raises:
-        UserError: if it is none, or the storage does not answer.
+        UserError: if it is no address, or the storage does not answer.
     """
     if address := os.environ.get(VARIABLE):
         if not storage.is_address(address):

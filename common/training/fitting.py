@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import keras
 import numpy as np
 
-from common import tasks, tracking
+from common import lazy, tasks, tracking
 from common.app import App
 from common.config import Config, FineTuneConfig
 from common.data import Data, Pair
@@ -151,6 +151,12 @@ def device_count(app: App, config: Config, data: Data, requested: devices.Device
     return devices.check(requested, data.batch_size(config), len(data.validation[1]), _layout(app, config))
 
 
+def set_random_seed(seed: int) -> None:
+    """Seed the random numbers of Python, NumPy and Keras, without an import of TensorFlow on another backend."""
+    with lazy.without_tensorflow():
+        keras.utils.set_random_seed(seed)
+
+
 def fit_on_devices(
     app: App, model: keras.Model, data: Data, config: Config, options: FitOptions
 ) -> dict[str, list[float]]:
@@ -174,7 +180,7 @@ def fit_on_devices(
             options = dataclasses.replace(options, checkpoint=checkpoints.Followed(state))
     with devices.parallel(options.devices, _layout(app, config)):
         # Hosts must begin with the same variables, also where they are replaced.
-        keras.utils.set_random_seed(config.seed)
+        set_random_seed(config.seed)
         copy = build(app, config, data)
         checkpoints.assign(copy, values)
         history = fit(copy, data, config, app.task, options)

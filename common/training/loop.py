@@ -10,7 +10,7 @@ from types import MappingProxyType
 import keras
 import numpy as np
 
-from common import interruption, lazy, tasks, tracking
+from common import interruption, tasks, tracking
 from common.app import App
 from common.config import Config
 from common.data import Array, Data, Trained
@@ -27,7 +27,16 @@ from common.training.class_weights import recalibrated, validation_loss
 from common.training.devices import Devices
 from common.training.diagnosis import EXAMPLES, Diagnosis
 from common.training.few_examples import enough_steps
-from common.training.fitting import DEFAULTS, FitOptions, best_epoch, build, device_count, fit_on_devices, pretrain
+from common.training.fitting import (
+    DEFAULTS,
+    FitOptions,
+    best_epoch,
+    build,
+    device_count,
+    fit_on_devices,
+    pretrain,
+    set_random_seed,
+)
 from common.training.prediction import predict, predictions_for
 from common.training.symptoms import HEALTHY, advice, worse_than
 from common.training.watching import NOTHING, Watching
@@ -211,8 +220,7 @@ def _fit_and_measure(
         The network with its final weights, its task, the metrics of every epoch, the metrics of the run, and the
         findings.
     """
-    with lazy.without_tensorflow():
-        keras.utils.set_random_seed(config.seed)
+    set_random_seed(config.seed)
     model = build(app, config, data)
     tracking.check_space(COPIES * 4 * model.count_params())
     diagnosis = Diagnosis(model, *arrays.spread(data.train, EXAMPLES))

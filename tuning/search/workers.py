@@ -186,7 +186,7 @@ class _Assignment:
         self.starting = dict[Future[Any], str]()
         self.training = dict[Future[Any], tuple[str, Any]]()
         self.idle = list[str]()
-        self.deaths, self.failed_starts, self.failed = Counter[str](), 0, -math.inf
+        self.deaths, self.failed_starts, self.failed_at = Counter[str](), 0, -math.inf
 
     def start(self, name: str) -> None:
         """Start a worker, or replace its process."""
@@ -227,8 +227,8 @@ class _Assignment:
             if problem := start.result():
                 raise UserError(problem)
         except self.workers.lost as error:
-            if time.monotonic() >= self.failed + self.workers.patience:
-                self.failed_starts, self.failed = self.failed_starts + 1, time.monotonic()
+            if time.monotonic() >= self.failed_at + self.workers.patience:
+                self.failed_starts, self.failed_at = self.failed_starts + 1, time.monotonic()
             if self.failed_starts == MAX_FAILED_STARTS:
                 raise UserError(_failed_start(self.search.folder / f"{name}.log")) from error
             self.start(name)
