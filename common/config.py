@@ -68,7 +68,7 @@ Metric = Literal[
 
 Normalization = Literal["min_max", "standard_score", "none"]
 Optimizer = Literal["sgd", "momentum", "rmsprop", "adam"]
-Schedule = Literal["constant", "inverse", "exponential", "k_over_epoch", "cosine", "plateau"]
+Schedule = Literal["constant", "inverse", "exponential", "k_over_epoch", "cosine", "one_cycle", "plateau"]
 Split = Literal["published", "by_size", "70:30", "60:20:20", "98:1:1", "99.5:0.25:0.25"]
 ClassWeights = Literal["none", "balanced"]
 Visible = Literal["bernoulli", "gaussian"]
@@ -118,8 +118,9 @@ class Config:
     """Momentum of the optimizer `momentum`."""
     schedule: Schedule = "constant"
     """Learning rate in epoch e, counted from 0. constant: a0; inverse: a0 / (1 + decay e); exponential: a0 decay^e;
-    k_over_epoch: a0 decay / (e + 1); cosine: half a cosine down to 0; plateau: a0, multiplied by decay after each half
-    of --patience without a better validation metric."""
+    k_over_epoch: a0 decay / (e + 1); cosine: half a cosine down to 0; one_cycle: up from a0 / 25 in the first quarter
+    of all steps, then half a cosine down to 0; plateau: a0, multiplied by decay after each half of --patience without
+    a better validation metric."""
     decay: Positive = 0.95
     """Constant of the schedules inverse, exponential, k_over_epoch and plateau."""
     backend: Backend = field(default_factory=environment_backend)

@@ -56,7 +56,8 @@ def schedule(config: Config, steps_per_epoch: int) -> float | keras.optimizers.s
     """Return the learning rate as a function of step t, with a0 = `learning_rate` and epoch = floor(t / steps).
 
     constant: a0. inverse: a0 / (1 + decay epoch). exponential: a0 decay^epoch. k_over_epoch: a0 decay / (epoch + 1).
-    cosine: a0 (1 + cos(pi t / T)) / 2, with T the last step. plateau: a0, until `training.fit` lowers it.
+    cosine: a0 (1 + cos(pi t / T)) / 2, with T the last step. one_cycle (after Smith and Topin 2019): a line from
+    a0 / 25 to a0 at T / 4, then half a cosine to 0. plateau: a0, until `training.fit` lowers it.
     """
     schedules = keras.optimizers.schedules
     rate, decay = config.learning_rate, config.decay
@@ -71,3 +72,7 @@ def schedule(config: Config, steps_per_epoch: int) -> float | keras.optimizers.s
             return schedules.InverseTimeDecay(rate * decay, steps_per_epoch, 1.0, staircase=True)
         case "cosine":
             return schedules.CosineDecay(rate, config.epochs * steps_per_epoch)
+        case "one_cycle":
+            last = config.epochs * steps_per_epoch
+            rising = max(1, last // 4)
+            return schedules.CosineDecay(rate / 25, last - rising, warmup_target=rate, warmup_steps=rising)

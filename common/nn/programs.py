@@ -1,6 +1,8 @@
-"""Functions of a network that JAX compiles as a whole."""
+"""Functions of a network that JAX compiles as a whole, and the folder in which it keeps what it has compiled."""
 
+import socket
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -35,3 +37,20 @@ def compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., 
         return with_values([variable.value for variable in variables], tensors)
 
     return call
+
+
+def keep(folder: Path) -> None:
+    """Let JAX write the programs that it compiles into a folder and read them there; other backends have none.
+
+    Args:
+        folder: Folder that processes share. Each host has a folder of its own in it, for the programs of another
+            processor may not run.
+    """
+    if keras.backend.backend() != "jax":
+        return
+    import jax
+
+    jax.config.update("jax_compilation_cache_dir", str(folder / socket.gethostname()))
+    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
+    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
+    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")  # their folder would be part of a program's key

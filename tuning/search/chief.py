@@ -19,6 +19,7 @@ from common.cli import parsing, terminal
 from common.config import Config, as_flags, changed
 from common.data import Data, fingerprint
 from common.errors import UserError
+from common.nn import programs
 from common.preprocessing import arrays, splits
 from tuning.search import oracle, results, space, workers
 from tuning.search.options import ExecutionOptions, SearchOptions, with_objective
@@ -73,7 +74,9 @@ def run(app: App, configs: ConfigBuilder, options: SearchOptions, execution: Exe
                     tracking.end_stale({"search": run.id, "kind": "trial"})  # those of workers that had to be killed
                     print(f"{len(proposer.finished())} trials have finished; the same command resumes the search")
                     raise
+            programs.keep(spec.programs)
             succeeded = results.conclude(searched, app, configs, proposer, run)
+            shutil.rmtree(spec.programs, ignore_errors=True)
         if not succeeded:
             run.client.set_terminated(run.id, "FAILED")
         return succeeded
