@@ -62,7 +62,8 @@ class Settings(Config):
     csv: str | None = None
     """CSV file to use instead of a built-in series."""
     time: str | None = None
-    """Column of --csv with the times, as dates or whole numbers; by default, the first."""
+    """Column of --csv with the times, as dates or whole numbers; by default, the first, or if it only numbers the
+    rows, the first one of dates."""
     time_format: str | None = None
     """Format of the times, such as %d/%m/%Y, with the directives of strptime and %q for a quarter; or number, unix,
     unix ms, unix us or unix ns. By default, the format in which the times have a regular step."""

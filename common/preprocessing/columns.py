@@ -13,6 +13,7 @@ from common.errors import UserError
 from common.preprocessing.cell_dates import as_date, date_cycles, date_features, date_readings, read_dates
 from common.preprocessing.cell_numbers import Reading, read_numbers
 from common.preprocessing.cells import MISSING, shortened, strings, wrong_cell
+from common.preprocessing.csv_file import INDEX
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -146,6 +147,8 @@ def _number_column(path: Path, cells: "Cells", reading: Reading, usual: str, del
         path, cells, values, "number", "fix it, empty the cell, or name a column of text in `categories`"
     ):
         return Decision("", problem=problem)
+    if name == INDEX and _numbers_rows(values):
+        return Decision("a number for each row", note=f"column {name} numbers the rows, and is left out")
     if reading.mixed:
         return Decision("", problem=f"{path}: column {name} {reading.mixed}; use one unit, or `ignore` {name}")
     shown = np.isfinite(values) & (reading.special | (reading.values["."] != values))
@@ -162,6 +165,13 @@ def _number_column(path: Path, cells: "Cells", reading: Reading, usual: str, del
         f"{np.nanmin(values):.10g} to {np.nanmax(values):.10g}",
         note,
     )
+
+
+def _numbers_rows(values: Array) -> bool:
+    """Return whether different whole numbers (rows,) increase, or would be consecutive in another order."""
+    if not np.array_equal(values, np.round(values)) or len(np.unique(values)) < len(values):
+        return False
+    return bool((np.diff(values) > 0).all() or np.ptp(values) == len(values) - 1)
 
 
 def _date_column(path: Path, cells: "Cells", readings: Mapping[str, Array]) -> Decision:

@@ -32,6 +32,8 @@ BYTE_ORDER_MARKS = {
 }
 COLUMNS = 1000
 """Maximum number of columns of a file, because each is an input of the network."""
+INDEX = "index"
+"""Name of a first column that has none."""
 SAMPLE = 2**20
 """Characters at the beginning of a file that decide the delimiter. The first line must end within them."""
 SAMPLED = 200
@@ -220,14 +222,17 @@ def _delimiter(beginning: str) -> str:
 
 
 def _header(path: Path, beginning: str, delimiter: str) -> list[str]:
-    """Return the column names in the first line, in which a quoted name may have line breaks."""
+    """Return the column names in the first line, in which a quoted name may have line breaks.
+
+    A first column without a name has that of `INDEX`: pandas and R write the index of a data frame so.
+    """
     csv.field_size_limit(sys.maxsize)
     rows = csv.reader(io.StringIO(beginning, newline=""), delimiter=delimiter)
     names = [name.strip() for name in next(filter(None, rows), [])]
     check_number(path, names)
     if not any(names):
         raise UserError(f"{path}: no column names in the first line")
-    return names
+    return [names[0] or INDEX, *names[1:]]
 
 
 def check_number(path: Path, names: Sequence[str]) -> None:

@@ -31,7 +31,8 @@ class Columns:
     targets: tuple[str, ...]
     """Columns to forecast."""
     time: str | None = None
-    """Column of times, in any order. None: the first column that is not `group`."""
+    """Column of times, in any order. None: the first column that is not `group`, or if it only numbers the rows, the
+    first one with dates."""
     also: tuple[str, ...] = ()
     """Other columns, whose past is known."""
     known: tuple[str, ...] = ()
@@ -127,7 +128,7 @@ def read_all(path: Path, named: Columns, time_format: str | None = None, like: T
             unreadable, ambiguous or irregular.
     """
     cells = table_files.read(path).frame
-    time = named.time or next(str(name) for name in [*cells.columns, ""] if name != named.group)
+    time, note = (named.time, "") if named.time else _find_time(cells, named, like)
     csv_file.require(path, cells, [time, *named.variables, *([named.group] if named.group else [])])
     if cells.empty:
         raise UserError(f"{path}: no rows below the column names")
@@ -155,6 +156,7 @@ def read_all(path: Path, named: Columns, time_format: str | None = None, like: T
     for name in map(str, groups.value_counts().index):  # the longest decides on the format and the step
         with problems.collect():
             stamps[name] = timestamps.parse(path, texts[groups == name], time_format, like)
+            stamps[name] = replace(stamps[name], notes=(*filter(None, [note]), *stamps[name].notes))
             like = like or stamps[name].axis
     problems.check()
     table = pd.DataFrame(variables, cells.index)
@@ -165,6 +167,26 @@ def read_all(path: Path, named: Columns, time_format: str | None = None, like: T
             found.append(replace(_series(path, named, time, times, rows, name), unseen=tuple(unseen)))
     problems.check()
     return found
+
+
+def _find_time(cells: pd.DataFrame, named: Columns, like: TimeAxis | None) -> tuple[str, str]:
+    """Return the column of times, empty if there is none, and a note if it is not the first column."""
+    names = [str(name) for name in cells.columns if name != named.group]
+    first = names[0] if names else ""
+    if first and _numbers_rows(cells[first], like):
+        dates = (name for name in names[1:] if name not in named.variables and timestamps.are_dates(cells[name]))
+        if found := next(dates, None):
+            return found, f"the times, because {first} numbers the rows"
+    return first, ""
+
+
+def _numbers_rows(cells: "pd.Series[str]", like: TimeAxis | None) -> bool:
+    """Return whether a column has whole numbers that increase: from 0 or 1, or if training had dates, from any."""
+    if cells.empty or not cells.str.fullmatch("[0-9]{1,15}").all():
+        return False
+    numbers = cells.astype("int64")
+    begins = numbers.iloc[0] in (0, 1) or (like is not None and like.format != "number")
+    return bool(begins and (numbers.diff().iloc[1:] > 0).all())
 
 
 def _is_text(cells: "pd.Series[str]", known: bool, like: TimeAxis | None) -> bool:

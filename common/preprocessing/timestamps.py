@@ -25,6 +25,8 @@ SHAPES = 200
 """Maximum number of shapes of cells that are compared with every format. All cells are compared with those that fit."""
 SAMPLE = 1000
 """Number of cells that are read in every format whose shape fits, before all cells are read."""
+ROUNDING = 0.05
+"""Largest distance of a decimal year from a month, in months: years have two decimals or more."""
 FEW_GAPS = 0.1
 """Share of missing steps from which on a reading is less probable than one with fewer."""
 UNIX_YEARS = (1990, 2100)
@@ -100,6 +102,9 @@ def parse(
     texts = normalised(cells)
     if texts.str.fullmatch(NUMBER).all():
         texts = texts.str.replace(r"\.0*$", "", regex=True)
+    months = None if time_format else _months(texts)
+    if months is not None:
+        texts = months
     found = _given(path, cells, texts, time_format) if time_format else None
     if found is None and like and (known := read(texts, like.format)).valid.all():
         found = [known]
@@ -114,10 +119,29 @@ def parse(
     axis = calendars.fit(reading.different, reading.format, like)
     if axis is None:
         raise UserError(_irregular(column, reading, like))
-    notes = [reading.note, others, _changed(reading, like), _daylight_saving(reading, axis), _order(reading)]
+    decimal = "" if months is None else f"decimal years, such as {cells.iloc[0]}, are months: {months.iloc[0]}"
+    notes = [decimal, reading.note, others, _changed(reading, like), _daylight_saving(reading, axis), _order(reading)]
     return Timestamps(
         pd.Index(reading.times), replace(axis, zone=reading.zone), reading.words, tuple(filter(None, notes))
     )
+
+
+def are_dates(cells: "pd.Series[str]") -> bool:
+    """Return whether all cells are dates, or decimal years, which whole numbers are not."""
+    texts = normalised(cells)
+    numbers = texts.str.fullmatch(NUMBER).all()
+    return not numbers and (_months(texts) is not None or bool(readings(texts)))
+
+
+def _months(texts: "pd.Series[str]") -> "pd.Series[str] | None":
+    """Return decimal years, such as 1991.583 of a series of R, as months, such as 1991-08; None if any is not one."""
+    if not texts.str.fullmatch(r"[12]\d{3}(\.\d+)?").all() or texts.str.fullmatch(NUMBER).all():
+        return None
+    twelfths = texts.astype("float64") * 12
+    whole = twelfths.round().astype("int64")
+    if (twelfths - whole).abs().max() > ROUNDING:
+        return None
+    return (whole // 12).astype("str") + "-" + (whole % 12 + 1).astype("str").str.zfill(2)
 
 
 def readings(texts: "pd.Series[str]") -> list[Reading]:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from common.errors import UserError
@@ -46,6 +47,13 @@ def test_the_encoding_is_decided_from_the_bytes(encoding: str, noted: bool, tmp_
 
 def test_every_byte_is_a_character_of_some_encoding(tmp_path: Path) -> None:
     assert read(tmp_path, b"a,b\n\x81\x8d,1\n").frame["b"].tolist() == ["1"]
+
+
+def test_the_index_of_a_data_frame_is_a_column(tmp_path: Path) -> None:
+    content = pd.DataFrame({"a": [3, 4]}).to_csv()
+    assert read(tmp_path, content).frame.to_dict("list") == {"index": ["0", "1"], "a": ["3", "4"]}
+    with pytest.raises(UserError, match=r"column 2 \(index\) repeats the name"):
+        read(tmp_path, content.replace(",a", ",index"))
 
 
 @pytest.mark.parametrize(

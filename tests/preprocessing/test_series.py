@@ -546,3 +546,16 @@ def test_the_positions_in_the_calendar_fit_the_step() -> None:
     monday = calendars.features(np.array(["2024-01-01T06:00"], "datetime64[s]"), ("hour", "weekday"))
     assert monday[0, 0] == pytest.approx(1)  # sin of a quarter of a day
     assert monday[0, 6:].tolist() == [1, 0, 0, 0, 0, 0, 0]
+
+
+def test_a_column_that_numbers_the_rows_gives_way_to_one_of_dates(tmp_path: Path) -> None:
+    file = tmp_path / "exported.csv"  # as a data frame is written with its index
+    days = pd.date_range("2024-01-01", periods=40)
+    table = pd.DataFrame({"shop": "north", "day": days.strftime("%d.%m.%Y"), "sold": np.arange(40.0)})
+    table.to_csv(file)
+    whole = series.read(file, None, ["sold"])
+    assert whole.table.index.tolist() == days.tolist()
+    assert any("the times, because" in note and "numbers the rows" in note for note in whole.description.notes)
+    table[table.index > 30].to_csv(file)
+    assert series.read(file, None, ["sold"], like=whole.axis).table.index.tolist() == days[31:].tolist()
+    assert series.read(file, "index", ["sold"]).table.index.tolist() == list(range(31, 40))

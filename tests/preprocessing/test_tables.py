@@ -383,3 +383,15 @@ def test_rows_of_equal_numbers_are_copies_whatever_their_text(tmp_path: Path) ->
     (tmp_path / "t.csv").write_text("\n".join(["a,y", *rows]) + "\n")
     notes = read(tmp_path / "t.csv", "quantity", target="y", categories=()).description.notes
     assert any(note.startswith("2 of 42 rows are copies of other rows") for note in notes)
+
+
+@pytest.mark.parametrize("rows", [slice(None), slice(None, None, 3), slice(None, None, -1)])
+def test_the_index_of_a_data_frame_is_left_out(rows: slice, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    frame = pd.DataFrame({"size": draw.normal(size=90), "left": draw.choice(["a", "b"], 90)})
+    frame[rows].to_csv(tmp_path / "table.csv")
+    data = read(tmp_path / "table.csv", categories=())
+    assert list(data.train[0]) == ["size"]
+    assert "column index numbers the rows, and is left out" in data.description.notes
+    frame.assign(index=draw.normal(size=90)).to_csv(tmp_path / "table.csv", index=False)
+    assert list(read(tmp_path / "table.csv", categories=()).train[0]) == ["size", "index"]

@@ -148,7 +148,7 @@ def test_a_year_of_months_may_be_days_without_a_year() -> None:
         (BERLIN.strftime("%Y-%m-%d %H:%M %Z"), ["several zones (CEST, CET)"]),
         ([str(2**63 + row) for row in range(5)], ["line 2", "too large"]),
         (["1", "2", "9" * 5000], ["line 4", "too large"]),
-        (["2005.0", "2005.083", "2005.167"], ["decimal numbers"]),
+        (["2005.0", "2005.02", "2005.04"], ["decimal numbers"]),
         (["1.7e9", "1.8e9", "1.9e9"], ["cannot be read"]),
         (["Monday", "Tuesday", "Wednesday"], ["cannot be read"]),
         (["2024-01-01", "", "2024-01-03"], ["line 3", "no time"]),
@@ -409,3 +409,14 @@ def test_a_step_of_training_may_be_finer_than_that_of_new_times() -> None:
     seconds = parse([f"2024-01-01 00:00:{row:02}" for row in range(40)]).axis
     cells = [f"2024-01-01 00:00:{row:02}.25" for row in range(5)]
     assert after(parse(cells, like=seconds)) == ["2024-01-01 00:00:05.250"]
+
+
+@pytest.mark.parametrize(("digits", "step"), [(2, 1), (3, 3), (14, 1)])
+def test_decimal_years_of_whole_months_are_months(digits: int, step: int) -> None:
+    stamps = parse([f"{1991 + month / 12:.{digits}f}" for month in range(6, 60, step)])
+    assert (stamps.axis.calendar, stamps.axis.step) == ("months", step)
+    assert after(parse([f"{1991 + month / 12:.{digits}f}" for month in range(0, 24, step)])) == ["1993-01"]
+    assert stamps.notes[0].startswith("decimal years, such as 1991.5")
+    assert stamps.notes[0].endswith("are months: 1991-07")
+    if step == 1:
+        assert parse(["1994.0", "1994.0833"], like=stamps.axis).index[0] == pd.Timestamp("1994-01-01")
