@@ -79,7 +79,11 @@ class Diagnosis:
         return total / len(targets), largest
 
     def _relative_gradients(self) -> dict[str, float]:
-        """Return for each layer the norm of its gradient over that of its weights, without biases, which start at 0."""
+        """Return for each layer the norm of its gradient over that of its weights, without biases, which start at 0.
+
+        Weights that are small on purpose, as of a layer that corrects another forecast, count as if their variance were
+        1 / fan-in: else the gradients of all other layers would seem to vanish.
+        """
         inputs, targets = arrays.first((self.inputs, self.targets), self.size)
         found = self.gradients(inputs, targets)
         relative = {}
@@ -87,7 +91,8 @@ class Diagnosis:
             kernels = [weight for weight in layer.trainable_weights if len(weight.shape) > 1]
             gradient_length = length([found[kernel.path] for kernel in kernels])
             if weight_length := length([ops.convert_to_numpy(kernel) for kernel in kernels]):
-                relative[layer.name] = gradient_length / weight_length
+                usual = sum(kernel.shape[-1] for kernel in kernels) ** 0.5
+                relative[layer.name] = gradient_length / max(weight_length, usual)
         return relative
 
 
