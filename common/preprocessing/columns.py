@@ -67,6 +67,10 @@ def converted(path: Path, cells: "Cells", form: ColumnFormat) -> dict[str, Array
     return inputs
 
 
+IDENTIFIER = re.compile(r"(?:^|[\W_])[iI][dD]$|[a-z]I[dD]$")
+"""Names of identifiers: id, customer_id, customerID."""
+ROW = re.compile(rf"{INDEX}|row|row[._ ]?(?:names?|numbers?|id)|unnamed: 0", re.IGNORECASE)
+"""Names of numbers of rows, which pandas, R and spreadsheets write."""
 LEVELS = 1000
 """Maximum number of values of a column of text, because each is a feature."""
 
@@ -147,8 +151,9 @@ def _number_column(path: Path, cells: "Cells", reading: Reading, usual: str, del
         path, cells, values, "number", "fix it, empty the cell, or name a column of text in `categories`"
     ):
         return Decision("", problem=problem)
-    if name == INDEX and _numbers_rows(values):
-        return Decision("a number for each row", note=f"column {name} numbers the rows, and is left out")
+    if _identifies(str(name), values):
+        note = f"column {name} has a number for each row: an identifier, which is left out; rename it to use it"
+        return Decision("a number for each row", note=note)
     if reading.mixed:
         return Decision("", problem=f"{path}: column {name} {reading.mixed}; use one unit, or `ignore` {name}")
     shown = np.isfinite(values) & (reading.special | (reading.values["."] != values))
@@ -167,11 +172,12 @@ def _number_column(path: Path, cells: "Cells", reading: Reading, usual: str, del
     )
 
 
-def _numbers_rows(values: Array) -> bool:
-    """Return whether different whole numbers (rows,) increase, or would be consecutive in another order."""
+def _identifies(name: str, values: Array) -> bool:
+    """Return whether the name and the values (rows,) are those of an identifier, or of the index of a data frame."""
     if not np.array_equal(values, np.round(values)) or len(np.unique(values)) < len(values):
         return False
-    return bool((np.diff(values) > 0).all() or np.ptp(values) == len(values) - 1)
+    in_order = (np.diff(values) > 0).all() or np.ptp(values) == len(values) - 1
+    return bool(IDENTIFIER.search(name)) or bool(in_order and ROW.fullmatch(name))
 
 
 def _date_column(path: Path, cells: "Cells", readings: Mapping[str, Array]) -> Decision:

@@ -154,7 +154,7 @@ def test_a_missing_class_is_missing_among_numbers_and_a_name_among_names(tmp_pat
 
 def test_a_description_names_what_a_careful_colleague_would(tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
-    frame = pd.DataFrame({"row": range(1, 101), "same": 7, "left": draw.choice(["a", "b"], 100)})
+    frame = pd.DataFrame({"order": range(1, 101), "same": 7, "left": draw.choice(["a", "b"], 100)})
     frame["code"] = frame["left"].map({"a": "p", "b": "q"})
     frame["score"] = np.where(frame["left"] == "a", 1, 5) + draw.random(100)
     frame["noise"] = draw.normal(size=100)
@@ -162,7 +162,7 @@ def test_a_description_names_what_a_careful_colleague_would(tmp_path: Path) -> N
     description = read(tmp_path / "table.csv", categories=()).description
     notes = "\n".join(description.notes)
     for words in (
-        "column row counts the rows",
+        "column order counts the rows",
         "column same has the same value",
         "column code alone gives left away",
         "column score alone gives left away",
@@ -171,8 +171,8 @@ def test_a_description_names_what_a_careful_colleague_would(tmp_path: Path) -> N
     assert "noise" not in notes
     overview = description.tables["columns"].set_index("column")
     assert overview.loc["code", "read as"] == "text"
-    assert overview.loc["row", "content"] == "1 to 100"
-    twice = pd.concat([frame.drop(columns="row")] * 2)
+    assert overview.loc["order", "content"] == "1 to 100"
+    twice = pd.concat([frame.drop(columns="order")] * 2)
     twice.to_csv(tmp_path / "twice.csv", index=False)
     notes = "\n".join(read(tmp_path / "twice.csv", categories=()).description.notes)
     assert "100 of 200 rows are copies" in notes
@@ -392,6 +392,18 @@ def test_the_index_of_a_data_frame_is_left_out(rows: slice, tmp_path: Path) -> N
     frame[rows].to_csv(tmp_path / "table.csv")
     data = read(tmp_path / "table.csv", categories=())
     assert list(data.train[0]) == ["size"]
-    assert "column index numbers the rows, and is left out" in data.description.notes
+    assert any("column index has a number for each row" in note for note in data.description.notes)
     frame.assign(index=draw.normal(size=90)).to_csv(tmp_path / "table.csv", index=False)
     assert list(read(tmp_path / "table.csv", categories=()).train[0]) == ["size", "index"]
+
+
+@pytest.mark.parametrize(("name", "used"), [("customer_id", 0), ("ID", 0), ("passengerId", 0), ("paid", 1), ("humid", 1)])
+def test_a_numeric_identifier_is_left_out(name: str, used: bool, tmp_path: Path) -> None:
+    draw = np.random.default_rng(0)
+    numbers = draw.permutation(10_000)[:90]
+    frame = pd.DataFrame({name: numbers, "size": draw.normal(size=90), "left": draw.choice(["a", "b"], 90)})
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    assert (name in read(tmp_path / "table.csv", categories=()).train[0]) == bool(used)
+    frame[name] %= 40  # the same in several rows
+    frame.to_csv(tmp_path / "table.csv", index=False)
+    assert name in read(tmp_path / "table.csv", categories=()).train[0]
