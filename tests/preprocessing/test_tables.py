@@ -397,13 +397,13 @@ def test_the_index_of_a_data_frame_is_left_out(rows: slice, tmp_path: Path) -> N
     assert list(read(tmp_path / "table.csv", categories=()).train[0]) == ["size", "index"]
 
 
-@pytest.mark.parametrize(("name", "used"), [("customer_id", 0), ("ID", 0), ("passengerId", 0), ("paid", 1), ("humid", 1)])
-def test_a_numeric_identifier_is_left_out(name: str, used: bool, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["customer_id", "ID", "passengerId", "paid", "humid"])
+def test_a_numeric_identifier_is_left_out(name: str, tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     numbers = draw.permutation(10_000)[:90]
     frame = pd.DataFrame({name: numbers, "size": draw.normal(size=90), "left": draw.choice(["a", "b"], 90)})
     frame.to_csv(tmp_path / "table.csv", index=False)
-    assert (name in read(tmp_path / "table.csv", categories=()).train[0]) == bool(used)
+    assert (name in read(tmp_path / "table.csv", categories=()).train[0]) == (name in ("paid", "humid"))
     frame[name] %= 40  # the same in several rows
     frame.to_csv(tmp_path / "table.csv", index=False)
     assert name in read(tmp_path / "table.csv", categories=()).train[0]
