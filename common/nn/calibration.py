@@ -36,12 +36,6 @@ class Recalibration(keras.layers.Layer):
         moved = ops.power(inputs, self.exponent) * ops.convert_to_tensor(self.factors, inputs.dtype)
         return moved * (ops.sum(inputs, axis=-1, keepdims=True) / ops.sum(moved, axis=-1, keepdims=True))
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"factors": self.factors, "exponent": self.exponent}
-
 
 def fit(probabilities: Array, labels: Array, shares: Array) -> tuple[Array, float]:
     """Return the factors and the exponent of `Recalibration` with the least log loss, near `shares` and 1.

@@ -35,12 +35,6 @@ class Expert(keras.layers.Layer):
     def call(self, inputs: Any, training: bool = False) -> Any:
         return (inputs + self.bias) * (self.training_exponent if training else self.exponent)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"training_exponent": self.training_exponent, "exponent": self.initial}
-
 
 def multiply(scores: Any, linear: Any, exponents: tuple[float, float]) -> Any:
     """Return the scores of the product of two experts, (batch, outputs).

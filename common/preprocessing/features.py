@@ -206,12 +206,6 @@ class Standardise(keras.layers.Layer):
         mean, variance = (ops.convert_to_tensor(values, inputs.dtype) for values in (self.mean, self.variance))
         return (inputs - mean) / ops.sqrt(variance)
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"mean": self.mean, "variance": self.variance}
-
 
 @keras.saving.register_keras_serializable("common")
 class Offset(keras.layers.Layer):
@@ -227,12 +221,6 @@ class Offset(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         return inputs + ops.cast(self.offset, inputs.dtype)
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"offset": self.offset}
 
 
 def with_offset(outputs: Any, targets: Array) -> Any:
@@ -265,9 +253,3 @@ class FillMissing(keras.layers.Layer):
         filled = ops.where(missing, ops.cast(self.values, inputs.dtype), inputs)
         indicators = [ops.cast(missing[:, column : column + 1], inputs.dtype) for column in self.flagged]
         return ops.concatenate([filled, *indicators], axis=-1)
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return input_shape[0], len(self.values) + len(self.flagged)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"values": self.values, "flagged": self.flagged}
