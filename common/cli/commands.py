@@ -243,21 +243,11 @@ def main(app: App, description: str | None = None) -> None:
 
     if usual := recorded or repeated:  # the flags that are not given have these values
         train.__defaults__ = (usual, *(train.__defaults__ or ()))
-    commands: dict[str, Callable[..., None]] = {
-        "check": check,
-        "train": train,
-        "evaluate": evaluate,
-        "predict": predict,
-        "explain": explain,
-        "group": group,
-        "baseline": baseline,
-        "export": export,
-        "serve": serve,
-        "request": request,
-    }
-    with plain_errors({name: [command] for name, command in commands.items()}):
+    commands = (check, train, evaluate, predict, explain, group, baseline, export, serve, request)
+    by_name: dict[str, Callable[..., None]] = {command.__name__: command for command in commands}
+    with plain_errors({name: [command] for name, command in by_name.items()}):
         tyro.extras.subcommand_cli_from_dict(
-            commands,
+            by_name,
             prog=f"python -m apps.{app.name}",
             description=description,
             args=arguments,

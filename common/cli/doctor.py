@@ -9,13 +9,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from packaging.requirements import Requirement
 from rich.console import Console
 
 from common import lazy
 from common.cli import terminal
-from common.cli.parsing import plain_errors
+from common.cli.parsing import run_program
 from common.errors import UserError
 from common.files import ROOT
 from common.preprocessing import download
@@ -173,5 +172,4 @@ def _is_writable(folder: Path) -> bool:
 
 
 if __name__ == "__main__":
-    with plain_errors({"": [main]}):
-        tyro.cli(main, prog="python -m common.cli.doctor")
+    run_program(main)

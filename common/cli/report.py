@@ -9,7 +9,7 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from common.cli import browser, terminal
-from common.cli.parsing import plain_errors
+from common.cli.parsing import run_program
 from common.errors import UserError
 from common.files import replacing
 
@@ -45,5 +45,4 @@ def main(
 
 
 if __name__ == "__main__":
-    with plain_errors({"": [main]}):
-        tyro.cli(main, prog="python -m common.cli.report")
+    run_program(main)

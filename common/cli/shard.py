@@ -8,7 +8,7 @@ import tyro
 from tyro.conf import Positional
 
 from common.cli import terminal
-from common.cli.parsing import plain_errors
+from common.cli.parsing import run_program
 from common.config import Whole
 from common.errors import UserError, print_notes
 from common.preprocessing.columns import Decimal
@@ -83,5 +83,4 @@ def _write_images(folder: Path, output: Path, number: int) -> None:
 
 
 if __name__ == "__main__":
-    with plain_errors({"": [main]}):
-        tyro.cli(main, prog="python -m common.cli.shard")
+    run_program(main)
