@@ -12,7 +12,7 @@ from common import layer_names
 from common.config import Normalization
 from common.data import Array, Data
 from common.errors import UserError
-from common.preprocessing import row_shards, table_rows
+from common.preprocessing import row_shards
 
 ROWS = 10_000
 """Rows whose features are computed at a time."""
@@ -87,7 +87,7 @@ def standardised(data: Data) -> Features:
         joined = keras.layers.Concatenate(name="numbers", dtype=precision)([tensors[name] for name in numbers])
         parts.append(fill(joined))
     for name, values in text_values(data).items():
-        lookup = keras.layers.StringLookup(vocabulary=values, output_mode="one_hot", name=table_rows.levels_layer(name))
+        lookup = keras.layers.StringLookup(vocabulary=values, output_mode="one_hot", name=layer_names.values_of(name))
         parts.append(lookup(tensors[name])[:, 2:])  # without unseen values and the most frequent one
     raw = keras.layers.Concatenate(name=layer_names.FEATURES, dtype=precision)(parts)
     if not raw.shape[-1]:

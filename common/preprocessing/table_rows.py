@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from common import layer_names
 from common.data import Array, ColumnFormat, Examples
 from common.errors import UserError
 from common.preprocessing import columns, table_files
@@ -98,7 +99,7 @@ def _unseen(
     """
     found = []
     for name in (name for name, form in formats.items() if form.kind == "text"):
-        known = saved.model.get_layer(levels_layer(name)).get_vocabulary()
+        known = saved.model.get_layer(layer_names.values_of(name)).get_vocabulary()
         cells = frame[name]
         if "" in known:
             cells = cells.mask(cells.isin(MISSING) & ~cells.isin(known), "")
@@ -111,8 +112,3 @@ def _unseen(
             seen = ", ".join(filter(None, known[1:11]))
             found.append(f"{place} in {len(unseen):,} rows; it saw {seen}, and they count as {known[1] or 'missing'}")
     return found
-
-
-def levels_layer(column: str) -> str:
-    """Return the name of the lookup layer of a column of text, in characters that TensorFlow allows."""
-    return f"values_of_{column.encode().hex()}"
