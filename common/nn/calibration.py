@@ -22,10 +22,6 @@ class Recalibration(keras.layers.Layer):
     With the exponent 1 and the shares of the classes as factors, this is the correction for other shares than those of
     training (Saerens, Latinne and Decaestecker 2002, equation 4). The exponent is an inverse temperature (Guo et al.
     2017).
-
-    Args:
-        factors: Factor of each class.
-        exponent: Exponent of the probabilities.
     """
 
     def __init__(self, factors: Sequence[float], exponent: float, **kwargs: Any) -> None:

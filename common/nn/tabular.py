@@ -150,10 +150,6 @@ class EnsembleDense(keras.layers.Layer):
     BatchEnsemble (Wen, Tran and Ba 2020), as in TabM (Gorishniy, Kotelnikov and Babenko 2025). The first such layer
     takes the same x for all members: (batch, features) -> (batch, members, units). It has no r, and its s are random
     signs, in which the members differ at first. The next ones: (batch, members, features) -> (batch, members, units).
-
-    Args:
-        units: Number of outputs of a member.
-        members: Number of members.
     """
 
     def __init__(self, units: int, members: int, **kwargs: Any) -> None:
@@ -185,11 +181,7 @@ def _signs(shape: Sequence[int], dtype: Any = None) -> Any:
 
 @keras.saving.register_keras_serializable("common")
 class MemberDense(keras.layers.Layer):
-    """A dense layer of its own for each member: (batch, members, features) -> (batch, members, outputs).
-
-    Args:
-        outputs: Number of outputs of a member.
-    """
+    """A dense layer of its own for each member: (batch, members, features) -> (batch, members, outputs)."""
 
     def __init__(self, outputs: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -209,11 +209,7 @@ class Standardise(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("common")
 class Offset(keras.layers.Layer):
-    """Addition of a constant in float64, for targets whose offset float32 cannot hold.
-
-    Args:
-        offset: The constant.
-    """
+    """Addition of the constant `offset` in float64, for targets whose offset float32 cannot hold."""
 
     def __init__(self, offset: float, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float64"} | kwargs)
