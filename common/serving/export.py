@@ -21,7 +21,7 @@ import numpy as np
 
 from common import lazy
 from common.app import App
-from common.data import Array, Data, Inputs
+from common.data import Array, Data, Inputs, SavedModel
 from common.errors import UserError
 from common.serving import inputs as raw
 from common.serving import runtimes
@@ -29,9 +29,6 @@ from common.serving.runtimes import Network
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from common.data import SavedModel
-
 
 Format = Literal["keras", "saved_model", "onnx", "litert"]
 
