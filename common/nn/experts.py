@@ -5,8 +5,6 @@ logarithmic opinion pool, Heskes 1998). For a softmax, that is a weighted sum of
 with normal errors and exponents with the sum 1, it is the weighted mean of the predictions.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras

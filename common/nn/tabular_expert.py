@@ -4,8 +4,6 @@
 and the validation set gives the share of each. So the product is hardly ever worse than the linear model.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
