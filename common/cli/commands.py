@@ -19,8 +19,8 @@ from common.config import Count, Positive, Whole
 from common.errors import UserError, print_notes
 from common.files import replacing, write
 from common.interruption import InterruptionError
-from common.serving.export import Format
-from common.serving.http import Port
+from common.serving import http
+from common.serving.export import LOADING, Format
 
 Model = Annotated[
     str | None,
@@ -174,7 +174,7 @@ def main(app: App, description: str | None = None) -> None:
         _export(app, form, output, quantize, model)
 
     def serve(
-        model: Model = None, port: Port = 5001, address: str = "127.0.0.1", allowed_hosts: tuple[str, ...] = ()
+        model: Model = None, port: http.Port = 5001, address: str = "127.0.0.1", allowed_hosts: tuple[str, ...] = ()
     ) -> None:
         """Serve a saved model over HTTP until Ctrl-C.
 
@@ -184,8 +184,6 @@ def main(app: App, description: str | None = None) -> None:
             address: Address to listen at; 0.0.0.0 for all addresses of this machine, as a container needs.
             allowed_hosts: More names that requests may have in their header Host, such as the name of a proxy.
         """
-        from common.serving import http
-
         http.serve(app, model, port, allowed_hosts, address)
 
     def request(
@@ -202,7 +200,6 @@ def main(app: App, description: str | None = None) -> None:
         """
         options.check(app, files)
         from common import tracking
-        from common.serving import http
 
         examples = options.read(app, files, tracking.load(app.name, model))
         print_notes(examples.notes)
@@ -281,7 +278,6 @@ def _predict(app: App, files: tuple[str, ...], options: PredictOptions, which: s
 def _export(app: App, form: Format, output: Path, quantize: bool, which: str | None) -> None:
     terminal.check_output(output)
     from common.serving import export
-    from common.serving.export import LOADING
 
     print(f"writing {form} and checking it; this takes a while …", flush=True)
     made = export.export(app, which, form, output, quantize)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import keras
 from packaging.requirements import Requirement
 from rich.console import Console
 
@@ -18,6 +19,7 @@ from common.cli.parsing import run_program
 from common.errors import UserError
 from common.files import ROOT
 from common.preprocessing import download
+from common.serving import http
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 """Versions of Python that the suite supports."""
@@ -95,8 +97,6 @@ def packages(requirements: Path = ROOT / "requirements.txt") -> Iterator[Finding
 
 def device() -> Iterator[Finding]:
     """Check that Keras sees the GPU of this machine, if there is one."""
-    import keras
-
     try:
         with lazy.quiet_native_log():
             devices = keras.distribution.list_devices()
@@ -148,8 +148,6 @@ def disk_space() -> Iterator[Finding]:
 
 def port(number: int = PORT) -> Iterator[Finding]:
     """Check that `make ui` can listen."""
-    from common.serving import http
-
     try:
         http.listen(number, "").close()
         yield Finding(f"{number} is free for make ui")

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import keras
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -45,8 +46,6 @@ def summarise(
         settings: Settings of the run, whose data a search takes too.
         more: More commands that may follow.
     """
-    import keras
-
     from common import tracking
 
     metrics = result.metrics
