@@ -16,7 +16,7 @@ from common.cli import like as repeating
 from common.cli import resuming, terminal
 from common.cli.parsing import plain_errors
 from common.config import Count, Positive, Whole
-from common.errors import UserError, print_notes
+from common.errors import UserError, print_notes, writing
 from common.files import replacing, write
 from common.interruption import InterruptionError
 from common.serving import http
@@ -254,9 +254,7 @@ def main(app: App, description: str | None = None) -> None:
 
 def _predict(app: App, files: tuple[str, ...], options: PredictOptions, which: str | None, output: Path | None) -> None:
     options.check(app, files)
-    if output and output.suffix not in (".csv", ".json"):
-        raise UserError(f"--output {output}: the name must end in .csv or .json")
-    terminal.check_output(output)
+    terminal.check_output(output, ".csv", ".json")
     from common import tracking, training
 
     saved = tracking.load(app.name, which)
@@ -301,11 +299,9 @@ def _group(app: App, files: tuple[str, ...], number: int | None, which: str | No
 
     grouped = groups.group(app, files, which, number)
     page, table = output / "groups.html", output / "groups.csv"
-    try:
+    with writing(f"--output {output}"):
         output.mkdir(exist_ok=True)
         write(page, grouped.page.encode())
-    except OSError as error:
-        raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
     terminal.write("--output", table, grouped.table)
     Console().print(terminal.table(grouped.summary, f"groups of {grouped.noun}"))
     written = {"page": f"{page}, examples of each group", "table": f"{table}, the group of all {grouped.noun}"}
@@ -322,7 +318,7 @@ def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | 
     explained = explain.explain(app, files, which, target)
     recorded = tracking.attach(explained.run_id, "explain", explained.figures, explained.tables)
     if output:
-        try:
+        with writing(f"--output {output}"):
             output.mkdir(exist_ok=True)
             for name, figure in explained.figures.items():
                 with replacing(output / f"{name}.png") as temporary:
@@ -330,8 +326,6 @@ def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | 
             for name, table in explained.tables.items():
                 with replacing(output / f"{name}.csv") as temporary:
                     table.to_csv(temporary, index=False)
-        except OSError as error:
-            raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
     Console().print(terminal.table(explained.summary, explained.label))
     for note in explained.notes:
         Console().print(note, highlight=False)
