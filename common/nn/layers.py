@@ -132,7 +132,7 @@ class TableConv2D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("common")
 class RadialBasis(keras.layers.Layer):
-    """Squared Euclidean distance of the input to fixed `centres` (units, features) (LeCun et al. 1998, equation 7).
+    """Squared Euclidean distance of the input to the lists `centres` (units, features) (LeCun et al. 1998, equation 7).
 
     (batch, features) -> penalties (batch, units).
     """
@@ -143,9 +143,6 @@ class RadialBasis(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         return ops.sum(ops.square(ops.expand_dims(inputs, 1) - ops.cast(self.centres, inputs.dtype)), axis=-1)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"centres": self.centres.tolist()}
 
 
 @keras.saving.register_keras_serializable("common")
