@@ -136,7 +136,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     (visible,) = data.input_shape
     pairs, means = connections(config, visible), data.train[0].mean(axis=0)
     machine = boltzmann.BoltzmannMachine(
-        config.hidden, pairs, means, config.chains, config.sweeps, config.seed, name=layer_names.MACHINE
+        config.hidden, pairs, means.tolist(), config.chains, config.sweeps, config.seed, name=layer_names.MACHINE
     )
     model = keras.Sequential([keras.Input((visible,)), machine])
     model.compile(optimizers.build(config, data), boltzmann.negative_log_likelihood)

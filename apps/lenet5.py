@@ -101,7 +101,7 @@ def lenet5_1998(config: Settings) -> list[keras.layers.Layer]:
         keras.layers.Conv2D(120, 5, activation=squash, kernel_initializer=uniform(400), name="C5"),
         keras.layers.Flatten(),
         keras.layers.Dense(84, activation=squash, kernel_initializer=uniform(120), name="F6"),
-        layers.RadialBasis(digit_codes(), name="output"),
+        layers.RadialBasis(digit_codes().tolist(), name="output"),
         layers.Posterior(config.rubbish, name="probabilities"),
     ]
 

@@ -8,8 +8,6 @@
 The 15 women are all used for the fit, as published, so their test error says nothing about other women.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
@@ -29,7 +27,7 @@ class Settings(linear.LinearConfig):
     """Data set: weight by height of 15 women, or the progression of diabetes by ten measurements of 442 patients."""
 
 
-def build_model(config: Settings, data: Data) -> keras.Model:
+def build_model(config: Settings, data: Data) -> "keras.Model":
     """Build the network: raw columns in, one linear unit on standardised features out."""
     table = features.standardised(data)
     config = linear.scale_steps(config, table.train, curvature=(2.0, 2.0))

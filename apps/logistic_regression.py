@@ -10,10 +10,7 @@ z), where z is the output of one linear unit. The second class is predicted if p
 maximises F1 on the validation set.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal
 
 import keras
@@ -34,7 +31,7 @@ class Settings(LinearConfig):
     l2: NotNegative = 0.001
 
 
-def build_model(config: Settings, data: Data) -> keras.Model:
+def build_model(config: Settings, data: Data) -> "keras.Model":
     """Build the network: raw columns or images in, class probabilities out."""
     x = features.standardised(data) if data.kind == "table" else features.pixels(data)
     classes = len(data.outputs)
@@ -54,7 +51,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
 
 app = App(
     settings=Settings,
-    load_data=partial(tables.load, target="class"),
+    load_data=lambda config: tables.load(config, "class"),
     build_model=build_model,
     task=Classification(tune_threshold=True),
     baseline=baselines.maximum_likelihood,

@@ -131,7 +131,7 @@ def load_data(config: Settings) -> Data:
         named = columns_of(config, config.target)
         if repeated := [name for name in named.variables if named.variables.count(name) > 1]:
             raise UserError(f"the column {repeated[0]} is in two of `target`, `also` and `known`; name it once")
-        found = series.read_all(Path(storage.local(config.csv)), named, config.time_format)
+        found = series.read(Path(storage.local(config.csv)), named, config.time_format)
         named = found[0].columns
     else:
         found = [series.load(config.data)]
@@ -207,7 +207,7 @@ def read_inputs(words: Sequence[str], saved: SavedModel, steps: int = 0) -> Exam
         if word == saved.data and not settings.csv and not Path(word).exists():
             found = [series.load(settings.data)]
         else:
-            found = series.read_all(Path(word), named, settings.time_format, saved.formats.times)
+            found = series.read(Path(word), named, settings.time_format, saved.formats.times)
             new = [one.name for one in found if form.groups and one.name not in form.groups]
             unseen += [*found[0].unseen, *(f"{word}: training never saw {settings.group} {name}" for name in new)]
         for one in found:

@@ -9,8 +9,6 @@ each example, w += (t - y) x and b += t - y. If a plane separates the classes wi
 than R, it makes at most (R / g)² mistakes (Novikoff 1962).
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -46,7 +44,7 @@ def load_data(config: Settings) -> Data:
     return splits.split(datasets.load(config.data), config.validation, config.seed)
 
 
-def build_model(config: Settings, data: Data) -> keras.Model:
+def build_model(config: Settings, data: Data) -> "keras.Model":
     """Build the network: columns in, the outputs (1 - y, y) out."""
     inputs = features.inputs(data)
     x = keras.layers.Concatenate(name=layer_names.FEATURES)(list(inputs.values()))

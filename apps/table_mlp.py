@@ -12,8 +12,6 @@ hidden layers. The model is a product of this ensemble and of ridge or logistic 
 boosting and a linear model beside it; `python -m benchmarks.tables` compares the three.
 """
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from typing import Literal
 
@@ -67,7 +65,7 @@ class Settings(tables.TableConfig):
     schedule: Schedule = "cosine"
 
 
-def build_model(config: Settings, data: Data) -> keras.Model:
+def build_model(config: Settings, data: Data) -> "keras.Model":
     """Build the network: raw columns in, class probabilities or a quantity out."""
     quantity = data.train[1].ndim == 2
     outputs = 1 if quantity else len(data.outputs)

@@ -17,12 +17,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import mlflow
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 from common import tracking
-from common.cli.parsing import plain_errors
+from common.cli.parsing import run_program
 from common.config import Count
 from common.files import ROOT
 from tests import postgresql
@@ -111,5 +110,4 @@ def _count(tally: Tally, writers: int) -> None:
 
 
 if __name__ == "__main__":
-    with plain_errors({"": [main]}):
-        tyro.cli(main, prog="python -m benchmarks.crowds")
+    run_program(main)

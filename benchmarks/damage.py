@@ -20,11 +20,10 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
 from rich.console import Console
 from rich.table import Table
 
-from common.cli.parsing import plain_errors
+from common.cli.parsing import run_program
 from common.files import ROOT
 
 SECONDS = 120
@@ -210,5 +209,4 @@ def copied(store: Path) -> Path:
 
 
 if __name__ == "__main__":
-    with plain_errors({"": [main]}):
-        tyro.cli(main, prog="python -m benchmarks.damage")
+    run_program(main)

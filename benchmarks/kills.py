@@ -25,12 +25,11 @@ from collections import Counter
 from pathlib import Path
 
 import numpy as np
-import tyro
 from rich.console import Console
 from rich.table import Table
 
 from common import recorded, tracking
-from common.cli.parsing import plain_errors
+from common.cli.parsing import run_program
 from common.files import ROOT
 
 SETTINGS = "--limit 4000 --hidden 32 --dropout 0.3 --epochs 20 --batch-size 64"
@@ -182,5 +181,4 @@ def equal(one: Outcome, other: Outcome) -> bool:
 
 
 if __name__ == "__main__":
-    with plain_errors({"": [main]}):
-        tyro.cli(main, prog="python -m benchmarks.kills")
+    run_program(main)

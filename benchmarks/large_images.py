@@ -11,12 +11,11 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-import tyro
 
 from apps import alexnet
 from benchmarks.large_ratings import measured
 from benchmarks.scaling.cost import photographs
-from common.cli.parsing import plain_errors
+from common.cli.parsing import run_program
 from common.config import Count
 from common.data import RawData
 from common.preprocessing import image_shards
@@ -67,5 +66,4 @@ def train(shards: str, images: int) -> None:
 
 
 if __name__ == "__main__":
-    with plain_errors({"": [main]}):
-        tyro.cli(main, prog="python -m benchmarks.large_images")
+    run_program(main)

@@ -70,7 +70,7 @@ def smoothed(path: Path, data: Data, rows: Array) -> Array:
     """
     form = data.formats.windows
     assert form is not None
-    values = series.fill(series.read(path, "time", ["value"]).table, "linear")["value"].to_numpy()
+    values = series.fill(series.read(path, series.Columns(("value",), "time"))[0].table, "linear")["value"].to_numpy()
     before = len(values) - len(data.test[1]) - form.horizon + 1
     signs = ("add", "mul") if values.min() > 0 else ("add",)
     seasons: tuple[str | None, ...] = (None, *signs) if form.season > 1 else (None,)
@@ -99,7 +99,7 @@ def errors(path: Path) -> dict[str, float]:
     assert form is not None
     rows = np.unique(np.linspace(0, len(data.test[1]) - 1, min(ORIGINS, len(data.test[1]))).astype(int))
     inputs, targets = splits.take_pair(data.test, rows)
-    values = series.fill(series.read(path, "time", ["value"]).table, "linear")["value"].to_numpy()
+    values = series.fill(series.read(path, series.Columns(("value",), "time"))[0].table, "linear")["value"].to_numpy()
     known = values[: len(values) - len(data.test[1]) - form.horizon + 1]
     unit = np.abs(known[form.season :] - known[: -form.season]).mean()
 

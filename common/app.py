@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from common.config import Config, check_bounds
-from common.data import Array, Data, Examples, Pair
+from common.data import Array, Data, Examples, Pair, SavedModel
 from common.errors import UserError
 from common.preprocessing import csv_file, images, table_rows, text
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from common.data import SavedModel
     from common.result import Result, SearchResult
     from common.tasks import Task
 

@@ -14,7 +14,7 @@ import numpy as np
 from common.config import Config
 from common.data import Array, Data, Inputs
 from common.metrics.recommendation import at_targets, root_mean_square
-from common.preprocessing import images, series_windows
+from common.preprocessing import features, images, series_windows
 from common.preprocessing.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -106,8 +106,6 @@ def gradient_boosting(config: Config, data: Data) -> "Pipeline":
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import OrdinalEncoder
 
-    from common.preprocessing import features
-
     numbers, text = features.number_columns(data), list(features.text_values(data))
     # Unseen values are missing ones to the trees, which split at most 255 categories.
     options = {"handle_unknown": "use_encoded_value", "unknown_value": np.nan, "max_categories": 254}
@@ -126,8 +124,6 @@ def standardised(data: Data) -> list[Any]:
     from sklearn.compose import make_column_transformer
     from sklearn.impute import SimpleImputer
     from sklearn.preprocessing import OneHotEncoder, StandardScaler
-
-    from common.preprocessing import features
 
     numbers, text = features.number_columns(data), features.text_values(data)
     fill = SimpleImputer(add_indicator=True, keep_empty_features=True)

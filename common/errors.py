@@ -85,3 +85,12 @@ def reading(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: cannot be read ({error.strerror})") from error
     except UnicodeError as error:
         raise UserError(f"{path}: not UTF-8 text; save it in UTF-8") from error
+
+
+@contextlib.contextmanager
+def writing(place: str) -> Iterator[None]:
+    """Turn an error of the block, which writes `place`, the words for a file or folder, into a `UserError`."""
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{place}: cannot write ({error.strerror})") from error

@@ -26,3 +26,8 @@ def column_input(column: str) -> str:
 def embedding_of(column: str) -> str:
     """Return the name of the layer that embeds the values of a column of text, in characters that all formats allow."""
     return f"embedding_of_{column.encode().hex()}"
+
+
+def values_of(column: str) -> str:
+    """Return the name of the layer with the values of a column of text, in characters that TensorFlow allows."""
+    return f"values_of_{column.encode().hex()}"

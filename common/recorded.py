@@ -13,18 +13,16 @@ A tag of the run names its app, which is imported by that name: no file of commo
 import importlib
 import typing
 from dataclasses import fields
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import keras
+import pandas as pd
 
 from common import legacy, tracking
 from common.app import App
 from common.config import Config
 from common.data import Data
 from common.errors import UserError
-
-if TYPE_CHECKING:
-    import keras
-    import pandas as pd
-
 
 TRAININGS = ("train", "trial", "fold", "baseline")
 """Kinds of runs that record an app's settings."""
@@ -99,14 +97,12 @@ def model(run_id: str) -> "keras.Model":
     return tracking.load(app(run_id).name, run_id, "run").model
 
 
-def curves(run_id: str) -> "pd.DataFrame":
+def curves(run_id: str) -> pd.DataFrame:
     """Return the metrics of every epoch: one row per epoch, from 1, and one column per metric.
 
     Raises:
         UserError: if there is no such run.
     """
-    import pandas as pd
-
     metrics, client = tracking.get(run_id).data.metrics, tracking.connect()
     # Metrics of the whole run have no value at the best epoch.
     names = [name for name in metrics if f"best_{name}" in metrics or "best_epoch" not in metrics]

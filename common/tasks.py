@@ -1,6 +1,6 @@
 """Types of tasks: how the predictions of a network are selected, scored, drawn and written.
 
-Apps import this file, and `--help` must be fast, so slow imports are inside the functions that use them.
+Apps import this file, and `--help` must be fast, so pandas is imported inside the functions that use it.
 """
 
 from abc import ABC, abstractmethod
@@ -12,6 +12,8 @@ import numpy as np
 
 from common.config import FoldStrategy, Mode
 from common.data import Array, Data, Pair, Trained
+from common.metrics import intervals
+from common.metrics import predictions as scores
 from common.plots import by_task
 
 if TYPE_CHECKING:
@@ -156,15 +158,13 @@ class Classification(Task):
         return replace(self, monitor="val_loss", mode="min")
 
     def choose_threshold(self, targets: Array, predict: Callable[[], Array]) -> Self:
-        from common.metrics.predictions import best_threshold
-
         if self.rejects and (1 - (probabilities := predict()).sum(axis=1)).max() > NO_CLASS:
             rejection = float(np.quantile(self._probability(probabilities), REJECTED))
             chosen = replace(self, rejection=rejection)
             return replace(chosen, rejected=float(chosen.is_rejected(probabilities).mean()))
         if not self.tune_threshold or (probabilities := predict()).shape[1] != 2:
             return self
-        return replace(self, threshold=best_threshold(targets, probabilities[:, 1]))
+        return replace(self, threshold=scores.best_threshold(targets, probabilities[:, 1]))
 
     def _probability(self, probabilities: Array) -> Array:
         """Return the probability of the predicted class (examples,)."""
@@ -188,11 +188,9 @@ class Classification(Task):
         return estimator.predict_proba(inputs)
 
     def score(self, targets: Array, predictions: Array) -> dict[str, float]:
-        from common.metrics.predictions import binary_metrics, classification_metrics
-
-        metrics = classification_metrics(targets, predictions, self.decide(predictions))
+        metrics = scores.classification_metrics(targets, predictions, self.decide(predictions))
         if self.threshold is not None:
-            metrics |= binary_metrics(targets, predictions[:, 1], self.threshold)
+            metrics |= scores.binary_metrics(targets, predictions[:, 1], self.threshold)
         return metrics
 
     def symptoms(self, targets: Array, predictions: Array, outputs: Sequence[str]) -> list[str]:
@@ -225,9 +223,7 @@ class Classification(Task):
         return words
 
     def tables(self, targets: Array, predictions: Array, outputs: Sequence[str]) -> "Mapping[str, pd.DataFrame]":
-        from common.metrics.predictions import class_metrics
-
-        return {"classes": class_metrics(targets, self.decide(predictions), outputs)}
+        return {"classes": scores.class_metrics(targets, self.decide(predictions), outputs)}
 
     def figures(self, trained: Trained) -> Iterator[tuple[str, "Figure"]]:
         return by_task.classification_figures(trained, self.decide(trained.predictions), self.threshold)
@@ -259,9 +255,7 @@ class Regression(Task):
         return predictions.reshape(len(predictions), -1)
 
     def score(self, targets: Array, predictions: Array) -> dict[str, float]:
-        from common.metrics.predictions import regression_metrics
-
-        return regression_metrics(targets, predictions)
+        return scores.regression_metrics(targets, predictions)
 
     def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
         rmse, mae, r2 = (metrics[f"test_{name}"] for name in ("rmse", "mae", "r2"))
@@ -304,9 +298,7 @@ class Forecast(Regression):
 
     def choose_threshold(self, targets: Array, predict: Callable[[], Array]) -> Self:
         """Return the task with intervals that hold for the errors on the validation set."""
-        from common.metrics.intervals import calibrate
-
-        power, spread, multiples = calibrate(targets, predict())
+        power, spread, multiples = intervals.calibrate(targets, predict())
         return replace(self, power=power, spread=spread.tolist(), multiples=multiples.tolist())
 
     def predict(self, estimator: Any, inputs: Any) -> Array:
@@ -314,23 +306,20 @@ class Forecast(Regression):
 
     def half_widths(self, predictions: Array) -> Array:
         """Return half of the widths of the intervals of `predictions`, (levels, examples, steps, variables)."""
-        from common.metrics.intervals import half_widths
-
-        return half_widths(predictions, self.power, np.array(self.spread), np.array(self.multiples))
+        return intervals.half_widths(predictions, self.power, np.array(self.spread), np.array(self.multiples))
 
     def score(self, targets: Array, predictions: Array) -> dict[str, float]:
-        from common.metrics.intervals import coverage
-
         variables = targets.shape[-1]
         metrics = super().score(targets.reshape(-1, variables), predictions.reshape(-1, variables))
-        return metrics | (coverage(targets, predictions, self.half_widths(predictions)) if self.spread else {})
+        if not self.spread:
+            return metrics
+        return metrics | intervals.coverage(targets, predictions, self.half_widths(predictions))
 
     def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
-        from common.metrics.intervals import LEVELS
-
         words = super().summary(metrics, examples)
         if "test_coverage_80" in metrics:
-            shares = (f"{100 * metrics[f'test_coverage_{level}']:.0f} % in those of {level} %" for level in LEVELS)
+            inside = {level: f"{100 * metrics[f'test_coverage_{level}']:.0f} %" for level in intervals.LEVELS}
+            shares = (f"{share} in those of {level} %" for level, share in inside.items())
             words["test intervals"] = f"contain {', '.join(shares)}"
         return words
 
@@ -338,15 +327,13 @@ class Forecast(Regression):
         return by_task.forecast_figures(trained, self.half_widths(trained.predictions) if self.spread else None)
 
     def answers(self, predictions: Array, outputs: Sequence[str]) -> "pd.DataFrame":
-        from common.metrics.intervals import LEVELS
-
         flat = predictions.reshape(-1, len(outputs))
         answers = super().answers(flat, outputs)
         if not self.spread:
             return answers
         steps = predictions.shape[1] if predictions.ndim == 3 else len(self.spread)
-        widths = self.half_widths(flat.reshape(-1, steps, len(outputs))).reshape(len(LEVELS), -1, len(outputs))
-        outer = list(enumerate(LEVELS))
+        outer = list(enumerate(intervals.LEVELS))
+        widths = self.half_widths(flat.reshape(-1, steps, len(outputs))).reshape(len(outer), -1, len(outputs))
         for column, name in enumerate(outputs):
             prefix = f"{name} " if len(outputs) > 1 else ""
             middle = flat[:, column]

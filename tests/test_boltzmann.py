@@ -115,7 +115,7 @@ def test_training_gradient_matches_finite_differences_of_the_likelihood() -> Non
     """The two-phase rule with 30,000 samples a phase, against finite differences of the counted likelihood."""
     made = machine(chains=30_000, sweeps=30)
     model, many = network(made), np.tile(PATTERNS, (10_000, 1))
-    found = gradients.by_weight(model, many, many, boltzmann.negative_log_likelihood)
+    found = gradients.by_weight(model, boltzmann.negative_log_likelihood)(many, many)
     matrix, bias = parameters(made)
     step = 1e-4
 

@@ -125,7 +125,7 @@ def log_likelihood_gradient(rbm: RBM, data: Array, states: Array = STATES) -> di
 def trained_gradient(rbm: RBM, data: Array) -> dict[str, Array]:
     """The gradient of what a training step with `data` lowers, whatever the outputs are used for."""
     model = keras.Sequential([keras.Input(data.shape[1:]), rbm])
-    found = gradients.by_weight(model, data, np.zeros((len(data), HIDDEN)), "mean_squared_error")
+    found = gradients.by_weight(model, "mean_squared_error")(data, np.zeros((len(data), HIDDEN)))
     return {path.split("/")[-1]: gradient for path, gradient in found.items()}
 
 
@@ -180,7 +180,7 @@ def test_what_follows_does_not_change_the_machine() -> None:
 
     def gradient(target: float) -> Array:
         targets = np.full((len(many), 1), target)
-        return gradients.by_weight(model, many, targets, "mean_squared_error")[rbm.components.path]
+        return gradients.by_weight(model, "mean_squared_error")(many, targets)[rbm.components.path]
 
     np.testing.assert_allclose(gradient(0.0), gradient(1000.0), atol=0.02)
 

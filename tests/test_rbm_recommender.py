@@ -107,7 +107,7 @@ def test_many_steps_of_contrastive_divergence_give_the_gradient_of_the_likelihoo
     furthest = {}
     for steps in (1, 40):
         model, *weights = machine(1.0, gibbs_steps=steps)
-        found = gradients.by_weight(model, rows, np.zeros_like(rows), watched)
+        found = gradients.by_weight(model, watched)(rows, np.zeros_like(rows))
         exact = exact_gradient(weights)
         names = ("kernel", "visible_bias", "hidden_bias")
         pairs = zip(names, exact, strict=True)
@@ -128,7 +128,7 @@ def test_what_is_not_rated_takes_no_part() -> None:
     rows = ROWS[:2]  # who both have not rated the second item
     energies = keras.ops.convert_to_numpy(layer.free_energy(layer.units(rows)))
     answers = model.predict(rows, verbose=0)
-    found = gradients.by_weight(model, rows, np.zeros((2, ITEMS)), watched)
+    found = gradients.by_weight(model, watched)(rows, np.zeros((2, ITEMS)))
     assert not found["machine/kernel"][1].any()
     assert not found["machine/visible_bias"][1].any()
     assert found["machine/kernel"][2].any()
@@ -146,7 +146,7 @@ def test_the_penalty_takes_its_share_of_each_weight() -> None:
     kernels = []
     for decay in (0.0, 0.25):
         model, w, _, _ = machine(1.0, weight_decay=decay, seed=3)
-        kernels.append(gradients.by_weight(model, ROWS, np.zeros_like(ROWS), watched)["machine/kernel"])
+        kernels.append(gradients.by_weight(model, watched)(ROWS, np.zeros_like(ROWS))["machine/kernel"])
     np.testing.assert_allclose(kernels[1] - kernels[0], 0.25 * w, rtol=1e-4, atol=1e-6)
 
 
@@ -222,12 +222,12 @@ def test_the_conditional_machine_expects_the_ratings_of_its_formulas(units: str)
 def test_the_conditional_machine_learns_only_from_the_ratings_that_were_left_out() -> None:
     """Without any, the penalties alone are left; and unrated items get no gradient."""
     model, weights = conditional(left_out=0.0, kernel_penalty=0.5, bias_penalty=0.25)
-    found = gradients.by_weight(model, ROWS, np.zeros_like(ROWS), watched)
+    found = gradients.by_weight(model, watched)(ROWS, np.zeros_like(ROWS))
     np.testing.assert_allclose(found["machine/kernel"], 0.5 * weights["kernel"], rtol=1e-5)
     np.testing.assert_allclose(found["machine/item_bias"], 0.25 * weights["item_bias"], rtol=1e-5)
     assert not np.any(found["machine/hidden_bias"])
     model, _ = conditional(left_out=0.5)
-    found = gradients.by_weight(model, ROWS[:2], np.zeros((2, ITEMS)), watched)
+    found = gradients.by_weight(model, watched)(ROWS[:2], np.zeros((2, ITEMS)))
     assert not np.any(found["machine/kernel"][1])
     assert np.any(found["machine/item_bias"])
 

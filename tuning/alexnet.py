@@ -3,8 +3,6 @@
 python -m tuning.alexnet --trials 20
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from apps.alexnet import Settings, app

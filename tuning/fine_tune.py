@@ -3,8 +3,6 @@
 python -m tuning.fine_tune --images FOLDER --trials 10
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from apps.fine_tune import Settings, app

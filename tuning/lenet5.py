@@ -3,8 +3,6 @@
 python -m tuning.lenet5 --trials 20 --prune median
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from apps.lenet5 import Settings, app

@@ -3,8 +3,6 @@
 python -m tuning.linear_regression --trials 20
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from apps.linear_regression import Settings, app

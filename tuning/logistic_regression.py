@@ -3,8 +3,6 @@
 python -m tuning.logistic_regression --trials 20
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from apps.logistic_regression import Settings, app

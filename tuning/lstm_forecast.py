@@ -3,8 +3,6 @@
 python -m tuning.lstm_forecast --trials 20
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from apps.lstm_forecast import Settings, app

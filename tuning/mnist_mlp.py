@@ -3,8 +3,6 @@
 python -m tuning.mnist_mlp --trials 20 --prune median
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from apps.mnist_mlp import Settings, app

@@ -3,8 +3,6 @@
 python -m tuning.perceptron --trials 8
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from apps.perceptron import Settings, app

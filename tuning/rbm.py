@@ -3,8 +3,6 @@
 python -m tuning.rbm --trials 20
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from apps.rbm import Settings, app

@@ -3,8 +3,6 @@
 python -m tuning.table_mlp --trials 20 --csv houses.csv --target price
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 from apps.table_mlp import Settings, app

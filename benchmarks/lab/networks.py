@@ -181,7 +181,7 @@ def vanishing_gradients(quick: bool = False) -> Figure:
     for label, settings in kinds.items():
         keras.utils.set_random_seed(0)
         model = training.build(mnist_mlp.app, dataclasses.replace(deep, **settings), data)
-        found = gradients.by_weight(model, inputs, targets, model.loss)
+        found = gradients.by_weight(model, model.loss)(inputs, targets)
         norms = [np.linalg.norm(gradient) for path, gradient in found.items() if gradient.ndim == 2]
         panels[0].plot(range(1, len(norms) + 1), norms, marker="o", label=label)
     sequences = lstm_memory.load_data(lstm_memory.Settings(seed=0)).test[0]

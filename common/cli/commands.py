@@ -16,11 +16,11 @@ from common.cli import like as repeating
 from common.cli import resuming, terminal
 from common.cli.parsing import plain_errors
 from common.config import Count, Positive, Whole
-from common.errors import UserError, print_notes
+from common.errors import UserError, print_notes, writing
 from common.files import replacing, write
 from common.interruption import InterruptionError
-from common.serving.export import Format
-from common.serving.http import Port
+from common.serving import http
+from common.serving.export import LOADING, Format
 
 Model = Annotated[
     str | None,
@@ -174,7 +174,7 @@ def main(app: App, description: str | None = None) -> None:
         _export(app, form, output, quantize, model)
 
     def serve(
-        model: Model = None, port: Port = 5001, address: str = "127.0.0.1", allowed_hosts: tuple[str, ...] = ()
+        model: Model = None, port: http.Port = 5001, address: str = "127.0.0.1", allowed_hosts: tuple[str, ...] = ()
     ) -> None:
         """Serve a saved model over HTTP until Ctrl-C.
 
@@ -184,8 +184,6 @@ def main(app: App, description: str | None = None) -> None:
             address: Address to listen at; 0.0.0.0 for all addresses of this machine, as a container needs.
             allowed_hosts: More names that requests may have in their header Host, such as the name of a proxy.
         """
-        from common.serving import http
-
         http.serve(app, model, port, allowed_hosts, address)
 
     def request(
@@ -202,7 +200,6 @@ def main(app: App, description: str | None = None) -> None:
         """
         options.check(app, files)
         from common import tracking
-        from common.serving import http
 
         examples = options.read(app, files, tracking.load(app.name, model))
         print_notes(examples.notes)
@@ -243,21 +240,11 @@ def main(app: App, description: str | None = None) -> None:
 
     if usual := recorded or repeated:  # the flags that are not given have these values
         train.__defaults__ = (usual, *(train.__defaults__ or ()))
-    commands: dict[str, Callable[..., None]] = {
-        "check": check,
-        "train": train,
-        "evaluate": evaluate,
-        "predict": predict,
-        "explain": explain,
-        "group": group,
-        "baseline": baseline,
-        "export": export,
-        "serve": serve,
-        "request": request,
-    }
-    with plain_errors({name: [command] for name, command in commands.items()}):
+    commands = (check, train, evaluate, predict, explain, group, baseline, export, serve, request)
+    by_name: dict[str, Callable[..., None]] = {command.__name__: command for command in commands}
+    with plain_errors({name: [command] for name, command in by_name.items()}):
         tyro.extras.subcommand_cli_from_dict(
-            commands,
+            by_name,
             prog=f"python -m apps.{app.name}",
             description=description,
             args=arguments,
@@ -267,9 +254,7 @@ def main(app: App, description: str | None = None) -> None:
 
 def _predict(app: App, files: tuple[str, ...], options: PredictOptions, which: str | None, output: Path | None) -> None:
     options.check(app, files)
-    if output and output.suffix not in (".csv", ".json"):
-        raise UserError(f"--output {output}: the name must end in .csv or .json")
-    terminal.check_output(output)
+    terminal.check_output(output, ".csv", ".json")
     from common import tracking, training
 
     saved = tracking.load(app.name, which)
@@ -291,7 +276,6 @@ def _predict(app: App, files: tuple[str, ...], options: PredictOptions, which: s
 def _export(app: App, form: Format, output: Path, quantize: bool, which: str | None) -> None:
     terminal.check_output(output)
     from common.serving import export
-    from common.serving.export import LOADING
 
     print(f"writing {form} and checking it; this takes a while …", flush=True)
     made = export.export(app, which, form, output, quantize)
@@ -315,11 +299,9 @@ def _group(app: App, files: tuple[str, ...], number: int | None, which: str | No
 
     grouped = groups.group(app, files, which, number)
     page, table = output / "groups.html", output / "groups.csv"
-    try:
+    with writing(f"--output {output}"):
         output.mkdir(exist_ok=True)
         write(page, grouped.page.encode())
-    except OSError as error:
-        raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
     terminal.write("--output", table, grouped.table)
     Console().print(terminal.table(grouped.summary, f"groups of {grouped.noun}"))
     written = {"page": f"{page}, examples of each group", "table": f"{table}, the group of all {grouped.noun}"}
@@ -336,7 +318,7 @@ def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | 
     explained = explain.explain(app, files, which, target)
     recorded = tracking.attach(explained.run_id, "explain", explained.figures, explained.tables)
     if output:
-        try:
+        with writing(f"--output {output}"):
             output.mkdir(exist_ok=True)
             for name, figure in explained.figures.items():
                 with replacing(output / f"{name}.png") as temporary:
@@ -344,8 +326,6 @@ def _explain(app: App, files: tuple[str, ...], target: str | None, which: str | 
             for name, table in explained.tables.items():
                 with replacing(output / f"{name}.csv") as temporary:
                     table.to_csv(temporary, index=False)
-        except OSError as error:
-            raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
     Console().print(terminal.table(explained.summary, explained.label))
     for note in explained.notes:
         Console().print(note, highlight=False)

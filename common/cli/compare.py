@@ -9,7 +9,7 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from common.cli import terminal
-from common.cli.parsing import plain_errors
+from common.cli.parsing import run_program
 from common.errors import UserError
 from common.tracking.runs import Kind
 
@@ -92,5 +92,4 @@ def _narrow(shown: "pd.DataFrame") -> "pd.DataFrame":
 
 
 if __name__ == "__main__":
-    with plain_errors({"": [main]}):
-        tyro.cli(main, prog="python -m common.cli.compare")
+    run_program(main)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 from rich.console import Console
 
-from common.cli.parsing import plain_errors
+from common.cli.parsing import run_program
 from common.errors import UserError, print_notes
 
 if TYPE_CHECKING:
@@ -64,5 +64,4 @@ def _line(old: "OldRun") -> str:
 
 
 if __name__ == "__main__":
-    with plain_errors({"": [main]}):
-        tyro.cli(main, prog="python -m common.cli.delete_runs")
+    run_program(main)

@@ -9,16 +9,17 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
+import keras
 from packaging.requirements import Requirement
 from rich.console import Console
 
 from common import lazy
 from common.cli import terminal
-from common.cli.parsing import plain_errors
+from common.cli.parsing import run_program
 from common.errors import UserError
 from common.files import ROOT
 from common.preprocessing import download
+from common.serving import http
 
 OLDEST, NEWEST = (3, 11), (3, 13)
 """Versions of Python that the suite supports."""
@@ -96,8 +97,6 @@ def packages(requirements: Path = ROOT / "requirements.txt") -> Iterator[Finding
 
 def device() -> Iterator[Finding]:
     """Check that Keras sees the GPU of this machine, if there is one."""
-    import keras
-
     try:
         with lazy.quiet_native_log():
             devices = keras.distribution.list_devices()
@@ -149,8 +148,6 @@ def disk_space() -> Iterator[Finding]:
 
 def port(number: int = PORT) -> Iterator[Finding]:
     """Check that `make ui` can listen."""
-    from common.serving import http
-
     try:
         http.listen(number, "").close()
         yield Finding(f"{number} is free for make ui")
@@ -173,5 +170,4 @@ def _is_writable(folder: Path) -> bool:
 
 
 if __name__ == "__main__":
-    with plain_errors({"": [main]}):
-        tyro.cli(main, prog="python -m common.cli.doctor")
+    run_program(main)

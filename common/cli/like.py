@@ -1,7 +1,7 @@
 """Repeat a training with the settings of a run or a file: `train --like RUN|FILE`."""
 
+import itertools
 import json
-import typing
 from collections.abc import Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -70,13 +70,12 @@ def _checked(app: App, file: Path, values: dict[str, Any]) -> Config:
         if name not in names:
             problems.add(f"{place}: {app.name} has no setting {name}{did_you_mean(name, names)}")
     known = {name: value for name, value in values.items() if name in names}
-    for name, hint in typing.get_type_hints(app.settings, include_extras=True).items():
-        if name in known:
-            try:
-                pydantic.TypeAdapter(hint).validate_python(known[name])
-            except pydantic.ValidationError as error:
-                wrong = error.errors()[0]
-                problems.add(f"{place}: {name} is {wrong['input']!r}; {wrong['msg'].lower()}")
+    found = app.settings()
+    try:
+        with problems.collect():
+            found = pydantic.TypeAdapter(app.settings).validate_python(known)
+    except pydantic.ValidationError as error:
+        for setting, (wrong, *_) in itertools.groupby(error.errors(), lambda one: one["loc"][0]):
+            problems.add(f"{place}: {setting} is {wrong['input']!r}; {wrong['msg'].lower()}")
     problems.check()
-    found: Config = pydantic.TypeAdapter(app.settings).validate_python(known)
     return found

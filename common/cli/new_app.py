@@ -8,7 +8,8 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from common.cli import parsing, terminal
+from common.cli import terminal
+from common.cli.parsing import run_program
 from common.errors import UserError
 from common.files import ROOT
 
@@ -87,5 +88,4 @@ def copy(file: Path, name: str) -> str:
 
 
 if __name__ == "__main__":
-    with parsing.plain_errors({"": [main]}):
-        tyro.cli(main, prog="python -m common.cli.new_app")
+    run_program(main)

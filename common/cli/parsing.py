@@ -13,6 +13,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import tyro
+
 # tyro has no public way to change the words of its errors. This module is private and may change in any release:
 # pyproject.toml pins tyro's version, and tests/cli/test_commands.py tests the parts that are used here.
 from tyro import _errors as parsing
@@ -65,6 +67,12 @@ def plain_errors(commands: Commands = MappingProxyType({})) -> Iterator[None]:
         print("python -X dev -m … shows the calls in libraries too", file=sys.stderr)
         print(f"error: {calls[-1][0]}: {type(error).__name__}: {str(error).strip()}", file=sys.stderr)
         sys.exit(1)
+
+
+def run_program(main: Callable[..., None]) -> None:
+    """Run a program that has one command, `main`, whose parameters are its options."""
+    with plain_errors({"": [main]}):
+        tyro.cli(main, prog=f"python -m {main_module()}")
 
 
 def own_calls(error: BaseException) -> list[tuple[str, str]]:

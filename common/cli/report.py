@@ -9,8 +9,8 @@ from rich.console import Console
 from tyro.conf import Positional
 
 from common.cli import browser, terminal
-from common.cli.parsing import plain_errors
-from common.errors import UserError
+from common.cli.parsing import run_program
+from common.errors import writing
 from common.files import replacing
 
 
@@ -26,24 +26,18 @@ def main(
         run: Id of the run of a training or a search; by default the one that began last.
         output: Copy the page to this .html file.
     """
-    if output and output.suffix != ".html":
-        raise UserError(f"--output {output}: the name must end in .html")
-    terminal.check_output(output)
+    terminal.check_output(output, ".html")
     with Console(stderr=True).status("reading the run …"):
         from common import tracking
 
         page = tracking.report(tracking.get(run) if run else tracking.newest())
     if output:
-        try:
-            with replacing(output) as temporary:
-                shutil.copyfile(page, temporary)
-        except OSError as error:
-            raise UserError(f"--output {output}: cannot write ({error.strerror})") from error
+        with writing(f"--output {output}"), replacing(output) as temporary:
+            shutil.copyfile(page, temporary)
         page = output
     print(page)
     browser.show(page.absolute().as_uri())
 
 
 if __name__ == "__main__":
-    with plain_errors({"": [main]}):
-        tyro.cli(main, prog="python -m common.cli.report")
+    run_program(main)

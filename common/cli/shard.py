@@ -8,9 +8,11 @@ import tyro
 from tyro.conf import Positional
 
 from common.cli import terminal
-from common.cli.parsing import plain_errors
+from common.cli.parsing import run_program
 from common.config import Whole
 from common.errors import UserError, print_notes
+from common.preprocessing import csv_shards, image_decoding, image_folder, image_shards, storage, tables
+from common.preprocessing import shards as files
 from common.preprocessing.columns import Decimal
 from common.preprocessing.tables import Target
 
@@ -42,9 +44,6 @@ def main(
         text: Column with the sentences, of a file of texts.
         label: Column with the classes of the sentences.
     """
-    from common.preprocessing import csv_shards, storage, tables
-    from common.preprocessing import shards as files
-
     if not target:
         files.check_installed()
     path = Path(storage.local(data))
@@ -70,8 +69,6 @@ def main(
 
 def _write_images(folder: Path, output: Path, number: int) -> None:
     """Write a folder of images as shards."""
-    from common.preprocessing import image_decoding, image_folder, image_shards
-
     raw = image_folder.read_folder(str(folder), image_decoding.THUMBNAIL)
     print_notes(raw.description.notes)
     index = image_shards.write(raw, output, number)
@@ -83,5 +80,4 @@ def _write_images(folder: Path, output: Path, number: int) -> None:
 
 
 if __name__ == "__main__":
-    with plain_errors({"": [main]}):
-        tyro.cli(main, prog="python -m common.cli.shard")
+    run_program(main)

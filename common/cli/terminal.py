@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import keras
 from rich import box
 from rich.console import Console
 from rich.table import Table
@@ -13,7 +14,7 @@ from rich.table import Table
 from common import files
 from common.app import App
 from common.config import Config, as_flags, data_of
-from common.errors import UserError
+from common.errors import UserError, writing
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,8 +46,6 @@ def summarise(
         settings: Settings of the run, whose data a search takes too.
         more: More commands that may follow.
     """
-    import keras
-
     from common import tracking
 
     metrics = result.metrics
@@ -89,12 +88,14 @@ def print_next(commands: Sequence[str]) -> None:
     print("next", *commands, sep="\n  ")
 
 
-def check_output(output: Path | None) -> None:
-    """Check that the folder of `--output` exists.
+def check_output(output: Path | None, *endings: str) -> None:
+    """Check that the name of `--output` has one of the `endings`, if there are any, and that its folder exists.
 
     Raises:
-        UserError: if it does not exist.
+        UserError: if not.
     """
+    if output and endings and output.suffix not in endings:
+        raise UserError(f"--output {output}: the name must end in {' or '.join(endings)}")
     if output and not output.absolute().parent.is_dir():
         raise UserError(f"--output {output}: there is no folder {output.parent}; create it first")
 
@@ -118,14 +119,11 @@ def write(flag: str, output: Path, frame: "pd.DataFrame") -> None:
     Raises:
         UserError: if it cannot be written.
     """
-    try:
-        with files.replacing(output) as temporary:
-            if output.suffix == ".csv":
-                frame.map(_without_formula).to_csv(temporary, index=False)
-            else:
-                frame.to_json(temporary, orient="records", indent=2, double_precision=15)
-    except OSError as error:
-        raise UserError(f"{flag} {output}: cannot write ({error.strerror})") from error
+    with writing(f"{flag} {output}"), files.replacing(output) as temporary:
+        if output.suffix == ".csv":
+            frame.map(_without_formula).to_csv(temporary, index=False)
+        else:
+            frame.to_json(temporary, orient="records", indent=2, double_precision=15)
 
 
 def _without_formula(cell: object) -> object:

@@ -11,10 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import tyro
-
 from common.cli import browser
-from common.cli.parsing import plain_errors
+from common.cli.parsing import run_program
 from common.errors import UserError
 from common.serving import http
 from common.serving.http import HOST, Port
@@ -106,5 +104,4 @@ def _answers(server: subprocess.Popen[bytes], address: str) -> bool:
 
 
 if __name__ == "__main__":
-    with plain_errors({"": [main]}):
-        tyro.cli(main, prog="python -m common.cli.ui")
+    run_program(main)

@@ -195,12 +195,6 @@ class LogOdds(keras.layers.Layer):
         others = inputs[:, None] - 1e9 * ops.eye(inputs.shape[-1], dtype=inputs.dtype)
         return inputs - ops.logsumexp(others, axis=-1)
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"logits": self.logits}
-
 
 SQUARES = 7
 """Squares along each side of an image; one square is occluded at a time."""

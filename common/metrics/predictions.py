@@ -1,14 +1,11 @@
 """Metrics of predictions: classification and regression."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
 from common.data import Array
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def classification_metrics(labels: Array, probabilities: Array, predicted: Array) -> dict[str, float]:
@@ -39,7 +36,7 @@ def classification_metrics(labels: Array, probabilities: Array, predicted: Array
     }
 
 
-def class_metrics(labels: Array, predicted: Array, classes: Sequence[str]) -> "pd.DataFrame":
+def class_metrics(labels: Array, predicted: Array, classes: Sequence[str]) -> pd.DataFrame:
     """Return a table with one row per class: precision, recall, F1, and the number of its examples.
 
     Args:
@@ -47,7 +44,6 @@ def class_metrics(labels: Array, predicted: Array, classes: Sequence[str]) -> "p
         predicted: Predicted labels (examples,).
         classes: Names of the classes.
     """
-    import pandas as pd
     from sklearn import metrics
 
     numbers = range(len(classes))

@@ -37,7 +37,7 @@ class AffineDistortion(keras.layers.Layer):
     ) -> None:
         super().__init__(**kwargs)
         self.translation, self.scaling, self.squeezing, self.shearing = translation, scaling, squeezing, shearing
-        self.fill, self.seed = fill, seed
+        self.fill = fill
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
@@ -58,19 +58,6 @@ class AffineDistortion(keras.layers.Layer):
             inputs, transforms, interpolation="bilinear", fill_mode=self.fill, data_format="channels_last"
         )
         return ops.cast(moved, inputs.dtype)
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "translation": self.translation,
-            "scaling": self.scaling,
-            "squeezing": self.squeezing,
-            "shearing": self.shearing,
-            "fill": self.fill,
-            "seed": self.seed,
-        }
 
 
 @keras.saving.register_keras_serializable("common")
@@ -93,7 +80,7 @@ class Crops(keras.layers.Layer):
         self, size: int, corners: bool = True, reflections: bool = True, seed: int | None = None, **kwargs: Any
     ) -> None:
         super().__init__(**kwargs)
-        self.size, self.corners, self.reflections, self.seed = size, corners, reflections, seed
+        self.size, self.corners, self.reflections = size, corners, reflections
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     @property
@@ -128,15 +115,7 @@ class Crops(keras.layers.Layer):
         return ops.concatenate(patches, axis=0)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return (None, self.size, self.size, input_shape[-1])
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {
-            "size": self.size,
-            "corners": self.corners,
-            "reflections": self.reflections,
-            "seed": self.seed,
-        }
+        return None, self.size, self.size, input_shape[-1]  # in training, the first axis has another length
 
 
 def patches(model: keras.Model) -> int:
@@ -159,10 +138,7 @@ class CropMean(keras.layers.Layer):
         return inputs if training else ops.mean(ops.reshape(inputs, (self.patches, -1, inputs.shape[-1])), axis=0)
 
     def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return None, input_shape[-1]
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"patches": self.patches}
+        return None, input_shape[-1]  # Keras cannot infer it on JAX: the patches must divide an unknown batch
 
 
 @keras.saving.register_keras_serializable("common")
@@ -195,9 +171,6 @@ class ColourShift(keras.layers.Layer):
         drawn = keras.random.normal(shape, stddev=self.deviation, dtype=inputs.dtype, seed=self.seed_generator)
         shift = ops.matmul(drawn, ops.convert_to_tensor(self.components, dtype=inputs.dtype))
         return inputs + shift[:, None, None, :]
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {

@@ -22,10 +22,6 @@ class Recalibration(keras.layers.Layer):
     With the exponent 1 and the shares of the classes as factors, this is the correction for other shares than those of
     training (Saerens, Latinne and Decaestecker 2002, equation 4). The exponent is an inverse temperature (Guo et al.
     2017).
-
-    Args:
-        factors: Factor of each class.
-        exponent: Exponent of the probabilities.
     """
 
     def __init__(self, factors: Sequence[float], exponent: float, **kwargs: Any) -> None:
@@ -35,12 +31,6 @@ class Recalibration(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         moved = ops.power(inputs, self.exponent) * ops.convert_to_tensor(self.factors, inputs.dtype)
         return moved * (ops.sum(inputs, axis=-1, keepdims=True) / ops.sum(moved, axis=-1, keepdims=True))
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"factors": self.factors, "exponent": self.exponent}
 
 
 def fit(probabilities: Array, labels: Array, shares: Array) -> tuple[Array, float]:

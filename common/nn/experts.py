@@ -5,8 +5,6 @@ logarithmic opinion pool, Heskes 1998). For a softmax, that is a weighted sum of
 with normal errors and exponents with the sum 1, it is the weighted mean of the predictions.
 """
 
-from __future__ import annotations
-
 from typing import Any
 
 import keras
@@ -34,12 +32,6 @@ class Expert(keras.layers.Layer):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         return (inputs + self.bias) * (self.training_exponent if training else self.exponent)
-
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"training_exponent": self.training_exponent, "exponent": self.initial}
 
 
 def multiply(scores: Any, linear: Any, exponents: tuple[float, float]) -> Any:

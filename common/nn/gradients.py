@@ -11,26 +11,20 @@ from common.data import Array, Inputs
 from common.nn.programs import compiled
 
 
-def by_weight(model: keras.Model, inputs: Inputs, targets: Array, loss: Any) -> dict[str, Array]:
-    """Compute the gradient of a loss by each trainable weight, by the weight's path.
+def by_weight(model: keras.Model, loss: Any) -> Callable[[Inputs, Array], dict[str, Array]]:
+    """Return a function that computes the gradient of a loss by each trainable weight.
 
     Layers act as in training: dropout drops, and losses that layers add count. Nothing in `model` changes, neither its
     weights nor the states of its random generators.
 
     Args:
         model: A network with one output.
-        inputs: Examples, (examples, …).
-        targets: Their targets, (examples, …).
         loss: A loss as `compile` takes it; its mean over the examples counts.
 
     Returns:
-        For each weight's path an array of the weight's shape.
+        A function of inputs and targets, each (examples, …), that returns for each weight's path an array of the
+        weight's shape. JAX compiles it once for all its calls.
     """
-    return weight_gradients(model, loss)(inputs, targets)
-
-
-def weight_gradients(model: keras.Model, loss: Any) -> Callable[[Inputs, Array], dict[str, Array]]:
-    """Return a function of inputs and targets that computes `by_weight`; JAX compiles it once for all its calls."""
     # A network of the same layers: `model` keeps the loss that it is compiled with.
     probe = keras.Model(model.inputs, model.outputs[0])
     probe.compile(loss=loss)

@@ -70,10 +70,6 @@ class Subsampling(keras.layers.Layer):
         block_sum = 4.0 * ops.average_pool(inputs, 2, 2)
         return self.activation(block_sum * self.coefficient + self.bias)
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        batch, height, width, maps = input_shape
-        return batch, height and height // 2, width and width // 2, maps
-
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "initializer": keras.initializers.serialize(self.initializer),
@@ -125,11 +121,6 @@ class TableConv2D(keras.layers.Layer):
         dense_kernel = ops.reshape(ops.matmul(self.kernel, placement), self.dense_shape)
         return self.activation(ops.conv(inputs, dense_kernel) + self.bias)
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        batch, height, width, _ = input_shape
-        lost = self.kernel_size - 1
-        return batch, height and height - lost, width and width - lost, len(self.table)
-
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "table": self.table,
@@ -141,7 +132,7 @@ class TableConv2D(keras.layers.Layer):
 
 @keras.saving.register_keras_serializable("common")
 class RadialBasis(keras.layers.Layer):
-    """Squared Euclidean distance of the input to fixed `centres` (units, features) (LeCun et al. 1998, equation 7).
+    """Squared Euclidean distance of the input to the lists `centres` (units, features) (LeCun et al. 1998, equation 7).
 
     (batch, features) -> penalties (batch, units).
     """
@@ -152,12 +143,6 @@ class RadialBasis(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         return ops.sum(ops.square(ops.expand_dims(inputs, 1) - ops.cast(self.centres, inputs.dtype)), axis=-1)
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return input_shape[0], len(self.centres)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"centres": self.centres.tolist()}
 
 
 @keras.saving.register_keras_serializable("common")
@@ -179,12 +164,6 @@ class Posterior(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         rubbish = ops.full_like(inputs[:, :1], -self.rubbish)
         return ops.softmax(ops.concatenate([-inputs, rubbish], axis=-1))[:, :-1]
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"rubbish": self.rubbish}
 
 
 @keras.saving.register_keras_serializable("common")
@@ -275,9 +254,3 @@ class LocalResponseNormalization(keras.layers.Layer):
         neighbours = ops.convert_to_tensor(self.neighbours, dtype=inputs.dtype)
         scale = self.k + self.alpha * ops.matmul(ops.square(inputs), neighbours)
         return inputs * ops.exp(-self.beta * ops.log(scale))  # on a CPU, many times faster than a power
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"size": self.size, "k": self.k, "alpha": self.alpha, "beta": self.beta}

@@ -1,16 +1,11 @@
 """Optimizers, learning-rate schedules and initializers, built from an app's settings. All are Keras's own."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
-from common.config import Initializer
-
-if TYPE_CHECKING:
-    from common.config import Config
-    from common.data import Data
+from common.config import Config, Initializer
+from common.data import Data
 
 
 def initializer(name: Initializer) -> keras.initializers.Initializer:

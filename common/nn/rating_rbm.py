@@ -98,13 +98,6 @@ class SoftmaxRBM(keras.layers.Layer):
             visible = rated * ops.reshape(drawn, ops.shape(visible))
         return visible
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        settings = {name: getattr(self, name) for name in ("levels", "hidden", "gibbs_steps", "weight_decay", "seed")}
-        return super().get_config() | settings
-
 
 @keras.saving.register_keras_serializable("common")
 class ConditionalRBM(keras.layers.Layer):
@@ -241,13 +234,6 @@ class ConditionalRBM(keras.layers.Layer):
         shares = ops.softmax(self.logits(field))
         mean = ops.sum(shares * scores, axis=-1)
         return mean, ops.sum(shares * ops.square(scores), axis=-1) - ops.square(mean)
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        names = ("levels", "mean", "deviation", "hidden", "left_out", "kernel_penalty", "bias_penalty", "seed", "units")
-        return super().get_config() | {name: getattr(self, name) for name in names}
 
 
 @keras.saving.register_keras_serializable("common")

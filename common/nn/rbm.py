@@ -168,9 +168,6 @@ class RBM(keras.layers.Layer):
             visible = self.sample_visible(self.visible_field(self.draw(self.transform(visible))))
         return visible
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return input_shape[0], self.hidden
-
     def get_config(self) -> dict[str, Any]:
         return super().get_config() | {
             "hidden": self.hidden,

@@ -90,12 +90,6 @@ class Squash(keras.layers.Layer):
     def call(self, inputs: Any) -> Any:
         return squash(inputs, self.limit)
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"limit": self.limit}
-
 
 @keras.saving.register_keras_serializable("common")
 class PiecewiseLinear(keras.layers.Layer):
@@ -148,12 +142,6 @@ class PiecewiseLinear(keras.layers.Layer):
         parts = ops.clip((ops.take(inputs, self.columns, axis=1) - low) / (high - low), 0, 1)
         return ops.concatenate([squashed, (parts - means) * scales], axis=-1)
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return input_shape[0], len(self.edges) + len(self.columns)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"edges": self.edges, "means": self.means, "scales": self.scales}
-
 
 @keras.saving.register_keras_serializable("common")
 class EnsembleDense(keras.layers.Layer):
@@ -162,10 +150,6 @@ class EnsembleDense(keras.layers.Layer):
     BatchEnsemble (Wen, Tran and Ba 2020), as in TabM (Gorishniy, Kotelnikov and Babenko 2025). The first such layer
     takes the same x for all members: (batch, features) -> (batch, members, units). It has no r, and its s are random
     signs, in which the members differ at first. The next ones: (batch, members, features) -> (batch, members, units).
-
-    Args:
-        units: Number of outputs of a member.
-        members: Number of members.
     """
 
     def __init__(self, units: int, members: int, **kwargs: Any) -> None:
@@ -189,12 +173,6 @@ class EnsembleDense(keras.layers.Layer):
             shared = ops.matmul(inputs * self.input_scale, self.kernel)
         return shared * self.scale + self.bias
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return input_shape[0], self.members, self.units
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"units": self.units, "members": self.members}
-
 
 def _signs(shape: Sequence[int], dtype: Any = None) -> Any:
     """Draw -1 or 1 for each weight."""
@@ -203,11 +181,7 @@ def _signs(shape: Sequence[int], dtype: Any = None) -> Any:
 
 @keras.saving.register_keras_serializable("common")
 class MemberDense(keras.layers.Layer):
-    """A dense layer of its own for each member: (batch, members, features) -> (batch, members, outputs).
-
-    Args:
-        outputs: Number of outputs of a member.
-    """
+    """A dense layer of its own for each member: (batch, members, features) -> (batch, members, outputs)."""
 
     def __init__(self, outputs: int, **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -221,12 +195,6 @@ class MemberDense(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         return ops.einsum("bmf,mfo->bmo", inputs, self.kernel) + self.bias
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return input_shape[0], input_shape[1], self.outputs
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"outputs": self.outputs}
 
 
 @keras.saving.register_keras_serializable("common")
@@ -255,9 +223,3 @@ class MemberMean(keras.layers.Layer):
                 spread = ops.mean(ops.var(inputs, axis=1))
             self.add_loss(spread)
         return mean
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return input_shape[0], input_shape[2]
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"classes": self.classes}

@@ -4,22 +4,18 @@
 and the validation set gives the share of each. So the product is hardly ever worse than the linear model.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 from scipy.special import log_softmax
 
 from common import layer_names
+from common.config import Config
 from common.data import Array, Data, Pair
 from common.nn import experts, linear, losses
 from common.nn.experts import LINEAR, TRAINED
 from common.preprocessing import arrays, features, row_shards, splits
-
-if TYPE_CHECKING:
-    from common.config import Config
 
 COEFFICIENTS = "linear_coefficients"
 """Name of the layer with the coefficients of the linear expert."""

@@ -55,7 +55,7 @@ def _calendars(times: Array) -> Iterator[tuple[Calendar, int]]:
         yield "clock", 1
         return
     months = dates.astype("datetime64[M]")
-    days, lengths = _days(dates - months), _lengths(months)
+    days, lengths = (dates - months).astype("int64") + 1, _lengths(months)
     top = 31 if (days == lengths).all() else int(days.max())
     if (days == np.minimum(top, lengths)).all():
         yield "months", top
@@ -136,11 +136,6 @@ def _dates(months: Array, calendar: Calendar, day: int) -> Array:
             return np.busday_offset((months + 1).astype("datetime64[D]"), -1, roll="forward")
         case _:
             return months.astype("datetime64[D]") + np.minimum(day, _lengths(months)) - 1
-
-
-def _days(since: Array) -> Array:
-    """Return the days of the month (dates,) from the time since its beginning."""
-    return since.astype("timedelta64[D]").astype("int64") + 1
 
 
 def _lengths(months: Array) -> Array:

@@ -1,18 +1,11 @@
 """Read cells as dates, and make numbers of dates."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.data import Array
-from common.preprocessing.cells import MISSING, TRIED, factorized
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    Cells = pd.Series[str]
-
+from common.preprocessing.cells import MISSING, TRIED, Cells, factorized
 
 DATE_FORMATS = tuple(
     f"{date}{time}"
@@ -29,7 +22,7 @@ ISO = "ISO8601"
 DAY = np.timedelta64(1, "D")
 
 
-def date_readings(cells: "Cells") -> dict[str, Array]:
+def date_readings(cells: Cells) -> dict[str, Array]:
     """Read a column as dates.
 
     Returns:
@@ -53,7 +46,7 @@ def date_readings(cells: "Cells") -> dict[str, Array]:
     return different
 
 
-def read_dates(cells: "Cells", form: str) -> Array:
+def read_dates(cells: Cells, form: str) -> Array:
     """Return days since 1970-01-01, in UTC if there is a zone, (rows,) float64, NaN where a cell is no date.
 
     Each cell is read by itself, so that a row has the same date in training and in `predict`. The times of a series are

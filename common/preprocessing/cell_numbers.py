@@ -3,18 +3,11 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from common.data import Array
-from common.preprocessing.cells import MISSING, TRIED, factorized
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    Cells = pd.Series[str]
-
+from common.preprocessing.cells import MISSING, TRIED, Cells, factorized
 
 LARGEST = 1e30
 """Maximum absolute value of a number, so that sums of coefficients times numbers stay in the range of float32."""
@@ -83,12 +76,12 @@ class Reading:
         return "" if dot == comma else "." if dot > comma else ","
 
 
-def read_numbers(cells: "Cells") -> Reading:
+def read_numbers(cells: Cells) -> Reading:
     """Read a column as numbers, with both decimal separators."""
     return _read_plain(cells) or _read_decorated(cells)
 
 
-def _read_plain(cells: "Cells") -> Reading | None:
+def _read_plain(cells: Cells) -> Reading | None:
     """Read a column in which all cells are like -1.5e3 or missing; return None if they are not, or may be grouped."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -110,7 +103,7 @@ def _read_plain(cells: "Cells") -> Reading | None:
     return Reading({".": values}, special, filled) if decisive else None
 
 
-def _read_decorated(cells: "Cells") -> Reading:
+def _read_decorated(cells: Cells) -> Reading:
     """Read a column as numbers, of which each may have signs and separators."""
     import pandas as pd
 
@@ -153,7 +146,7 @@ def _read_decorated(cells: "Cells") -> Reading:
     return Reading(both, special, int((~missing)[codes].sum()), ambiguous, tuple(sorted(decorations)), mixed)
 
 
-def is_numeric(cells: "Cells") -> bool:
+def is_numeric(cells: Cells) -> bool:
     """Return whether more than half of the filled cells are numbers."""
     return read_numbers(cells).is_numeric
 

@@ -4,7 +4,7 @@ A column is a pandas Series of cells as text, "" for an empty cell, with line nu
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -13,9 +13,8 @@ from common.data import Array
 if TYPE_CHECKING:
     import pandas as pd
 
-    Cells = pd.Series[str]
-
-
+Cells: TypeAlias = "pd.Series[str]"
+"""A column of cells as text."""
 MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
 """Cells without a value in a column of numbers or dates. In a column of text, only the empty cell has none."""
 TRIED = 200
@@ -24,7 +23,7 @@ SHOWN = 40
 """Maximum number of characters of a cell in a message."""
 
 
-def factorized(cells: "Cells") -> tuple[Array, Array]:
+def factorized(cells: Cells) -> tuple[Array, Array]:
     """Return the index of the text of each cell (rows,), and the different texts as Python strings."""
     import pandas as pd
 
@@ -32,13 +31,13 @@ def factorized(cells: "Cells") -> tuple[Array, Array]:
     return codes, levels.to_numpy(object)
 
 
-def strings(cells: "Cells") -> Array:
+def strings(cells: Cells) -> Array:
     """Return cells as Python strings (rows,), equal ones as one object."""
     codes, levels = factorized(cells)
     return levels[codes] if len(levels) else np.empty(0, object)
 
 
-def wrong_cell(path: Path, cells: "Cells", values: Array, noun: str, fix: str) -> str:
+def wrong_cell(path: Path, cells: Cells, values: Array, noun: str, fix: str) -> str:
     """Return a message about the filled cells that are not a `noun`, where `values` is NaN; "" if there are none."""
     wrong = cells[np.isnan(values)]
     wrong = wrong[~wrong.isin(MISSING)]

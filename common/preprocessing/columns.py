@@ -12,13 +12,11 @@ from common.data import Array, ColumnFormat
 from common.errors import UserError
 from common.preprocessing.cell_dates import as_date, date_cycles, date_features, date_readings, read_dates
 from common.preprocessing.cell_numbers import Reading, read_numbers
-from common.preprocessing.cells import MISSING, shortened, strings, wrong_cell
+from common.preprocessing.cells import MISSING, Cells, shortened, strings, wrong_cell
 from common.preprocessing.csv_file import INDEX
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    Cells = pd.Series[str]
 
 Decimal = Literal["auto", ".", ","]
 
@@ -38,7 +36,7 @@ def compact(values: Array) -> Array:
     return values.astype("float64")
 
 
-def as_inputs(name: str, cells: "Cells", form: ColumnFormat) -> dict[str, Array]:
+def as_inputs(name: str, cells: Cells, form: ColumnFormat) -> dict[str, Array]:
     """Return the columns of numbers or text that a column of cells becomes, NaN where a cell has another type."""
     match form.kind:
         case "number":
@@ -50,7 +48,7 @@ def as_inputs(name: str, cells: "Cells", form: ColumnFormat) -> dict[str, Array]
             return {name: strings(cells)}
 
 
-def converted(path: Path, cells: "Cells", form: ColumnFormat) -> dict[str, Array]:
+def converted(path: Path, cells: Cells, form: ColumnFormat) -> dict[str, Array]:
     """Return `as_inputs` of a part of a file whose format was decided from other rows.
 
     Raises:
@@ -135,7 +133,7 @@ def decide(
     return decisions
 
 
-def _number_column(path: Path, cells: "Cells", reading: Reading, usual: str, delimiter: str) -> Decision:
+def _number_column(path: Path, cells: Cells, reading: Reading, usual: str, delimiter: str) -> Decision:
     name, form = cells.name, reading.decided
     if not form and reading.ambiguous:
         likely = "," if delimiter == ";" else "."
@@ -180,7 +178,7 @@ def _identifies(name: str, values: Array) -> bool:
     return bool(IDENTIFIER.search(name)) or bool(in_order and ROW.fullmatch(name))
 
 
-def _date_column(path: Path, cells: "Cells", readings: Mapping[str, Array]) -> Decision:
+def _date_column(path: Path, cells: Cells, readings: Mapping[str, Array]) -> Decision:
     name, forms, values = cells.name, list(readings), list(readings.values())
     if len(forms) > 1 and (different := np.abs(values[0] - values[1]) > 0).any():
         place = int(different.argmax())
@@ -202,7 +200,7 @@ def _date_column(path: Path, cells: "Cells", readings: Mapping[str, Array]) -> D
     )
 
 
-def _text_column(path: Path, cells: "Cells", named: bool) -> Decision:
+def _text_column(path: Path, cells: Cells, named: bool) -> Decision:
     name, filled = cells.name, cells[cells.ne("")]
     levels = filled.nunique()
     if not levels or (not named and filled.isin(MISSING).all()):
@@ -218,7 +216,7 @@ def _text_column(path: Path, cells: "Cells", named: bool) -> Decision:
     return Decision(rule, ColumnFormat("text"), {str(name): strings(cells)}, most)
 
 
-def _days_of_eight_digits(cells: "Cells", reading: Reading) -> bool:
+def _days_of_eight_digits(cells: Cells, reading: Reading) -> bool:
     """Return whether all filled cells are days like 20241231, of this century or the last one."""
     known = reading.values["."][np.isfinite(reading.values["."])]
     if not len(known) or known.min() < 19_000_000 or known.max() >= 21_000_000:

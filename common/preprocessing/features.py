@@ -12,7 +12,7 @@ from common import layer_names
 from common.config import Normalization
 from common.data import Array, Data
 from common.errors import UserError
-from common.preprocessing import row_shards, table_rows
+from common.preprocessing import row_shards
 
 ROWS = 10_000
 """Rows whose features are computed at a time."""
@@ -87,7 +87,7 @@ def standardised(data: Data) -> Features:
         joined = keras.layers.Concatenate(name="numbers", dtype=precision)([tensors[name] for name in numbers])
         parts.append(fill(joined))
     for name, values in text_values(data).items():
-        lookup = keras.layers.StringLookup(vocabulary=values, output_mode="one_hot", name=table_rows.levels_layer(name))
+        lookup = keras.layers.StringLookup(vocabulary=values, output_mode="one_hot", name=layer_names.values_of(name))
         parts.append(lookup(tensors[name])[:, 2:])  # without unseen values and the most frequent one
     raw = keras.layers.Concatenate(name=layer_names.FEATURES, dtype=precision)(parts)
     if not raw.shape[-1]:
@@ -206,20 +206,10 @@ class Standardise(keras.layers.Layer):
         mean, variance = (ops.convert_to_tensor(values, inputs.dtype) for values in (self.mean, self.variance))
         return (inputs - mean) / ops.sqrt(variance)
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"mean": self.mean, "variance": self.variance}
-
 
 @keras.saving.register_keras_serializable("common")
 class Offset(keras.layers.Layer):
-    """Addition of a constant in float64, for targets whose offset float32 cannot hold.
-
-    Args:
-        offset: The constant.
-    """
+    """Addition of the constant `offset` in float64, for targets whose offset float32 cannot hold."""
 
     def __init__(self, offset: float, **kwargs: Any) -> None:
         super().__init__(**{"dtype": "float64"} | kwargs)
@@ -227,12 +217,6 @@ class Offset(keras.layers.Layer):
 
     def call(self, inputs: Any) -> Any:
         return inputs + ops.cast(self.offset, inputs.dtype)
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return tuple(input_shape)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"offset": self.offset}
 
 
 def with_offset(outputs: Any, targets: Array) -> Any:
@@ -265,9 +249,3 @@ class FillMissing(keras.layers.Layer):
         filled = ops.where(missing, ops.cast(self.values, inputs.dtype), inputs)
         indicators = [ops.cast(missing[:, column : column + 1], inputs.dtype) for column in self.flagged]
         return ops.concatenate([filled, *indicators], axis=-1)
-
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return input_shape[0], len(self.values) + len(self.flagged)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"values": self.values, "flagged": self.flagged}

@@ -35,11 +35,7 @@ CHANNELS = (1, 3, 4)
 
 
 def read_images(path: Path, side: int) -> tuple[list[Array], list[str]]:
-    """Read the images in a `.npy` file.
-
-    Args:
-        path: The file.
-        side: Side of the training images in pixels.
+    """Read the images in a `.npy` file, given the `side` of the training images in pixels.
 
     Returns:
         Grey values (height, width) of each image, float32 in [0, 255]; and a note, if a rule was needed to read them.
@@ -75,11 +71,7 @@ def _grey(image: Array) -> Array:
 
 
 def arrange(array: Array, side: int) -> tuple[Array, str]:
-    """Bring an array of images to the layout (n, height, width) or (n, height, width, 3 or 4).
-
-    Args:
-        array: The array.
-        side: Side of the training images in pixels.
+    """Bring images to the layout (n, height, width) or (n, height, width, 3 or 4), given the `side` of training images.
 
     Returns:
         The images, and the layout in words; "" if the array has it already.

@@ -1,6 +1,7 @@
 """Find the image files in a folder."""
 
 import os
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,13 +99,8 @@ def _unnameable(path: Path) -> ImageFacts:
 
 def other_types(files: Iterable[Path], where: str) -> list[str]:
     """Return a note with the number of files of each type that is not read, or none."""
-    counts: dict[str, int] = {}
-    for file in files:
-        name = file.suffix.lower() or "without an extension"
-        counts[name] = counts.get(name, 0) + 1
+    counts = Counter(file.suffix.lower() or "without an extension" for file in files)
     if not counts:
         return []
-    words = ", ".join(
-        f"{number:,} {name}" for name, number in sorted(counts.items(), key=lambda item: -item[1])[:NAMED]
-    )
+    words = ", ".join(f"{number:,} {name}" for name, number in counts.most_common(NAMED))
     return [f"{where}: files that are no images, or of a type that is not read, are left out: {words}"]

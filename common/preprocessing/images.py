@@ -4,22 +4,18 @@ import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from common.config import Config
-from common.data import Array, Data, Examples, ImageFormat, LazyArray, PixelRange
+from common.data import Array, Data, Examples, ImageFormat, LazyArray, PixelRange, SavedModel
 from common.errors import Problems, UserError
 from common.preprocessing import datasets, image_arrays, image_decoding, image_facts, image_search, splits
 from common.preprocessing.image_arrays import FAINT
 from common.preprocessing.image_facts import ImageFacts
 from common.preprocessing.image_files import ImageFiles, StoredImages
 from common.preprocessing.image_folder import load_folder as load_folder  # for apps, beside `load`
-
-if TYPE_CHECKING:
-    from common.data import SavedModel
 
 
 @dataclass(frozen=True)
@@ -39,7 +35,7 @@ def load(config: ImageConfig) -> Data:
     return splits.split(datasets.load(config.data), config.validation, config.seed)
 
 
-def read(files: Sequence[str], saved: "SavedModel") -> Examples:
+def read(files: Sequence[str], saved: SavedModel) -> Examples:
     """Read images as inputs of the saved model.
 
     Files in a folder that cannot be read, and blank images, are unusable, as long as another image is usable.

@@ -98,19 +98,7 @@ def load(name: Name) -> Series:
     return Series(years, TimeAxis("number", "number", 1))
 
 
-def read(
-    path: Path,
-    time: str | None,
-    targets: Sequence[str],
-    time_format: str | None = None,
-    like: TimeAxis | None = None,
-) -> Series:
-    """Read a file with one series; see `read_all`."""
-    (found,) = read_all(path, Columns(tuple(targets), time), time_format, like)
-    return found
-
-
-def read_all(path: Path, named: Columns, time_format: str | None = None, like: TimeAxis | None = None) -> list[Series]:
+def read(path: Path, named: Columns, time_format: str | None = None, like: TimeAxis | None = None) -> list[Series]:
     """Read the series of a CSV file.
 
     Args:

@@ -67,14 +67,9 @@ def repeat_season(history: Array, season: int, horizon: int) -> Array:
 
 
 def find_season(found: Sequence[Series], targets: int, share: float) -> int:
-    """Return the period of the first `share` of some series in steps, or 1 if there is none.
+    """Return the period in steps of the `targets` first columns in the first `share` of some series; 1 without any.
 
     That of the calendar is tried, then the distance with the largest autocorrelation of the differences.
-
-    Args:
-        found: The series.
-        targets: Number of columns to forecast.
-        share: Share of the training part.
     """
     parts = [one.table.iloc[: round(len(one.table) * share), :targets] for one in found[:LONGEST_SEASON]]
     longest = min(LONGEST_SEASON, max(map(len, parts)) // 3)

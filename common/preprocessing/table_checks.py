@@ -1,15 +1,12 @@
 """Find columns and rows of a table that its user should know about."""
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 
 from common.data import Array, Data
-
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 FEWEST = 10
 """Minimum number of rows, for three parts. A class needs half of them."""
@@ -23,8 +20,6 @@ FEW_LEVELS = 50
 
 def notes(inputs: Mapping[str, Array], targets: Array, target: str) -> list[str]:
     """Return notes about constants, row numbers, columns that give the target away, and repeated rows."""
-    import pandas as pd
-
     found = []
     for name, column in inputs.items():
         codes, levels = pd.factorize(column[:BEGINNING])
@@ -83,8 +78,6 @@ def copies(data: Data) -> int:
 
 def _hashes(pair: tuple[Mapping[str, Array], Array]) -> "pd.Series[Any]":
     """Return a hash of each row (rows,), equal for rows of equal values."""
-    import pandas as pd
-
     columns = enumerate((*pair[0].values(), pair[1].ravel()))
     equal = {index: column if column.dtype == object else column + 0 for index, column in columns}  # -0 becomes 0
     return pd.util.hash_pandas_object(pd.DataFrame(equal, copy=False), index=False)

@@ -2,23 +2,19 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+import pandas as pd
 
-from common.data import Array, ColumnFormat, Examples
+from common import layer_names
+from common.data import Array, ColumnFormat, Examples, SavedModel
 from common.errors import UserError
 from common.preprocessing import columns, table_files
 from common.preprocessing.cells import MISSING, shortened
 from common.preprocessing.csv_file import require
 
-if TYPE_CHECKING:
-    import pandas as pd
 
-    from common.data import SavedModel
-
-
-def read_rows(files: Sequence[str], saved: "SavedModel") -> Examples:
+def read_rows(files: Sequence[str], saved: SavedModel) -> Examples:
     """Read raw rows from CSV files as inputs of the saved model. Columns without an input are ignored.
 
     Returns:
@@ -27,8 +23,6 @@ def read_rows(files: Sequence[str], saved: "SavedModel") -> Examples:
     Raises:
         UserError: if a file cannot be read, a column is missing, or no row is usable.
     """
-    import pandas as pd
-
     formats = saved.formats.columns or {
         name: ColumnFormat("text" if tensor.dtype == "string" else "number", ".")
         for name, tensor in saved.model.input.items()
@@ -56,7 +50,7 @@ def read_rows(files: Sequence[str], saved: "SavedModel") -> Examples:
     return examples
 
 
-def _require_inputs(path: Path, frame: "pd.DataFrame", formats: Mapping[str, ColumnFormat], label: str) -> None:
+def _require_inputs(path: Path, frame: pd.DataFrame, formats: Mapping[str, ColumnFormat], label: str) -> None:
     """Check that a file has all columns that the model `label` was trained on."""
     try:
         require(path, frame, list(formats))
@@ -65,7 +59,7 @@ def _require_inputs(path: Path, frame: "pd.DataFrame", formats: Mapping[str, Col
 
 
 def _model_rows(
-    frame: "pd.DataFrame", formats: Mapping[str, ColumnFormat], saved: "SavedModel"
+    frame: pd.DataFrame, formats: Mapping[str, ColumnFormat], saved: SavedModel
 ) -> tuple[dict[str, Array], list[str]]:
     """Return the model's inputs (rows,) by name, and for each row the reason why it is unusable, or ""."""
     inputs: dict[str, Array] = {}
@@ -87,10 +81,10 @@ def _model_rows(
 
 def _unseen(
     path: Path,
-    frame: "pd.DataFrame",
+    frame: pd.DataFrame,
     inputs: dict[str, Array],
     formats: Mapping[str, ColumnFormat],
-    saved: "SavedModel",
+    saved: SavedModel,
 ) -> list[str]:
     """Return a line for each column with text that training never saw. Such text counts as the most frequent value.
 
@@ -98,7 +92,7 @@ def _unseen(
     """
     found = []
     for name in (name for name, form in formats.items() if form.kind == "text"):
-        known = saved.model.get_layer(levels_layer(name)).get_vocabulary()
+        known = saved.model.get_layer(layer_names.values_of(name)).get_vocabulary()
         cells = frame[name]
         if "" in known:
             cells = cells.mask(cells.isin(MISSING) & ~cells.isin(known), "")
@@ -111,8 +105,3 @@ def _unseen(
             seen = ", ".join(filter(None, known[1:11]))
             found.append(f"{place} in {len(unseen):,} rows; it saw {seen}, and they count as {known[1] or 'missing'}")
     return found
-
-
-def levels_layer(column: str) -> str:
-    """Return the name of the lookup layer of a column of text, in characters that TensorFlow allows."""
-    return f"values_of_{column.encode().hex()}"

@@ -7,21 +7,15 @@ import re
 import string
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
+import pandas as pd
 
-from common.data import Array, Description, Examples, RawData, fingerprint
+from common.data import Array, Description, Examples, RawData, SavedModel, fingerprint
 from common.errors import Problems, UserError
 from common.preprocessing import cell_numbers, csv_file, table_files, tables
 from common.preprocessing.cells import shortened
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from common.data import SavedModel
-
 
 TEST_SHARE = 0.2
 """Share of the sentences in the test part, if a data set has none. The part is the same for every seed."""
@@ -112,7 +106,7 @@ def words(sentence: str) -> list[str]:
     return [word for word in re.findall(WORD, sentence) if word.strip(string.punctuation)]
 
 
-def read_sentences(words: Sequence[str], saved: "SavedModel") -> Examples:
+def read_sentences(words: Sequence[str], saved: SavedModel) -> Examples:
     """Read sentences from the arguments of `predict`: sentences, or names of .txt, .csv and .tsv files.
 
     A text file has one sentence per line. A CSV file has them in the column of training, or in its only column. For a
@@ -125,8 +119,6 @@ def read_sentences(words: Sequence[str], saved: "SavedModel") -> Examples:
     Raises:
         UserError: if a file cannot be read, or no sentence is usable.
     """
-    import pandas as pd
-
     names: list[str] = []
     frames: list[pd.DataFrame] = []
     notes: list[str] = []
@@ -160,7 +152,7 @@ def read_sentences(words: Sequence[str], saved: "SavedModel") -> Examples:
     return Examples(names, sentences, reasons, tuple(notes), rows if complete else None)
 
 
-def _vocabulary(saved: "SavedModel") -> set[str] | None:
+def _vocabulary(saved: SavedModel) -> set[str] | None:
     """Return the words that a model knows; None if it has no layer that turns words into numbers."""
     layers = (layer for layer in saved.model.layers if isinstance(layer, keras.layers.TextVectorization))
     vectorization = next(layers, None)
@@ -179,7 +171,7 @@ def _unusable(sentence: str, known: set[str] | None) -> str:
     return ""
 
 
-def _column(path: Path, frame: "pd.DataFrame", column: str | None) -> str:
+def _column(path: Path, frame: pd.DataFrame, column: str | None) -> str:
     """Return the name of the column of sentences: that of training, or else the only one that has no numbers."""
     if column and column in frame:
         return column

@@ -21,17 +21,14 @@ import numpy as np
 
 from common import lazy
 from common.app import App
-from common.data import Array, Data, Inputs
-from common.errors import UserError
+from common.data import Array, Data, Inputs, SavedModel
+from common.errors import UserError, writing
 from common.serving import inputs as raw
 from common.serving import runtimes
 from common.serving.runtimes import Network
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from common.data import SavedModel
-
 
 Format = Literal["keras", "saved_model", "onnx", "litert"]
 
@@ -161,12 +158,11 @@ def _all_or_nothing(folder: Path) -> Iterator[Path]:
     """Yield a temporary folder beside `folder`, and rename it to `folder` if the block ends without an error."""
     partial = folder.with_name(f".{folder.name}.partial")
     try:
-        shutil.rmtree(partial, ignore_errors=True)
-        partial.mkdir()
-        yield partial
-        partial.rename(folder)
-    except OSError as error:
-        raise UserError(f"`output` {folder}: cannot write ({error.strerror})") from error
+        with writing(f"`output` {folder}"):
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            yield partial
+            partial.rename(folder)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 

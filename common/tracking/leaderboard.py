@@ -35,11 +35,7 @@ class Leaderboard:
 
 
 def leaderboards(data: str, kinds: Sequence[Kind]) -> list[Leaderboard]:
-    """Rank the finished runs on a data set.
-
-    Args:
-        data: Name of the data set.
-        kinds: Kinds of runs to rank.
+    """Rank the finished runs of these kinds on a data set, given by its name.
 
     Returns:
         One leaderboard per version of the data and metric, the one with the newest run first.

@@ -232,11 +232,7 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
 
 
 def served(app: str, which: str | None) -> ServedModel:
-    """Find the model to serve. A model in the store of another machine is copied to this one.
-
-    Args:
-        app: Name of the app.
-        which: As for `load`.
+    """Find the model to serve, named as for `load`. A model in the store of another machine is copied to this one.
 
     Returns:
         The model, which is not loaded yet.

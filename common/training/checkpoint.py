@@ -214,11 +214,7 @@ class Checkpoint(keras.callbacks.Callback):
 
 
 class Followed(Checkpoint):
-    """A callback that resumes from the state of another process, which writes it and decides when to stop.
-
-    Args:
-        state: The state.
-    """
+    """A callback that resumes from the state of another process, which writes it and decides when to stop."""
 
     def __init__(self, state: State) -> None:
         super().__init__(Path(os.devnull), state=state)

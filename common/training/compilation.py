@@ -7,15 +7,11 @@ RECURRENT_STATES = 4096
 
 
 def benefits_from_xla(model: keras.Model, batch_size: int) -> bool:
-    """Return whether XLA makes training this network faster on this device (benchmarks/compilation.py).
+    """Return whether XLA makes a step on a batch of this size faster on this device (benchmarks/compilation.py).
 
     On a GPU, every network whose layers support it, as Keras chooses. On a CPU, dense networks and small recurrent
     ones. XLA's convolutions and its loops over large products are slow there, and so is its random noise before the
     first layer with weights, which it draws again for every unit that reads it.
-
-    Args:
-        model: The network.
-        batch_size: Examples per step.
     """
     import tensorflow as tf
 

@@ -35,7 +35,7 @@ class Diagnosis:
         self.model, self.inputs, self.targets = model, inputs, targets
         self.size = min(BATCH, arrays.prediction_batch(inputs))
         self.measure = measurement(model)
-        self.gradients = gradients.weight_gradients(model, model.loss)
+        self.gradients = gradients.by_weight(model, model.loss)
         self.initial_loss, _ = self._measure(targets)
         self.early = symptoms.gradients(self._relative_gradients(), "before training")
 

@@ -13,9 +13,6 @@ class Validation(keras.callbacks.Callback):
 
     Keras's own validation needs batches that the devices divide. Here the last examples, fewer than devices, are
     evaluated on every device, and added: the variables of a metric are sums, as for any distribution.
-
-    Args:
-        batches: Batches of all examples.
     """
 
     def __init__(self, batches: InOrder) -> None:

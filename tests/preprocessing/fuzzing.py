@@ -20,6 +20,7 @@ from common.data import Formats, ImageFormat, SavedModel
 from common.errors import UserError
 from common.preprocessing import arrays, csv_file, images, ratings, series, series_windows, tables, text
 
+VALUE = series.Columns(("value",))
 ANYTHING = st.text(max_size=12)
 NUMBERS = st.one_of(
     st.integers(-5, 40),
@@ -160,12 +161,12 @@ def read_series(path: Path) -> None:
     settings = {"csv": str(path), "target": ("value",), "window": 2, "season": 1, "transform": "none"}
     with contextlib.suppress(UserError):  # too short for windows, for example
         load_data(LstmForecast(**settings))  # type: ignore[arg-type]
-    found = series.read(path, None, ["value"])
+    (found,) = series.read(path, VALUE)
     names = found.following(3)
     assert len(set(names)) == 3
-    again = series.read(path, None, ["value"], found.axis.format)
+    (again,) = series.read(path, VALUE, found.axis.format)
     assert again.table.equals(found.table)
-    assert series.read(path, None, ["value"], like=found.axis).following(3) == names
+    assert series.read(path, VALUE, like=found.axis)[0].following(3) == names
 
 
 def read_quantities(path: Path) -> None:

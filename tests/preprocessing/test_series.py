@@ -111,7 +111,7 @@ def test_times_are_put_on_the_grid_that_they_follow(
     times: list[str], expected: int, after: str, tmp_path: Path
 ) -> None:
     path = write(tmp_path, "when,x\n" + "".join(f"{time},{row}\n" for row, time in enumerate(times)))
-    found = series.read(path, None, ["x"])
+    (found,) = series.read(path, Columns(("x",)))
     assert len(found.table) == expected
     assert found.table["x"].notna().sum() == len(times)
     assert found.following(1) == [after]
@@ -141,7 +141,7 @@ def test_times_are_put_on_the_grid_that_they_follow(
 def test_a_bad_table_is_named_in_one_line(text: str | bytes, words: list[str], tmp_path: Path) -> None:
     path = write(tmp_path, text)
     with pytest.raises(UserError) as error:
-        series.read(path, None, ["x"])
+        series.read(path, Columns(("x",)))
     for word in (str(path), *words):
         assert word in str(error.value)
     assert "\n" not in str(error.value)
@@ -194,7 +194,7 @@ def test_a_series_of_a_case_is_regular_and_described(case: str, tmp_path: Path) 
 def test_all_problems_of_a_series_are_in_one_report(tmp_path: Path) -> None:
     path = write(tmp_path, "t,x,y\nMonday,1,\nTuesday,two,\nFriday,3,\n")
     with pytest.raises(UserError) as error:
-        series.read(path, None, ["x", "y"])
+        series.read(path, Columns(("x", "y")))
     lines = str(error.value).splitlines()
     assert len(lines) == 3
     for line, words in zip(lines, ("'two'", "column y is empty", "cannot be read"), strict=True):
@@ -252,7 +252,7 @@ def test_a_saved_model_knows_the_format_and_the_step(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="no such file"):
-        series.read(tmp_path / "none.csv", None, ["x"])
+        series.read(tmp_path / "none.csv", Columns(("x",)))
 
 
 @pytest.mark.parametrize(
@@ -553,9 +553,11 @@ def test_a_column_that_numbers_the_rows_gives_way_to_one_of_dates(tmp_path: Path
     days = pd.date_range("2024-01-01", periods=40)
     table = pd.DataFrame({"shop": "north", "day": days.strftime("%d.%m.%Y"), "sold": np.arange(40.0)})
     table.to_csv(file)
-    whole = series.read(file, None, ["sold"])
+    (whole,) = series.read(file, Columns(("sold",)))
     assert whole.table.index.tolist() == days.tolist()
     assert any("the times, because" in note and "numbers the rows" in note for note in whole.description.notes)
     table[table.index > 30].to_csv(file)
-    assert series.read(file, None, ["sold"], like=whole.axis).table.index.tolist() == days[31:].tolist()
-    assert series.read(file, "index", ["sold"]).table.index.tolist() == list(range(31, 40))
+    (rest,) = series.read(file, Columns(("sold",)), like=whole.axis)
+    assert rest.table.index.tolist() == days[31:].tolist()
+    (numbered,) = series.read(file, Columns(("sold",), "index"))
+    assert numbered.table.index.tolist() == list(range(31, 40))

@@ -237,7 +237,7 @@ def test_the_gradient_of_a_linear_unit_is_the_closed_form() -> None:
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     model.compile("sgd", "mean_squared_error")
     weight, bias = (np.array(array) for array in model.get_weights())
-    found = list(gradients.by_weight(model, x, y, model.loss).values())
+    found = list(gradients.by_weight(model, model.loss)(x, y).values())
     error = x @ weight + bias - y
     np.testing.assert_allclose(found[0], 2 * x.T @ error / 20, rtol=1e-5)
     np.testing.assert_allclose(found[1], 2 * error.mean(axis=0), rtol=1e-5)

@@ -8,5 +8,3 @@ interrupted.
 """
 
 from tuning.search.command import main
-
-__all__ = ["main"]

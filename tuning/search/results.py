@@ -180,13 +180,10 @@ def _best_trials(app: App, ranked: Sequence[TrialResult]) -> pd.DataFrame:
 
 
 def importance(ranked: Sequence[TrialResult]) -> pd.DataFrame:
-    """Measure the importance of each setting as its permutation importance (Breiman 2001, section 10).
+    """Measure the permutation importance (Breiman 2001, section 10) of each setting in trials, the best of them first.
 
     A random forest predicts the objective from the settings. The importance of a setting is the decrease of R² when its
     values are permuted among the trials.
-
-    Args:
-        ranked: The trials, the best first.
 
     Returns:
         A row for each setting that varies, the most important first; empty if there are too few trials.
