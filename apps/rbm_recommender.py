@@ -1,7 +1,7 @@
 """Recommendations by a restricted Boltzmann machine (Salakhutdinov, Mnih and Hinton 2007).
 
     python -m apps.rbm_recommender train                              # generated ratings: RMSE 0.710, 9 CPU s
-    python -m apps.rbm_recommender train --ratings ml-20m/ratings.csv # MovieLens, also ratings.dat or u.data
+    python -m apps.rbm_recommender train --ratings ml-20m/ratings.csv # MovieLens, or any table of ratings
     python -m apps.rbm_recommender predict --user 42 --top 10         # the best items that user 42 has not rated
     python -m apps.rbm_recommender predict rows.npy                   # the expected rating of every item
 
@@ -54,11 +54,12 @@ from common import (
     layer_names,
 )
 from common.config import Mode
+from common.data import Description
 from common.metrics import recommendation
 from common.metrics import training as training_metrics
 from common.nn import optimizers, rating_rbm
 from common.plots import results
-from common.preprocessing import arrays, ratings, storage
+from common.preprocessing import arrays, rating_files, ratings, storage
 from common.preprocessing.ratings import Ratings
 
 if TYPE_CHECKING:
@@ -79,7 +80,9 @@ class Settings(Config):
     """Settings of the machine and of its data."""
 
     ratings: str | None = None
-    """File of ratings in a MovieLens layout: u.data, ratings.dat or ratings.csv; by default, ratings are generated."""
+    """File of ratings: u.data, ratings.dat or ratings.csv of MovieLens, or a table; by default, they are generated."""
+    columns: tuple[str, str, str] | None = None
+    """Columns of --ratings with the user, the item and the rating; by default, those with usual names."""
     test: Share = 0.1
     """Share of each user's ratings in the test set, the same for every seed."""
     form: Literal["conditional", "softmax"] = "conditional"
@@ -114,7 +117,13 @@ def load_data(config: Settings) -> Data:
     Raises:
         UserError: if the file cannot be read, or has too few ratings per user.
     """
-    whole = ratings.read(Path(storage.local(config.ratings))) if config.ratings else generated()
+    if config.columns and not config.ratings:
+        raise UserError("`columns` needs `ratings`, a file with these columns")
+    notes: tuple[str, ...] = ()
+    if config.ratings:
+        whole, notes = rating_files.read(Path(storage.local(config.ratings)), config.columns)
+    else:
+        whole = generated()
     rest, test = whole.hold_out(config.test, 0)
     known, validation = rest.hold_out(config.validation, 1, config.seed)
     if not test.size or not validation.size:
@@ -123,7 +132,7 @@ def load_data(config: Settings) -> Data:
         )
     name = "_".join(Path(config.ratings).resolve().parts[-2:]) if config.ratings else "generated_ratings"
     parts = (known, known), (known, validation), (known, test)
-    return Data(name, whole.digest, *parts, whole.items, kind="ratings")
+    return Data(name, whole.digest, *parts, whole.items, kind="ratings", description=Description(notes))
 
 
 def generated() -> Ratings:
@@ -242,8 +251,8 @@ class Recommendation(Task):
 class Recommend(PredictOptions):
     """Options of recommendations for a user."""
 
-    user: int | None = None
-    """Number of a user in the training ratings, to whom unrated items are recommended; instead of files."""
+    user: str | None = None
+    """A user of the training ratings, to whom unrated items are recommended; instead of files."""
     top: Count = 10
     """Number of items to recommend to --user."""
 
@@ -258,9 +267,9 @@ class Recommend(PredictOptions):
             return super().read(app, files, saved)
         data = app.data_of(saved)
         known: Ratings = data.train[0]
-        rows = np.flatnonzero(known.users == self.user)
+        rows = np.flatnonzero(known.users.astype(str) == self.user)
         if not len(rows):
-            raise UserError(f"`user` {self.user}: no such user; there are {known.users.min()} to {known.users.max()}")
+            raise UserError(f"`user` {self.user}: no such user; there are {known.users[0]} to {known.users[-1]}")
         # The user's held-out ratings are inputs, too.
         parts = [targets[rows] for _, targets in (data.train, data.validation, data.test)]
         return Examples([f"user {self.user}"], np.sum(parts, axis=0))

@@ -17,7 +17,7 @@ import tyro
 
 from common.cli.parsing import plain_errors
 from common.preprocessing import ratings
-from common.preprocessing.ratings import HEADER
+from common.preprocessing.rating_files import HEADER
 
 USERS, ITEMS, EACH = 138_000, 27_000, 146
 

@@ -20,7 +20,7 @@ from common.errors import UserError
 from common.metrics.training import RatingError
 from common.nn import gradients
 from common.nn.rating_rbm import ROUNDS, ConditionalRBM, SoftmaxRBM, squared_error
-from common.preprocessing import ratings
+from common.preprocessing import rating_files, ratings
 from common.preprocessing.ratings import Ratings
 from tests.conftest import Trained, assert_user_error, train_once
 
@@ -361,7 +361,7 @@ def films(own: Path, tmp_path_factory: pytest.TempPathFactory) -> Trained:
 def test_a_users_recommendations_are_films_that_the_user_has_not_rated(
     films: Trained, own: Path, tmp_path: Path
 ) -> None:
-    everything = ratings.read(own / "ratings.csv")
+    everything, _ = rating_files.read(own / "ratings.csv")
     assert f"rbm_recommender on {own.name}_ratings.csv" in films.output
     for user in (1, 42):
         result = films("predict", "--user", str(user), "--top", "5", "--output", str(tmp_path / "table.csv"))

@@ -3,11 +3,13 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from common.data import Array
-from common.preprocessing.cells import MISSING, TRIED, Cells, factorized
+from common.errors import UserError
+from common.preprocessing.cells import MISSING, TRIED, Cells, factorized, wrong_cell
 
 LARGEST = 1e30
 """Maximum absolute value of a number, so that sums of coefficients times numbers stay in the range of float32."""
@@ -79,6 +81,22 @@ class Reading:
 def read_numbers(cells: Cells) -> Reading:
     """Read a column as numbers, with both decimal separators."""
     return _read_plain(cells) or _read_decorated(cells)
+
+
+def read_column(path: Path, cells: Cells) -> Array:
+    """Return a column as numbers with the precision of float32, as float64 (rows,), NaN for an empty cell.
+
+    Raises:
+        UserError: if a cell is not a number, or all are empty.
+    """
+    if cells.isin(MISSING).all():
+        raise UserError(f"{path}: column {cells.name} is empty; fill it in or leave it out")
+    reading = read_numbers(cells)
+    values = reading.values[reading.decided or "."]
+    values = np.where(np.abs(values) <= np.finfo("float32").max, values, np.nan)
+    if problem := wrong_cell(path, cells, values, "number", "fix it or empty the cell"):
+        raise UserError(problem)
+    return values.astype("float32").astype("float64")
 
 
 def _read_plain(cells: Cells) -> Reading | None:

@@ -1,15 +1,12 @@
-"""Ratings of items by users: reading MovieLens files, generating, sparse storage, and a split within each user."""
+"""Ratings of items by users: generating, sparse storage, and a split within each user."""
 
-import csv
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from common.data import Array, fingerprint
-from common.errors import UserError, reading
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +26,7 @@ class Ratings:
     matrix: "csr_array"
     """The ratings (users, items)."""
     users: Array
-    """Integer ids of the users (users,)."""
+    """Numbers or names of the users (users,)."""
     items: tuple[str, ...]
     """Names of the items."""
     levels: tuple[float, ...]
@@ -65,7 +62,7 @@ class Ratings:
     def digest(self) -> str:
         """Fingerprint of the ratings, the users and the items."""
         parts = (self.matrix.indptr, self.matrix.indices, self.matrix.data, self.users)
-        return fingerprint(repr(self.items), *(np.ascontiguousarray(part).data for part in parts))
+        return fingerprint(repr(self.items), *(np.ascontiguousarray(part).view(np.uint8).data for part in parts))
 
     @property
     def user_of(self) -> Array:
@@ -91,12 +88,12 @@ class Ratings:
         return replace(self, matrix=csr_array(parts, shape=self.shape))
 
 
-def collect(frame: "pd.DataFrame", titles: Mapping[int, str]) -> Ratings:
+def collect(frame: "pd.DataFrame", titles: Mapping[int | str, str]) -> Ratings:
     """Convert a table of ratings.
 
     Args:
-        frame: Table with the `COLUMNS`, one row per rating.
-        titles: Titles by item number. The name of an item is its number and its title, if it has one.
+        frame: Table with the `COLUMNS`, one row per rating. Users and items are numbers, or text.
+        titles: Titles by item. The name of an item is its number or text and its title, if it has one.
 
     Raises:
         ValueError: if a user rated an item twice, or the number of levels is less than 2 or above `LARGEST_SCALE`.
@@ -107,7 +104,7 @@ def collect(frame: "pd.DataFrame", titles: Mapping[int, str]) -> Ratings:
     users, items, ratings = (frame[name].to_numpy() for name in COLUMNS)
     levels = np.sort(pd.unique(ratings))
     if not 2 <= len(levels) <= LARGEST_SCALE:
-        raise ValueError(f"{len(levels):,} different ratings; a scale of 2 to {LARGEST_SCALE} is needed")
+        raise ValueError(f"{len(levels):,} different ratings; a scale of 2 to {LARGEST_SCALE} is needed, round them")
     rows, user_names = pd.factorize(users, sort=True)
     columns, item_names = pd.factorize(items, sort=True)
     shape = (len(user_names), len(item_names))
@@ -116,7 +113,9 @@ def collect(frame: "pd.DataFrame", titles: Mapping[int, str]) -> Ratings:
         twice = frame.duplicated(["user", "item"]).to_numpy().argmax()
         raise ValueError(f"user {users[twice]} rated item {items[twice]} twice; keep one of the two")
     names = tuple(f"{name} {titles[name]}" if name in titles else str(name) for name in item_names.tolist())
-    return Ratings(matrix, user_names.astype(np.int64), names, tuple(levels.tolist()))
+    # Names as an array of text: one of Python objects would have no fingerprint.
+    numbers = user_names.astype(np.int64 if user_names.dtype.kind == "i" else np.str_)
+    return Ratings(matrix, numbers, names, tuple(levels.tolist()))
 
 
 def generate(users: int, items: int, each: int, seed: int = 0) -> "pd.DataFrame":
@@ -149,105 +148,3 @@ def generate(users: int, items: int, each: int, seed: int = 0) -> "pd.DataFrame"
         mean += 0.8 / 3**0.5 * rng.normal(size=users)[raters] * rng.normal(size=items)[chosen]
     stars = np.clip(np.round(mean + rng.normal(0, 0.6, len(mean))), 1, 5)
     return pd.DataFrame({"user": raters + 1, "item": chosen + 1, "rating": stars.astype(np.float32)})
-
-
-HEADER = ["userId", "movieId", "rating"]
-"""The first columns of ratings.csv."""
-
-
-@dataclass(frozen=True)
-class Layout:
-    """Separator and positions of user, item and rating in a line."""
-
-    separator: str
-    columns: tuple[int, int, int]
-    header: bool = False
-
-
-U_DATA = Layout("\t", (0, 1, 2))
-RATINGS_DAT = Layout(":", (0, 2, 4))  # "::" as two separators, because pandas parses longer ones slowly
-RATINGS_CSV = Layout(",", (0, 1, 2), header=True)
-
-
-def layout_of(path: Path) -> Layout:
-    """Return the MovieLens layout of a file, detected from its first line.
-
-    Raises:
-        UserError: if the file cannot be read, is empty, or has another layout.
-    """
-    with reading(path), path.open(encoding="utf-8-sig", errors="replace") as file:
-        first = file.readline(2**12).strip()
-    if not first:
-        raise UserError(f"{path}: the file is empty")
-    if next(csv.reader([first]))[:3] == HEADER:
-        return RATINGS_CSV
-    for layout, separator in ((RATINGS_DAT, "::"), (U_DATA, "\t")):
-        if len(first.split(separator)) >= 3:
-            return layout
-    raise UserError(
-        f"{path}: not in a layout of MovieLens; the first line must be the header {','.join(HEADER)}, or "
-        "user, item and rating, separated by tabs or ::"
-    )
-
-
-def read(path: Path) -> Ratings:
-    """Read a file of MovieLens in the layout of u.data, ratings.dat or ratings.csv.
-
-    The titles of the items come from u.item, movies.dat or movies.csv in the same folder, if there is one.
-
-    Raises:
-        UserError: if the file cannot be read, or a line is not a rating; names the line.
-    """
-    import pandas as pd
-
-    layout = layout_of(path)
-    try:
-        # A number that is too large for int32 ends in an error, and one that is too large for float32 is infinite.
-        with np.errstate(invalid="ignore", over="ignore"):
-            frame = pd.read_csv(
-                path,
-                sep=layout.separator,
-                header=None,
-                skiprows=int(layout.header),
-                usecols=list(layout.columns),
-                names=list(COLUMNS),
-                dtype=COLUMNS,
-                encoding_errors="replace",
-            )
-        faulty = not np.isfinite(frame["rating"]).all() or not (frame["rating"] > 0).all()
-    except (ValueError, TypeError, OverflowError):
-        faulty = True
-    if faulty:
-        raise UserError(f"{path}, {_first_fault(path, layout)}")
-    try:
-        return collect(frame, titles_beside(path))
-    except ValueError as error:
-        raise UserError(f"{path}: {error}") from error
-
-
-def _first_fault(path: Path, layout: Layout) -> str:
-    """Return a message about the first line that is not a rating."""
-    expected = "a user number, an item number and a rating above 0 are needed"
-    with path.open(encoding="utf-8-sig", errors="replace") as file:
-        for number, line in enumerate(file, start=1):
-            cells = line.rstrip("\n").split(layout.separator)
-            try:
-                user, item, rating = (cells[column] for column in layout.columns)
-                with np.errstate(over="ignore"):
-                    stars = np.float32(rating)
-                valid = abs(int(user)) < 2**31 and abs(int(item)) < 2**31 and 0 < stars < np.inf
-            except (ValueError, IndexError):
-                valid = False
-            if not valid and line.strip() and number > layout.header:
-                return f"line {number}: {line.strip()[:80]!r}; {expected}"
-    return f"unknown line: {expected}"
-
-
-def titles_beside(path: Path) -> dict[int, str]:
-    """Return the titles of MovieLens's films by number, from a file in the folder of `path`; empty if there is none."""
-    for name, separator in (("movies.csv", ""), ("movies.dat", "::"), ("u.item", "|")):
-        if (file := path.with_name(name)).is_file():
-            with file.open(encoding="latin-1" if separator else "utf-8", errors="replace", newline="") as lines:
-                rows = (line.split(separator) for line in lines) if separator else csv.reader(lines)
-                return {int(row[0]): row[1].strip() for row in rows if len(row) > 1 and row[0].isdecimal()}
-    return {}

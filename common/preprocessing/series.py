@@ -15,7 +15,7 @@ import pandas as pd
 from common.data import Array, Description, TimeAxis
 from common.errors import Problems, UserError
 from common.preprocessing import calendars, cell_numbers, csv_file, table_files, timestamps
-from common.preprocessing.cells import MISSING, wrong_cell
+from common.preprocessing.cells import MISSING
 from common.preprocessing.timestamps import Timestamps
 
 Name = Literal["sunspots", "co2"]
@@ -126,7 +126,7 @@ def read(path: Path, named: Columns, time_format: str | None = None, like: TimeA
     for name in named.variables:
         with problems.collect():
             if name not in named.known or not _is_text(cells[name], name in values, like):
-                variables[name] = _numbers(path, cells[name])
+                variables[name] = cell_numbers.read_column(path, cells[name])
                 continue
             words = cells[name].mask(cells[name].isin(MISSING), "")
             given = tuple(sorted(set(words) - {""}))
@@ -201,18 +201,6 @@ def _series(path: Path, named: Columns, time: str, stamps: Timestamps, rows: pd.
     found = describe(time, stamps, table[start:end], table.index.isin(rows.index)[start:end])
     described = replace(found, notes=(*found.notes, *notes))
     return Series(table[start:end], axis, described, name, table[end:][list(named.known_numbers)], named)
-
-
-def _numbers(path: Path, cells: "pd.Series[str]") -> Array:
-    """Return a column as numbers with the precision of float32, as float64 (rows,), NaN for an empty cell."""
-    if cells.isin(MISSING).all():
-        raise UserError(f"{path}: column {cells.name} is empty; fill it in or leave it out")
-    reading = cell_numbers.read_numbers(cells)
-    values = reading.values[reading.decided or "."]
-    values = np.where(np.abs(values) <= np.finfo("float32").max, values, np.nan)
-    if problem := wrong_cell(path, cells, values, "number", "fix it or empty the cell"):
-        raise UserError(problem)
-    return values.astype("float32").astype("float64")
 
 
 def describe(time: str, stamps: Timestamps, table: pd.DataFrame, given: Array) -> Description:

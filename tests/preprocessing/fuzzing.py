@@ -18,7 +18,7 @@ from apps.lstm_forecast import Settings as LstmForecast
 from apps.lstm_forecast import load_data
 from common.data import Formats, ImageFormat, SavedModel
 from common.errors import UserError
-from common.preprocessing import arrays, csv_file, images, ratings, series, series_windows, tables, text
+from common.preprocessing import arrays, csv_file, images, rating_files, series, series_windows, tables, text
 
 VALUE = series.Columns(("value",))
 ANYTHING = st.text(max_size=12)
@@ -223,7 +223,7 @@ READERS = {
     "quantities": Reader(table_files(), "file.csv", read_quantities, 400),
     "classes": Reader(table_files(), "file.csv", read_classes, 300),
     "text": Reader(table_files(), "file.csv", read_text, 300),
-    "ratings": Reader(ratings_files(), "ratings.csv", ratings.read, 200),
+    "ratings": Reader(ratings_files(), "ratings.csv", rating_files.read, 200),
     "arrays": Reader(array_files(), "file.npy", read_arrays, 200),
     "image": Reader(image_files(), "file.png", read_image, 200),
 }

@@ -13,7 +13,7 @@ from common.data import Array
 from common.errors import UserError
 from common.metrics import recommendation
 from common.metrics.recommendation import at_targets, ranking_gain, root_mean_square
-from common.preprocessing import ratings
+from common.preprocessing import rating_files, ratings
 from common.preprocessing.ratings import COLUMNS, Ratings
 
 
@@ -21,6 +21,10 @@ from common.preprocessing.ratings import COLUMNS, Ratings
 def few() -> Ratings:
     """About 20 ratings by each of 200 users, for 50 items."""
     return ratings.collect(ratings.generate(200, 50, 20), {})
+
+
+def read(path: Path, columns: tuple[str, str, str] | None = None) -> Ratings:
+    return rating_files.read(path, columns)[0]
 
 
 def write(folder: Path, frame: pd.DataFrame, layout: str) -> Path:
@@ -39,13 +43,13 @@ def write(folder: Path, frame: pd.DataFrame, layout: str) -> Path:
 def test_every_layout_is_read_alike(layout: str, star: float, tmp_path: Path) -> None:
     frame = ratings.generate(30, 20, 8)
     frame["user"], frame["item"], frame["rating"] = 7 * frame["user"], 1000 - frame["item"], star * frame["rating"]
-    read = ratings.read(write(tmp_path, frame.sample(frac=1, random_state=0), layout))
+    found = read(write(tmp_path, frame.sample(frac=1, random_state=0), layout))
     table = frame.pivot_table(index="user", columns="item", values="rating", fill_value=0)
-    np.testing.assert_array_equal(read[:], table)
-    np.testing.assert_array_equal(read.users, table.index)
-    assert read.items == tuple(map(str, table.columns))
-    assert read.levels == tuple(star * np.arange(1, 6))
-    assert read.digest == ratings.collect(frame, {}).digest
+    np.testing.assert_array_equal(found[:], table)
+    np.testing.assert_array_equal(found.users, table.index)
+    assert found.items == tuple(map(str, table.columns))
+    assert found.levels == tuple(star * np.arange(1, 6))
+    assert found.digest == ratings.collect(frame, {}).digest
 
 
 @pytest.mark.parametrize(
@@ -53,7 +57,31 @@ def test_every_layout_is_read_alike(layout: str, star: float, tmp_path: Path) ->
 )
 def test_a_csv_without_times_is_read(content: str, tmp_path: Path) -> None:
     (tmp_path / "mine.csv").write_text(content)
-    np.testing.assert_array_equal(ratings.read(tmp_path / "mine.csv")[:], [[4.5, 2]])
+    np.testing.assert_array_equal(read(tmp_path / "mine.csv")[:], [[4.5, 2]])
+
+
+def test_any_table_with_a_user_an_item_and_a_rating_is_read(tmp_path: Path) -> None:
+    frame = pd.DataFrame(
+        {
+            "Book-Rating": [3, 7, 8, np.nan],
+            "ISBN": ["0195153448", "000X", "0195153448", "000X"],
+            "User-ID": ["bob", "bob", "ann", "ann"],
+            "Title": ["Ran", "Heat", "Ran", "Heat"],
+        }
+    )
+    frame.to_csv(tmp_path / "books.csv", sep=";")
+    found, notes = rating_files.read(tmp_path / "books.csv")
+    np.testing.assert_array_equal(found[:], [[0, 8], [7, 3]])
+    assert found.users.tolist() == ["ann", "bob"]
+    assert found.items == ("000X Heat", "0195153448 Ran")
+    assert notes == (
+        "books.csv: its cells are separated by semicolons",
+        "user, item and rating are the columns User-ID, ISBN, Book-Rating",
+        "1 of 4 rows have no Book-Rating; left out",
+    )
+    frame.set_axis(["mark", "what", "who", "title"], axis=1).to_parquet(tmp_path / "books.parquet")
+    again = read(tmp_path / "books.parquet", ("who", "what", "mark"))
+    assert again.digest == found.digest != read(tmp_path / "books.csv", ("User-ID", "Title", "Book-Rating")).digest
 
 
 @pytest.mark.parametrize(
@@ -67,7 +95,7 @@ def test_a_csv_without_times_is_read(content: str, tmp_path: Path) -> None:
 def test_titles_are_taken_from_the_file_beside(layout: str, name: str, content: str, tmp_path: Path) -> None:
     (tmp_path / name).write_text(content)
     frame = pd.DataFrame({"user": [1, 1, 1], "item": [1, 2, 3], "rating": [1.0, 2.0, 3.0]})
-    assert ratings.read(write(tmp_path, frame, layout)).items == ("1 Heat, The (1995)", "2 Ran (1985)", "3")
+    assert read(write(tmp_path, frame, layout)).items == ("1 Heat, The (1995)", "2 Ran (1985)", "3")
 
 
 @pytest.mark.parametrize(
@@ -75,7 +103,13 @@ def test_titles_are_taken_from_the_file_beside(layout: str, name: str, content: 
     [
         ("", "the file is empty"),
         ("userId,movieId,rating,timestamp\n", "0 different ratings"),
-        ("user;film;stars\n1;2;3\n", "not in a layout of MovieLens"),
+        ("user;film;stars\n1;2;3\n", "1 different ratings"),
+        ("who;film;stars\n1;2;3\n", r"no column has a name for the user \(who, film, stars\); set `columns`"),
+        ("user,film,book,stars\n1,2,3,4\n", r"several columns may have the item \(film, book\)"),
+        ("user,film,stars\nanna,Ran,3\nbob,Ran,good\n", "line 3: 'good' in the column stars is not a number"),
+        ("user,film,stars\nanna,Ran,3\n,Ran,4\n", "line 3: no value in the column user"),
+        ("user,film,stars\nanna,Ran,3\nbob,Ran,0\n", "line 3: stars 0; ratings must be above 0"),
+        ("user,film,stars\nanna,Ran,3\nanna,Ran,4\n", "user anna rated item Ran twice"),
         ("1\t2\t3\t4\n1\t3\tgood\t4\n", "line 2: '1.t3.tgood.t4'"),
         ("1\t2\t3\t4\n1\t3\t\t4\n", "line 2"),
         ("1\t2\t3\t4\n1\t3\t0\t4\n", "line 2"),
@@ -94,12 +128,12 @@ def test_titles_are_taken_from_the_file_beside(layout: str, name: str, content: 
 def test_a_file_that_cannot_be_read_is_one_line(content: str, words: str, tmp_path: Path) -> None:
     (tmp_path / "x").write_text(content)
     with pytest.raises(UserError, match=f"^.*x.*{words}.*$"):
-        ratings.read(tmp_path / "x")
+        read(tmp_path / "x")
 
 
 def test_no_file_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"none\.csv: no such file"):
-        ratings.read(tmp_path / "none.csv")
+        read(tmp_path / "none.csv")
 
 
 def test_indexed_as_an_array_it_gives_what_the_array_gives(few: Ratings) -> None:
