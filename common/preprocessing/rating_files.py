@@ -122,13 +122,10 @@ def _read_table(
     csv_file.require(path, cells.frame, names)
     notes = [*cells.notes, *([] if columns else [f"user, item and rating are the columns {', '.join(names)}"])]
     stars = cell_numbers.read_column(path, cells.frame[names[2]])
-    rated = cells.frame[~np.isnan(stars)]
-    if missing := len(stars) - len(rated):
-        notes.append(f"{missing:,} of {len(stars):,} rows have no {names[2]}; left out")
-    stars = stars[~np.isnan(stars)]
-    for name in names[:2]:
-        if (empty := rated[name].eq("")).any():
-            raise UserError(f"{path}, line {empty.idxmax()}: no value in the column {name}; fill it in")
+    known = ~np.isnan(stars) & np.all([cells.frame[name].ne("") for name in names[:2]], axis=0)
+    rated, stars = cells.frame[known], stars[known]
+    if missing := len(known) - len(rated):
+        notes.append(f"{missing:,} of {len(known):,} rows have no {names[0]}, {names[1]} or {names[2]}; left out")
     if len(low := rated[stars <= 0]):
         place = f"{path}, line {low.index[0]}: {names[2]} {low[names[2]].iloc[0]}"
         raise UserError(f"{place}; ratings must be above 0, because 0 means none: add the same number to all")
