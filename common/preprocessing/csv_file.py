@@ -3,11 +3,14 @@
 A cell is text without blanks around it, "" if it is empty. Nothing here knows about types of columns.
 """
 
+import contextlib
 import csv
+import gzip
 import io
 import itertools
 import re
 import sys
+import zlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -75,11 +78,11 @@ def read_chunks(path: Path) -> Iterator[Cells]:
         UserError: as `read`, and if the file is not in UTF-8.
     """
     with reading(path):
-        file = path.open("rb")
+        file = _open(path)
     with file:
         rest, header, delimiter, lines, final = b"", b"", "", 0, False
         while not final:
-            with reading(path):
+            with _reading(path):
                 block = file.read(CHUNK)
             final = len(block) < CHUNK
             content = rest + block
@@ -170,10 +173,27 @@ def read_text(path: Path) -> tuple[str, list[str]]:
     return content.decode(encoding), notes
 
 
+def _open(path: Path) -> io.BufferedReader | gzip.GzipFile:
+    """Open a file, and decompress one of gzip."""
+    with path.open("rb") as file:
+        compressed = file.read(2) == b"\x1f\x8b"
+    return gzip.open(path) if compressed else path.open("rb")
+
+
+@contextlib.contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Turn an error of the block, which reads `path`, into a `UserError`."""
+    with reading(path):
+        try:
+            yield
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise UserError(f"{path}: this file of gzip is damaged or cut off; copy it again") from error
+
+
 def _read_bytes(path: Path) -> tuple[bytes, str, list[str]]:
     """Return the content of a text file, its encoding, and notes about the encoding."""
-    with reading(path):
-        content = path.read_bytes()
+    with _reading(path), _open(path) as file:
+        content = file.read()
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
             if not _decodes(content, encoding):

@@ -1,12 +1,13 @@
 """CSV files: encodings, delimiters, quotes and rows of unequal length."""
 
+import gzip
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from common.errors import UserError
-from common.preprocessing import csv_file
+from common.preprocessing import csv_file, table_files
 
 
 def read(folder: Path, content: str | bytes) -> csv_file.Cells:
@@ -54,6 +55,17 @@ def test_the_index_of_a_data_frame_is_a_column(tmp_path: Path) -> None:
     assert read(tmp_path, content).frame.to_dict("list") == {"index": ["0", "1"], "a": ["3", "4"]}
     with pytest.raises(UserError, match=r"column 2 \(index\) repeats the name"):
         read(tmp_path, content.replace(",a", ",index"))
+
+
+def test_a_file_of_gzip_is_decompressed(tmp_path: Path) -> None:
+    compressed = gzip.compress(b"a,b\n1,2\n" + b"3,4\n" * 5000)
+    expected = {"a": ["1", *["3"] * 5000], "b": ["2", *["4"] * 5000]}
+    assert read(tmp_path, compressed).frame.to_dict("list") == expected
+    parts = list(csv_file.read_chunks(tmp_path / "file.csv"))
+    assert table_files.joined(parts).frame.to_dict("list") == expected
+    for damaged in (compressed[:-20], compressed[:-8] + bytes(8), compressed[:20] + bytes(50)):
+        with pytest.raises(UserError, match=r"file\.csv: this file of gzip is damaged or cut off"):
+            read(tmp_path, damaged)
 
 
 @pytest.mark.parametrize(
