@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,8 @@ def local(address: str) -> str:
     """Return a path of this machine as it is, and that of a file or folder in an object storage after its download.
 
     Args:
-        address: A path, or an address such as s3://bucket/folder or gs://bucket/file.csv.
+        address: A path, or an address such as s3://bucket/folder, gs://bucket/file.csv or s3://bucket/part-*.csv, of
+            which the pattern of the downloaded files is returned.
 
     Raises:
         UserError: if the storage has no such file or folder, or does not answer, or the cache cannot be written.
@@ -49,24 +51,41 @@ def local(address: str) -> str:
     if not is_address(address):
         return address
     with _using(address) as (system, place):
-        found = _files(system, place)
+        root, pattern, found = place, "", _files(system, place)
+        if not found and is_pattern(place):
+            root, pattern = place.rpartition("/")[::2]
+            found = [file for file in _files(system, root, False) if fnmatchcase(file.base_name, pattern)]
     if not found:
         raise UserError(f"{address}: no such file or folder in this storage")
     versions = (f"{file.path}\0{file.size}\0{file.mtime_ns}\0" for file in found)
     folder = cache_folder() / "storage" / fingerprint(f"{address[:5]}{place}", *versions)
-    target = folder / place.rpartition("/")[2]
+    target = folder / root.rpartition("/")[2]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / ".lock"):
             if not target.exists():
-                _download(address, system, place, found, target)
+                _download(address, system, root, found, target)
     except OSError as error:
         if error.errno is None:  # Arrow's
             raise _failed(address, error) from error
         raise UserError(
             f"{folder}: cannot store the data here ({error.strerror}); set KERAS_HOME to another folder"
         ) from error
-    return str(target)
+    return str(target / pattern)
+
+
+def named(names: Sequence[str], addresses: Sequence[str], paths: Sequence[str]) -> Sequence[str]:
+    """Return names of examples in the files `paths`, with the addresses from which `local` has downloaded them."""
+    for address, path in zip(addresses, paths, strict=True):
+        if address != path:
+            here, there = str(Path(path).parent), address.rstrip("/").rpartition("/")[0]
+            names = [name.replace(here, there) for name in names]
+    return names
+
+
+def is_pattern(text: str) -> bool:
+    """Return whether `text` may be a pattern of several files."""
+    return any(sign in text for sign in "*?[")
 
 
 def is_address(text: str) -> bool:
@@ -153,14 +172,14 @@ def _system(kind: str) -> Any:
     return fs.S3FileSystem(endpoint_override=server, connect_timeout=PATIENCE_SECONDS)
 
 
-def _files(system: Any, place: str) -> list[Any]:
-    """Return pyarrow's facts about the file at `place`, or about all files below it, in order."""
+def _files(system: Any, place: str, recursive: bool = True) -> list[Any]:
+    """Return pyarrow's facts about the file at `place`, or about the files in it, in order."""
     from pyarrow import fs
 
     info = system.get_file_info(place)
     if info.type == fs.FileType.File:
         return [info]
-    found = system.get_file_info(fs.FileSelector(place, allow_not_found=True, recursive=True))
+    found = system.get_file_info(fs.FileSelector(place, allow_not_found=True, recursive=recursive))
     return sorted((file for file in found if file.type == fs.FileType.File), key=lambda file: file.path)
 
 

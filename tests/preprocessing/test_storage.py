@@ -1,11 +1,14 @@
 """Data at s3:// is downloaded once, again when it changes, and its errors are one line."""
 
 import http.server
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from apps import lstm_text, table_mlp
@@ -59,6 +62,60 @@ def test_tables_and_texts_in_a_bucket_are_read(bucket: Any) -> None:
     assert (table.name, table.outputs) == ("rows.csv", ("a", "b"))
     sentences = lstm_text.app.load_data(lstm_text.Settings(csv=address, text="body", label="label"))
     assert len(sentences.train[1]) + len(sentences.validation[1]) + len(sentences.test[1]) == 60
+
+
+LABEL: dict[str, Any] = {"target": "label", "ignore": ("id",)}
+FLAGS = ("--target", "label", "--ignore", "id")
+
+
+def write_parts(bucket: Any, folder: Path, ending: str) -> None:
+    """Write a table in two files, beside another one, into `folder` and below the same name in the bucket."""
+    folder.mkdir()
+    table = pd.DataFrame({"id": range(60), "x": np.tile([1.5, -1.5], 30), "label": ["a", "b"] * 30})
+    for name, part in {"part-1": table[:40], "part-2": table[40:], "other": table.drop(columns="x")}.items():
+        file = folder / f"{name}.{ending}"
+        part.to_csv(file, index=False) if ending == "csv" else part.to_parquet(file)
+    upload(bucket, folder, folder.name)
+    bucket.put_object(Key=f"{folder.name}/part-old/part-3.{ending}", Body=b"in a folder below")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_files_that_fit_a_pattern_in_a_bucket_are_those_of_this_machine(
+    bucket: Any, tmp_path: Path, ending: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(csv: str) -> tuple[str, str, int]:
+        data = table_mlp.app.load_data(table_mlp.Settings(csv=csv, **LABEL))
+        return data.name, data.digest, len(data.train[1])
+
+    write_parts(bucket, tmp_path / "some", ending)
+    here, there = f"{tmp_path}/some/part-*.{ending}", f"s3://data/some/part-*.{ending}"
+    assert load(there) == load(here)
+    assert f"{there}: downloading 2 files" in capsys.readouterr().err
+    shard.main(here, tmp_path / "shards", **LABEL)
+    shard.main(there, tmp_path / "same", **LABEL)
+    upload(bucket, tmp_path / "same", "shards")
+    assert load("s3://data/shards")[1:] == load(str(tmp_path / "shards"))[1:]
+
+
+@pytest.mark.usefixtures("store")
+def test_train_and_predict_take_a_pattern_in_a_bucket(bucket: Any, tmp_path: Path) -> None:
+    write_parts(bucket, tmp_path / "some", "csv")
+    address, output = "s3://data/some/part-*.csv", tmp_path / "answers.csv"
+    for command in (
+        ("train", "--csv", address, *FLAGS, "--epochs", "20"),
+        ("predict", address, "--keep", "id", "--output", str(output)),
+    ):
+        result = run_app("logistic_regression", *command)
+        assert result.returncode == 0, result.stderr
+    answers = pd.read_csv(output)
+    assert answers["id"].tolist() == list(range(60))
+    assert answers["input"][59] == f"{address}:21 of s3://data/some/part-2.csv"
+    for wrong in ("s3://data/part-*", "s3://elsewhere/part-*", "s3://part-*"):
+        message = f"{wrong}: no such file or folder in this storage"
+        assert_user_error(run_app("logistic_regression", "predict", wrong), message)
+        assert_user_error(run_app("logistic_regression", "check", "--csv", wrong, *FLAGS), f"--csv {message}")
+        with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+            shard.main(wrong, tmp_path / "shards", target="label")
 
 
 def test_data_is_downloaded_once_and_again_when_it_has_changed(
