@@ -174,8 +174,8 @@ def _system(kind: str) -> Any:
 
     if kind == "gs":
         scheme, _, emulator = os.environ.get("STORAGE_EMULATOR_HOST", "").rpartition("://")
-        server = {"anonymous": True, "scheme": scheme or "http", "endpoint_override": emulator} if emulator else {}
-        return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=PATIENCE_SECONDS), **server)
+        place = {"anonymous": True, "scheme": scheme or "http", "endpoint_override": emulator} if emulator else {}
+        return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=PATIENCE_SECONDS), **place)
     server = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     return fs.S3FileSystem(endpoint_override=server, connect_timeout=PATIENCE_SECONDS)
 
