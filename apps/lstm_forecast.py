@@ -240,7 +240,7 @@ class ForecastOptions(PredictOptions):
             return super().read(app, files, saved)
         if settings.also and self.steps > form.horizon:
             raise UserError(f"`steps` {self.steps}: at most {form.horizon}, as `also` is not known after the end")
-        examples = read_inputs(files, saved, self.steps)
+        examples = app.examples(files, saved, steps=self.steps)
         history, known = series_windows.parts_of(examples.inputs, self.steps)
         chained = -(-self.steps // form.horizon)
         known = np.pad(known, ((0, 0), (0, chained * form.horizon - self.steps), (0, 0)), mode="edge")

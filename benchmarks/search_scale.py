@@ -99,8 +99,8 @@ def main(
     proposing, writing = {}, {}
     table = Table("oracle", "finished trials", "ms a proposal", "ms to write the state", "state MB", box=box.MARKDOWN)
     for name, sizes in SIZES.items():
-        numbers = [*sizes, *([largest] if name == "bayesian" and largest > sizes[-1] else [])]
-        measured = [measure_oracle(name, number) for number in numbers if number <= largest or name != "bayesian"]
+        numbers = [*(size for size in sizes if size < largest), largest] if name == "bayesian" else sizes
+        measured = [measure_oracle(name, number) for number in numbers]
         for number, (proposal, state, size) in zip(numbers, measured, strict=True):
             table.add_row(name, f"{number:,}", f"{1000 * proposal:,.1f}", f"{1000 * state:,.1f}", f"{size / 1e6:.2f}")
         proposing[name] = fit(numbers, [proposal for proposal, _, _ in measured])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from common.config import Config, check_bounds
 from common.data import Array, Data, Examples, Pair, SavedModel
 from common.errors import UserError
-from common.preprocessing import csv_file, images, table_rows, text
+from common.preprocessing import csv_file, images, storage, table_rows, text
 
 if TYPE_CHECKING:
     import keras
@@ -51,7 +51,7 @@ class PredictOptions:
         Raises:
             UserError: if they cannot be read, lack a column to keep, or have unseen values and `strict` is set.
         """
-        examples = app.read_inputs(files, saved)
+        examples = app.examples(files, saved)
         if self.strict and examples.unseen:
             raise UserError("\n".join(examples.unseen))
         if self.keep:
@@ -143,7 +143,7 @@ class App:
     """(settings, data) -> compiled network."""
     task: Task
     """Type of the task: how predictions are scored, drawn and written."""
-    read_inputs: Callable[[Sequence[str], SavedModel], Examples] = read_by_kind
+    read_inputs: Callable[..., Examples] = read_by_kind
     """(arguments of `predict`, saved model) -> examples for it."""
     baseline: Callable[[Any, Data], Any] | None = None
     """(settings, data) -> unfitted scikit-learn estimator, or several by name. Default: `baselines.default`."""
@@ -177,6 +177,16 @@ class App:
     def name(self) -> str:
         """Name of the app's file, without .py."""
         return Path(inspect.getfile(self.settings)).stem
+
+    def examples(self, files: Sequence[str], saved: SavedModel, **options: Any) -> Examples:
+        """Read the arguments of `predict`, after the download of those in an object storage.
+
+        Raises:
+            UserError: as `storage.local` and `read_inputs`, which takes the `options`.
+        """
+        paths = list(map(storage.local, files))
+        examples = self.read_inputs(paths, saved, **options)
+        return replace(examples, names=storage.named(examples.names, files, paths))
 
     def train(self, settings: Config | None = None) -> Result:
         """Train the network, evaluate it once on the test set, record the run and register the model, as in a notebook.

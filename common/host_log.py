@@ -5,6 +5,7 @@ as a program of its own, so it imports nothing of the suite.
 """
 
 import re
+import signal
 import sys
 
 LOST = (
@@ -16,7 +17,9 @@ _FATAL = re.compile(r"F\d{4} ")
 
 
 def main() -> None:
-    """Copy stdin to stderr until its end."""
+    """Copy stdin to stderr until its end, also after a signal that a cluster sends to all processes of a job."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
     said = False
     for line in iter(sys.stdin.readline, ""):
         if _FATAL.match(line) or LOST in line:

@@ -1,4 +1,4 @@
-"""A local server that speaks S3's protocol, for tests."""
+"""Local servers that speak the protocols of S3 and of Google Cloud Storage, for tests."""
 
 import contextlib
 from collections.abc import Iterator
@@ -6,7 +6,10 @@ from typing import Any
 
 import boto3
 import pytest
+from gcp_storage_emulator.server import Server
 from moto.server import ThreadedMotoServer
+
+from tests.conftest import free_port
 
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "someone",
@@ -31,6 +34,15 @@ def new_bucket() -> Iterator[Any]:
             bucket.objects.all().delete()  # all servers in this process have the same content
             bucket.delete()
             server.stop()
+
+
+@contextlib.contextmanager
+def google_bucket() -> Iterator[None]:
+    """A bucket called data at gs://, which the environment names to this process and to those that it starts."""
+    port = free_port()
+    with pytest.MonkeyPatch.context() as patch, Server("127.0.0.1", port, in_memory=True, default_bucket="data"):
+        patch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{port}")
+        yield
 
 
 def keys(bucket: Any) -> list[str]:

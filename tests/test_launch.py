@@ -2,7 +2,6 @@
 
 import json
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -39,9 +38,8 @@ def test_the_commands_of_the_files_exist() -> None:
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.suffix == ".sh"], ids=lambda file: file.name)
 def test_a_script_is_one(file: Path) -> None:
-    for command in (["bash", "-n"], ["shellcheck"]):
-        if shutil.which(command[0]):
-            subprocess.run([*command, str(file)], check=True)
+    for command in (["bash", "-n"], [str(Path(sys.executable).with_name("shellcheck"))]):
+        subprocess.run([*command, str(file)], check=True)
 
 
 def test_the_hosts_of_a_job_find_the_first_one() -> None:

@@ -107,7 +107,7 @@ def explain(app: App, files: Sequence[str], which: str | None, target: str | Non
         raise UserError(f"`target` {target}: {saved.label} has {', '.join(saved.outputs[:20])}")
     if not files:
         return _explain_model(app, saved)
-    return _explain_examples(app, saved, app.read_inputs(files, saved), target)
+    return _explain_examples(app, saved, app.examples(files, saved), target)
 
 
 def _explain_examples(app: App, saved: SavedModel, examples: Examples, target: str | None) -> Explained:

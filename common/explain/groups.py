@@ -128,7 +128,7 @@ def _load(app: App, files: Sequence[str], which: str | None) -> SavedModel:
 
 def _read(app: App, saved: SavedModel, files: Sequence[str]) -> Unsorted:
     """Read the user's files, with the labels that they have."""
-    found = app.read_inputs(files, saved)
+    found = app.examples(files, saved)
     print_notes((*found.notes, *found.unseen))
     usable = [row for row in range(len(found.names)) if row not in found.unusable]
     names = [found.names[row] for row in usable]

@@ -10,6 +10,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,9 @@ ADVICE = {
     "INVALID_ACCESS_KEY_ID": "; check AWS_ACCESS_KEY_ID",
     "SIGNATURE_DOES_NOT_MATCH": "; check AWS_SECRET_ACCESS_KEY",
     "NETWORK_CONNECTION": "; check the network and AWS_ENDPOINT_URL",
+    "access token": "; set GOOGLE_APPLICATION_CREDENTIALS to the file of your credentials",
+    "PERMISSION_DENIED": "; check the permissions of GOOGLE_APPLICATION_CREDENTIALS",
+    "CURL error": "; check the network and STORAGE_EMULATOR_HOST",
 }
 """Fixes by the kind of an error that Arrow reports."""
 
@@ -41,7 +45,8 @@ def local(address: str) -> str:
     """Return a path of this machine as it is, and that of a file or folder in an object storage after its download.
 
     Args:
-        address: A path, or an address such as s3://bucket/folder or gs://bucket/file.csv.
+        address: A path, or an address such as s3://bucket/folder, gs://bucket/file.csv or s3://bucket/part-*.csv, of
+            which the pattern of the downloaded files is returned.
 
     Raises:
         UserError: if the storage has no such file or folder, or does not answer, or the cache cannot be written.
@@ -49,24 +54,41 @@ def local(address: str) -> str:
     if not is_address(address):
         return address
     with _using(address) as (system, place):
-        found = _files(system, place)
-    if not found:
-        raise UserError(f"{address}: no such file or folder in this storage")
-    versions = (f"{file.path}\0{file.size}\0{file.mtime_ns}\0" for file in found)
-    folder = cache_folder() / "storage" / fingerprint(f"{address[:5]}{place}", *versions)
-    target = folder / place.rpartition("/")[2]
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder / ".lock"):
-            if not target.exists():
-                _download(address, system, place, found, target)
-    except OSError as error:
-        if error.errno is None:  # Arrow's
-            raise _failed(address, error) from error
-        raise UserError(
-            f"{folder}: cannot store the data here ({error.strerror}); set KERAS_HOME to another folder"
-        ) from error
-    return str(target)
+        root, pattern, found = place, "", _files(system, place)
+        if not found and is_pattern(place):
+            root, pattern = place.rpartition("/")[::2]
+            found = [file for file in _files(system, root, False) if fnmatchcase(file.base_name, pattern)]
+        if not found:
+            raise UserError(f"{address}: no such file or folder in this storage")
+        versions = (f"{file.path}\0{file.size}\0{file.mtime_ns}\0" for file in found)
+        folder = cache_folder() / "storage" / fingerprint(f"{address[:5]}{place}", *versions)
+        target = folder / root.rpartition("/")[2]
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            with FileLock(folder / ".lock"):
+                if not target.exists():
+                    _download(address, system, root, found, target)
+        except OSError as error:
+            if error.errno is None:  # Arrow's
+                raise
+            raise UserError(
+                f"{folder}: cannot store the data here ({error.strerror}); set KERAS_HOME to another folder"
+            ) from error
+    return str(target / pattern)
+
+
+def named(names: Sequence[str], addresses: Sequence[str], paths: Sequence[str]) -> Sequence[str]:
+    """Return names of examples in the files `paths`, with the addresses from which `local` has downloaded them."""
+    for address, path in zip(addresses, paths, strict=True):
+        if address != path:
+            here, there = str(Path(path).parent), address.rstrip("/").rpartition("/")[0]
+            names = [name.replace(here, there) for name in names]
+    return names
+
+
+def is_pattern(text: str) -> bool:
+    """Return whether `text` may be a pattern of several files."""
+    return any(sign in text for sign in "*?[")
 
 
 def is_address(text: str) -> bool:
@@ -123,7 +145,8 @@ def delete(address: str) -> None:
     """
     from pyarrow import fs
 
-    with _using(address, "deleted") as (system, place):
+    # Google's storage has no folders, and misses the one of which pyarrow has deleted the files.
+    with _using(address, "deleted") as (system, place), contextlib.suppress(FileNotFoundError):
         match system.get_file_info(place).type:
             case fs.FileType.File:
                 system.delete_file(place)
@@ -134,12 +157,14 @@ def delete(address: str) -> None:
 @contextlib.contextmanager
 def _using(address: str, verb: str = "read") -> Iterator[tuple[Any, str]]:
     """Yield pyarrow's file system of an address, and the place in it; its errors are those of a user."""
+    from pyarrow import ArrowException
+
     place = address[5:].strip("/")
     if not place:
         raise UserError(f"{address}: has no bucket; an address is {address[:5]}BUCKET/FOLDER")
     try:
         yield _system(address[:2]), place
-    except OSError as error:
+    except (OSError, ArrowException) as error:
         raise _failed(address, error, verb) from error
 
 
@@ -148,19 +173,21 @@ def _system(kind: str) -> Any:
     from pyarrow import fs
 
     if kind == "gs":
-        return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=PATIENCE_SECONDS))
+        scheme, _, emulator = os.environ.get("STORAGE_EMULATOR_HOST", "").rpartition("://")
+        place = {"anonymous": True, "scheme": scheme or "http", "endpoint_override": emulator} if emulator else {}
+        return fs.GcsFileSystem(retry_time_limit=timedelta(seconds=PATIENCE_SECONDS), **place)
     server = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
     return fs.S3FileSystem(endpoint_override=server, connect_timeout=PATIENCE_SECONDS)
 
 
-def _files(system: Any, place: str) -> list[Any]:
-    """Return pyarrow's facts about the file at `place`, or about all files below it, in order."""
+def _files(system: Any, place: str, recursive: bool = True) -> list[Any]:
+    """Return pyarrow's facts about the file at `place`, or about the files in it, in order."""
     from pyarrow import fs
 
     info = system.get_file_info(place)
     if info.type == fs.FileType.File:
         return [info]
-    found = system.get_file_info(fs.FileSelector(place, allow_not_found=True, recursive=True))
+    found = system.get_file_info(fs.FileSelector(place, allow_not_found=True, recursive=recursive))
     return sorted((file for file in found if file.type == fs.FileType.File), key=lambda file: file.path)
 
 
@@ -189,7 +216,7 @@ def _download(address: str, system: Any, place: str, files: Sequence[Any], targe
     partial.rename(target)
 
 
-def _failed(address: str, error: OSError, verb: str = "read") -> UserError:
+def _failed(address: str, error: Exception, verb: str = "read") -> UserError:
     """Return the error of a storage in one line, with the fix if it is known."""
     message = first_line(error)
     advice = next((advice for kind, advice in ADVICE.items() if kind in message), "")

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError, first_line, reading
-from common.preprocessing import csv_file
+from common.preprocessing import csv_file, storage
 from common.preprocessing.csv_file import Cells
 
 ROWS = 2**16
@@ -24,7 +24,7 @@ def files(path: Path) -> list[Path]:
     Raises:
         UserError: if no file fits the pattern.
     """
-    if path.exists() or not any(sign in str(path) for sign in "*?["):
+    if path.exists() or not storage.is_pattern(str(path)):
         return [path]
     found = sorted(file for file in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if file.is_file())
     if not found:

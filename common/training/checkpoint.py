@@ -1,5 +1,6 @@
 """Checkpoints: an interrupted training resumes after its last saved step and ends in the same weights."""
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -224,6 +225,11 @@ class Followed(Checkpoint):
 
     def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
         """Leave the checkpoints within an epoch to the other process."""
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, float] | None = None) -> None:
+        """Go on after a signal: the other process needs this one until its checkpoint is written."""
+        with contextlib.suppress(interruption.InterruptionError):
+            super().on_epoch_end(epoch, logs)
 
 
 def numbers(model: keras.Model) -> list[Array]:

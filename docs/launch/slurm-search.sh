@@ -10,6 +10,7 @@ set -eu
 
 export MLFLOW_TRACKING_URI=http://HOST:5000
 export RAY_USAGE_STATS_ENABLED=0
+export PATH="$PWD/.venv/bin:$PATH"  # symmetric-run starts other commands of Ray by their name
 address="$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1):6379"
 
 # Starts Ray on every node, runs the command on the first one, and ends Ray with it.

@@ -1,18 +1,22 @@
 """Data at s3:// is downloaded once, again when it changes, and its errors are one line."""
 
+import contextlib
 import http.server
+import re
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
 
 from apps import lstm_text, table_mlp
 from common.cli import shard
 from common.errors import UserError
-from common.preprocessing import images, storage
-from tests.buckets import CREDENTIALS, new_bucket
+from common.preprocessing import images, storage, table_files
+from tests.buckets import CREDENTIALS, google_bucket, new_bucket
 from tests.conftest import assert_user_error, run_app
 from tests.preprocessing.test_image_shards import assert_equal, draw
 
@@ -59,6 +63,80 @@ def test_tables_and_texts_in_a_bucket_are_read(bucket: Any) -> None:
     assert (table.name, table.outputs) == ("rows.csv", ("a", "b"))
     sentences = lstm_text.app.load_data(lstm_text.Settings(csv=address, text="body", label="label"))
     assert len(sentences.train[1]) + len(sentences.validation[1]) + len(sentences.test[1]) == 60
+
+
+LABEL: dict[str, Any] = {"target": "label", "ignore": ("id",)}
+FLAGS = ("--target", "label", "--ignore", "id")
+
+
+def write_parts(bucket: Any, folder: Path, ending: str) -> None:
+    """Write a table in two files, beside another one, into `folder` and below the same name in the bucket."""
+    folder.mkdir()
+    table = pd.DataFrame({"id": range(60), "x": np.tile([1.5, -1.5], 30), "label": ["a", "b"] * 30})
+    for name, part in {"part-1": table[:40], "part-2": table[40:], "other": table.drop(columns="x")}.items():
+        file = folder / f"{name}.{ending}"
+        part.to_csv(file, index=False) if ending == "csv" else part.to_parquet(file)
+    upload(bucket, folder, folder.name)
+    bucket.put_object(Key=f"{folder.name}/part-old/part-3.{ending}", Body=b"in a folder below")
+
+
+@pytest.mark.parametrize("ending", ["csv", "parquet"])
+def test_files_that_fit_a_pattern_in_a_bucket_are_those_of_this_machine(
+    bucket: Any, tmp_path: Path, ending: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def load(csv: str) -> tuple[str, str, int]:
+        data = table_mlp.app.load_data(table_mlp.Settings(csv=csv, **LABEL))
+        return data.name, data.digest, len(data.train[1])
+
+    write_parts(bucket, tmp_path / "some", ending)
+    here, there = f"{tmp_path}/some/part-*.{ending}", f"s3://data/some/part-*.{ending}"
+    assert load(there) == load(here)
+    assert f"{there}: downloading 2 files" in capsys.readouterr().err
+    shard.main(here, tmp_path / "shards", **LABEL)
+    shard.main(there, tmp_path / "same", **LABEL)
+    upload(bucket, tmp_path / "same", "shards")
+    assert load("s3://data/shards")[1:] == load(str(tmp_path / "shards"))[1:]
+
+
+@pytest.mark.usefixtures("store")
+def test_train_and_predict_take_a_pattern_in_a_bucket(bucket: Any, tmp_path: Path) -> None:
+    write_parts(bucket, tmp_path / "some", "csv")
+    address, output = "s3://data/some/part-*.csv", tmp_path / "answers.csv"
+    for command in (
+        ("train", "--csv", address, *FLAGS, "--epochs", "20"),
+        ("predict", address, "--keep", "id", "--output", str(output)),
+    ):
+        result = run_app("logistic_regression", *command)
+        assert result.returncode == 0, result.stderr
+    answers = pd.read_csv(output)
+    assert answers["id"].tolist() == list(range(60))
+    assert answers["input"][59] == f"{address}:21 of s3://data/some/part-2.csv"
+    for wrong in ("s3://data/part-*", "s3://elsewhere/part-*", "s3://part-*"):
+        message = f"{wrong}: no such file or folder in this storage"
+        assert_user_error(run_app("logistic_regression", "predict", wrong), message)
+        assert_user_error(run_app("logistic_regression", "check", "--csv", wrong, *FLAGS), f"--csv {message}")
+        with pytest.raises(UserError, match=f"^{re.escape(message)}$"):
+            shard.main(wrong, tmp_path / "shards", target="label")
+
+
+def test_googles_storage_is_read_and_written(tmp_path: Path) -> None:
+    with google_bucket():
+        for number in (1, 2):
+            (tmp_path / f"part-{number}.csv").write_text(f"x,y\n{number},a\n")
+            storage.upload(tmp_path / f"part-{number}.csv", f"gs://data/some/part-{number}.csv")
+        storage.check("gs://data/checkpoints")
+        with pytest.raises(UserError, match=r"^gs://nothing/some: no such bucket in this storage$"):
+            storage.check("gs://nothing/some")
+        assert len(table_files.read(Path(storage.local("gs://data/some/part-*.csv"))).frame) == 2
+        assert len(list(Path(storage.local("gs://data/some")).iterdir())) == 2
+        storage.download("gs://data/some/part-2.csv", tmp_path / "copy.csv")
+        assert (tmp_path / "copy.csv").read_text() == "x,y\n2,a\n"
+        storage.delete("gs://data/some")
+        storage.delete("gs://data/some")
+        for missing in ("gs://data/some", "gs://data/some/part-1.csv", "gs://nothing/*"):
+            with pytest.raises(UserError) as error:
+                storage.local(missing)
+            assert str(error.value) == f"{missing}: no such file or folder in this storage"
 
 
 def test_data_is_downloaded_once_and_again_when_it_has_changed(
@@ -110,26 +188,49 @@ def test_a_wrong_bucket_or_key_is_one_line(address: str, message: str) -> None:
     assert str(error.value) == f"{address}: {message}"
 
 
-def test_missing_credentials_and_a_storage_that_is_not_there_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextlib.contextmanager
+def refusing() -> Iterator[str]:
+    """The address of a storage that refuses every request."""
+
     class Refusal(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
             self.send_response(403)
             self.end_headers()
+
+        do_GET = do_HEAD  # noqa: N815 - the name in http.server
 
         def log_message(self, *_: object) -> None:
             pass
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Refusal) as server:
         threading.Thread(target=server.serve_forever).start()
-        monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_missing_credentials_and_a_storage_that_is_not_there_are_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    with refusing() as server:
+        monkeypatch.setenv("AWS_ENDPOINT_URL", server)
         with pytest.raises(
             UserError, match=r"^s3://data/x: cannot be read .*; set the credentials of the storage"
         ) as error:
             storage.local("s3://data/x")
         assert "\n" not in str(error.value)
-        server.shutdown()
     with pytest.raises(UserError, match=r"^s3://data/x: cannot be read .*; check the network and AWS_ENDPOINT_URL$"):
         storage.local("s3://data/x")
+
+
+def test_missing_permissions_and_credentials_of_googles_storage_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with refusing() as server:
+        monkeypatch.setenv("STORAGE_EMULATOR_HOST", server)
+        with pytest.raises(UserError, match=r"^gs://data/x: cannot be read [^\n]*; check the permissions of GOOGLE_"):
+            storage.local("gs://data/x")
+    monkeypatch.delenv("STORAGE_EMULATOR_HOST")
+    monkeypatch.setenv("GOOGLE_APPLICATION_CREDENTIALS", str(tmp_path / "none.json"))
+    with pytest.raises(UserError, match=r"^gs://data/x: cannot be read [^\n]*; set GOOGLE_APPLICATION_CREDENTIALS to "):
+        storage.local("gs://data/x")
 
 
 @pytest.mark.usefixtures("bucket", "store")

@@ -20,6 +20,7 @@ from common import host_log, lazy
 from common.data import Array
 from common.errors import UserError
 from common.training import hosts
+from common.training.checkpoint import Followed, State
 from tests.conftest import ROOT, assert_user_error, free_port, new_store, run_app
 from tests.nodes import two_nodes
 
@@ -206,6 +207,28 @@ def test_the_last_words_of_native_code_become_a_line() -> None:
     with filtered() as process:
         _, errors = process.communicate(f"error: {host_log.LOST}\n{native}")
     assert errors == f"error: {host_log.LOST}\n"
+
+
+def test_a_signal_to_all_processes_of_a_job_loses_no_words() -> None:
+    with filtered() as process:
+        assert process.stdin
+        assert process.stderr
+        process.stdin.write("note: a note\n")
+        process.stdin.flush()
+        assert process.stderr.readline() == "note: a note\n"
+        process.send_signal(signal.SIGTERM)
+        _, errors = process.communicate("stopped by SIGTERM\n")
+    assert errors == "stopped by SIGTERM\n"
+
+
+def test_a_host_that_follows_stops_at_no_signal_because_the_first_one_needs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("common.interruption._State.received", signal.SIGTERM)
+    model, followed = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)]), Followed(State())
+    model.compile(loss="mse")
+    model.fit(np.ones((4, 1)), np.ones((4, 1)), epochs=2, verbose=0, callbacks=[followed])
+    assert len(followed.history["loss"]) == 2
 
 
 def test_several_hosts_need_jax() -> None:
