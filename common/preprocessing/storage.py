@@ -51,6 +51,8 @@ def local(address: str) -> str:
     Raises:
         UserError: if the storage has no such file or folder, or does not answer, or the cache cannot be written.
     """
+    if address.startswith(("http://", "https://")):
+        raise UserError(f"{address}: addresses of the web are not read; download the file first")
     if not is_address(address):
         return address
     with _using(address) as (system, place):

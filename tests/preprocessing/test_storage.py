@@ -45,6 +45,11 @@ def test_a_path_of_this_machine_stays_as_it_is() -> None:
     assert storage.local("photographs/") == "photographs/"
 
 
+def test_an_address_of_the_web_is_refused() -> None:
+    with pytest.raises(UserError, match=r"^https://example\.org/a\.csv: addresses of the web are not read; download"):
+        storage.local("https://example.org/a.csv")
+
+
 def test_images_and_shards_in_a_bucket_are_those_of_the_folder(bucket: Any, tmp_path: Path) -> None:
     folder = draw(tmp_path / "pictures", 6)
     shard.main(str(folder), tmp_path / "shards", 2)
