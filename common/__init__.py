@@ -19,10 +19,40 @@ lazy.defer("keras.wrappers", "matplotlib.pyplot")
 # The inputs of a table's network are named column_NAME, so that no input has the name of a layer.
 warnings.filterwarnings("ignore", "When providing `inputs` as a dict", UserWarning)
 
-from common import metrics, nn, plots, preprocessing  # noqa: E402 - `register_layers` imports their modules
+from common import metrics, nn, plots, preprocessing  # noqa: E402, F401 - `register_layers` imports their modules
 from common.app import App, PartFit, PredictOptions, Published  # noqa: E402 - Keras is deferred before anything imports it
 from common.config import Config, Count, Fraction, NotNegative, Optimizer, Positive, Schedule, Share, Whole  # noqa: E402
 from common.data import Array, Data, Examples, Pair, RawData, SavedModel, Trained  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.lazy import register_layers  # noqa: E402
 from common.tasks import ByTarget, Classification, Forecast, Regression, Task  # noqa: E402
+
+__all__ = [
+    "App",
+    "Array",
+    "ByTarget",
+    "Classification",
+    "Config",
+    "Count",
+    "Data",
+    "Examples",
+    "Forecast",
+    "Fraction",
+    "NotNegative",
+    "Optimizer",
+    "Pair",
+    "PartFit",
+    "Positive",
+    "PredictOptions",
+    "Published",
+    "RawData",
+    "Regression",
+    "SavedModel",
+    "Schedule",
+    "Share",
+    "Task",
+    "Trained",
+    "UserError",
+    "Whole",
+    "register_layers",
+]

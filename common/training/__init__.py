@@ -7,3 +7,26 @@ from common.training.fitting import FitOptions, best_epoch, build, fit, fit_on_d
 from common.training.loop import assist, baseline, evaluate, load, retrain, train, trial
 from common.training.prediction import predict, predictions_for
 from common.training.watching import Watching
+
+__all__ = [
+    "FitOptions",
+    "Result",
+    "Watching",
+    "assist",
+    "baseline",
+    "benefits_from_xla",
+    "best_epoch",
+    "build",
+    "evaluate",
+    "fit",
+    "fit_on_devices",
+    "load",
+    "predict",
+    "predictions_for",
+    "pretrain",
+    "recalibrated",
+    "retrain",
+    "train",
+    "trial",
+    "weighted",
+]

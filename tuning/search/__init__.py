@@ -8,3 +8,5 @@ interrupted.
 """
 
 from tuning.search.command import main
+
+__all__ = ["main"]
