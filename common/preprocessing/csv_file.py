@@ -35,6 +35,8 @@ BYTE_ORDER_MARKS = {
 }
 COLUMNS = 1000
 """Maximum number of columns of a file, because each is an input of the network."""
+SEPARATOR = re.compile(rb'(\xef\xbb\xbf)?"?sep=."?(?=[\r\n])', re.IGNORECASE)
+"""First line that tells Excel the delimiter."""
 INDEX = "index"
 """Name of a first column that has none."""
 SAMPLE = 2**20
@@ -89,7 +91,7 @@ def read_chunks(path: Path) -> Iterator[Cells]:
             end = len(content) if final else _end_of_row(content)
             content, rest = content[:end], content[end:]
             if not header:
-                content = content.removeprefix(b"\xef\xbb\xbf")
+                content = _without_separator(content.removeprefix(b"\xef\xbb\xbf"))
             if not content.strip() and (header or not final):
                 continue
             if b"\0" in content or not _decodes(content, "utf-8"):
@@ -173,6 +175,12 @@ def read_text(path: Path) -> tuple[str, list[str]]:
     return content.decode(encoding), notes
 
 
+def _without_separator(content: bytes) -> bytes:
+    """Return the content of a file with a blank line in the place of one that tells Excel the delimiter."""
+    found = SEPARATOR.match(content)
+    return (found[1] or b"") + content[found.end() :] if found else content
+
+
 def _open(path: Path) -> io.BufferedReader | gzip.GzipFile:
     """Open a file, and decompress one of gzip."""
     with path.open("rb") as file:
@@ -193,7 +201,7 @@ def _reading(path: Path) -> Iterator[None]:
 def _read_bytes(path: Path) -> tuple[bytes, str, list[str]]:
     """Return the content of a text file, its encoding, and notes about the encoding."""
     with _reading(path), _open(path) as file:
-        content = file.read()
+        content = _without_separator(file.read())
     for mark, encoding in BYTE_ORDER_MARKS.items():
         if content.startswith(mark):
             if not _decodes(content, encoding):

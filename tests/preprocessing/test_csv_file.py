@@ -50,6 +50,16 @@ def test_every_byte_is_a_character_of_some_encoding(tmp_path: Path) -> None:
     assert read(tmp_path, b"a,b\n\x81\x8d,1\n").frame["b"].tolist() == ["1"]
 
 
+@pytest.mark.parametrize("mark", [b"", b"\xef\xbb\xbf"])
+def test_a_first_line_for_excel_is_no_header(mark: bytes, tmp_path: Path) -> None:
+    content = mark + b"sep=;\r\na;b\r\n1,5;2\r\n3,5;4\r\n"
+    cells = read(tmp_path, content)
+    assert cells.frame.to_dict("list") == {"a": ["1,5", "3,5"], "b": ["2", "4"]}
+    assert cells.frame.index.tolist() == [3, 4]
+    (part,) = csv_file.read_chunks(tmp_path / "file.csv")
+    assert part.frame.equals(cells.frame)
+
+
 def test_the_index_of_a_data_frame_is_a_column(tmp_path: Path) -> None:
     content = pd.DataFrame({"a": [3, 4]}).to_csv()
     assert read(tmp_path, content).frame.to_dict("list") == {"index": ["0", "1"], "a": ["3", "4"]}
