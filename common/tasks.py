@@ -32,6 +32,8 @@ NO_CLASS = 1e-3
 """Probability of no class in an example, from which it is no rounding error of a softmax."""
 BALANCED = "balanced class weights: the probabilities are recalibrated to the shares of the classes in these data"
 ALIKE = "; the decision counts all classes alike, so it may not be the most probable class"
+NARROW = 0.85
+"""Share of the test values in the intervals of 95 %, below which a report says so."""
 EXPECTED = 5
 """Number of test examples of a class from which some prediction of it is expected."""
 
@@ -314,6 +316,13 @@ class Forecast(Regression):
         if not self.spread:
             return metrics
         return metrics | intervals.coverage(targets, predictions, self.half_widths(predictions))
+
+    def symptoms(self, targets: Array, predictions: Array, outputs: Sequence[str]) -> list[str]:
+        inside = self.score(targets, predictions).get("coverage_95", 1.0)
+        if inside >= NARROW:
+            return []
+        found = f"those of 95 % contain {100 * inside:.0f} % of the test values"
+        return [f"intervals too narrow: {found}; the errors are larger than on the validation part"]
 
     def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
         words = super().summary(metrics, examples)

@@ -46,6 +46,7 @@ ADVICE = {
     "weights, fewer layers, or an LSTM instead of a plain recurrent network.",
     "exploding gradient": "Try a smaller `learning_rate`, smaller initial weights, batch normalisation, or "
     "standardised inputs.",
+    "intervals too narrow": "The series may have changed: train on newer data, or try another `transform`.",
     "worse than": "Search for better settings, or use the baseline.",
     "the class": "Train on more examples of this class, or try balanced `class_weights`.",
 }

@@ -283,6 +283,17 @@ def test_a_class_that_is_never_predicted_is_named() -> None:
     assert line.startswith("the class no is never predicted")
 
 
+def test_intervals_that_do_not_hold_on_the_test_part_are_reported() -> None:
+    errors = np.random.default_rng(0).normal(size=(100, 3, 1))
+    task = tasks.Forecast().choose_threshold(errors, lambda: np.zeros_like(errors))
+    assert not task.symptoms(errors, np.zeros_like(errors), ["sold"])
+    (line,) = task.symptoms(3 * errors, np.zeros_like(errors), ["sold"])
+    inside = float((np.abs(3 * errors) <= task.half_widths(np.zeros_like(errors))[1]).mean())
+    assert line.startswith(f"intervals too narrow: those of 95 % contain {100 * inside:.0f} % of the test values")
+    assert advice(line).startswith("The series may have changed")
+    assert not tasks.Forecast().symptoms(3 * errors, np.zeros_like(errors), ["sold"])
+
+
 @pytest.mark.usefixtures("store")
 def test_findings_are_printed_and_saved_with_the_run(tiny_app: App, capsys: pytest.CaptureFixture[str]) -> None:
     from common.cli import terminal
