@@ -50,6 +50,13 @@ from common.preprocessing import images
 
 SMALL_WIDTH = 0.1875
 """Share of the paper's maps and units for Fashion-MNIST, which a CPU trains in minutes."""
+BY_DATA: dict[str, tuple[Any, Any]] = {
+    "image_size": (227, 25),
+    "width": (1.0, SMALL_WIDTH),
+    "learning_rate": (0.01, 0.02),
+    "schedule": ("plateau", "cosine"),
+}
+"""Defaults for photographs, which are the paper's, and for small images."""
 
 
 @dataclass(frozen=True)
@@ -74,26 +81,28 @@ class Settings(images.ImageConfig, FineTuneConfig):
     """Share of each weight that a step with learning rate 1 subtracts."""
     reflections: bool = True
     """Mirror half of the patches in training, and use each patch and its mirror image in evaluation."""
-    crops: Literal[0, 1, 10] = 0
-    """Patches whose predictions are averaged: the centre, or also the corners and mirror images; 0: 10 for --images."""
+    crops: Literal[1, 10] = 10
+    """Patches whose predictions are averaged: the centre, or also the corners and mirror images."""
     freeze: Literal["none", "features"] = "none"
     """Layers of --init-from that are not trained: none, or the five convolutions."""
 
     epochs: Count = 25
     optimizer: Optimizer = "momentum"
-    learning_rate: Positive = 0.01
-    schedule: Schedule = "plateau"
+    learning_rate: NotNegative = 0.0
+    """Initial learning rate a0; 0: 0.01 for --images, as in the paper, else 0.02."""
+    schedule: Schedule | None = None  # type: ignore[assignment]  # never None after `__post_init__`
+    """Learning rate in epoch e, as in the other apps; None: plateau for --images, as in the paper, else cosine."""
     decay: Positive = 0.1
     patience: Count = 6
 
     def __post_init__(self) -> None:
-        """Replace sizes of 0 by those for the data, then check the bounds of every field.
+        """Replace settings of 0 or None by those for the data, then check the bounds of every field.
 
         Raises:
             UserError: if a setting is outside its bounds, there is no model to freeze, or no division between devices.
         """
-        for field, photographs, small in (("image_size", 227, 25), ("width", 1.0, SMALL_WIDTH), ("crops", 10, 1)):
-            if getattr(self, field) == 0:
+        for field, (photographs, small) in BY_DATA.items():
+            if not getattr(self, field):
                 object.__setattr__(self, field, photographs if self.images else small)
         if self.model_parallel and (self.groups, self.backend) != (2, "jax"):
             raise UserError("`model_parallel` needs `groups` 2 and `backend` jax")
