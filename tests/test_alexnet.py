@@ -79,10 +79,13 @@ def test_small_pictures_keep_enough_of_themselves_for_three_poolings(size: int, 
     assert model(pair[0]).shape == (2, 2)
 
 
-def test_sizes_not_given_suit_the_data() -> None:
-    assert (AlexNet().image_size, AlexNet().width, AlexNet().side) == (25, alexnet.SMALL_WIDTH, 28)
-    photos = AlexNet(images="folder")
+def test_settings_not_given_suit_the_data_and_are_the_papers_for_photographs() -> None:
+    small, photos = AlexNet(), AlexNet(images="folder")
+    assert (small.image_size, small.width, small.side) == (25, alexnet.SMALL_WIDTH, 28)
+    assert (small.learning_rate, small.schedule) == (0.02, "cosine")
     assert (photos.image_size, photos.width, photos.side) == (227, 1, 256)
+    assert (photos.learning_rate, photos.schedule) == (0.01, "plateau")
+    assert AlexNet(schedule="plateau").schedule == "plateau"
     assert AlexNet.from_dict(dataclasses.asdict(photos)) == photos
     for setting, value in {"image_size": 14, "width": -1.0}.items():
         with pytest.raises(UserError, match=f"`{setting}`"):
@@ -163,7 +166,7 @@ def test_evaluation_averages_the_corners_and_the_centre_both_ways() -> None:
 
 
 def test_a_step_is_the_papers_momentum_with_weight_decay() -> None:
-    config = AlexNet(weight_decay=0.1, learning_rate=0.01)
+    config = AlexNet(images="folder", weight_decay=0.1)
     unit = keras.layers.Dense(1, use_bias=False, kernel_regularizer=alexnet.initial(config)["kernel_regularizer"])
     model = keras.Sequential([keras.Input((1,)), unit])
     model.compile(optimizers.build(config, photographs(2)), "mse")

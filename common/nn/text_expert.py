@@ -13,7 +13,7 @@ import keras
 import numpy as np
 from keras import ops
 from scipy.optimize import minimize
-from scipy.sparse import csr_array, vstack
+from scipy.sparse import csr_array, eye_array, hstack, vstack
 from scipy.special import log_softmax
 
 from common.data import Array, Data, Pair
@@ -162,12 +162,28 @@ def _features(model: keras.Model, layer: WordPairs, config: Config, data: Data) 
 def _fit_linear(
     model: keras.Model, layer: WordPairs, config: Config, train: Pair, validation: Pair, penalties: Sequence[float]
 ) -> None:
-    """Fit the linear expert to `train`, with that of `penalties` which is best on `validation`."""
-    balanced = config.class_weights == "balanced"
+    """Fit the linear expert to `train`, with that of `penalties` which is best on `validation`.
+
+    A word's weight is its own one plus the weighted sum of those of its n-grams of 3 to 5 letters, so that words which
+    are spelled alike learn from each other (Bojanowski et al. 2017).
+    """
+    balanced, spelling = config.class_weights == "balanced", _spelling(model, layer)
+    train, validation = ((weights @ spelling, labels) for weights, labels in (train, validation))
     kernel, bias, penalty = linear.fit_softmax(train, validation, layer.outputs, balanced, penalties)
-    layer.kernel.assign(kernel)
+    layer.kernel.assign(spelling @ kernel)
     layer.penalty.assign(penalty)
     model.get_layer(LINEAR).bias.assign(bias)
+
+
+def _spelling(model: keras.Model, layer: WordPairs) -> csr_array:
+    """Return the share of each fitted weight, of a term or an n-gram, in those of terms: (terms, terms + n-grams)."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
+    words = next(one for one in model.layers if isinstance(one, keras.layers.TextVectorization)).get_vocabulary()
+    ngrams = csr_array(TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5)).fit_transform(words))
+    terms = layer.words + layer.pairs
+    ngrams.resize((terms, ngrams.shape[1]))  # pairs have none
+    return hstack([eye_array(terms), ngrams], format="csr", dtype="float32")
 
 
 def _term_weights(layer: WordPairs, numbers: Array) -> csr_array:

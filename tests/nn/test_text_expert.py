@@ -5,6 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from scipy.sparse import hstack
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
@@ -37,7 +38,7 @@ def scores(layers: tuple[keras.layers.Layer, text_expert.WordPairs], *sentences:
 
 
 def test_the_linear_expert_is_scikit_learns_tf_idf_and_logistic_regression() -> None:
-    """A repeated word or pair of words counts once."""
+    """A repeated word or pair of words counts once; a word's weight is its own one and those of its n-grams."""
     model = training.build(app, SMALL, FEW)
     text_expert.pretrain(model, SMALL, FEW)
     linear = model.get_layer(experts.LINEAR)
@@ -45,8 +46,11 @@ def test_the_linear_expert_is_scikit_learns_tf_idf_and_logistic_regression() -> 
     found = network.predict(SENTENCES[:4], verbose=0) + np.asarray(linear.bias)
     vectorizer = TfidfVectorizer(ngram_range=(1, 2), token_pattern=r"\S+", binary=True)
     weights = vectorizer.fit_transform(SENTENCES)
-    fits = [LogisticRegression(C=penalty).fit(weights, LABELS) for penalty in text_expert.PENALTIES]
-    expected = [fit.decision_function(vectorizer.transform(SENTENCES[:4])) for fit in fits]
+    terms = ["" if " " in term else term for term in vectorizer.get_feature_names_out()]
+    ngrams = TfidfVectorizer(analyzer="char_wb", ngram_range=(3, 5)).fit(["[UNK]", *filter(None, terms), ""])
+    weights = hstack([weights, weights @ ngrams.transform(terms)], format="csr")
+    fits = [LogisticRegression(C=one, max_iter=200, tol=1e-3).fit(weights, LABELS) for one in text_expert.PENALTIES]
+    expected = [fit.decision_function(weights[:4]) for fit in fits]
     distances = [np.abs(found[:, 1] - found[:, 0] - one).max() for one in expected]
     assert min(distances) < 0.02
     assert found.argmax(axis=1).tolist() == LABELS[:4].tolist()
