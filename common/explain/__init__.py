@@ -32,6 +32,7 @@ from common.explain.attribution import (
 )
 from common.explain.parts import SQUARES, STEP, Parts, parts_of, split_model
 from common.layer_names import FEATURES
+from common.nn import augmentation
 from common.plots import attribution
 from common.preprocessing import row_shards
 
@@ -161,8 +162,8 @@ def _explain_examples(app: App, saved: SavedModel, examples: Examples, target: s
         f"The first example's attributions correlate {alike:.2f} with those of a network with shuffled weights: "
         "the nearer to 0, the more they depend on the learned weights.",
     ]
-    if scored.maps and found.maps is None:
-        notes.append("No Grad-CAM: the model takes several crops of an image, each with its own maps.")
+    if scored.maps and augmentation.patches(network) > 1:
+        notes.append("Grad-CAM: of the patches whose predictions are averaged, the one in the centre.")
     if (short := sum(one.error > 0.01 for one in integrated)) > 0:
         notes.append(
             f"{short} of {len(x)} do not sum to the difference of the scores within 1 %: trust their signs only."

@@ -114,23 +114,25 @@ def integrated_gradients(
         intervals *= 2
 
 
-def grad_cam(maps: keras.Model, head: keras.Model, x: Array, chosen: Array) -> Array | None:
+def grad_cam(maps: keras.Model, head: keras.Model, x: Array, chosen: Array) -> Array:
     """Return the positive part of the gradient-weighted sum of feature maps (Selvaraju et al. 2017, equations 1 and 2).
 
     Args:
-        maps: Network from x to feature maps (examples, rows, columns, channels).
+        maps: Network from x to feature maps (examples, rows, columns, channels), or (patches, …) for each example, of
+            which the first is that of the centre.
         head: Network from the feature maps to scores.
         x: Images.
         chosen: Number of the explained score of each example.
 
     Returns:
-        An array (examples, rows, columns), or None if an example has several sets of maps, as with crops.
+        An array (examples, rows, columns).
     """
-    found = _outputs(maps, x)
-    if len(found) != len(x):
-        return None
-    weights = gradient(head, found, chosen).mean(axis=(1, 2), keepdims=True)
-    return np.maximum((weights * found).sum(axis=-1), 0)
+    found = []
+    for image, score in zip(np.split(x, len(x)), np.split(chosen, len(x)), strict=True):
+        patches = _outputs(maps, image)
+        weights = gradients.by_input(head, patches, score)[0].mean(axis=(0, 1))
+        found.append(np.maximum((weights * patches[0]).sum(axis=-1), 0))
+    return np.stack(found)
 
 
 def occlusion(

@@ -22,6 +22,7 @@ from common.explain.attribution import (
     scores,
 )
 from common.explain.parts import split_model
+from common.nn import augmentation
 
 RNG = np.random.default_rng(0)
 
@@ -85,9 +86,18 @@ def test_grad_cam_by_hand() -> None:
     given, head = keras.Model([pictures], maps), keras.Model([maps], score)
     x = RNG.normal(size=(2, 4, 4, 1)).astype("float32")
     found = grad_cam(given, head, x, np.zeros(2, int))
-    assert found is not None
     expected = np.maximum((x - 3 * x[:, ::-1])[..., 0] / 16, 0)
     np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
+def test_grad_cam_of_several_patches_is_that_of_the_centre() -> None:
+    """The score takes the mean of the maps of all ten patches, so that each has a tenth of the gradient."""
+    pictures, patches = keras.Input((6, 6, 1)), keras.Input((4, 4, 1))
+    given = keras.Model([pictures], augmentation.Crops(4)(pictures))
+    head = keras.Model([patches], augmentation.CropMean(10)(ops.mean(patches, axis=(1, 2))))
+    x = RNG.normal(size=(2, 6, 6, 1)).astype("float32")
+    found = grad_cam(given, head, x, np.zeros(2, int))
+    np.testing.assert_allclose(found, np.maximum(x[:, 1:5, 1:5, 0], 0) / 160, rtol=1e-5)
 
 
 def test_occlusion_and_sums_over_groups_by_brute_force() -> None:
