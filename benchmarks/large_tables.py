@@ -1,7 +1,7 @@
 """Measure the memory of training on a generated table in shards, larger than the memory.
 
     python -m benchmarks.large_tables
-    python -m benchmarks.large_tables --app table_mlp --gigabytes 20    # the memory grows by 4 bytes for each 100
+    python -m benchmarks.large_tables --app table_mlp --gigabytes 20    # the memory grows by 30 bytes a row
 
 A network takes one pass over all training rows, and is validated and tested as by `train`. Nothing is kept.
 """

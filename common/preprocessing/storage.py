@@ -166,7 +166,7 @@ def _using(address: str, verb: str = "read") -> Iterator[tuple[Any, str]]:
         raise UserError(f"{address}: has no bucket; an address is {address[:5]}BUCKET/FOLDER")
     try:
         yield _system(address[:2]), place
-    except (OSError, ArrowException) as error:
+    except (ImportError, OSError, ArrowException) as error:
         raise _failed(address, error, verb) from error
 
 

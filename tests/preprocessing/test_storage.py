@@ -238,6 +238,16 @@ def test_missing_permissions_and_credentials_of_googles_storage_are_one_line(
         storage.local("gs://data/x")
 
 
+@pytest.mark.parametrize(("address", "system"), [("s3://data/x", "S3FileSystem"), ("gs://data/x", "GcsFileSystem")])
+def test_a_pyarrow_without_a_storage_is_one_line(address: str, system: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pyarrow import fs
+
+    monkeypatch.delattr(fs, system)
+    monkeypatch.setattr(fs, "_not_imported", [system])
+    with pytest.raises(UserError, match=f"^{address}: cannot be read .*not built with support for '{system}'[^\n]*$"):
+        storage.local(address)
+
+
 @pytest.mark.usefixtures("bucket", "store")
 def test_the_command_ends_with_status_2() -> None:
     result = run_app("alexnet", "check", "--images", "s3://data/nothing")
