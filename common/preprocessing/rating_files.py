@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 HEADER = ["userId", "movieId", "rating"]
 """The first columns of ratings.csv."""
-NUMBER = r"([._ -]?(id|no|number|name))?"
+SUFFIX = r"([._ -]?(id|no|number|name))?"
 NAMES = {
-    "user": rf"(user|customer|member|reviewer|reader|viewer|client|person){NUMBER}",
-    "item": rf"(item|movie|film|book|product|song|track|artist|game|recipe|joke|article|restaurant|isbn|asin){NUMBER}",
+    "user": rf"(user|customer|member|reviewer|reader|viewer|client|person){SUFFIX}",
+    "item": rf"(item|movie|film|book|product|song|track|artist|game|recipe|joke|article|restaurant|isbn|asin){SUFFIX}",
     "rating": r"((star|book|movie)[._ -]?)?(rating|score|stars?|grade)|overall",
 }
 """Names of the columns in tables of others, without case."""
@@ -156,7 +156,7 @@ def _find_columns(path: Path, frame: "pd.DataFrame") -> tuple[str, str, str]:
 
 def _ids(cells: Cells) -> Array:
     """Return users or items (rows,) as numbers if all are, else as text."""
-    return cells.to_numpy("int32" if cells.str.fullmatch("[0-9]{1,9}").all() else object)
+    return cells.to_numpy("int32" if cells.str.fullmatch("0|[1-9][0-9]{0,8}").all() else object)
 
 
 def _first_fault(path: Path, layout: Layout) -> str:
