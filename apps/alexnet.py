@@ -1,6 +1,6 @@
 """AlexNet (Krizhevsky, Sutskever and Hinton 2012, "ImageNet Classification with Deep Convolutional Neural Networks").
 
-    python -m apps.alexnet train                              # Fashion-MNIST: 8.38 % test error, seed 0
+    python -m apps.alexnet train                              # Fashion-MNIST: 8.20 % test error, mean of 3 seeds
     python -m apps.alexnet train --images FOLDER              # photographs, a folder per class: the paper's network
     python -m apps.alexnet train --images FOLDER --init-from RUN --freeze features   # fine-tune a trained model
     python -m apps.alexnet train --images FOLDER --backend jax --model-parallel --devices 2   # two GPUs

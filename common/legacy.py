@@ -5,7 +5,8 @@ from __future__ import annotations
 import ast
 import typing
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from types import UnionType
+from typing import Any, Literal, Union
 
 import keras
 
@@ -40,9 +41,11 @@ def parameters(recorded: Mapping[str, str], hints: Mapping[str, Any]) -> dict[st
 
 def _value(text: str, hint: Any) -> Any:
     """Return the value of a setting of type `hint` that MLflow recorded as `text`."""
-    kind, choices = typing.get_origin(hint), typing.get_args(hint)
-    words = hint is str or (kind is Literal and isinstance(choices[0], str)) or (kind is not tuple and str in choices)
-    if words and not (text == "None" and type(None) in choices):
+    members = typing.get_args(hint) if typing.get_origin(hint) in (Union, UnionType) else (hint,)
+    words = any(
+        one is str or (typing.get_origin(one) is Literal and isinstance(typing.get_args(one)[0], str)) for one in members
+    )
+    if words and not (text == "None" and type(None) in members):
         return text
     return ast.literal_eval(text)
 
