@@ -42,9 +42,8 @@ def parameters(recorded: Mapping[str, str], hints: Mapping[str, Any]) -> dict[st
 def _value(text: str, hint: Any) -> Any:
     """Return the value of a setting of type `hint` that MLflow recorded as `text`."""
     members = typing.get_args(hint) if typing.get_origin(hint) in (Union, UnionType) else (hint,)
-    words = any(
-        one is str or (typing.get_origin(one) is Literal and isinstance(typing.get_args(one)[0], str)) for one in members
-    )
+    literals = (typing.get_args(one)[0] for one in members if typing.get_origin(one) is Literal)
+    words = str in members or any(isinstance(one, str) for one in literals)
     if words and not (text == "None" and type(None) in members):
         return text
     return ast.literal_eval(text)
