@@ -6,8 +6,8 @@
     python -m apps.lenet5 train --variant 1998                # the paper's network: 0.94 %; published 0.95 %
     python -m apps.lenet5 train --variant 1998 --distortions  # the paper's distortions: 0.74 %; published 0.8 %
 
-Each error is the mean of seeds 0, 1 and 2, the one after two epochs of ten seeds. The first command takes 270 CPU s (581
-s on two busy cores, seed 0).
+Each error is the mean of seeds 0, 1 and 2, but of ten seeds after two epochs. The first command takes 270 CPU s (581 s
+on two busy cores, seed 0).
 
 The variant `1998` is exactly the paper's network, except for its optimizer. The variant `modern` has the same maps,
 with ReLU, batch normalisation, dropout and a softmax. The network of 1998 has a probability of "none of these", which
