@@ -318,7 +318,9 @@ class Forecast(Regression):
         return metrics | intervals.coverage(targets, predictions, self.half_widths(predictions))
 
     def symptoms(self, targets: Array, predictions: Array, outputs: Sequence[str]) -> list[str]:
-        inside = self.score(targets, predictions).get("coverage_95", 1.0)
+        if not self.spread:
+            return []
+        inside = intervals.coverage(targets, predictions, self.half_widths(predictions))["coverage_95"]
         if inside >= NARROW:
             return []
         found = f"those of 95 % contain {100 * inside:.0f} % of the test values"

@@ -40,11 +40,11 @@ def compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., 
 
 
 def keep(folder: Path) -> None:
-    """Let JAX write the programs that it compiles into a folder and read them there; other backends have none.
+    """Keep the programs that JAX compiles in a folder, in which later processes find them. Other backends have none.
 
     Args:
-        folder: Folder that processes share. Each host has a folder of its own in it, for the programs of another
-            processor may not run.
+        folder: Folder of the programs of all hosts. Each host uses a subfolder of its own, because a program may not
+            run on another kind of processor.
     """
     if keras.backend.backend() != "jax":
         return

@@ -120,12 +120,6 @@ class WordPairs(keras.layers.Layer):
         before, after = (ops.pad(halves, [(0, 0), side, (0, 0)]) for side in ((1, 0), (0, 1)))
         return scores[:, :length] + before + after
 
-    def compute_output_shape(self, input_shape: Sequence[int | None]) -> tuple[int | None, ...]:
-        return (*input_shape, self.outputs)
-
-    def get_config(self) -> dict[str, Any]:
-        return super().get_config() | {"words": self.words, "pairs": self.pairs, "outputs": self.outputs}
-
 
 def multiply(scores: Any, words: Any) -> Any:
     """Return the scores of the product of two experts, at first with equal exponents, (batch, classes).
@@ -141,8 +135,9 @@ def pretrain(model: keras.Model, config: Config, data: Data) -> tuple[()]:
     """Fit the linear expert of a network, if it has one, to the training set, with the best penalty for validation."""
     if layer := _expert(model):
         print(f"{LINEAR}: logistic regression on words and pairs of words of {data.examples(config):,} sentences")
-        train, validation = _features(model, layer, config, data)
-        _fit_linear(model, layer, config, train, validation, PENALTIES)
+        spelling = _spelling(model, layer)
+        train, validation = _features(model, layer, config, data, spelling)
+        _fit_linear(model, layer, config, spelling, train, validation, PENALTIES)
     return ()
 
 
@@ -151,24 +146,31 @@ def _expert(model: keras.Model) -> WordPairs | None:
     return next((layer for layer in model.layers if isinstance(layer, WordPairs)), None)
 
 
-def _features(model: keras.Model, layer: WordPairs, config: Config, data: Data) -> list[tuple[csr_array, Array]]:
-    """Return the TF-IDF weights (sentences, terms) and labels of the training and validation sets."""
+def _features(
+    model: keras.Model, layer: WordPairs, config: Config, data: Data, spelling: csr_array
+) -> list[tuple[csr_array, Array]]:
+    """Return the features (sentences, terms + n-grams) and labels of the training and validation sets."""
     network = keras.Model(model.input, layer.input)
     train, validation = row_shards.sample(data.train), row_shards.sample(data.validation)
     pairs = arrays.first(train, data.examples(config)), validation
-    return [(_term_weights(layer, _predict(network, sentences)), labels) for sentences, labels in pairs]
+    return [(_term_weights(layer, _predict(network, sentences)) @ spelling, labels) for sentences, labels in pairs]
 
 
 def _fit_linear(
-    model: keras.Model, layer: WordPairs, config: Config, train: Pair, validation: Pair, penalties: Sequence[float]
+    model: keras.Model,
+    layer: WordPairs,
+    config: Config,
+    spelling: csr_array,
+    train: Pair,
+    validation: Pair,
+    penalties: Sequence[float],
 ) -> None:
     """Fit the linear expert to `train`, with that of `penalties` which is best on `validation`.
 
     A word's weight is its own one plus the weighted sum of those of its n-grams of 3 to 5 letters, so that words which
     are spelled alike learn from each other (Bojanowski et al. 2017).
     """
-    balanced, spelling = config.class_weights == "balanced", _spelling(model, layer)
-    train, validation = ((weights @ spelling, labels) for weights, labels in (train, validation))
+    balanced = config.class_weights == "balanced"
     kernel, bias, penalty = linear.fit_softmax(train, validation, layer.outputs, balanced, penalties)
     layer.kernel.assign(spelling @ kernel)
     layer.penalty.assign(penalty)
@@ -176,7 +178,10 @@ def _fit_linear(
 
 
 def _spelling(model: keras.Model, layer: WordPairs) -> csr_array:
-    """Return the share of each fitted weight, of a term or an n-gram, in those of terms: (terms, terms + n-grams)."""
+    """Return the matrix (terms, terms + n-grams) that turns TF-IDF weights into features.
+
+    A term has a feature of its own; a word also has a part in those of its n-grams.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
 
     words = next(one for one in model.layers if isinstance(one, keras.layers.TextVectorization)).get_vocabulary()
@@ -216,9 +221,10 @@ def calibrate(model: keras.Model, config: Config, data: Data) -> None:
     for expert, exponent in zip(found, exponents(scores, labels, weights), strict=True):
         expert.exponent.assign(exponent)
         print(f"{expert.name}: exponent {exponent:.2g}, from {len(labels):,} validation sentences")
-    (train, train_labels), (validation, validation_labels) = _features(model, layer, config, data)
+    spelling = _spelling(model, layer)
+    (train, train_labels), (validation, validation_labels) = _features(model, layer, config, data, spelling)
     both = vstack([train, validation], format="csr"), np.concatenate([train_labels, validation_labels])
-    _fit_linear(model, layer, config, both, both, [float(layer.penalty)])
+    _fit_linear(model, layer, config, spelling, both, both, [float(layer.penalty)])
 
 
 def exponents(scores: Sequence[Array], labels: Array, weights: Array) -> Array:

@@ -172,10 +172,12 @@ def _number_column(path: Path, cells: Cells, reading: Reading, usual: str, delim
 
 def _identifies(name: str, values: Array) -> bool:
     """Return whether the name and the values (rows,) are those of an identifier, or of the index of a data frame."""
+    identifier, row = IDENTIFIER.search(name), ROW.fullmatch(name)
+    if not (identifier or row):  # most columns: their values need no look
+        return False
     if not np.array_equal(values, np.round(values)) or len(np.unique(values)) < len(values):
         return False
-    in_order = (np.diff(values) > 0).all() or np.ptp(values) == len(values) - 1
-    return bool(IDENTIFIER.search(name)) or bool(in_order and ROW.fullmatch(name))
+    return bool(identifier or (np.diff(values) > 0).all() or np.ptp(values) == len(values) - 1)
 
 
 def _date_column(path: Path, cells: Cells, readings: Mapping[str, Array]) -> Decision:

@@ -4,7 +4,7 @@ import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -27,6 +27,8 @@ NAMES = {
 }
 """Names of the columns in tables of others, without case."""
 TITLE = re.compile("title", re.IGNORECASE)
+Table: TypeAlias = "tuple[pd.DataFrame, dict[int | str, str], tuple[str, ...]]"
+"""A table of the columns `COLUMNS`, the titles by item, and notes about decisions."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +62,7 @@ def read(path: Path, columns: tuple[str, str, str] | None = None) -> tuple[Ratin
         UserError: if the file cannot be read, or a line is not a rating; names the line.
     """
     layout = None if columns or len(table_files.files(path)) > 1 else _layout(path)
-    (frame, titles), notes = (_read_movielens(path, layout), ()) if layout else _read_table(path, columns)
+    frame, titles, notes = _read_movielens(path, layout) if layout else _read_table(path, columns)
     try:
         return collect(frame, titles), notes
     except ValueError as error:
@@ -86,8 +88,8 @@ def _layout(path: Path) -> Layout | None:
     return None
 
 
-def _read_movielens(path: Path, layout: Layout) -> "tuple[pd.DataFrame, dict[int | str, str]]":
-    """Read the `COLUMNS` of a file of MovieLens, and the titles beside it."""
+def _read_movielens(path: Path, layout: Layout) -> Table:
+    """Read a file of MovieLens, and the titles beside it."""
     import pandas as pd
 
     try:
@@ -108,13 +110,11 @@ def _read_movielens(path: Path, layout: Layout) -> "tuple[pd.DataFrame, dict[int
         faulty = True
     if faulty:
         raise UserError(f"{path}, {_first_fault(path, layout)}")
-    return frame, titles_beside(path)
+    return frame, titles_beside(path), ()
 
 
-def _read_table(
-    path: Path, columns: tuple[str, str, str] | None
-) -> "tuple[tuple[pd.DataFrame, dict[int | str, str]], tuple[str, ...]]":
-    """Read the `COLUMNS` of a table, its titles by item, and notes."""
+def _read_table(path: Path, columns: tuple[str, str, str] | None) -> Table:
+    """Read a table with these columns of the user, the item and the rating, or with usual names."""
     import pandas as pd
 
     cells = table_files.read(path)
@@ -133,7 +133,7 @@ def _read_table(
     title = next((name for name in map(str, rated) if TITLE.fullmatch(name) and name not in names), None)
     titles = dict(zip(items.tolist(), rated[title], strict=True)) if title else {}
     frame = pd.DataFrame({"user": users, "item": items, "rating": stars.astype("float32")})
-    return (frame, titles), tuple(notes)
+    return frame, titles, tuple(notes)
 
 
 def _find_columns(path: Path, frame: "pd.DataFrame") -> tuple[str, str, str]:

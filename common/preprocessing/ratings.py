@@ -104,7 +104,7 @@ def collect(frame: "pd.DataFrame", titles: Mapping[int | str, str]) -> Ratings:
     users, items, ratings = (frame[name].to_numpy() for name in COLUMNS)
     levels = np.sort(pd.unique(ratings))
     if not 2 <= len(levels) <= LARGEST_SCALE:
-        raise ValueError(f"{len(levels):,} different ratings; a scale of 2 to {LARGEST_SCALE} is needed, round them")
+        raise ValueError(f"{len(levels):,} different ratings; a scale of 2 to {LARGEST_SCALE} is needed; round them")
     rows, user_names = pd.factorize(users, sort=True)
     columns, item_names = pd.factorize(items, sort=True)
     shape = (len(user_names), len(item_names))
@@ -113,9 +113,9 @@ def collect(frame: "pd.DataFrame", titles: Mapping[int | str, str]) -> Ratings:
         twice = frame.duplicated(["user", "item"]).to_numpy().argmax()
         raise ValueError(f"user {users[twice]} rated item {items[twice]} twice; keep one of the two")
     names = tuple(f"{name} {titles[name]}" if name in titles else str(name) for name in item_names.tolist())
-    # Names as an array of text: one of Python objects would have no fingerprint.
-    numbers = user_names.astype(np.int64 if user_names.dtype.kind == "i" else np.str_)
-    return Ratings(matrix, numbers, names, tuple(levels.tolist()))
+    # An array of Python objects would have no fingerprint.
+    user_names = user_names.astype(np.int64 if user_names.dtype.kind == "i" else np.str_)
+    return Ratings(matrix, user_names, names, tuple(levels.tolist()))
 
 
 def generate(users: int, items: int, each: int, seed: int = 0) -> "pd.DataFrame":

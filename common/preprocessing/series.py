@@ -15,7 +15,7 @@ import pandas as pd
 from common.data import Array, Description, TimeAxis
 from common.errors import Problems, UserError
 from common.preprocessing import calendars, cell_numbers, csv_file, table_files, timestamps
-from common.preprocessing.cells import MISSING
+from common.preprocessing.cells import MISSING, Cells
 from common.preprocessing.timestamps import Timestamps
 
 Name = Literal["sunspots", "co2"]
@@ -116,7 +116,7 @@ def read(path: Path, named: Columns, time_format: str | None = None, like: TimeA
             unreadable, ambiguous or irregular.
     """
     cells = table_files.read(path).frame
-    time, note = (named.time, "") if named.time else _find_time(cells, named, like)
+    time, notes = (named.time, ()) if named.time else _find_time(cells, named, like)
     csv_file.require(path, cells, [time, *named.variables, *([named.group] if named.group else [])])
     if cells.empty:
         raise UserError(f"{path}: no rows below the column names")
@@ -144,7 +144,7 @@ def read(path: Path, named: Columns, time_format: str | None = None, like: TimeA
     for name in map(str, groups.value_counts().index):  # the longest decides on the format and the step
         with problems.collect():
             stamps[name] = timestamps.parse(path, texts[groups == name], time_format, like)
-            stamps[name] = replace(stamps[name], notes=(*filter(None, [note]), *stamps[name].notes))
+            stamps[name] = replace(stamps[name], notes=(*notes, *stamps[name].notes))
             like = like or stamps[name].axis
     problems.check()
     table = pd.DataFrame(variables, cells.index)
@@ -157,18 +157,18 @@ def read(path: Path, named: Columns, time_format: str | None = None, like: TimeA
     return found
 
 
-def _find_time(cells: pd.DataFrame, named: Columns, like: TimeAxis | None) -> tuple[str, str]:
+def _find_time(cells: pd.DataFrame, named: Columns, like: TimeAxis | None) -> tuple[str, tuple[str, ...]]:
     """Return the column of times, empty if there is none, and a note if it is not the first column."""
     names = [str(name) for name in cells.columns if name != named.group]
     first = names[0] if names else ""
     if first and _numbers_rows(cells[first], like):
         dates = (name for name in names[1:] if name not in named.variables and timestamps.are_dates(cells[name]))
         if found := next(dates, None):
-            return found, f"the times, because {first} numbers the rows"
-    return first, ""
+            return found, (f"the times, because {first} numbers the rows",)
+    return first, ()
 
 
-def _numbers_rows(cells: "pd.Series[str]", like: TimeAxis | None) -> bool:
+def _numbers_rows(cells: Cells, like: TimeAxis | None) -> bool:
     """Return whether a column has whole numbers that increase: from 0 or 1, or if training had dates, from any."""
     if cells.empty or not cells.str.fullmatch("[0-9]{1,15}").all():
         return False
@@ -177,7 +177,7 @@ def _numbers_rows(cells: "pd.Series[str]", like: TimeAxis | None) -> bool:
     return bool(begins and (numbers.diff().iloc[1:] > 0).all())
 
 
-def _is_text(cells: "pd.Series[str]", known: bool, like: TimeAxis | None) -> bool:
+def _is_text(cells: Cells, known: bool, like: TimeAxis | None) -> bool:
     """Return whether a column that is known in advance is text: in training by its cells, later as it was then."""
     return known if like else not (cell_numbers.is_numeric(cells) or cells.isin(MISSING).all())
 

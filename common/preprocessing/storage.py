@@ -4,6 +4,7 @@ pyarrow, which parses CSV files, reads both kinds of storage, so no further pack
 """
 
 import contextlib
+import glob
 import os
 import sys
 import textwrap
@@ -57,7 +58,7 @@ def local(address: str) -> str:
         return address
     with _using(address) as (system, place):
         root, pattern, found = place, "", _files(system, place)
-        if not found and is_pattern(place):
+        if not found and glob.has_magic(place):
             root, pattern = place.rpartition("/")[::2]
             found = [file for file in _files(system, root, False) if fnmatchcase(file.base_name, pattern)]
         if not found:
@@ -86,11 +87,6 @@ def named(names: Sequence[str], addresses: Sequence[str], paths: Sequence[str]) 
             here, there = str(Path(path).parent), address.rstrip("/").rpartition("/")[0]
             names = [name.replace(here, there) for name in names]
     return names
-
-
-def is_pattern(text: str) -> bool:
-    """Return whether `text` may be a pattern of several files."""
-    return any(sign in text for sign in "*?[")
 
 
 def is_address(text: str) -> bool:

@@ -3,6 +3,7 @@
 The values of a Parquet file become the text that a CSV file has, so that both are read by the same rules.
 """
 
+import glob
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from common.errors import UserError, first_line, reading
-from common.preprocessing import csv_file, storage
+from common.preprocessing import csv_file
 from common.preprocessing.csv_file import Cells
 
 ROWS = 2**16
@@ -24,7 +25,7 @@ def files(path: Path) -> list[Path]:
     Raises:
         UserError: if no file fits the pattern.
     """
-    if path.exists() or not storage.is_pattern(str(path)):
+    if path.exists() or not glob.has_magic(str(path)):
         return [path]
     found = sorted(file for file in Path(path.anchor).glob(str(path.relative_to(path.anchor))) if file.is_file())
     if not found:

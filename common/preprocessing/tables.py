@@ -26,7 +26,7 @@ from common.preprocessing import (
     table_checks,
     table_files,
 )
-from common.preprocessing.cells import MISSING, wrong_cell
+from common.preprocessing.cells import MISSING, Cells, wrong_cell
 from common.preprocessing.columns import Decimal, Decision
 from common.preprocessing.csv_file import require
 
@@ -166,7 +166,7 @@ def with_target(frame: "pd.DataFrame", target: str) -> tuple["pd.DataFrame", lis
     return frame[~missing], [note]
 
 
-def target_kind(cells: "pd.Series[str]") -> tuple[Target, str]:
+def target_kind(cells: Cells) -> tuple[Target, str]:
     """Decide whether a target column without missing values holds classes or a quantity.
 
     Names are classes, and so are two different numbers, and few whole numbers that count from 0 or 1 without a gap,
@@ -189,7 +189,7 @@ def target_kind(cells: "pd.Series[str]") -> tuple[Target, str]:
     return "quantity", f"{name} is a quantity: it has {len(levels):,} different numbers; " + advice.format("class")
 
 
-def _quantity(path: Path, cells: "pd.Series[str]", decision: Decision) -> Array:
+def _quantity(path: Path, cells: Cells, decision: Decision) -> Array:
     """Return the numbers (rows,) of a target column."""
     if decision.problem:
         raise UserError(decision.problem)
@@ -200,7 +200,7 @@ def _quantity(path: Path, cells: "pd.Series[str]", decision: Decision) -> Array:
     raise UserError(wrong_cell(path, cells, values, "number", fix))
 
 
-def class_labels(path: Path, cells: "pd.Series[str]", fewest: int, hint: str = "") -> tuple[Array, tuple[str, ...]]:
+def class_labels(path: Path, cells: Cells, fewest: int, hint: str = "") -> tuple[Array, tuple[str, ...]]:
     """Return int32 labels (rows,) for a column of class names, and the sorted names.
 
     Raises:
@@ -241,7 +241,7 @@ def _describe(
     return Description((*file.notes, *notes, *own), facts, {"columns": pd.DataFrame(rows)})
 
 
-def _overview(cells: "pd.Series[str]", decision: Decision) -> dict[str, Any]:
+def _overview(cells: Cells, decision: Decision) -> dict[str, Any]:
     """Return the row of a column in the overview: type, rule, missing values, different values, and its range."""
     import pandas as pd
 

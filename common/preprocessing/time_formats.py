@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from common.data import Array
 from common.errors import UserError
 from common.preprocessing import calendars
+from common.preprocessing.cells import Cells
 
 LONGEST = 60
 """Maximum number of characters of a time."""
@@ -99,7 +100,7 @@ class Reading:
         return times[np.append(True, times[1:] != times[:-1])]
 
 
-def normalised(cells: "pd.Series[str]") -> "pd.Series[str]":
+def normalised(cells: Cells) -> Cells:
     """Return cells in small ASCII digits and letters with single spaces, without a name of a zone in brackets."""
     texts = cells.astype("str").str.slice(0, LONGEST + 1)
     if texts.str.contains(UNUSUAL).any():
@@ -148,7 +149,7 @@ def _pattern(form: str) -> re.Pattern[str]:
     return re.compile(pattern)
 
 
-def read(texts: "pd.Series[str]", form: str) -> Reading:
+def read(texts: Cells, form: str) -> Reading:
     """Read normalised cells in a format.
 
     Raises:
@@ -187,7 +188,7 @@ def read(texts: "pd.Series[str]", form: str) -> Reading:
     )
 
 
-def _read_numbers(texts: "pd.Series[str]", form: str) -> Reading:
+def _read_numbers(texts: Cells, form: str) -> Reading:
     """Read cells as whole numbers, or as times since 1970 in UTC."""
     codes, levels = pd.factorize(texts.where(texts.str.fullmatch(NUMBER), ""))
     values = [int(text.split(".")[0]) if 0 < len(text) <= LONGEST else LARGEST for text in levels]
@@ -210,7 +211,7 @@ def _read_numbers(texts: "pd.Series[str]", form: str) -> Reading:
 class _Fields:
     """The text of each directive of a pattern in a column."""
 
-    def __init__(self, texts: "pd.Series[str]", pattern: re.Pattern[str]) -> None:
+    def __init__(self, texts: Cells, pattern: re.Pattern[str]) -> None:
         cells = pa.table({"": texts})[""].combine_chunks()
         found = pc.extract_regex(cells, rf"\A(?:{pattern.pattern})\z")
         fits = pc.and_(found.is_valid(), pc.less_equal(pc.utf8_length(cells), LONGEST))

@@ -16,7 +16,7 @@ import pandas as pd
 from common.data import Array, TimeAxis
 from common.errors import UserError
 from common.preprocessing import calendars
-from common.preprocessing.cells import shortened
+from common.preprocessing.cells import Cells, shortened
 from common.preprocessing.time_formats import NUMBER, SECONDS, SHORT, UNIX, Reading, fits, normalised, read
 
 FEWEST = 3
@@ -80,9 +80,7 @@ class Timestamps:
     """Decisions and warnings, one line each."""
 
 
-def parse(
-    path: Path, cells: "pd.Series[str]", time_format: str | None = None, like: TimeAxis | None = None
-) -> Timestamps:
+def parse(path: Path, cells: Cells, time_format: str | None = None, like: TimeAxis | None = None) -> Timestamps:
     """Read a column of text as the times of a regular series.
 
     Args:
@@ -126,14 +124,14 @@ def parse(
     )
 
 
-def are_dates(cells: "pd.Series[str]") -> bool:
+def are_dates(cells: Cells) -> bool:
     """Return whether all cells are dates, or decimal years, which whole numbers are not."""
     texts = normalised(cells)
     numbers = texts.str.fullmatch(NUMBER).all()
     return not numbers and (_months(texts) is not None or bool(readings(texts)))
 
 
-def _months(texts: "pd.Series[str]") -> "pd.Series[str] | None":
+def _months(texts: Cells) -> "Cells | None":
     """Return decimal years, such as 1991.583 of a series of R, as months, such as 1991-08; None if any is not one."""
     if not texts.str.fullmatch(r"[12]\d{3}(\.\d+)?").all() or texts.str.fullmatch(NUMBER).all():
         return None
@@ -144,7 +142,7 @@ def _months(texts: "pd.Series[str]") -> "pd.Series[str] | None":
     return (whole // 12).astype("str") + "-" + (whole % 12 + 1).astype("str").str.zfill(2)
 
 
-def readings(texts: "pd.Series[str]") -> list[Reading]:
+def readings(texts: Cells) -> list[Reading]:
     """Return the readings of normalised cells in every format that fits the shape of all of them."""
     if texts.str.fullmatch(NUMBER).all():
         found = []
@@ -173,7 +171,7 @@ def _plausible(reading: Reading) -> bool:
     return bool(first <= years[0] and years[1] < last)
 
 
-def _shapes(texts: "pd.Series[str]") -> "pd.Series[int]":
+def _shapes(texts: Cells) -> "pd.Series[int]":
     """Return the number of texts of each pattern of digits and letters, in descending order, by one such text."""
     shapes = texts.str.replace("[1-9]", "0", regex=True).str.replace("[a-z]+", "a", regex=True)
     codes, _ = pd.factorize(shapes)
@@ -181,7 +179,7 @@ def _shapes(texts: "pd.Series[str]") -> "pd.Series[int]":
     return pd.Series(counts, index=texts.iloc[firsts].to_numpy(object)).sort_values(ascending=False, kind="stable")
 
 
-def _given(path: Path, cells: "pd.Series[str]", texts: "pd.Series[str]", form: str) -> list[Reading]:
+def _given(path: Path, cells: Cells, texts: Cells, form: str) -> list[Reading]:
     """Return the reading in the format of the user.
 
     Raises:
@@ -255,7 +253,7 @@ def _span(reading: Reading) -> str:
     return f"{calendars.words(axis)} from {first} to {last}"
 
 
-def _refuse_repeats(path: Path, cells: "pd.Series[str]", reading: Reading) -> None:
+def _refuse_repeats(path: Path, cells: Cells, reading: Reading) -> None:
     """Check that no time is in two rows.
 
     Raises:
@@ -329,7 +327,7 @@ def _irregular(column: str, reading: Reading, like: TimeAxis | None) -> str:
     return f"{column} ({reading.words}) has no regular step: {example}; use one row per hour, day, month …"
 
 
-def _unreadable(path: Path, cells: "pd.Series[str]", texts: "pd.Series[str]") -> str:
+def _unreadable(path: Path, cells: Cells, texts: Cells) -> str:
     """Return the error for cells that fit no format: the first that does not fit the most frequent one."""
     column = f"the column {cells.name}"
     advice = "write whole numbers, or dates like 2024-12-31 23:59, or name the format in `time_format`"

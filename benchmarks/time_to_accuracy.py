@@ -1,6 +1,6 @@
 """Measure how long LeNet-5 takes to 99 % on MNIST by the settings of apps/lenet5_fast.json.
 
-    python -m benchmarks.fast
+    python -m benchmarks.time_to_accuracy
 
 The settings were chosen by the validation accuracy of four seeds, and are evaluated once on the test set.
 """
