@@ -56,11 +56,14 @@ class Batches(keras.callbacks.Callback):
         step: int = 0,
     ) -> None:
         super().__init__()
-        self.step = step
+        self.step, self.begun = step, False
         self.pair, self.generate_epoch = pair, generate_epoch
         self.batch_size, self.seed, self.examples, self.epoch = batch_size, seed, examples or len(pair[1]), epoch
         if epoch:
             self.on_epoch_begin(epoch)
+
+    def on_train_begin(self, logs: dict[str, float] | None = None) -> None:
+        self.begun = True
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, float] | None = None) -> None:
         self.epoch = epoch

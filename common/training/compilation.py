@@ -19,7 +19,7 @@ def benefits_from_xla(model: keras.Model, batch_size: int) -> bool:
         return False  # XLA has no strings
     if tf.config.list_physical_devices("GPU"):
         return all(layer.supports_jit for layer in model.layers)  # LSTM and GRU do not: cuDNN runs them
-    if any(map(_is_convolution, model.layers)):
+    if has_convolution(model):
         return False
     recurrent = [layer for layer in model.layers if isinstance(layer, keras.layers.RNN)]
     if any(batch_size * getattr(layer, "units", 0) > RECURRENT_STATES for layer in recurrent):
@@ -28,6 +28,8 @@ def benefits_from_xla(model: keras.Model, batch_size: int) -> bool:
     return not hasattr(first, "seed_generator")
 
 
-def _is_convolution(layer: keras.layers.Layer) -> bool:
-    """Return whether a layer has the kernel of a convolution."""
-    return any(len(weight.shape) > 3 or hasattr(layer, "kernel_size") for weight in layer.weights)
+def has_convolution(model: keras.Model) -> bool:
+    """Return whether a layer of the network has the kernel of a convolution."""
+    return any(
+        len(weight.shape) > 3 or hasattr(layer, "kernel_size") for layer in model.layers for weight in layer.weights
+    )

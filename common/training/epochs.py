@@ -7,7 +7,7 @@ import keras
 
 from common.config import Mode
 from common.preprocessing import arrays
-from common.training import devices
+from common.training import devices, executions
 from common.training.batches import Batches
 from common.training.checkpoint import Checkpoint, State
 from common.training.progress import Progress
@@ -57,19 +57,24 @@ def fit(
     for end in ends:
         state = checkpoint.state if checkpoint else State()
         training, counters = batches(epoch=state.epochs, step=state.step), counting()
-        steps = len(training.order())
-        if model.steps_per_execution != (executed := min(steps, most)):
+        steps, together = len(training.order()), 0 if several else executions.steps_together(model, training)
+        if model.steps_per_execution != (executed := min(steps, together or most)):
             model.steps_per_execution = executed
             model.train_function = model.test_function = None  # the old number is in their graphs
+        if together:
+            data = executions.Orders(training, executed)
+            model.train_function = executions.several_steps(model, training.pair)
+        else:
+            # If an epoch is one execution, nothing needs the end of its data, and one pass has them all: to begin a
+            # pass takes as long as dozens of steps of a small network.
+            data = training.dataset(endless=steps == executed and not several)
         used = [training, *callbacks(state.step), *counters]
         if checkpoint:
             checkpoint.counting = list(counters)
             used.append(checkpoint)
         with Progress(epochs, monitor, mode, state.history, state.step) as progress:
             history = model.fit(
-                # If an epoch is one execution, nothing needs the end of its data, and one pass has them all: to begin
-                # a pass takes as long as dozens of steps of a small network.
-                training.dataset(endless=steps == executed and not several),
+                data,
                 initial_epoch=end if state.stopped else state.epochs,
                 epochs=end,
                 # The data set has this cardinality, but without it Keras makes every epoch's iterator twice.
@@ -79,6 +84,8 @@ def fit(
                 callbacks=[*used, progress],  # last: an epoch that it shows is in the checkpoint
                 verbose=0,
             ).history
+        if together:
+            model.train_function = None  # it holds the examples
     names = dict.fromkeys([*state.history, *history])
     return {name: [*state.history.get(name, []), *history.get(name, [])] for name in names}
 
