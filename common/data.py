@@ -148,6 +148,8 @@ class ColumnFormat:
     """Decimal separator of numbers, or format of dates for `datetime.strptime`."""
     cycles: tuple[str, ...] = ()
     """Cycles that dates become, in addition to days since 1970-01-01."""
+    unit: str = ""
+    """Unit of numbers: %, a currency, or a word such as months; "" if they have none."""
 
 
 @dataclass(frozen=True)

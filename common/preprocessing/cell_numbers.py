@@ -17,12 +17,16 @@ LARGEST = 1e30
 SPACES = "\u00a0\u202f\u2009\u2007 "
 """Blanks between groups of digits: no-break, narrow no-break, thin and figure spaces."""
 CURRENCY = r"(?:[$€£¥₹₽₩₺]|USD|EUR|GBP|CHF|JPY)"
+WORD = r"°?(?:[a-z]?m[23]|[^\W\d_]+(?:[ /][^\W\d_]+)?)\.?"
+"""A unit in letters: kg, km/h, °C, m², months."""
+PLURAL = 3
+"""Minimum number of letters of a unit that has a plural, which has at most two letters more."""
 DECORATED = re.compile(
     rf"(?P<open>\()?\s*(?P<sign>[-+\u2212\u2013])?\s*(?P<before>{CURRENCY})?\s*(?P<inner>[-+\u2212\u2013])?"
     rf"(?P<digits>[\d.](?:[\d.,'’{SPACES}]*[\d.,])?(?:[eE][-+\u2212]?\d+)?)"
-    rf"\s*(?P<percent>%)?\s*(?P<after>{CURRENCY})?(?P<trailing>[-\u2212])?\s*(?P<close>\))?"
+    rf"\s*(?P<percent>%)?\s*(?:(?P<after>{CURRENCY})|(?P<word>{WORD}))?(?P<trailing>[-\u2212])?\s*(?P<close>\))?"
 )
-"""A number with a sign, a currency, a percent sign, or parentheses for a negative number."""
+"""A number with a sign, a currency, a percent sign, a unit, or parentheses for a negative number."""
 SIGNS = ("open", "sign", "inner", "trailing")
 """Groups of `DECORATED`, at most one of which is in a number."""
 NEGATIVE = ("(", "-", "\u2212", "\u2013")
@@ -61,6 +65,8 @@ class Reading:
     """Signs that were removed, in words."""
     mixed: str = ""
     """A reason why the cells have no common unit; "" if they may have one."""
+    unit: str = ""
+    """Unit or sign that was removed: %, a currency, or a word that all numbers have; "" if there is none."""
 
     def count(self, decimal: str) -> int:
         """Return the number of cells that are numbers with this decimal separator."""
@@ -140,9 +146,11 @@ def _read_decorated(cells: Cells) -> Reading:
         ambiguous = found[grouped[0]]
     decorations: set[str] = set()
     units: dict[str, int] = {}
-    for place in np.flatnonzero(hard):
-        if not (parsed := _parse(found[place])):
-            continue
+    numbers = {place: parsed for place in np.flatnonzero(hard) if (parsed := _parse(found[place]))}
+    word = common_unit({parsed["word"] or "" for parsed in numbers.values()})
+    if not word or np.isfinite(dot).any():  # a number without the unit may be in another one
+        word, numbers = "", {place: parsed for place, parsed in numbers.items() if not parsed["word"]}
+    for place, parsed in numbers.items():
         digits = parsed["digits"].replace("\u2212", "-")
         fits = {decimal: bool(PLAIN[decimal].fullmatch(digits)) for decimal in PLAIN}
         if not ambiguous and all(fits.values()) and AMBIGUOUS.fullmatch(digits):
@@ -159,9 +167,18 @@ def _read_decorated(cells: Cells) -> Reading:
         mixed = f"mixes {' and '.join(symbols)}"
     elif symbols == ["%"] and (np.isfinite(dot) | np.isfinite(comma)).sum() > units["%"]:
         mixed = "mixes numbers with and without %"
+    if word:
+        decorations.add(f"the unit {word} is left out")
     both = {".": _finite(dot)[codes], ",": _finite(comma)[codes]}
     special = (hard & np.isfinite(np.fmax(dot, comma)))[codes]
-    return Reading(both, special, int((~missing)[codes].sum()), ambiguous, tuple(sorted(decorations)), mixed)
+    return Reading(both, special, int((~missing)[codes].sum()), ambiguous, tuple(sorted(decorations)), mixed, word or "".join(symbols[:1]))
+
+
+def common_unit(words: set[str]) -> str:
+    """Return the unit that the words are, in the singular if both numbers occur; "" if they are several units."""
+    first = min(words, key=len, default="")
+    longest = len(first) + 2 if len(first) >= PLURAL else len(first)
+    return first if all(word.startswith(first) and len(word) <= longest for word in words) else ""
 
 
 def is_numeric(cells: Cells) -> bool:

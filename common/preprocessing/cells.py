@@ -15,7 +15,14 @@ if TYPE_CHECKING:
 
 Cells: TypeAlias = "pd.Series[str]"
 """A column of cells as text."""
-MISSING = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
+MARKS = ("", "?", "NA", "N/A", "n/a", "#N/A", "<NA>", "NaN", "nan", "NULL", "null", "None")
+"""Cells that programs write for a missing value."""
+WORDS = ("na", "n/a", "n.a.", "null", "none", "missing", "unknown", "not available", "k. a.", "k.a.", "unbekannt")
+"""Words that people write for a missing value, in English and German, in small letters."""
+MISSING = (
+    *(*MARKS, "-", "--", "\u2013", "\u2014", ".", "..", "k. A.", "k.A."),
+    *(spelled for word in WORDS for spelled in (word, word.capitalize(), word.upper())),
+)
 """Cells without a value in a column of numbers or dates. In a column of text, only the empty cell has none."""
 TRIED = 200
 """Cells that decide what is tried on all cells."""

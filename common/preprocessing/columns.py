@@ -11,8 +11,8 @@ import numpy as np
 from common.data import Array, ColumnFormat
 from common.errors import UserError
 from common.preprocessing.cell_dates import as_date, date_cycles, date_features, date_readings, read_dates
-from common.preprocessing.cell_numbers import Reading, read_numbers
-from common.preprocessing.cells import MISSING, Cells, shortened, strings, wrong_cell
+from common.preprocessing.cell_numbers import Reading, common_unit, read_numbers
+from common.preprocessing.cells import MARKS, MISSING, Cells, shortened, strings, wrong_cell
 from common.preprocessing.csv_file import INDEX
 
 if TYPE_CHECKING:
@@ -41,11 +41,21 @@ def as_inputs(name: str, cells: Cells, form: ColumnFormat) -> dict[str, Array]:
     match form.kind:
         case "number":
             reading = read_numbers(cells)
-            return {name: reading.values[reading.decided or form.form or "."]}
+            values = reading.values[reading.decided or form.form or "."]
+            return {name: values if _same_unit(reading.unit, form.unit) else np.full(len(values), np.nan)}
         case "date":
             return date_features(name, read_dates(cells, form.form), form.cycles)
         case _:
             return {name: strings(cells)}
+
+
+def _same_unit(unit: str, trained: str) -> bool:
+    """Return whether numbers with `unit`, or with none, are in the unit of training."""
+    if not unit or unit == trained:
+        return True
+    if unit[-1].isalpha() or trained[-1:].isalpha():
+        return bool(trained and common_unit({unit, trained}))
+    return not trained
 
 
 def converted(path: Path, cells: Cells, form: ColumnFormat) -> dict[str, Array]:
@@ -160,10 +170,14 @@ def _number_column(path: Path, cells: Cells, reading: Reading, usual: str, delim
     if shown.any():
         signs = "".join(f"; {sign}" for sign in reading.decorations)
         note = f"column {name}: {cells.iloc[shown.argmax()]} is read as {values[shown.argmax()]:.15g}{signs}"
+    words = cells[np.isnan(values) & ~cells.isin(MARKS).to_numpy()]
+    if len(words):
+        missing = f"{' and '.join(map(shortened, words.unique()[:3]))} is read as missing, in {len(words):,} rows"
+        note = f"{note}; {missing}" if note else f"column {name}: {missing}"
     comma = " with a decimal comma" if form == "," else ""
     return Decision(
         f"all are numbers{comma}",
-        ColumnFormat("number", form or usual or "."),
+        ColumnFormat("number", form or usual or ".", unit=reading.unit),
         {str(name): compact(values)},
         f"{np.nanmin(values):.10g} to {np.nanmax(values):.10g}",
         note,
@@ -211,8 +225,10 @@ def _text_column(path: Path, cells: Cells, named: bool) -> Decision:
         note = f"column {name} has a different value in every row: an identifier, which is left out"
         return Decision("all are different", note=note)
     if levels > min(LEVELS, len(cells) / 2):
-        many = f"column {name} has {levels:,} different values in {len(cells):,} rows"
-        return Decision("", problem=f"{path}: {many}, which is too many; `ignore` {name} to leave it out")
+        many = f"column {name} has {levels:,} different values in {len(cells):,} rows, which is too many"
+        if named:
+            return Decision("", problem=f"{path}: {many}; take {name} out of `categories`, or `ignore` it")
+        return Decision("too many different values", note=f"{many} for categories; it is left out")
     most = ", ".join(f"{shortened(str(level))} {count:,}" for level, count in filled.value_counts().head(3).items())
     rule = "named in `categories`" if named else "not numbers or dates"
     return Decision(rule, ColumnFormat("text"), {str(name): strings(cells)}, most)

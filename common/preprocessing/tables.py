@@ -130,7 +130,8 @@ def table_of(path: Path, file: csv_file.Cells, config: TableConfig, kind: Target
             problems.add(decision.problem)
     inputs = {name: column for decision in decisions.values() for name, column in decision.inputs.items()}
     if not inputs and not problems.found:
-        problems.add(f"{path}: no column is left to predict {target} from")
+        reasons = "".join(f"; {decision.note}" for decision in decisions.values())
+        problems.add(f"{path}: no column is left to predict {target} from{reasons}")
     targets: Array = np.zeros((len(frame), 1), "float32")
     outputs: tuple[str, ...] = (target,)
     with problems.collect():

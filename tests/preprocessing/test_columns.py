@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from common.data import ColumnFormat
 from common.preprocessing import cell_dates, columns
 from common.preprocessing.columns import Decimal, Decision
 
@@ -49,6 +50,10 @@ def decide(
         (["1,5e3", "2,0"], [1500, 2], "1,5e3 is read as 1500"),
         (["?", "NA", "null", "", "4", "5", "6", "7", "8"], [NAN] * 4 + [4, 5, 6, 7, 8], ""),
         (["1.234", "5.678"], [1.234, 5.678], ""),
+        (["unknown", "-", "N.A.", "4", "5", "6", "7"], [NAN] * 3 + [4, 5, 6, 7], "'unknown' and '-' and 'N.A.' is read"),
+        (["1 month", "12 months", "n/a"], [1, 12, NAN], "the unit month is left out"),
+        (["80,5 m²", "1.200,0 m²"], [80.5, 1200], "the unit m² is left out"),
+        (["-3.5°C", "10.0°C"], [-3.5, 10], "the unit °C is left out"),
     ],
 )
 def test_numbers_of_every_format_are_numbers(cells: list[str], expected: list[float], words: str) -> None:
@@ -59,6 +64,32 @@ def test_numbers_of_every_format_are_numbers(cells: list[str], expected: list[fl
     np.testing.assert_allclose(found.inputs["x"][: len(cells)], expected, rtol=1e-6)
     assert words in found.note
     assert bool(words) or not found.note or cells[0] == "12,34,567"
+
+
+@pytest.mark.parametrize("cells", [["1 m", "2 mm"], ["1st", "2nd", "3rd"], ["5 kg", "6", "7 kg"], ["$5 million", "$5"]])
+def test_numbers_of_several_units_are_not_numbers(cells: list[str]) -> None:
+    found = decide(cells)
+    assert found.problem or not found.format or found.format.kind == "text"
+
+
+@pytest.mark.parametrize(
+    ("trained", "cell", "accepted"),
+    [
+        ("months", "7 months", True),
+        ("months", "1 month", True),
+        ("months", "7", True),
+        ("months", "7 years", False),
+        ("", "7 years", False),
+        ("$", "$7", True),
+        ("$", "€7", False),
+        ("$", "7%", False),
+        ("", "$7", True),
+    ],
+)
+def test_new_numbers_have_the_unit_of_training(trained: str, cell: str, accepted: bool) -> None:
+    form = ColumnFormat("number", ".", unit=trained)
+    value = columns.as_inputs("x", pd.Series([cell]), form)["x"][0]
+    assert (value == (1 if cell == "1 month" else 7)) if accepted else np.isnan(value)
 
 
 def test_a_number_that_fits_both_separators_is_refused_unless_something_decides() -> None:
@@ -145,7 +176,9 @@ def test_identifiers_and_empty_columns_are_left_out_and_text_stays_text() -> Non
     assert "an identifier, which is left out" in identifier.note
     assert "is empty; it is left out" in decide([""]).note
     assert "is empty; it is left out" in decide(["NA", ""]).note
-    assert "20 different values in 30 rows, which is too many" in decide([f"C{row}" for row in range(20)]).problem
+    many = decide([f"C{row}" for row in range(20)])
+    assert (many.format, many.problem) == (None, "")
+    assert "20 different values in 30 rows, which is too many for categories; it is left out" in many.note
     text = decide(["NA", "?", "a", "b", ""])
     assert text.inputs["x"][:5].tolist() == ["NA", "?", "a", "b", ""]
 
