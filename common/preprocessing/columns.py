@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -79,6 +79,8 @@ IDENTIFIER = re.compile(r"(?:^|[\W_])[iI][dD]$|[a-z]I[dD]$")
 """Names of identifiers: id, customer_id, customerID."""
 ROW = re.compile(rf"{INDEX}|row|row[._ ]?(?:names?|numbers?|id)|unnamed: 0", re.IGNORECASE)
 """Names of numbers of rows, which pandas, R and spreadsheets write."""
+FEW = 20
+"""Maximum number of values of a column in which names beside numbers make categories of all."""
 LEVELS = 1000
 """Maximum number of values of a column of text, because each is a feature."""
 
@@ -120,7 +122,7 @@ def decide(
     for name in frame.columns.difference(list(categories), sort=False):
         cells = frame[name]
         reading = read_numbers(cells)
-        if reading.is_numeric:
+        if reading.is_numeric and not names_beside_numbers(cells, reading):
             if _days_of_eight_digits(cells, reading):
                 dates[name] = {"%Y%m%d": read_dates(cells, "%Y%m%d")}
             else:
@@ -140,7 +142,22 @@ def decide(
             decisions[name] = _date_column(path, cells, agreed if len(agreed) == 1 else dates[name])
         else:
             decisions[name] = _text_column(path, cells, name in categories)
+            if beside := [] if name in categories else names_beside_numbers(cells, read_numbers(cells)):
+                note = f"column {name} has {', '.join(map(shortened, beside[:3]))} beside numbers: all are categories"
+                decisions[name] = replace(decisions[name], rule="numbers and names", note=note)
     return decisions
+
+
+def names_beside_numbers(cells: Cells, reading: Reading) -> list[str]:
+    """Return the cells such as 10+ or 2-10 of a column of numbers that has few values; empty if one may be an error."""
+    if not reading.is_numeric or max(map(reading.count, reading.values)) == reading.filled:
+        return []
+    filled = cells[~cells.isin(MISSING)]
+    if filled.nunique() > FEW:
+        return []
+    values = reading.values[reading.decided or "."]
+    counts = cells[np.isnan(values) & ~cells.isin(MISSING).to_numpy()].value_counts()
+    return list(counts.index) if counts.min() > 1 else []
 
 
 def _number_column(path: Path, cells: Cells, reading: Reading, usual: str, delimiter: str) -> Decision:
@@ -155,9 +172,8 @@ def _number_column(path: Path, cells: Cells, reading: Reading, usual: str, delim
                 "", problem=f"{path}: column {name}: {reading.ambiguous} may be {may}; set `decimal` to . or ,"
             )
     values = reading.values[form or "."]
-    if problem := wrong_cell(
-        path, cells, values, "number", "fix it, empty the cell, or name a column of text in `categories`"
-    ):
+    fix = f"fix it, empty the cell, name a column of text in `categories`, or `ignore` {name}"
+    if problem := wrong_cell(path, cells, values, "number", fix):
         return Decision("", problem=problem)
     if _identifies(str(name), values):
         note = f"column {name} has a number for each row: an identifier, which is left out; rename it to use it"
@@ -172,7 +188,7 @@ def _number_column(path: Path, cells: Cells, reading: Reading, usual: str, delim
         note = f"column {name}: {cells.iloc[shown.argmax()]} is read as {values[shown.argmax()]:.15g}{signs}"
     words = cells[np.isnan(values) & ~cells.isin(MARKS).to_numpy()]
     if len(words):
-        missing = f"{' and '.join(map(shortened, words.unique()[:3]))} is read as missing, in {len(words):,} rows"
+        missing = f"read as missing: {', '.join(map(shortened, words.unique()[:3]))} ({len(words):,} of {len(cells):,})"
         note = f"{note}; {missing}" if note else f"column {name}: {missing}"
     comma = " with a decimal comma" if form == "," else ""
     return Decision(
@@ -201,7 +217,8 @@ def _date_column(path: Path, cells: Cells, readings: Mapping[str, Array]) -> Dec
         days = " or ".join(as_date(days[place]) for days in values)
         fix = f"write dates as {as_date(values[0][place])}, or `ignore` {name}"
         return Decision("", problem=f"{path}: column {name}: {cells.iloc[place]} may be {days}; {fix}")
-    if problem := wrong_cell(path, cells, values[0], "date like the others", "fix it or empty the cell"):
+    fix = f"fix it, empty the cell, or `ignore` {name}"
+    if problem := wrong_cell(path, cells, values[0], "date like the others", fix):
         return Decision("", problem=problem)
     known = values[0][np.isfinite(values[0])]
     cycles = date_cycles(known)

@@ -45,6 +45,8 @@ SAMPLED = 200
 """Rows at the beginning of a file that decide the delimiter."""
 BLANKS = (b" ", b"\t", b"\v", b"\f", b"\x1c", b"\x1d", b"\x1e", b"\x1f")
 """Characters other than line breaks that `str.strip` removes from ASCII text."""
+WIDE = ("utf-16", "utf-32")
+"""Encodings in which a byte is no letter."""
 LINE_BREAK = r"\r\n?|\n"
 CHUNK = 2**25
 """Bytes of a file that are parsed at once, where its cells do not fit into memory."""
@@ -138,6 +140,9 @@ def _first_row(content: bytes) -> bytes:
 
 def _cells(path: Path, content: bytes, encoding: str, notes: list[str], delimiter: str = "") -> Cells:
     """Return all cells of the `content` of a CSV file, which begins with the column names."""
+    returns = content.count(b"\r") - content.count(b"\r\n")
+    if 0 < returns < content.count(b"\n") and encoding not in WIDE:
+        content = re.sub(rb"\r(?!\n)", b" ", content)  # Python's and pandas' writers do not quote such cells
     beginning = content[: 4 * SAMPLE].decode(encoding, "ignore")[:SAMPLE]
     delimiter = delimiter or _delimiter(beginning)
     if delimiter != ",":

@@ -22,7 +22,8 @@ HEADER = ["userId", "movieId", "rating"]
 SUFFIX = r"([._ -]?(id|no|number|name))?"
 NAMES = {
     "user": rf"(user|customer|member|reviewer|reader|viewer|client|person){SUFFIX}",
-    "item": rf"(item|movie|film|book|product|song|track|artist|game|recipe|joke|article|restaurant|isbn|asin){SUFFIX}",
+    "item": rf"(item|movie|film|book|product|song|track|artist|game|recipe|joke|article|restaurant|business|hotel"
+    rf"|anime|title|isbn|asin){SUFFIX}",
     "rating": r"((star|book|movie)[._ -]?)?(rating|score|stars?|grade)|overall",
 }
 """Names of the columns in tables of others, without case."""
@@ -43,6 +44,7 @@ class Layout:
 U_DATA = Layout("\t", (0, 1, 2))
 RATINGS_DAT = Layout(":", (0, 2, 4))  # "::" as two separators, because pandas parses longer ones slowly
 RATINGS_CSV = Layout(",", (0, 1, 2), header=True)
+WITHOUT_NAMES = Layout(",", (0, 1, 2))
 
 
 def read(path: Path, columns: tuple[str, str, str] | None = None) -> tuple[Ratings, tuple[str, ...]]:
@@ -81,7 +83,7 @@ def _layout(path: Path) -> Layout | None:
         raise UserError(f"{path}: the file is empty")
     if next(csv.reader([first]))[:3] == HEADER:
         return RATINGS_CSV
-    for layout, separator in ((RATINGS_DAT, "::"), (U_DATA, "\t")):
+    for layout, separator in ((RATINGS_DAT, "::"), (U_DATA, "\t"), (WITHOUT_NAMES, ",")):
         cells = first.split(separator)
         if len(cells) >= 3 and cells[0].strip().isdecimal():
             return layout
@@ -128,7 +130,7 @@ def _read_table(path: Path, columns: tuple[str, str, str] | None) -> Table:
         notes.append(f"{missing:,} of {len(known):,} rows have no {names[0]}, {names[1]} or {names[2]}; left out")
     if len(low := rated[stars <= 0]):
         place = f"{path}, line {low.index[0]}: {names[2]} {low[names[2]].iloc[0]}"
-        raise UserError(f"{place}; ratings must be above 0, because 0 means none: add the same number to all")
+        raise UserError(f"{place}; ratings must be above 0. Leave out rows in which 0 means none, or add the same number to all")
     users, items = (_ids(rated[name]) for name in names[:2])
     title = next((name for name in map(str, rated) if TITLE.fullmatch(name) and name not in names), None)
     titles = dict(zip(items.tolist(), rated[title], strict=True)) if title else {}
@@ -145,10 +147,15 @@ def _find_columns(path: Path, frame: "pd.DataFrame") -> tuple[str, str, str]:
     found = []
     for noun, pattern in NAMES.items():
         fitting = [name for name in map(str, frame.columns) if re.fullmatch(pattern, name, re.IGNORECASE)]
+        if noun == "item" and len(fitting) > 1:  # an item has a number and a title
+            fitting = [name for name in fitting if not TITLE.fullmatch(name)] or fitting
         if len(fitting) != 1:
             which = f"several columns may have the {noun}" if fitting else f"no column has a name for the {noun}"
             has = ", ".join((fitting or list(frame.columns))[:20])
-            raise UserError(f"{path}: {which} ({has}); set `columns` to those of the user, the item and the rating")
+            raise UserError(
+                f"{path}: {which} ({has}); set `columns` to those of the user, the item and the rating"
+                + (", or write a first line with the names of the columns" if re.search(r"\d", "".join(frame)) else "")
+            )
         found += fitting
     user, item, rating = found
     return user, item, rating
@@ -161,7 +168,7 @@ def _ids(cells: Cells) -> Array:
 
 def _first_fault(path: Path, layout: Layout) -> str:
     """Return a message about the first line that is not a rating."""
-    expected = "a user number, an item number and a rating above 0 are needed"
+    expected = "a user number, an item number and a rating above 0 are needed; leave out rows in which 0 means none"
     with path.open(encoding="utf-8-sig", errors="replace") as file:
         for number, line in enumerate(file, start=1):
             cells = line.rstrip("\n").split(layout.separator)

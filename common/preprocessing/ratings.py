@@ -104,7 +104,8 @@ def collect(frame: "pd.DataFrame", titles: Mapping[int | str, str]) -> Ratings:
     users, items, ratings = (frame[name].to_numpy() for name in COLUMNS)
     levels = np.sort(pd.unique(ratings))
     if not 2 <= len(levels) <= LARGEST_SCALE:
-        raise ValueError(f"{len(levels):,} different ratings; a scale of 2 to {LARGEST_SCALE} is needed; round them")
+        fix = "; round them" if len(levels) > LARGEST_SCALE else ""
+        raise ValueError(f"{len(levels):,} different ratings; a scale of 2 to {LARGEST_SCALE} is needed{fix}")
     rows, user_names = pd.factorize(users, sort=True)
     columns, item_names = pd.factorize(items, sort=True)
     shape = (len(user_names), len(item_names))

@@ -20,6 +20,8 @@ from common.preprocessing.timestamps import Timestamps
 
 Name = Literal["sunspots", "co2"]
 Gaps = Literal["linear", "previous"]
+ROWS = "row"
+"""Name of the times of a file that has no column of times."""
 MOST_VALUES = 50
 """Largest number of values of a known column of text; and of series of which each is an input."""
 
@@ -117,6 +119,13 @@ def read(path: Path, named: Columns, time_format: str | None = None, like: TimeA
     """
     cells = table_files.read(path).frame
     time, notes = (named.time, ()) if named.time else _find_time(cells, named, like)
+    if not time:
+        time, notes = ROWS, ("no column of times: the rows are the times, in the order of the file",)
+        rows = cells.groupby(named.group).cumcount() if named.group in cells else pd.Series(range(len(cells)))
+        cells = cells.assign(**{ROWS: (rows + 1).astype("str").to_numpy(object)})
+    elif (copies := cells.duplicated()).any():
+        notes = (*notes, f"{copies.sum():,} of {len(copies):,} rows are copies of other rows; left out")
+        cells = cells[~copies]
     csv_file.require(path, cells, [time, *named.variables, *([named.group] if named.group else [])])
     if cells.empty:
         raise UserError(f"{path}: no rows below the column names")
@@ -161,6 +170,10 @@ def _find_time(cells: pd.DataFrame, named: Columns, like: TimeAxis | None) -> tu
     """Return the column of times, empty if there is none, and a note if it is not the first column."""
     names = [str(name) for name in cells.columns if name != named.group]
     first = names[0] if names else ""
+    if first in named.variables:
+        others = (name for name in names if name not in named.variables and timestamps.are_dates(cells[name]))
+        found = next(others, "")
+        return found, (f"the times, because {first} is a variable",) if found else ()
     if first and _numbers_rows(cells[first], like):
         dates = (name for name in names[1:] if name not in named.variables and timestamps.are_dates(cells[name]))
         if found := next(dates, None):

@@ -19,7 +19,7 @@ FEW_LEVELS = 50
 
 
 def notes(inputs: Mapping[str, Array], targets: Array, target: str) -> list[str]:
-    """Return notes about constants, row numbers, columns that give the target away, and repeated rows."""
+    """Return notes about constants, row numbers, and columns that give the target away."""
     found = []
     for name, column in inputs.items():
         codes, levels = pd.factorize(column[:BEGINNING])
@@ -31,9 +31,6 @@ def notes(inputs: Mapping[str, Array], targets: Array, target: str) -> list[str]
             found.append(f"column {name} counts the rows; `ignore` {name} if it is only a number for each row")
         elif len(inputs) > 1 and _gives_away(column, codes, len(levels), targets):
             found.append(f"column {name} alone gives {target} away; `ignore` {name} if it is not known beforehand")
-    repeated = _hashes((inputs, targets)).duplicated().sum()
-    if repeated:
-        found.append(f"{repeated:,} of {len(targets):,} rows are copies of other rows")
     return found
 
 

@@ -37,8 +37,12 @@ if TYPE_CHECKING:
 Target = Literal["auto", "class", "quantity"]
 """What a target column holds. auto: `target_kind` decides."""
 
+COPIES = "copies"
+"""Name of the fact that a file has rows that are copies of others."""
 NAMED = 10
 """Maximum number of ignored columns that the description names."""
+RAREST = 0.1
+"""Maximum share of the rows whose classes are left out because each is too rare."""
 MOST_CLASSES = 10
 """Maximum number of different whole numbers from 0 or 1 on that are read as classes."""
 
@@ -80,7 +84,7 @@ def load(config: TableConfig, target: Target) -> Data:
     data = splits.split(raw, config.validation, config.seed, config.test)
     if not isinstance(data.train[0], dict):
         return row_shards.sampled(data)
-    if config.csv and (copies := table_checks.copies(data)):
+    if COPIES in raw.description.facts and (copies := table_checks.copies(data)):
         note = f"{copies:,} of {len(data.test[1]):,} test rows are copies of training rows, which flatters the test"
         data = replace(data, description=replace(data.description, notes=(*data.description.notes, note)))
     return data
@@ -120,6 +124,9 @@ def table_of(path: Path, file: csv_file.Cells, config: TableConfig, kind: Target
     if kind == "auto" and target in frame:
         kind, note = target_kind(frame[target])
         notes = [*notes, note]
+    if kind == "class" and target in frame:
+        frame, rare = without_rare(frame, target, table_checks.FEWEST // 2)
+        notes = [*notes, *rare]
     labels = frame[target] if kind == "class" and target in frame else None
     left_out = {*config.ignore} - {target} if labels is None else {*config.ignore, target}
     used = frame.drop(columns=[*left_out & {*frame}])
@@ -143,6 +150,10 @@ def table_of(path: Path, file: csv_file.Cells, config: TableConfig, kind: Target
     problems.check()
     description = _describe(file, used, decisions, config, notes)
     warnings = table_checks.notes(inputs, targets, target)
+    indices = [name for name in frame if columns.ROW.fullmatch(name)]
+    if copies := int(frame.drop(columns=indices).duplicated().sum()):
+        warnings.append(f"{copies:,} of {len(frame):,} rows are copies of other rows")
+        description = replace(description, facts={**description.facts, COPIES: f"{copies:,} rows"})
     if quantity and quantity.note:
         warnings.insert(0, quantity.note)
     raw = replace(
@@ -167,6 +178,20 @@ def with_target(frame: "pd.DataFrame", target: str) -> tuple["pd.DataFrame", lis
     return frame[~missing], [note]
 
 
+def without_rare(frame: "pd.DataFrame", label: str, fewest: int) -> tuple["pd.DataFrame", list[str]]:
+    """Return the rows of classes with at least `fewest` rows, and a note about the others.
+
+    All rows are kept if the others are more than `RAREST` of them, or if a single class would be left.
+    """
+    counts = frame[label].value_counts()
+    rare = counts[counts < fewest]
+    if rare.empty or len(counts) - len(rare) < 2 or rare.sum() > RAREST * len(frame):
+        return frame, []
+    names = ", ".join(f"{name} {count}" for name, count in rare.head(NAMED).items())
+    note = f"{label}: classes with fewer than {fewest} rows are left out, and are never predicted: {names}"
+    return frame[~frame[label].isin(rare.index)], [note + (", …" if len(rare) > NAMED else "")]
+
+
 def target_kind(cells: Cells) -> tuple[Target, str]:
     """Decide whether a target column without missing values holds classes or a quantity.
 
@@ -177,7 +202,7 @@ def target_kind(cells: Cells) -> tuple[Target, str]:
         The kind, and a note about it.
     """
     name, advice = cells.name, "set `target_kind` {} if that is wrong"
-    if not cell_numbers.is_numeric(cells):
+    if not cell_numbers.is_numeric(cells) or columns.names_beside_numbers(cells, cell_numbers.read_numbers(cells)):
         return "class", f"{name} is a class: it has names"
     counts = cells.value_counts()
     reading = cell_numbers.read_numbers(counts.index.to_series())

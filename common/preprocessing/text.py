@@ -47,6 +47,8 @@ def read(path: Path, text: str, label: str) -> RawData:
             count = f"{empty.sum():,} of {len(table):,} rows have no {column}, first in line {empty.idxmax()}"
             notes.append(f"{count}; left out")
             table = table[~empty]
+    table, rare = tables.without_rare(table, label, FEWEST)
+    notes += rare
     labels, classes = tables.class_labels(path, table[label], FEWEST)
     sentences = table[text].to_numpy(object)
     return RawData(

@@ -101,8 +101,11 @@ def parse(path: Path, cells: Cells, time_format: str | None = None, like: TimeAx
     if texts.str.fullmatch(NUMBER).all():
         texts = texts.str.replace(r"\.0*$", "", regex=True)
     months = None if time_format else _months(texts)
+    counts, spacing = (None, "") if time_format or months is not None else _counts(texts)
     if months is not None:
         texts = months
+    elif counts is not None:
+        texts = counts
     found = _given(path, cells, texts, time_format) if time_format else None
     if found is None and like and (known := read(texts, like.format)).valid.all():
         found = [known]
@@ -118,7 +121,7 @@ def parse(path: Path, cells: Cells, time_format: str | None = None, like: TimeAx
     if axis is None:
         raise UserError(_irregular(column, reading, like))
     decimal = "" if months is None else f"decimal years, such as {cells.iloc[0]}, are months: {months.iloc[0]}"
-    notes = [decimal, reading.note, others, _changed(reading, like), _daylight_saving(reading, axis), _order(reading)]
+    notes = [decimal, spacing, reading.note, others, _changed(reading, like), _daylight_saving(reading, axis), _order(reading)]
     return Timestamps(
         pd.Index(reading.times), replace(axis, zone=reading.zone), reading.words, tuple(filter(None, notes))
     )
@@ -140,6 +143,24 @@ def _months(texts: Cells) -> "Cells | None":
     if (twelfths - whole).abs().max() > ROUNDING:
         return None
     return (whole // 12).astype("str") + "-" + (whole % 12 + 1).astype("str").str.zfill(2)
+
+
+def _counts(texts: Cells) -> "tuple[Cells | None, str]":
+    """Return evenly spaced decimal numbers as whole numbers from 1 on, and a note about it; None if they are not."""
+    if not texts.str.fullmatch(r"-?\d+(\.\d+)?").all() or texts.str.fullmatch(NUMBER).all():
+        return None, ""
+    values = texts.astype("float64").to_numpy()
+    different = np.unique(values)
+    if len(different) < FEWEST:
+        return None, ""
+    step = float(np.median(np.diff(different)))
+    steps = np.diff(different) / step
+    if np.abs(steps - steps.round()).max() > ROUNDING or steps.round().sum() > len(different) / calendars.FEWEST_FILLED:
+        return None, ""
+    positions = 1 + np.concatenate([[0], steps.round().cumsum()]).astype("int64")
+    counts = positions[np.searchsorted(different, values)].astype("str")
+    note = f"the numbers have a step of {step:.4g}, and count as 1, 2, … from {different[0]:.10g} on"
+    return pd.Series(counts, index=texts.index, dtype=object), note
 
 
 def readings(texts: Cells) -> list[Reading]:
@@ -268,7 +289,7 @@ def _refuse_repeats(path: Path, cells: Cells, reading: Reading) -> None:
     )
     if not reading.zone and _changes_clock(reading.times[[place]])[0]:
         raise UserError(f"{text}, as at the end of daylight saving; write the times in UTC or with their offset")
-    raise UserError(f"{text}; keep one")
+    raise UserError(f"{text}; keep one, or name the column of several series in `group`")
 
 
 def _changes_clock(times: Array) -> Array:

@@ -47,10 +47,12 @@ class Diagnosis:
             steps: Gradient steps per epoch.
             epochs: Number of epochs after which training had to end; 0 if others may follow.
         """
-        few = [*symptoms.few_steps(steps, history["loss"])]
-        validation = history.get("val_loss", [])
+        losses, validation = history["loss"], history.get("val_loss", [])
         best_is_early = len(validation) > 0 and int(np.argmin(validation)) < len(validation) // 2
-        found = [*few, *symptoms.learning_rate(history["loss"], self.initial_loss, slow=not (few or best_is_early))]
+        enough = best_is_early and epochs > len(losses)  # more steps had not made it better
+        few = [] if enough else [*symptoms.few_steps(steps, losses)]
+        slow = not (few or best_is_early)
+        found = [*few, *symptoms.learning_rate(losses, self.initial_loss, slow, validation)]
         if "val_loss" in history:
             found += symptoms.overfitting(history)
             if not found and epochs == len(history["loss"]):

@@ -107,7 +107,9 @@ def still_improving(losses: Sequence[float]) -> Iterator[str]:
         )
 
 
-def learning_rate(losses: Sequence[float], initial: float, slow: bool = True) -> Iterator[str]:
+def learning_rate(
+    losses: Sequence[float], initial: float, slow: bool = True, validation: Sequence[float] = ()
+) -> Iterator[str]:
     """Find that the training loss diverges, jumps, or still falls as fast as at the start.
 
     The loss normally falls more and more slowly. The rate is too small if the second half of the epochs has more than
@@ -118,10 +120,14 @@ def learning_rate(losses: Sequence[float], initial: float, slow: bool = True) ->
         initial: Training loss before the first epoch.
         slow: Whether a slow fall is a fault: not after few steps, which explain it, and not if the validation loss has
             not fallen since the first half of the epochs.
+        validation: Validation loss of every epoch. It has neither dropout nor other batches in each epoch, so a jump
+            that it does not show is noise of these.
     """
     curve = np.array([initial, *losses])
     falls = -np.diff(losses)
     jumps = int((falls < -JUMP * initial).sum())
+    if len(validation):
+        jumps = min(jumps, int((np.abs(np.diff(validation)) > JUMP / 2 * initial).sum()))
     late = falls[len(falls) // 2 :].sum()
     if curve.max() > DIVERGED * initial and losses[-1] > RECOVERED * initial:
         epoch = int(curve.argmax())
@@ -138,19 +144,24 @@ def learning_rate(losses: Sequence[float], initial: float, slow: bool = True) ->
         )
 
 
-def worse_than(baselines: Mapping[str, float], task: Task, metrics: Mapping[str, float]) -> Iterator[str]:
+def worse_than(
+    baselines: Mapping[str, float], task: Task, metrics: Mapping[str, float], examples: int
+) -> Iterator[str]:
     """Find that a baseline is better than the network on the test set.
 
     Args:
         baselines: Value of the task's metric of each baseline, by name.
         task: The task.
         metrics: Metrics of the network, by name.
+        examples: Number of test examples.
     """
     own = metrics.get(f"test_{task.metric}", np.nan)
     best = max if task.metric_mode == "max" else min
     for name, value in baselines.items():
         if f"{value:.4g}" != f"{own:.4g}" and best(value, own) == value:
-            yield f"worse than the {name}: {task.metric} {own:.4g} on the test set, the {name} has {value:.4g}"
+            line = f"worse than the {name}: {task.metric} {own:.4g} on the test set, the {name} has {value:.4g}"
+            small = task.metric == "accuracy" and abs(value - own) < (own * (1 - own) / examples) ** 0.5
+            yield f"{line}; the difference is below the standard error of {examples:,} examples" if small else line
 
 
 def dead_units(layer: str, largest: Array, examples: int) -> Iterator[str]:

@@ -60,7 +60,7 @@ def test_the_search_that_comes_next_has_the_users_data(tmp_path: Path) -> None:
 
 def test_only_a_baseline_that_is_better_is_a_finding() -> None:
     found = {"mean": 0.9, "ridge": 0.7}
-    assert len(list(worse_than(found, Classification(), {"test_accuracy": 0.8}))) == 1
-    (line,) = worse_than(found, Regression(), {"test_rmse": 0.8})
+    assert len(list(worse_than(found, Classification(), {"test_accuracy": 0.8}, 100))) == 1
+    (line,) = worse_than(found, Regression(), {"test_rmse": 0.8}, 100)
     assert line == "worse than the ridge: rmse 0.8 on the test set, the ridge has 0.7"
-    assert not list(worse_than(found, Regression(), {"test_rmse": 0.7000001}))
+    assert not list(worse_than(found, Regression(), {"test_rmse": 0.7000001}, 100))

@@ -122,6 +122,9 @@ def test_learning_rate_findings_of_known_curves() -> None:
     assert found(9.0, 3.0, 1.0, 0.5) == ""  # momentum overshoots, and comes back
     assert found(9.0, 3.0, 2.4, 2.3).endswith("the loss, at first 2.3, was 9 in epoch 1")
     assert "in 3 of 6 epochs the training loss rose by more than 0.1" in found(1.0, 1.4, 0.9, 1.3, 0.8, 1.2)
+    noisy = [2.3, 2.6, 2.2, 2.7, 2.3, 2.6]
+    assert [*learning_rate(noisy, 2.3, validation=[2.0, 2.5, 2.1, 2.6, 2.0, 2.5])]
+    assert not [*learning_rate(noisy, 2.3, validation=[2.01, 2.0, 1.99, 2.0, 2.01, 2.0])]  # noise of dropout
     assert found(2.2, 2.1, 2.0, 1.9).startswith("learning rate too small, or too few epochs")
     assert found(2.2, 2.1, 2.0, 1.9).endswith("the second half of the epochs took 67 %")
 
