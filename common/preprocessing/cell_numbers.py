@@ -84,9 +84,14 @@ class Reading:
         return "" if dot == comma else "." if dot > comma else ","
 
 
-def read_numbers(cells: Cells) -> Reading:
-    """Read a column as numbers, with both decimal separators."""
-    return _read_plain(cells) or _read_decorated(cells)
+def read_numbers(cells: Cells, unit: str | None = None) -> Reading:
+    """Read a column as numbers, with both decimal separators.
+
+    Args:
+        cells: The column.
+        unit: Unit of training, in which each number must be, if it has one. None: the numbers decide it.
+    """
+    return _read_plain(cells) or _read_decorated(cells, unit)
 
 
 def read_column(path: Path, cells: Cells) -> Array:
@@ -127,7 +132,7 @@ def _read_plain(cells: Cells) -> Reading | None:
     return Reading({".": values}, special, filled) if decisive else None
 
 
-def _read_decorated(cells: Cells) -> Reading:
+def _read_decorated(cells: Cells, trained: str | None) -> Reading:
     """Read a column as numbers, of which each may have signs and separators."""
     import pandas as pd
 
@@ -147,8 +152,10 @@ def _read_decorated(cells: Cells) -> Reading:
     decorations: set[str] = set()
     units: dict[str, int] = {}
     numbers = {place: parsed for place in np.flatnonzero(hard) if (parsed := _parse(found[place]))}
-    word = common_unit({parsed["word"] or "" for parsed in numbers.values()})
-    if not word or np.isfinite(dot).any():  # a number without the unit may be in another one
+    word = _common_unit({parsed["word"] or "" for parsed in numbers.values()})
+    if trained is not None:
+        numbers = {place: parsed for place, parsed in numbers.items() if _same_unit(_unit(parsed), trained)}
+    elif not word or np.isfinite(dot).any():  # a number without the unit may be in another one
         word, numbers = "", {place: parsed for place, parsed in numbers.items() if not parsed["word"]}
     for place, parsed in numbers.items():
         digits = parsed["digits"].replace("\u2212", "-")
@@ -159,7 +166,7 @@ def _read_decorated(cells: Cells) -> Reading:
         for decimal, values in ((".", dot), (",", comma)):
             values[place] = sign * _number(digits, decimal) if fits[decimal] else np.nan
         decorations |= set(_decorations(parsed, digits))
-        unit = parsed["percent"] or parsed["before"] or parsed["after"] or ""
+        unit = _unit(parsed) if not parsed["word"] else ""
         units[unit] = units.get(unit, 0) + 1
     symbols = sorted(unit for unit in units if unit)
     mixed = ""
@@ -171,10 +178,32 @@ def _read_decorated(cells: Cells) -> Reading:
         decorations.add(f"the unit {word} is left out")
     both = {".": _finite(dot)[codes], ",": _finite(comma)[codes]}
     special = (hard & np.isfinite(np.fmax(dot, comma)))[codes]
-    return Reading(both, special, int((~missing)[codes].sum()), ambiguous, tuple(sorted(decorations)), mixed, word or "".join(symbols[:1]))
+    return Reading(
+        both,
+        special,
+        int((~missing)[codes].sum()),
+        ambiguous,
+        tuple(sorted(decorations)),
+        mixed,
+        word or "".join(symbols[:1]),
+    )
 
 
-def common_unit(words: set[str]) -> str:
+def _unit(parsed: re.Match[str]) -> str:
+    """Return the unit of a number; "" if it has none."""
+    return parsed["word"] or parsed["percent"] or parsed["before"] or parsed["after"] or ""
+
+
+def _same_unit(unit: str, trained: str) -> bool:
+    """Return whether a number with `unit` is in the unit of training."""
+    if not unit or unit == trained:
+        return True
+    if not unit[0].isalpha() and not trained[:1].isalpha():
+        return not trained
+    return bool(trained and _common_unit({unit, trained}))
+
+
+def _common_unit(words: set[str]) -> str:
     """Return the unit that the words are, in the singular if both numbers occur; "" if they are several units."""
     first = min(words, key=len, default="")
     longest = len(first) + 2 if len(first) >= PLURAL else len(first)

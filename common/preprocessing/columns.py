@@ -11,7 +11,7 @@ import numpy as np
 from common.data import Array, ColumnFormat
 from common.errors import UserError
 from common.preprocessing.cell_dates import as_date, date_cycles, date_features, date_readings, read_dates
-from common.preprocessing.cell_numbers import Reading, common_unit, read_numbers
+from common.preprocessing.cell_numbers import Reading, read_numbers
 from common.preprocessing.cells import MARKS, MISSING, Cells, shortened, strings, wrong_cell
 from common.preprocessing.csv_file import INDEX
 
@@ -40,22 +40,12 @@ def as_inputs(name: str, cells: Cells, form: ColumnFormat) -> dict[str, Array]:
     """Return the columns of numbers or text that a column of cells becomes, NaN where a cell has another type."""
     match form.kind:
         case "number":
-            reading = read_numbers(cells)
-            values = reading.values[reading.decided or form.form or "."]
-            return {name: values if _same_unit(reading.unit, form.unit) else np.full(len(values), np.nan)}
+            reading = read_numbers(cells, form.unit)
+            return {name: reading.values[reading.decided or form.form or "."]}
         case "date":
             return date_features(name, read_dates(cells, form.form), form.cycles)
         case _:
             return {name: strings(cells)}
-
-
-def _same_unit(unit: str, trained: str) -> bool:
-    """Return whether numbers with `unit`, or with none, are in the unit of training."""
-    if not unit or unit == trained:
-        return True
-    if unit[-1].isalpha() or trained[-1:].isalpha():
-        return bool(trained and common_unit({unit, trained}))
-    return not trained
 
 
 def converted(path: Path, cells: Cells, form: ColumnFormat) -> dict[str, Array]:
@@ -80,7 +70,13 @@ IDENTIFIER = re.compile(r"(?:^|[\W_])[iI][dD]$|[a-z]I[dD]$")
 ROW = re.compile(rf"{INDEX}|row|row[._ ]?(?:names?|numbers?|id)|unnamed: 0", re.IGNORECASE)
 """Names of numbers of rows, which pandas, R and spreadsheets write."""
 FEW = 20
-"""Maximum number of values of a column in which names beside numbers make categories of all."""
+"""Maximum number of values of a column in which ranges beside numbers make categories of all."""
+RANGE = re.compile(
+    r"[<>≤≥]=?\s*[\d.,]+|[\d.,]+\s*(?:\+|plus|(?:or|and|oder|und) (?:more|over|mehr))"
+    r"|[\d.,]+\s*(?:-|\u2013|to|bis)\s*[\d.,]+",
+    re.IGNORECASE,
+)
+"""A range of numbers: <5, 10+, 3 or more, 2-10."""
 LEVELS = 1000
 """Maximum number of values of a column of text, because each is a feature."""
 
@@ -122,7 +118,7 @@ def decide(
     for name in frame.columns.difference(list(categories), sort=False):
         cells = frame[name]
         reading = read_numbers(cells)
-        if reading.is_numeric and not names_beside_numbers(cells, reading):
+        if reading.is_numeric and not ranges_beside_numbers(cells, reading):
             if _days_of_eight_digits(cells, reading):
                 dates[name] = {"%Y%m%d": read_dates(cells, "%Y%m%d")}
             else:
@@ -142,22 +138,22 @@ def decide(
             decisions[name] = _date_column(path, cells, agreed if len(agreed) == 1 else dates[name])
         else:
             decisions[name] = _text_column(path, cells, name in categories)
-            if beside := [] if name in categories else names_beside_numbers(cells, read_numbers(cells)):
+            if beside := [] if name in categories else ranges_beside_numbers(cells, read_numbers(cells)):
                 note = f"column {name} has {', '.join(map(shortened, beside[:3]))} beside numbers: all are categories"
-                decisions[name] = replace(decisions[name], rule="numbers and names", note=note)
+                decisions[name] = replace(decisions[name], rule="numbers and ranges", note=note)
     return decisions
 
 
-def names_beside_numbers(cells: Cells, reading: Reading) -> list[str]:
-    """Return the cells such as 10+ or 2-10 of a column of numbers that has few values; empty if one may be an error."""
+def ranges_beside_numbers(cells: Cells, reading: Reading) -> list[str]:
+    """Return the ranges, such as 2-10 or 10+, of a column of few numbers and ranges; empty if it is another one."""
     if not reading.is_numeric or max(map(reading.count, reading.values)) == reading.filled:
         return []
     filled = cells[~cells.isin(MISSING)]
     if filled.nunique() > FEW:
         return []
     values = reading.values[reading.decided or "."]
-    counts = cells[np.isnan(values) & ~cells.isin(MISSING).to_numpy()].value_counts()
-    return list(counts.index) if counts.min() > 1 else []
+    found = list(cells[np.isnan(values) & ~cells.isin(MISSING).to_numpy()].unique())
+    return found if all(map(RANGE.fullmatch, found)) else []
 
 
 def _number_column(path: Path, cells: Cells, reading: Reading, usual: str, delimiter: str) -> Decision:

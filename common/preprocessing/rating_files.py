@@ -130,7 +130,9 @@ def _read_table(path: Path, columns: tuple[str, str, str] | None) -> Table:
         notes.append(f"{missing:,} of {len(known):,} rows have no {names[0]}, {names[1]} or {names[2]}; left out")
     if len(low := rated[stars <= 0]):
         place = f"{path}, line {low.index[0]}: {names[2]} {low[names[2]].iloc[0]}"
-        raise UserError(f"{place}; ratings must be above 0. Leave out rows in which 0 means none, or add the same number to all")
+        raise UserError(
+            f"{place}; ratings must be above 0. Leave out rows in which 0 means none, or add the same number to all"
+        )
     users, items = (_ids(rated[name]) for name in names[:2])
     title = next((name for name in map(str, rated) if TITLE.fullmatch(name) and name not in names), None)
     titles = dict(zip(items.tolist(), rated[title], strict=True)) if title else {}

@@ -68,6 +68,11 @@ def _gives_away(column: Array, codes: Array, levels: int, targets: Array) -> boo
     return bool(len(first) and len(second) and (first.max() < second.min() or second.max() < first.min()))
 
 
+def repeated(columns: Mapping[str, Array], targets: Array) -> int:
+    """Return the number of rows that are copies of an earlier one."""
+    return int(_hashes((columns, targets)).duplicated().sum())
+
+
 def copies(data: Data) -> int:
     """Return the number of test rows that are copies of training rows."""
     return int(_hashes(data.test).isin(_hashes(data.train)).sum())

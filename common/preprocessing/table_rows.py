@@ -73,9 +73,10 @@ def _model_rows(
                 continue
             with np.errstate(over="ignore"):
                 inputs[feature] = values.astype(dtype)
+            unit = f" in the unit {form.unit}" if form.unit else ""
             wrong = ~np.isfinite(inputs[feature]) & ~cells.isin(MISSING).to_numpy()
             for row in np.flatnonzero(wrong & (reasons == "")):
-                reasons[row] = f"{shortened(cells.iloc[row])} in the column {name} is not a {form.kind}"
+                reasons[row] = f"{shortened(cells.iloc[row])} in the column {name} is not a {form.kind}{unit}"
     return inputs, list(reasons)
 
 

@@ -26,7 +26,7 @@ from common.preprocessing import (
     table_checks,
     table_files,
 )
-from common.preprocessing.cells import MISSING, Cells, wrong_cell
+from common.preprocessing.cells import MISSING, Cells, strings, wrong_cell
 from common.preprocessing.columns import Decimal, Decision
 from common.preprocessing.csv_file import require
 
@@ -150,8 +150,13 @@ def table_of(path: Path, file: csv_file.Cells, config: TableConfig, kind: Target
     problems.check()
     description = _describe(file, used, decisions, config, notes)
     warnings = table_checks.notes(inputs, targets, target)
-    indices = [name for name in frame if columns.ROW.fullmatch(name)]
-    if copies := int(frame.drop(columns=indices).duplicated().sum()):
+    read = {target, *(name for name, decision in decisions.items() if decision.format)}
+    rest = {
+        f"{name} as text": strings(frame[name])
+        for name in frame
+        if name not in read and not columns.ROW.fullmatch(name)
+    }
+    if copies := table_checks.repeated(inputs | rest, targets):
         warnings.append(f"{copies:,} of {len(frame):,} rows are copies of other rows")
         description = replace(description, facts={**description.facts, COPIES: f"{copies:,} rows"})
     if quantity and quantity.note:
@@ -202,7 +207,7 @@ def target_kind(cells: Cells) -> tuple[Target, str]:
         The kind, and a note about it.
     """
     name, advice = cells.name, "set `target_kind` {} if that is wrong"
-    if not cell_numbers.is_numeric(cells) or columns.names_beside_numbers(cells, cell_numbers.read_numbers(cells)):
+    if not cell_numbers.is_numeric(cells) or columns.ranges_beside_numbers(cells, cell_numbers.read_numbers(cells)):
         return "class", f"{name} is a class: it has names"
     counts = cells.value_counts()
     reading = cell_numbers.read_numbers(counts.index.to_series())

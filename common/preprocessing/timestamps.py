@@ -121,7 +121,15 @@ def parse(path: Path, cells: Cells, time_format: str | None = None, like: TimeAx
     if axis is None:
         raise UserError(_irregular(column, reading, like))
     decimal = "" if months is None else f"decimal years, such as {cells.iloc[0]}, are months: {months.iloc[0]}"
-    notes = [decimal, spacing, reading.note, others, _changed(reading, like), _daylight_saving(reading, axis), _order(reading)]
+    notes = [
+        decimal,
+        spacing,
+        reading.note,
+        others,
+        _changed(reading, like),
+        _daylight_saving(reading, axis),
+        _order(reading),
+    ]
     return Timestamps(
         pd.Index(reading.times), replace(axis, zone=reading.zone), reading.words, tuple(filter(None, notes))
     )

@@ -181,7 +181,10 @@ def _train(
     predictions = predictions_for(task, model, data.test)
     measured |= _test(task, model, config, data, predictions) | task.chosen()
     run.log_metrics(measured, step=len(history["loss"]))
-    findings += [*task.symptoms(data.test[1], predictions, data.outputs), *worse_than(beside, task, measured, len(data.test[1]))]
+    findings += [
+        *task.symptoms(data.test[1], predictions, data.outputs),
+        *worse_than(beside, task, measured, len(data.test[1])),
+    ]
     findings = findings or [HEALTHY]
     run.log_text("\n".join(findings), "diagnosis")
     words = task.summary(measured, len(data.test[1]))

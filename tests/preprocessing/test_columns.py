@@ -50,7 +50,11 @@ def decide(
         (["1,5e3", "2,0"], [1500, 2], "1,5e3 is read as 1500"),
         (["?", "NA", "null", "", "4", "5", "6", "7", "8"], [NAN] * 4 + [4, 5, 6, 7, 8], ""),
         (["1.234", "5.678"], [1.234, 5.678], ""),
-        (["unknown", "-", "N.A.", "4", "5", "6", "7"], [NAN] * 3 + [4, 5, 6, 7], "'unknown' and '-' and 'N.A.' is read"),
+        (
+            ["unknown", "-", "N.A.", "4", "5", "6", "7"],
+            [NAN] * 3 + [4, 5, 6, 7],
+            "read as missing: 'unknown', '-', 'N.A.'",
+        ),
         (["1 month", "12 months", "n/a"], [1, 12, NAN], "the unit month is left out"),
         (["80,5 m²", "1.200,0 m²"], [80.5, 1200], "the unit m² is left out"),
         (["-3.5°C", "10.0°C"], [-3.5, 10], "the unit °C is left out"),
@@ -66,6 +70,14 @@ def test_numbers_of_every_format_are_numbers(cells: list[str], expected: list[fl
     assert bool(words) or not found.note or cells[0] == "12,34,567"
 
 
+def test_ranges_beside_few_numbers_make_categories() -> None:
+    found = decide(["0", "1", "1", "2-10", "10+"])
+    assert found.format
+    assert found.format.kind == "text"
+    assert "column x has '2-10', '10+' beside numbers: all are categories" in found.note
+    assert decide([*map(str, range(30)), "30+"], rows=62).problem  # many numbers: the range is a fault
+
+
 @pytest.mark.parametrize("cells", [["1 m", "2 mm"], ["1st", "2nd", "3rd"], ["5 kg", "6", "7 kg"], ["$5 million", "$5"]])
 def test_numbers_of_several_units_are_not_numbers(cells: list[str]) -> None:
     found = decide(cells)
@@ -76,6 +88,8 @@ def test_numbers_of_several_units_are_not_numbers(cells: list[str]) -> None:
     ("trained", "cell", "accepted"),
     [
         ("months", "7 months", True),
+        ("°C", "7°C", True),
+        ("°C", "7°F", False),
         ("months", "1 month", True),
         ("months", "7", True),
         ("months", "7 years", False),
@@ -88,7 +102,8 @@ def test_numbers_of_several_units_are_not_numbers(cells: list[str]) -> None:
 )
 def test_new_numbers_have_the_unit_of_training(trained: str, cell: str, accepted: bool) -> None:
     form = ColumnFormat("number", ".", unit=trained)
-    value = columns.as_inputs("x", pd.Series([cell]), form)["x"][0]
+    value, other = columns.as_inputs("x", pd.Series([cell, "8"]), form)["x"]
+    assert other == 8
     assert (value == (1 if cell == "1 month" else 7)) if accepted else np.isnan(value)
 
 

@@ -129,3 +129,9 @@ def test_a_mistyped_column_gets_the_nearest_name(tmp_path: Path) -> None:
     lines = str(error.value).splitlines()
     assert lines[0] == "f.csv: no column targt; did you mean target?"
     assert lines[1] == "f.csv: no column zzz; it has target, other"
+
+
+def test_a_carriage_return_within_a_cell_is_a_blank(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_bytes(b"a,b\n1,first\rsecond\n2,third\n")  # as pandas writes it
+    assert csv_file.read(file).frame["b"].tolist() == ["first second", "third"]

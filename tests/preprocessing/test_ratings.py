@@ -272,3 +272,11 @@ def test_the_factorisation_takes_the_settings_of_the_least_validation_error() ->
 
     assert error(chosen) < 0.8 * error(baselines.ItemMean().fit(known))
     assert error(chosen) < 0.8  # the noise that was planted leaves 0.6, rounding something more
+
+
+def test_a_file_without_names_of_columns_and_items_by_title_are_read(tmp_path: Path) -> None:
+    file = tmp_path / "r.csv"
+    file.write_text("7,1,2.5\n7,2,4\n8,1,3\n")
+    assert rating_files.read(file)[0].matrix.shape == (2, 2)
+    file.write_text("userId,title,rating,timestamp\nu1,Ran,2.5,1\nu1,Heat,4,2\nu2,Ran,3,3\n")
+    assert rating_files.read(file)[0].items == ("Heat", "Ran")

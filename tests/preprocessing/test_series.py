@@ -128,7 +128,7 @@ def test_times_are_put_on_the_grid_that_they_follow(
         ("t,x\n1,2\n2,inf\n3,4\n", ["line 3: 'inf' in the column x"]),
         ("t,x\n1,2\n,3\n3,4\n", ["line 3: no time in the column t"]),
         ("t,x\n1,2\n1,3\n2,4\n", ["time '1'", "two rows"]),
-        ("t,x\n1.5,2\n2.5,3\n3.5,4\n", ["column t", "whole numbers"]),
+        ("t,x\n1.5,2\n2.5,3\n3.8,4\n", ["column t", "whole numbers"]),
         ("t,x\nMonday,2\nTuesday,3\nFriday,4\n", ["column t", "cannot be read"]),
         ("t,x\n2024-01-01,2\n2024-01-03,3\n2024-02-17,4\n", ["no regular step"]),
         ("t,x\n1,2\n2,3\n", ["too few"]),
@@ -561,3 +561,15 @@ def test_a_column_that_numbers_the_rows_gives_way_to_one_of_dates(tmp_path: Path
     assert rest.table.index.tolist() == days[31:].tolist()
     (numbered,) = series.read(file, Columns(("sold",), "index"))
     assert numbered.table.index.tolist() == list(range(31, 40))
+
+
+def test_rows_are_the_times_of_a_file_without_them_and_copies_are_left_out(tmp_path: Path) -> None:
+    path = tmp_path / "values.csv"
+    path.write_text("load,heat\n" + "1.5,2\n" * 3 + "2.5,0\n" * 3)
+    (found,) = series.read(path, series.Columns(("load",), also=("heat",)))
+    assert found.table["load"].tolist() == [1.5, 1.5, 1.5, 2.5, 2.5, 2.5]
+    assert any("no column of times" in note for note in found.description.notes)
+    path.write_text("day,load\n2024-01-01,1\n2024-01-02,2\n2024-01-02,2\n2024-01-03,3\n")
+    (found,) = series.read(path, series.Columns(("load",)))
+    assert found.table["load"].tolist() == [1, 2, 3]
+    assert any("1 of 4 rows are copies" in note for note in found.description.notes)

@@ -407,3 +407,25 @@ def test_a_numeric_identifier_is_left_out(name: str, tmp_path: Path) -> None:
     frame[name] %= 40  # the same in several rows
     frame.to_csv(tmp_path / "table.csv", index=False)
     assert name in read(tmp_path / "table.csv", categories=()).train[0]
+
+
+def test_rows_that_a_column_without_use_tells_apart_are_no_copies(tmp_path: Path) -> None:
+    rows = [f"guest {row},{row % 2},{row % 2}" for row in range(40)]
+    file = tmp_path / "t.csv"
+    config = tables.TableConfig(csv=str(file), target="y")
+    file.write_text("\n".join(["name,a,y", *rows]) + "\n")
+    assert not any("copies" in note for note in tables.load(config, "class").description.notes)
+    file.write_text("\n".join(["name,a,y", *rows, *rows]) + "\n")
+    notes = tables.load(config, "class").description.notes
+    assert any(note.startswith("40 of 80 rows are copies of other rows") for note in notes)
+    assert any("test rows are copies of training rows" in note for note in notes)
+
+
+def test_rows_of_rare_classes_are_left_out_with_a_note(tmp_path: Path) -> None:
+    file = tmp_path / "t.csv"
+    file.write_text("a,y\n" + "1,p\n2,q\n" * 20 + "3,r\n" * 3)
+    data = tables.load(tables.TableConfig(csv=str(file), target="y"), "class")
+    assert data.outputs == ("p", "q")
+    assert any(
+        "fewer than 5 rows are left out, and are never predicted: r 3" in note for note in data.description.notes
+    )

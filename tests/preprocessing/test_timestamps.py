@@ -420,3 +420,9 @@ def test_decimal_years_of_whole_months_are_months(digits: int, step: int) -> Non
     assert stamps.notes[0].endswith("are months: 1991-07")
     if step == 1:
         assert parse(["1994.0", "1994.0833"], like=stamps.axis).index[0] == pd.Timestamp("1994-01-01")
+
+
+def test_evenly_spaced_decimal_numbers_count_the_steps() -> None:
+    found = timestamps.parse(Path("f.csv"), pd.Series(["0.00", "0.02", "0.04", "0.08"], name="t"))
+    assert found.index.tolist() == [1, 2, 3, 5]
+    assert "t: the numbers have a step of 0.02" in "t: " + found.notes[0]
