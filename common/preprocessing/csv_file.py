@@ -144,7 +144,7 @@ def _cells(path: Path, content: bytes, encoding: str, notes: list[str], delimite
     if 0 < returns < content.count(b"\n") and encoding not in WIDE:
         content = re.sub(rb"\r(?!\n)", b" ", content)  # Python's and pandas' writers do not quote such cells
     beginning = content[: 4 * SAMPLE].decode(encoding, "ignore")[:SAMPLE]
-    delimiter = delimiter or _delimiter(beginning)
+    delimiter = delimiter or find_delimiter(beginning)
     if delimiter != ",":
         notes.append(f"{path.name}: its cells are separated by {DELIMITERS[delimiter]}")
     header = _header(path, beginning, delimiter)
@@ -231,7 +231,7 @@ def _decodes(content: bytes, encoding: str) -> bool:
     return True
 
 
-def _delimiter(beginning: str) -> str:
+def find_delimiter(beginning: str) -> str:
     """Return the delimiter that splits the first line, and the most rows into as many cells as the first line.
 
     Of several, the one that makes the most columns is chosen, then the first of `DELIMITERS`.

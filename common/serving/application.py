@@ -134,7 +134,7 @@ def _outputs(model: keras.Model, served: ServedModel, kind: str, body: bytes) ->
     Raises:
         RequestError: if the request does not fit the model.
     """
-    return _predict(model, decoding.decode(body, kind, served.inputs, served.takes_missing))
+    return _predict(model, decoding.decode(body, kind, served.inputs, served.takes_missing, served.columns))
 
 
 def _plain(outputs: Array) -> bytes:

@@ -1,21 +1,24 @@
 """Requests for predictions, in JSON or CSV, decoded into the arrays that the network takes.
 
-No value is changed on the way: a request that does not fit the signature of the model is refused.
+No number is changed on the way, and text in a column of numbers or dates is read as `predict` reads it: a request that
+does not fit the signature of the model is refused.
 """
 
 import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import keras
 import numpy as np
 import pandas as pd
 
-from common.data import Array, Inputs
-from common.preprocessing import image_arrays
-from common.preprocessing.cells import MISSING
+from common.data import Array, ColumnFormat, Inputs
+from common.preprocessing import csv_file, image_arrays
+from common.preprocessing.cells import MISSING, shortened
+from common.preprocessing.columns import as_inputs
 from common.preprocessing.image_facts import DARKEST
 from common.tracking import InputSpec
 
@@ -36,7 +39,13 @@ class _Table(dict[str, Sequence[Any]]):
     """Columns by name, from a request with rows: a model whose input has no name takes them side by side."""
 
 
-def decode(body: bytes, kind: str, specs: Sequence[InputSpec], missing: bool = True) -> Inputs:
+def decode(
+    body: bytes,
+    kind: str,
+    specs: Sequence[InputSpec],
+    missing: bool = True,
+    columns: Mapping[str, ColumnFormat] = MappingProxyType({}),
+) -> Inputs:
     """Decode a request.
 
     Args:
@@ -46,6 +55,8 @@ def decode(body: bytes, kind: str, specs: Sequence[InputSpec], missing: bool = T
         kind: `JSON` or `CSV`.
         specs: The signature of the model's inputs.
         missing: Whether a number may be missing.
+        columns: Formats of the columns of the table that the model was trained on. Text in a column of numbers or dates
+            is read as in such a table.
 
     Returns:
         One array (examples, …), or one per named input.
@@ -54,7 +65,9 @@ def decode(body: bytes, kind: str, specs: Sequence[InputSpec], missing: bool = T
         RequestError: with the part of the request that does not fit, and the inputs that the model takes.
     """
     try:
-        data = _read_json(body) if kind == JSON else _read_csv(body, specs)
+        data = _read_json(body) if kind == JSON else _read_csv(body, specs, columns)
+        if isinstance(data, Mapping) and columns:
+            data = _read_cells(data, columns)
         inputs = _inputs(data, specs)
         if not missing and any(np.isnan(part).any() for part in keras.tree.flatten(inputs) if part.dtype.kind == "f"):
             raise RequestError("a number is missing")
@@ -96,10 +109,12 @@ def _refuse_constant(name: str) -> None:
     raise RequestError(f"{name} is not JSON; send null for a missing number")
 
 
-def _read_csv(body: bytes, specs: Sequence[InputSpec]) -> _Table:
+def _read_csv(body: bytes, specs: Sequence[InputSpec], columns: Mapping[str, ColumnFormat]) -> _Table:
     """The columns that the model has inputs for; all of them where its input has no name."""
     try:
-        rows = [row for row in csv.reader(io.StringIO(body.decode("utf-8-sig"), newline=""), strict=True) if row]
+        text = body.decode("utf-8-sig")
+        delimiter = csv_file.find_delimiter(text[: csv_file.SAMPLE]) if columns else ","
+        rows = [row for row in csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True) if row]
     except (ValueError, csv.Error) as error:
         raise RequestError(f"the CSV cannot be read ({error})") from error
     if not rows:
@@ -107,7 +122,28 @@ def _read_csv(body: bytes, specs: Sequence[InputSpec]) -> _Table:
     table = _table([name.strip() for name in rows[0]], rows[1:])
     inputs = {spec.name: spec for spec in specs}
     known = {name: inputs.get(name) or inputs.get(None) for name in table}
-    return _Table({name: _cells(name, table[name], spec) for name, spec in known.items() if spec})
+    cells = {name: table[name] for name in table if name in columns and columns[name].kind != "text"}
+    others = {name: spec for name, spec in known.items() if spec and name not in cells}
+    return _Table(cells | {name: _cells(name, table[name], spec) for name, spec in others.items()})
+
+
+def _read_cells(data: Mapping[str, Any], columns: Mapping[str, ColumnFormat]) -> Mapping[str, Any]:
+    """Replace columns of numbers and dates that are given as text by numbers, in the formats of training."""
+    found = dict(data)
+    for name, form in columns.items():
+        values = data.get(name)
+        if form.kind == "date" and values is None and not any(name in feature for feature in data):
+            raise RequestError(f"there is no column {name}")
+        if form.kind == "text" or not isinstance(values, list) or not any(isinstance(value, str) for value in values):
+            continue
+        cells = pd.Series(["" if value is None else str(value).strip() for value in values], dtype=object, name=name)
+        inputs = as_inputs(name, cells, form)
+        wrong = cells[~np.isfinite(next(iter(inputs.values()))) & ~cells.isin(MISSING).to_numpy()]
+        if len(wrong):
+            raise RequestError(f"{name} has values of another kind, such as {shortened(wrong.iloc[0])}")
+        for feature, numbers in inputs.items():
+            found[feature] = [None if np.isnan(number) else number for number in numbers.tolist()]
+    return type(data)(found)
 
 
 def _cells(name: str, cells: Sequence[str], spec: InputSpec) -> Sequence[Any]:

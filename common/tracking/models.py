@@ -7,7 +7,7 @@ import dataclasses
 import tempfile
 import zipfile
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -23,7 +23,7 @@ from mlflow.utils import requirements_utils
 from mlflow.utils.file_utils import local_file_uri_to_path
 
 from common import legacy
-from common.data import Formats, SavedModel, Version
+from common.data import ColumnFormat, Formats, SavedModel, Version
 from common.errors import UserError, first_line, print_notes
 from common.files import ROOT
 from common.lazy import register_layers, without_tensorflow
@@ -74,6 +74,8 @@ class ServedModel:
     """Names of the outputs."""
     task: Mapping[str, Any]
     """Values of the task that were chosen on the validation set."""
+    columns: Mapping[str, ColumnFormat] = field(default_factory=dict)
+    """Formats of the columns of the table that it was trained on."""
 
     @property
     def example(self) -> Path:
@@ -248,7 +250,9 @@ def served(app: str, which: str | None) -> ServedModel:
     metadata = description.metadata or {}
     folder = Path(mlflow.artifacts.download_artifacts(uri))
     outputs, task = tuple(metadata["outputs"]), legacy.task(metadata["task"])
-    return ServedModel(label, folder, inputs, metadata.get("kind") not in COMPLETE, outputs, task)
+    formats = FORMATS.validate_python(metadata["formats"]) if metadata.get("formats") else Formats()
+    complete = metadata.get("kind") in COMPLETE
+    return ServedModel(label, folder, inputs, not complete, outputs, task, formats.columns)
 
 
 def champions(app: str) -> Iterator[Mapping[str, Any]]:

@@ -27,7 +27,7 @@ import uvicorn
 from PIL import Image
 
 from common import tracking
-from common.data import RawData
+from common.data import ColumnFormat, RawData
 from common.serving import application, decoding, http
 from common.tasks import Classification, Forecast, Regression
 from common.tracking import InputSpec
@@ -273,6 +273,33 @@ def test_rows_of_a_table_are_taken_as_csv_and_json(tmp_path: Path) -> None:
             assert status == 400
             assert words in said["error"]
             assert said["error"].endswith("size (m): numbers (examples), side: text (examples)")
+
+
+def test_cells_are_read_in_the_formats_of_training() -> None:
+    columns = {
+        "price": ColumnFormat("number", ",", unit="€"),
+        "day": ColumnFormat("date", "%d.%m.%Y"),
+        "town": ColumnFormat("text"),
+    }
+    numbers = [InputSpec(name, np.dtype("float32"), (None,)) for name in ("price", "day elapsed days")]
+    specs = [*numbers, InputSpec("town", np.dtype("object"), (None,))]
+
+    def decode(body: bytes, kind: str = "text/csv") -> dict[str, Any]:
+        return decoding.decode(body, kind, specs, columns=columns)
+
+    content = "day;town;price;more\n02.01.1970;Ulm;1.234,50 €;x\n;Bonn;k. A.;y\n"
+    found = decode(content.encode())
+    np.testing.assert_array_equal(found["price"], np.array([1234.5, np.nan], "float32"))
+    np.testing.assert_array_equal(found["day elapsed days"], np.array([1, np.nan], "float32"))
+    assert found["town"].tolist() == ["Ulm", "Bonn"]
+    record = {"dataframe_records": [{"day": "02.01.1970", "town": "Ulm", "price": 3}]}
+    assert decode(json.dumps(record).encode(), "application/json")["day elapsed days"].tolist() == [1]
+    for wrong, words in (
+        ("day,town,price\n1.1.1970,Ulm,$3\n", "price has values"),
+        ("town,price\nUlm,3\n", "no column day"),
+    ):
+        with pytest.raises(decoding.RequestError, match=words):
+            decode(wrong.encode())
 
 
 def test_the_class_is_decided_by_the_threshold_that_was_chosen() -> None:
