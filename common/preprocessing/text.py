@@ -21,8 +21,12 @@ TEST_SHARE = 0.2
 """Share of the sentences in the test part, if a data set has none. The part is the same for every seed."""
 FEWEST = 10
 """Minimum number of examples of a class, so that each part has some."""
-LONGEST = 500
-"""Maximum number of words of a sentence that a linear model reads."""
+USUAL = 500
+"""Number of words of a sentence that a linear model reads in any case."""
+LONGEST = 4000
+"""Maximum number of words of a sentence that it reads."""
+WORDS_AT_ONCE = 50_000_000
+"""Maximum number of words, with padding, of all sentences: they are numbers in memory at once."""
 WORD = r"[^ \t\n\v\f\r]+"
 """Pattern of a word."""
 
@@ -78,14 +82,25 @@ def _describe(sentences: "pd.Series[str]", labels: Array, notes: Sequence[str], 
             f"{copies:,} sentences are copies of other ones, so some may be in two parts"
             + (f"; {conflicts:,} of them have another class" if conflicts else "")
         )
+    if cut := int((lengths > (most := words_read(lengths.to_numpy()))).sum()):
+        found.append(f"{cut:,} sentences have more than {most:,} words, of which the rest is not read")
     if (silent := int((lengths == 0).sum())) > 0:
         found.append(f"{silent:,} sentences have no word, only punctuation")
     return Description(tuple(found), facts)
 
 
 def longest(sentences: Array) -> int:
-    """Return the number of words of the longest of `sentences`, at most `LONGEST`."""
-    return min(LONGEST, max(len(re.findall(WORD, sentence)) for sentence in sentences))
+    """Return the number of words of `sentences` that a linear model reads: of the longest, if that is not rare."""
+    return words_read(np.array([len(re.findall(WORD, sentence)) for sentence in sentences]))
+
+
+def words_read(lengths: Array) -> int:
+    """Return the number of words that are read of sentences with `lengths` words (sentences,).
+
+    Above `USUAL`, all are padded to the length of few: 99 of 100 sentences are read to their end.
+    """
+    most = min(int(np.quantile(lengths, 0.99)), LONGEST, WORDS_AT_ONCE // len(lengths))
+    return min(int(lengths.max()), max(USUAL, most))
 
 
 def vectorizer(sentences: Array, words: int, length: int) -> keras.layers.Layer:

@@ -286,3 +286,11 @@ def test_the_split_keeps_every_class_in_proportion() -> None:
     data = splits.split(datasets.load("movie_reviews"), 0.1, 0)
     shares = [labels.mean() for _, labels in (data.train, data.validation, data.test)]
     assert np.ptp(shares) < 0.001
+
+
+def test_long_texts_are_read_to_their_end_unless_they_are_rare() -> None:
+    assert text.words_read(np.array([3, 40, 200])) == 200
+    assert text.words_read(np.full(100, 3015)) == 3015
+    assert text.words_read(np.array([20] * 999 + [3000])) == text.USUAL
+    assert text.words_read(np.full(100, 9000)) == text.LONGEST
+    assert text.words_read(np.full(200_000, 3000)) == text.USUAL
