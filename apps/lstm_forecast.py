@@ -114,8 +114,8 @@ class Settings(Config):
 
 def columns_of(settings: Settings, targets: Sequence[str], form: WindowFormat | None = None) -> series.Columns:
     """Return the columns of a series; those of text are known after training, from its windows."""
-    values = form.values if form else {}
-    return series.Columns(tuple(targets), settings.time, settings.also, settings.known, settings.group, values)
+    values, found = (form.values, form.time) if form else ({}, "")
+    return series.Columns(tuple(targets), settings.time, settings.also, settings.known, settings.group, values, found)
 
 
 def load_data(config: Settings) -> Data:
@@ -143,7 +143,7 @@ def load_data(config: Settings) -> Data:
     shares = (config.validation, config.test)
     asked = (config.window, config.horizon, config.season)
     form, notes = series_windows.choose_windows(found, len(named.targets), asked, shares, config.calendar)
-    form = replace(form, values=named.values)
+    form = replace(form, values=named.values, time=named.found)
     if 1 < len(found) <= series.MOST_VALUES:
         form = replace(form, groups=tuple(sorted(one.name for one in found)))
         notes = [*notes, f"{config.group}: an input of the network"]

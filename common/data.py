@@ -137,6 +137,8 @@ class WindowFormat:
     """Values of known columns of text, by column: an input says of each whether it is that of a step."""
     groups: tuple[str, ...] = ()
     """Names of series: an input says of each whether it is that of a window."""
+    time: str = ""
+    """Column of times that training found in its file; "" for a built-in series."""
 
 
 @dataclass(frozen=True)

@@ -26,7 +26,7 @@ Model = Annotated[
     str | None,
     tyro.conf.arg(
         metavar="RUN|NAME@ALIAS|PATH",
-        help="Model to use: a run's id, a registered NAME@ALIAS or NAME/VERSION, or a path. "
+        help="Model to use: a run's id, a registered NAME (its champion), NAME@ALIAS or NAME/VERSION, or a path. "
         "By default the champion on the data that the app was last trained on.",
     ),
 ]

@@ -43,6 +43,8 @@ class Columns:
     """Column with the name of the series of each row. None: the file has one series."""
     values: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Values of the known columns of text, by column."""
+    found: str = ""
+    """Column of times that was found without `time`, here or in training; `ROWS` if there is none."""
 
     @property
     def variables(self) -> tuple[str, ...]:
@@ -118,9 +120,11 @@ def read(path: Path, named: Columns, time_format: str | None = None, like: TimeA
             unreadable, ambiguous or irregular.
     """
     cells = table_files.read(path).frame
-    time, notes = (named.time, ()) if named.time else _find_time(cells, named, like)
-    if not time:
-        time, notes = ROWS, ("no column of times: the rows are the times, in the order of the file",)
+    known_time = named.time or (named.found if named.found in (*cells, ROWS) else "")
+    time, notes = (known_time, ()) if known_time else _find_time(cells, named, like)
+    named = replace(named, found=time)
+    if time == ROWS and ROWS not in cells:
+        notes = ("no column of times: the rows are the times, in the order of the file",)
         rows = cells.groupby(named.group).cumcount() if named.group in cells else pd.Series(range(len(cells)))
         cells = cells.assign(**{ROWS: (rows + 1).astype("str").to_numpy(object)})
     elif (copies := cells.duplicated()).any():
@@ -167,13 +171,13 @@ def read(path: Path, named: Columns, time_format: str | None = None, like: TimeA
 
 
 def _find_time(cells: pd.DataFrame, named: Columns, like: TimeAxis | None) -> tuple[str, tuple[str, ...]]:
-    """Return the column of times, empty if there is none, and a note if it is not the first column."""
+    """Return the column of times, `ROWS` if there is none, and a note if it is not the first column."""
     names = [str(name) for name in cells.columns if name != named.group]
     first = names[0] if names else ""
     if first in named.variables:
         others = (name for name in names if name not in named.variables and timestamps.are_dates(cells[name]))
         found = next(others, "")
-        return found, (f"the times, because {first} is a variable",) if found else ()
+        return found or ROWS, (f"the times, because {first} is a variable",) if found else ()
     if first and _numbers_rows(cells[first], like):
         dates = (name for name in names[1:] if name not in named.variables and timestamps.are_dates(cells[name]))
         if found := next(dates, None):

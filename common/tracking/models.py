@@ -208,8 +208,8 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
 
     Args:
         app: Name of the app.
-        which: A run's id, `NAME@ALIAS`, `NAME/VERSION`, or a path; None for the champion on the data that the newest
-            registered model was trained on.
+        which: A run's id, `NAME` for its champion, `NAME@ALIAS`, `NAME/VERSION`, or a path; None for the champion on the
+            data that the newest registered model was trained on.
         setting: Field that the user set, for the error.
 
     Raises:
@@ -321,11 +321,13 @@ def _find(client: mlflow.MlflowClient, app: str, which: str | None, setting: str
         return f"models:/{name}/{version}", f"{name} version {version}"
     if "@" in which or "/" in which:
         return f"models:/{which}", which
+    if any(model.name == which for model in client.search_registered_models(f"name = '{which}'")):
+        return f"models:/{which}@{CHAMPION}", f"{which}@{CHAMPION}"
     try:
         client.get_run(which)
     except MlflowException as error:
         raise UserError(
-            f"`{setting}` {which}: no such file, run, or registered model (NAME@ALIAS or NAME/VERSION)"
+            f"`{setting}` {which}: no such file, run, or registered model (NAME, NAME@ALIAS or NAME/VERSION)"
         ) from error
     return f"runs:/{which}/model", which
 

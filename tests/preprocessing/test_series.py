@@ -374,7 +374,7 @@ QUICK: dict[str, object] = {"time": "day", "target": ("sales",), "known": ("prom
 
 def test_season_window_and_horizon_are_found_and_said(tmp_path: Path) -> None:
     data = load_data(LstmForecast(csv=str(write(tmp_path, SHOP)), **QUICK))  # type: ignore[arg-type]
-    assert data.formats.windows == WindowFormat(21, 7, 7, ("weekday",))
+    assert data.formats.windows == WindowFormat(21, 7, 7, ("weekday",), time="day")
     (note,) = (note for note in data.description.notes if "chosen" in note)
     for words in ("a season of 7 steps", "7 steps to forecast", "windows of 21 steps", "weekday"):
         assert words in note
@@ -573,3 +573,16 @@ def test_rows_are_the_times_of_a_file_without_them_and_copies_are_left_out(tmp_p
     (found,) = series.read(path, series.Columns(("load",)))
     assert found.table["load"].tolist() == [1, 2, 3]
     assert any("1 of 4 rows are copies" in note for note in found.description.notes)
+
+
+def test_new_files_may_have_their_columns_in_another_order(tmp_path: Path) -> None:
+    days = pd.date_range("2024-01-01", periods=60).strftime("%Y-%m-%d")
+    frame = pd.DataFrame({"day": days, "sales": np.arange(60) % 7})
+    frame.to_csv(tmp_path / "train.csv", index=False)
+    data = load_data(LstmForecast(csv=str(tmp_path / "train.csv"), target=("sales",)))
+    assert data.formats.windows
+    assert data.formats.windows.time == "day"
+    frame.assign(weather="sunny")[["weather", "sales", "day"]].to_csv(tmp_path / "new.csv", index=False)
+    (found,) = series.read(tmp_path / "new.csv", Columns(("sales",), found="day"), like=data.formats.times)
+    assert found.axis == data.formats.times
+    assert len(found.table) == 60
