@@ -208,8 +208,8 @@ def load(app: str, which: str | None, setting: str = "model") -> SavedModel:
 
     Args:
         app: Name of the app.
-        which: A run's id, `NAME` for its champion, `NAME@ALIAS`, `NAME/VERSION`, or a path; None for the champion on the
-            data that the newest registered model was trained on.
+        which: A run's id, `NAME` for its champion, `NAME@ALIAS`, `NAME/VERSION`, or a path; None for the champion on
+            the data that the newest registered model was trained on.
         setting: Field that the user set, for the error.
 
     Raises:
