@@ -156,7 +156,11 @@ def _find_columns(path: Path, frame: "pd.DataFrame") -> tuple[str, str, str]:
             has = ", ".join((fitting or list(frame.columns))[:20])
             raise UserError(
                 f"{path}: {which} ({has}); set `columns` to those of the user, the item and the rating"
-                + (", or write a first line with the names of the columns" if re.search(r"\d", "".join(frame)) else "")
+                + (
+                    ", or write a first line with the names of the columns"
+                    if re.search(r"\d", "".join(map(str, frame)))
+                    else ""
+                )
             )
         found += fitting
     user, item, rating = found

@@ -125,8 +125,8 @@ def read(path: Path, named: Columns, time_format: str | None = None, like: TimeA
     named = replace(named, found=time)
     if time == ROWS and ROWS not in cells:
         notes = ("no column of times: the rows are the times, in the order of the file",)
-        rows = cells.groupby(named.group).cumcount() if named.group in cells else pd.Series(range(len(cells)))
-        cells = cells.assign(**{ROWS: (rows + 1).astype("str").to_numpy(object)})
+        before = cells.groupby(named.group).cumcount() if named.group in cells else pd.Series(range(len(cells)))
+        cells = cells.assign(**{ROWS: (before + 1).astype("str").to_numpy(object)})
     elif (copies := cells.duplicated()).any():
         notes = (*notes, f"{copies.sum():,} of {len(copies):,} rows are copies of other rows; left out")
         cells = cells[~copies]
@@ -176,8 +176,8 @@ def _find_time(cells: pd.DataFrame, named: Columns, like: TimeAxis | None) -> tu
     first = names[0] if names else ""
     if first in named.variables:
         others = (name for name in names if name not in named.variables and timestamps.are_dates(cells[name]))
-        found = next(others, "")
-        return found or ROWS, (f"the times, because {first} is a variable",) if found else ()
+        dated = next(others, "")
+        return dated or ROWS, (f"the times, because {first} is a variable",) if dated else ()
     if first and _numbers_rows(cells[first], like):
         dates = (name for name in names[1:] if name not in named.variables and timestamps.are_dates(cells[name]))
         if found := next(dates, None):

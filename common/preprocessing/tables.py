@@ -153,7 +153,7 @@ def table_of(path: Path, file: csv_file.Cells, config: TableConfig, kind: Target
     read = {target, *(name for name, decision in decisions.items() if decision.format)}
     rest = {
         f"{name} as text": strings(frame[name])
-        for name in frame
+        for name in map(str, frame)
         if name not in read and not columns.ROW.fullmatch(name)
     }
     if copies := table_checks.repeated(inputs | rest, targets):

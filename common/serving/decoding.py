@@ -129,7 +129,7 @@ def _read_csv(body: bytes, specs: Sequence[InputSpec], columns: Mapping[str, Col
 
 def _read_cells(data: Mapping[str, Any], columns: Mapping[str, ColumnFormat]) -> Mapping[str, Any]:
     """Replace columns of numbers and dates that are given as text by numbers, in the formats of training."""
-    found = dict(data)
+    found = _Table(data) if isinstance(data, _Table) else dict(data)
     for name, form in columns.items():
         values = data.get(name)
         if form.kind == "date" and values is None and not any(name in feature for feature in data):
@@ -143,7 +143,7 @@ def _read_cells(data: Mapping[str, Any], columns: Mapping[str, ColumnFormat]) ->
             raise RequestError(f"{name} has values of another kind, such as {shortened(wrong.iloc[0])}")
         for feature, numbers in inputs.items():
             found[feature] = [None if np.isnan(number) else number for number in numbers.tolist()]
-    return type(data)(found)
+    return found
 
 
 def _cells(name: str, cells: Sequence[str], spec: InputSpec) -> Sequence[Any]:

@@ -284,7 +284,7 @@ def test_cells_are_read_in_the_formats_of_training() -> None:
     numbers = [InputSpec(name, np.dtype("float32"), (None,)) for name in ("price", "day elapsed days")]
     specs = [*numbers, InputSpec("town", np.dtype("object"), (None,))]
 
-    def decode(body: bytes, kind: str = "text/csv") -> dict[str, Any]:
+    def decode(body: bytes, kind: str = "text/csv") -> Any:
         return decoding.decode(body, kind, specs, columns=columns)
 
     content = "day;town;price;more\n02.01.1970;Ulm;1.234,50 €;x\n;Bonn;k. A.;y\n"
