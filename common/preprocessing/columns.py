@@ -72,7 +72,8 @@ ROW = re.compile(rf"{INDEX}|row|row[._ ]?(?:names?|numbers?|id)|unnamed: 0", re.
 FEW = 20
 """Maximum number of values of a column in which ranges beside numbers make categories of all."""
 RANGE = re.compile(
-    r"[<>≤≥]=?\s*[\d.,]+|[\d.,]+\s*(?:\+|plus|(?:or|and|oder|und) (?:more|over|mehr))"
+    r"(?:[<>≤≥]=?|over|under|more than|less than|up to|über|unter|bis) ?[\d.,]+"
+    r"|[\d.,]+\s*(?:\+|plus|(?:or|and|oder|und) (?:more|over|mehr))"
     r"|[\d.,]+\s*(?:-|\u2013|to|bis)\s*[\d.,]+",
     re.IGNORECASE,
 )

@@ -71,10 +71,10 @@ def test_numbers_of_every_format_are_numbers(cells: list[str], expected: list[fl
 
 
 def test_ranges_beside_few_numbers_make_categories() -> None:
-    found = decide(["0", "1", "1", "2-10", "10+"])
+    found = decide(["0", "1", "1", "0", "1", "2-10", "10+", "Over 100"])
     assert found.format
     assert found.format.kind == "text"
-    assert "column x has '2-10', '10+' beside numbers: all are categories" in found.note
+    assert "column x has '2-10', '10+', 'Over 100' beside numbers: all are categories" in found.note
     assert decide([*map(str, range(30)), "30+"], rows=62).problem  # many numbers: the range is a fault
 
 
