@@ -154,13 +154,10 @@ def _find_columns(path: Path, frame: "pd.DataFrame") -> tuple[str, str, str]:
         if len(fitting) != 1:
             which = f"several columns may have the {noun}" if fitting else f"no column has a name for the {noun}"
             has = ", ".join((fitting or list(frame.columns))[:20])
+            unnamed = re.search(r"\d", "".join(map(str, frame.columns)))
+            fix = ", or write a first line with the names of the columns" if unnamed else ""
             raise UserError(
-                f"{path}: {which} ({has}); set `columns` to those of the user, the item and the rating"
-                + (
-                    ", or write a first line with the names of the columns"
-                    if re.search(r"\d", "".join(map(str, frame)))
-                    else ""
-                )
+                f"{path}: {which} ({has}); set `columns` to those of the user, the item and the rating{fix}"
             )
         found += fitting
     user, item, rating = found
