@@ -65,6 +65,11 @@ def fingerprint(*content: bytes | str | memoryview) -> str:
     return digest.hexdigest()[:16]
 
 
+def numbered(examples: int) -> Array:
+    """Return the numbers (examples,) of so many examples from 0, in 32 bits if these suffice."""
+    return np.arange(examples, dtype="int32" if examples < 2**31 else "int64")
+
+
 def table_content(table: pd.DataFrame) -> str | bytes:
     """Return the content of a table for a fingerprint: as CSV, or of a large table hashes of its rows."""
     import pandas as pd

@@ -15,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 
 from common.config import Config, changed
-from common.data import Array, Data, Description, Formats, Pair, RawData
+from common.data import Array, Data, Description, Formats, Pair, RawData, numbered
 from common.errors import UserError
 from common.preprocessing import shards
 
@@ -122,7 +122,7 @@ def read(folder: Path, kind: Literal["table", "text"], config: Config) -> RawDat
             words = [" ".join(one) if isinstance(one, tuple) else one for one in (given, value)]
             raise UserError(f"`{name}` {words[0]}: the shards {folder} have {words[1] or 'none'}; write them again")
     targets = examples["targets"]
-    place = folder, records, np.arange(len(targets))
+    place = folder, records, numbered(len(targets))
     levels = {name: np.array(values, object) for name, values in index.levels.items()}
     row = np.dtype(list(index.inputs.items()))
     tables = {"columns": pd.DataFrame(index.overview)} if index.overview else {}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from common.config import FoldStrategy, Split
-from common.data import Array, Data, Pair, RawData, fingerprint
+from common.data import Array, Data, Pair, RawData, fingerprint, numbered
 from common.errors import UserError
 
 
@@ -55,17 +55,15 @@ def _draw(raw: RawData, pair: Pair, groups: Array | None, share: float, seed: in
     Returns:
         The rows of the rest, and the rows that are drawn.
     """
-    from sklearn.model_selection import train_test_split
-
     targets = pair[1]
     labels = np.asarray(targets) if targets.ndim == 1 else None
-    rows = np.arange(len(targets)) if groups is None else np.unique(groups, return_index=True)[1]
+    rows = numbered(len(targets)) if groups is None else np.unique(groups, return_index=True)[1]
     classes = None if labels is None else labels[rows]
     number = share if isinstance(share, int) else math.ceil(share * len(rows))
     if classes is not None:
         number = max(number, len(np.unique(classes)))
     try:
-        rest, drawn = train_test_split(rows, test_size=number, random_state=seed, stratify=classes)
+        rest, drawn = _draw_rows(rows, classes, number, seed)
     except ValueError as error:
         smallest = "" if labels is None else f"; its smallest class has {np.bincount(labels).min()}"
         raise UserError(
@@ -78,6 +76,24 @@ def _draw(raw: RawData, pair: Pair, groups: Array | None, share: float, seed: in
             rest, drawn = rest[rest != moved], np.append(drawn, moved)
     if groups is not None:
         rest, drawn = (np.flatnonzero(np.isin(groups, groups[chosen])) for chosen in (rest, drawn))
+    return rest, drawn
+
+
+def _draw_rows(rows: Array, classes: Array | None, number: int, seed: int) -> tuple[Array, Array]:
+    """Draw `number` of `rows` (n,), which it shuffles, stratified by `classes` (n,), if there are any.
+
+    Returns:
+        The rows of the rest, and those that are drawn.
+
+    Raises:
+        ValueError: if there are too few rows, or too few of a class.
+    """
+    from sklearn.model_selection import train_test_split
+
+    if classes is None and 0 < number < len(rows):  # as `train_test_split`, which needs several times the memory
+        np.random.RandomState(seed).shuffle(rows)
+        return rows[number:], rows[:number]
+    rest, drawn = train_test_split(rows, test_size=number, random_state=seed, stratify=classes)
     return rest, drawn
 
 

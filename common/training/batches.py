@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from common.data import Array, Pair
+from common.data import Array, Pair, numbered
 from common.preprocessing import arrays, row_shards
 from common.training import devices
 
@@ -29,7 +29,9 @@ def epoch_order(seed: int, epoch: int, examples: int, batch_size: int) -> Array:
     """
     batch = min(batch_size, examples)
     steps = examples // batch
-    return np.random.default_rng((seed, epoch)).permutation(examples)[: steps * batch].reshape(steps, batch)
+    order = numbered(examples)
+    np.random.default_rng((seed, epoch)).shuffle(order)
+    return order[: steps * batch].reshape(steps, batch)
 
 
 class Batches(keras.callbacks.Callback):
@@ -95,10 +97,11 @@ class Batches(keras.callbacks.Callback):
             return GatheredBatches(self)
         import tensorflow as tf
 
-        steps, batch = self.order().shape
+        first = self.order()
+        (steps, batch), kind = first.shape, first.dtype
 
         def rows(epoch: Any) -> Any:
-            order = tf.ensure_shape(tf.numpy_function(self.order_of, [epoch], tf.int64), (steps, batch))
+            order = tf.ensure_shape(tf.numpy_function(self.order_of, [epoch], kind), (steps, batch))
             return tf.data.Dataset.from_tensor_slices(order)
 
         def current(_: Any) -> Any:
