@@ -1,11 +1,18 @@
 """Measure the memory of training on a generated table in shards, larger than the memory.
 
     python -m benchmarks.large_tables
-    python -m benchmarks.large_tables --app table_mlp --gigabytes 20    # the memory grows by 30 bytes a row
+    python -m benchmarks.large_tables --app table_mlp --gigabytes 20
 
-A network takes one pass over all training rows, and is validated and tested as by `train`. Nothing is kept.
+A network takes one pass over all training rows, and is validated and tested as by `train`. Nothing is kept. A memory
+cgroup also limits the pages of files, which the system else keeps as long as there is room. On Linux, as root, with
+version 1 of cgroups:
+
+    mkdir /sys/fs/cgroup/memory/small
+    echo 2147483648 > /sys/fs/cgroup/memory/small/memory.limit_in_bytes
+    python -m benchmarks.large_tables --gigabytes 20 --cgroup /sys/fs/cgroup/memory/small
 """
 
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,12 +32,17 @@ BLOCK = 100_000
 """Number of rows that are generated at once."""
 
 
-def main(app: Literal["linear_regression", "table_mlp"] = "linear_regression", gigabytes: Count = 5) -> None:
+def main(
+    app: Literal["linear_regression", "table_mlp"] = "linear_regression",
+    gigabytes: Count = 5,
+    cgroup: Path | None = None,
+) -> None:
     """Write the shards, measure and print.
 
     Args:
         app: App that trains.
         gigabytes: Size of the table in memory.
+        cgroup: Folder of a cgroup that the training joins; no page of the table is in memory when it begins.
     """
     random, row = np.random.default_rng(0), np.dtype([(name, "<f4") for name in NAMES])
     weights, targets = random.normal(size=len(NAMES)).astype("float32"), list[Array]()
@@ -50,10 +62,15 @@ def main(app: Literal["linear_regression", "table_mlp"] = "linear_regression", g
         written = shards.write(Path(name) / "shards", "table", records(), index)
         size = sum(written.shards.values())
         print(f"{BLOCK * len(targets):,} rows in {len(written.shards)} shards, {size / 1e9:.1f} GB", flush=True)
+        if cgroup:
+            for path in (Path(name) / "shards").iterdir():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
+                    os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
         rates = ("--learning-rate", "0.01", "--batch-size", "1024", "--epochs", "1")
         optimizer = ("--optimizer", "adam") if app == "linear_regression" else ()
         command = ("-m", f"apps.{app}", "train", "--csv", f"{name}/shards", "--target", "y", *optimizer, *rates)
-        measured("loaded, trained and tested", *command, store=name)
+        measured("loaded, trained and tested", *command, store=name, cgroup=cgroup)
 
 
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ def write_table(config: tables.TableConfig, kind: tables.Target, folder: Path) -
     if config.target is None:
         raise UserError(f"`target` is missing: the column of {config.csv} to predict")
     target, path = config.target, Path(storage.local(config.csv or ""))
-    size = table_files.size(path)
+    size = sum(map(shards.file_size, table_files.files(path)))
     step, rows, sampled, parts = -(-size // SAMPLE) or 1, 0, list[csv_file.Cells](), -(-size // csv_file.CHUNK)
     for file in shards.progress(table_files.read_chunks(path), parts, "deciding the types of the columns"):
         sampled.append(replace(file, frame=file.frame.iloc[-rows % step :: step]))
@@ -92,7 +92,7 @@ def write_texts(path: Path, column: str, label: str, folder: Path) -> shards.Ind
     Raises:
         UserError: as `text.read`, or if the folder cannot be written.
     """
-    parts = -(-table_files.size(path) // csv_file.CHUNK)
+    parts = -(-sum(map(shards.file_size, table_files.files(path))) // csv_file.CHUNK)
     found, rows = list[Array](), []
 
     def records() -> Iterator[bytes]:

@@ -175,10 +175,8 @@ def write(
         shard_bytes: Size from which a shard is full; 0: `SHARD_BYTES`.
 
     Raises:
-        UserError: if the folder exists or cannot be written, a file cannot be read, or the package is missing.
+        UserError: if the folder exists or cannot be written, or a file cannot be read.
     """
-    if kind != "table":
-        check_installed()
     if folder.exists():
         raise UserError(f"{folder}: exists already; remove it, or choose another folder")
     partial = folder.with_name(f".{folder.name}.partial")

@@ -33,16 +33,6 @@ def files(path: Path) -> list[Path]:
     return found
 
 
-def size(path: Path) -> int:
-    """Return the size of the files in bytes.
-
-    Raises:
-        UserError: if there is none.
-    """
-    with reading(path):
-        return sum(file.stat().st_size for file in files(path))
-
-
 def read(path: Path) -> Cells:
     """Read all cells of the files, one file below the other.
 
