@@ -1,6 +1,6 @@
 """Files of the rows of a table as they are in memory, with a check sum of each, which are mapped into memory."""
 
-import os
+import mmap
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +12,8 @@ from common.data import Array
 
 WHOLE = 0xFFFF
 """Exclusive or of the words of a row with its check sum; that of zeros is another one."""
+FEW = 16
+"""Rows that tell whether the others are in memory."""
 
 
 class RowFiles:
@@ -23,8 +25,14 @@ class RowFiles:
     """
 
     def __init__(self, files: Sequence[Path], row: np.dtype[Any]) -> None:
-        self.files = [path.open("rb") for path in files]
-        self.parts = [np.memmap(file, _stored(row), "r") for file in self.files]
+        self.maps, self.parts = list[mmap.mmap](), list[Array]()
+        for path in files:
+            with path.open("rb") as file:
+                mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+            if sys.platform != "win32":
+                mapped.madvise(mmap.MADV_RANDOM)  # else the system reads 128 kB for each row
+            self.maps.append(mapped)
+            self.parts.append(np.frombuffer(mapped, _stored(row)))
         self.starts = np.cumsum([0, *map(len, self.parts)])
 
     def read(self, rows: Array) -> Array:
@@ -33,23 +41,41 @@ class RowFiles:
         Raises:
             ValueError: if a row is damaged.
         """
-        found: Array = np.empty(len(rows), self.parts[0].dtype)
-        places = np.searchsorted(self.starts, rows, "right") - 1
-        for place in np.unique(places):
-            chosen = places == place
-            found[chosen] = self._read(place, rows[chosen] - self.starts[place])
+        if self._on_disk(rows[:FEW]):
+            self._announce(rows)
+        found = self._stored_at(rows)
         if np.any(_sums(found) != WHOLE):
             raise ValueError("the check sum of a row is wrong")
         return found["row"]
 
-    def _read(self, place: int, rows: Array) -> Array:
-        """Return rows (n,) of a file, as they are in it."""
-        if sys.platform == "linux":  # the disk reads all of them at once, not one after the other, and nothing else
-            number, size = self.files[place].fileno(), self.parts[place].itemsize
-            for start in (rows * size).tolist():
-                os.posix_fadvise(number, start, size, os.POSIX_FADV_WILLNEED)
-        found: Array = self.parts[place][rows]
+    def _stored_at(self, rows: Array) -> Array:
+        """Return the rows (n,) with the numbers `rows` (n,), as they are in the files."""
+        found: Array = np.empty(len(rows), self.parts[0].dtype)
+        places = np.searchsorted(self.starts, rows, "right") - 1
+        for place in np.unique(places):
+            chosen = places == place
+            found[chosen] = self.parts[place][rows[chosen] - self.starts[place]]
         return found
+
+    def _on_disk(self, rows: Array) -> bool:
+        """Return whether the system has to read some of these `rows` (n,) from the disk; it has read them then."""
+        if sys.platform == "win32":
+            return False
+        import resource
+
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_majflt
+        self._stored_at(rows)
+        return resource.getrusage(resource.RUSAGE_SELF).ru_majflt > before
+
+    def _announce(self, rows: Array) -> None:
+        """Let the disk read the `rows` (n,) all at once, not one after the other."""
+        if sys.platform != "win32":
+            size = self.parts[0].itemsize
+            places = np.searchsorted(self.starts, rows, "right") - 1
+            starts = (rows - self.starts[places]) * size
+            for place, start in zip(places.tolist(), starts.tolist(), strict=True):
+                before = start % mmap.PAGESIZE  # an advice begins with a page
+                self.maps[place].madvise(mmap.MADV_WILLNEED, start - before, before + size)
 
 
 def _stored(row: np.dtype[Any]) -> np.dtype[Any]:

@@ -3,7 +3,7 @@
 import contextlib
 import errno
 import functools
-import importlib.util
+import importlib.metadata
 import logging
 import os
 import re
@@ -42,6 +42,8 @@ CREATING, WRITING = 0x6B6572617301, 0x6B6572617302
 """Numbers of the suite's advisory locks in a PostgreSQL database."""
 TEAM = "pip install -r requirements-team.txt"
 """Advice for a missing driver."""
+PACKAGES = {"s3": "boto3", "gs": "google-cloud-storage"}
+"""Packages with which MLflow reaches an object storage."""
 
 logging.getLogger("mlflow").setLevel(logging.CRITICAL)  # MLflow also raises the errors that it logs
 logging.getLogger("alembic").setLevel(logging.ERROR)
@@ -223,8 +225,11 @@ def artifacts(experiment: str) -> str | None:
     root = os.environ.get("MLFLOW_DEFAULT_ARTIFACT_ROOT") or str(STORE / "artifacts")
     if "://" not in root:
         return (Path(root).absolute() / experiment).as_uri()
-    if root.startswith("s3:") and not importlib.util.find_spec("boto3"):
-        raise UserError(f"MLFLOW_DEFAULT_ARTIFACT_ROOT {root}: needs the package boto3; {TEAM}")
+    if package := PACKAGES.get(root.partition(":")[0]):
+        try:
+            importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError as error:
+            raise UserError(f"MLFLOW_DEFAULT_ARTIFACT_ROOT {root}: needs the package {package}; {TEAM}") from error
     return f"{root.rstrip('/')}/{experiment}"
 
 

@@ -9,7 +9,7 @@ import pytest
 from common import tracking
 from common.errors import UserError
 from common.training.checkpoint import Checkpoint, State
-from tests.buckets import keys, new_bucket
+from tests.buckets import google_bucket, keys, new_bucket
 
 
 @pytest.fixture
@@ -38,6 +38,19 @@ def test_the_copy_takes_the_place_of_the_file_and_both_are_deleted(bucket: Any) 
     tracking.delete_checkpoints("b2")
     assert keys(bucket) == []
     assert not tracking.checkpoints("b2").exists()
+
+
+@pytest.mark.usefixtures("store")
+def test_google_keeps_copies_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    with google_bucket():
+        monkeypatch.setenv("CHECKPOINTS", "gs://data/some")
+        tracking.check_checkpoints()
+        file = tracking.checkpoints("a1") / "training.npz"
+        Checkpoint(file).save(state(2))
+        file.unlink()
+        assert Checkpoint(file).state.epochs == 2
+        tracking.delete_checkpoints("a1")
+        assert Checkpoint(file).state.epochs == 0
 
 
 @pytest.mark.usefixtures("store")

@@ -1,7 +1,7 @@
 """PostgreSQL as the team's store: a real server, alone and behind MLflow's server with artifacts in S3."""
 
 import contextlib
-import importlib.util
+import importlib.metadata
 import itertools
 import os
 import re
@@ -26,6 +26,7 @@ from common.cli import compare
 from common.errors import UserError
 from common.tracking import retention, store
 from tests import postgresql
+from tests.buckets import google_bucket
 from tests.conftest import ROOT, assert_user_error, free_port, run_app
 from tests.processes import Process
 from tests.tuning.searching import Store, settings
@@ -265,7 +266,33 @@ def test_a_database_may_keep_artifacts_in_s3(database: str, bucket: str, monkeyp
     assert run_app("perceptron", "evaluate").returncode == 0
     (only,) = runs()
     assert only.info.artifact_uri.startswith("s3://runs/alone/iris/"), database
-    installed = importlib.util.find_spec
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "boto3" else installed(name))
-    refused = run_app("perceptron", "train", "--epochs", "2")
-    assert_user_error(refused, "boto3", "requirements-team.txt")
+
+
+# Google's library asks for a package that only its gRPC needs.
+@pytest.mark.filterwarnings("ignore:Please install grpcio-status:ImportWarning")
+def test_a_database_may_keep_artifacts_in_googles_storage(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", "gs://data/alone")
+    with google_bucket():
+        assert run_app("perceptron", "train", "--epochs", "2").returncode == 0
+        assert run_app("perceptron", "evaluate").returncode == 0
+        assert run_app("perceptron", "baseline").returncode == 0
+        (old,) = retention.old_runs(0).deletable
+        assert old.run.info.artifact_uri.startswith("gs://data/alone/iris/"), database
+        assert retention.delete(old)
+        assert len(runs()) == 1
+
+
+def test_a_missing_package_of_an_object_storage_is_one_line(database: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    installed = importlib.metadata.version
+
+    def version(name: str) -> str:
+        if name in store.PACKAGES.values():
+            raise importlib.metadata.PackageNotFoundError
+        return installed(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    for address, package in (("s3://runs/alone", "boto3"), ("gs://data/alone", "google-cloud-storage")):
+        monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", address)
+        refused = run_app("perceptron", "train", "--epochs", "2")
+        assert_user_error(refused, f"ARTIFACT_ROOT {address}: needs the package {package}", "requirements-team.txt")
+        assert runs() == [], database
