@@ -12,7 +12,7 @@ from common import training
 from common.cli import shard
 from common.data import Data
 from common.errors import UserError
-from common.preprocessing import csv_file, row_shards, shards, tables
+from common.preprocessing import csv_file, row_files, row_shards, shards, tables
 from common.training import batches, devices
 
 ROWS = 400
@@ -92,6 +92,11 @@ def test_shards_of_a_table_are_the_same_data_as_the_file(
     rows = data.train[0].part(np.array([3, 1])).joined(data.test[0])
     np.testing.assert_array_equal(rows[:2]["time"], whole.train[0]["time"][[3, 1]])
     assert len(rows) == 2 + len(data.test[1])
+
+
+def test_rows_that_the_disk_has_to_read_are_those_of_the_file(table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(row_files.RowFiles, "_on_disk", lambda _files, _rows: True)
+    assert_equal(load(table, "price"), load(write(table, target="price"), "price"))
 
 
 def test_parts_of_a_file_have_the_cells_and_the_lines_of_the_whole(tmp_path: Path) -> None:

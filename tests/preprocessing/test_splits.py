@@ -5,9 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from sklearn.model_selection import train_test_split
 
 from common.config import FoldStrategy
-from common.data import Data
+from common.data import Data, RawData
 from common.errors import UserError
 from common.preprocessing import image_files, splits
 
@@ -19,6 +20,19 @@ def numbered(training: int = 30, validation: int = 10) -> Data:
     cut = slice(0, training), slice(training, None)
     train, held = ((every[part], targets[part]) for part in cut)
     return Data("numbers", "digest", train, held, (every + 1000, targets), kind="vector")
+
+
+def test_a_quantity_is_split_as_by_scikit_learn() -> None:
+    every = np.arange(41)
+    raw = RawData(name="numbers", digest="digest", kind="vector", outputs=("y",), train=(every, every[:, None]))
+    data = splits.split(raw, 0.25, seed=3, test=0.2)
+    rest, test = train_test_split(every, test_size=0.2, random_state=3)
+    train, validation = train_test_split(rest, test_size=0.25, random_state=3)
+    for (inputs, targets), expected in zip(
+        (data.train, data.validation, data.test), (train, validation, test), strict=True
+    ):
+        np.testing.assert_array_equal(inputs, expected)
+        np.testing.assert_array_equal(targets[:, 0], expected)
 
 
 @pytest.mark.parametrize("strategy", ["stratified", "shuffled", "in order"])
