@@ -17,6 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from filelock import FileLock
@@ -28,7 +29,7 @@ from common import cli, tracking
 from common.app import App
 from common.data import Data, RawData, fingerprint
 from common.files import ROOT as ROOT
-from common.preprocessing import datasets
+from common.preprocessing import arrays, datasets
 from tests.processes import Process
 
 SMALL = {
@@ -40,7 +41,9 @@ SMALL = {
 QUICKLY = "--xla_backend_optimization_level=0"
 """Flag of XLA to compile quickly."""
 FOR_ALL = ("--limit", "2000", "--baseline")
-"""How `trained` trains each app; another test that needs no more shares the training by the same settings."""
+"""How `trained` trains each app; `train_for_all` shares the training with a test that needs no more."""
+TESTED = 500
+"""To validate and to test on, which takes longer than to train on 2,000."""
 APPS = [module.name for module in pkgutil.iter_modules(apps.__path__) if module.name[0] != "_"]
 
 
@@ -49,20 +52,35 @@ def load_app(name: str) -> App:
     return app
 
 
-def run_app(app: str, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+def on_few(name: str, number: int) -> App:
+    """The app, with at most this number of examples to validate and to test on."""
+    app = load_app(name)
+
+    def load_data(config: Any) -> Data:
+        data = app.load_data(config)
+        if not arrays.in_memory(data.test):
+            return data
+        return dataclasses.replace(
+            data, validation=arrays.first(data.validation, number), test=arrays.first(data.test, number)
+        )
+
+    return dataclasses.replace(app, load_data=load_data)
+
+
+def run_app(app: str | App, *arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
     """Run a command of an app in this process, which spares the seconds that the imports take.
 
     `train` records no baselines, which would be more runs, unless --baseline is among the arguments.
     """
-    arguments = without_baselines(arguments)
+    named, arguments = load_app(app) if isinstance(app, str) else app, without_baselines(arguments)
     output, errors, status = io.StringIO(), io.StringIO(), 0
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(sys, "argv", [app, *arguments])
+        patch.setattr(sys, "argv", [named.name, *arguments])
         for name, value in {"COLUMNS": "200", **environment}.items():
             patch.setenv(name, value)
         with contextlib.redirect_stdout(output), contextlib.redirect_stderr(errors):
             try:
-                cli.main(load_app(app))
+                cli.main(named)
             except SystemExit as ended:
                 status = int(ended.code or 0)
     return subprocess.CompletedProcess(arguments, status, output.getvalue(), errors.getvalue())
@@ -220,12 +238,15 @@ class Trained:
 
     app: str
     store: Path
-    output: str
-    errors: str
+    tested: int | None = None
+    """Examples to validate and to test on; None for all."""
+    output: str = ""
+    errors: str = ""
 
     def __call__(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
         """Run a command of the app in that store."""
-        return run_app(self.app, *arguments, MLFLOW_TRACKING_URI=self.uri)
+        app = on_few(self.app, self.tested) if self.tested else self.app
+        return run_app(app, *arguments, MLFLOW_TRACKING_URI=self.uri)
 
     @property
     def uri(self) -> str:
@@ -240,7 +261,7 @@ class Trained:
 @pytest.fixture(scope="session", params=APPS)
 def trained(request: pytest.FixtureRequest, shared: Path) -> Trained:
     """Each app in turn."""
-    return train_once(request.param, shared, *FOR_ALL, *SMALL.get(request.param, ()))
+    return train_for_all(request.param, shared)
 
 
 @pytest.fixture(scope="session")
@@ -267,10 +288,15 @@ def trained_reviewer(shared: Path) -> Trained:
     return train_once("lstm_text", shared, *data, "--units", "4", "--vocabulary", "20", "--length", "4")
 
 
-def train_once(app: str, folder: Path, *settings: str) -> Trained:
+def train_for_all(app: str, folder: Path) -> Trained:
+    """Train an app for what is to hold of each."""
+    return train_once(app, folder, *FOR_ALL, *SMALL.get(app, ()), tested=TESTED)
+
+
+def train_once(app: str, folder: Path, *settings: str, tested: int | None = None) -> Trained:
     """Train an app for one epoch with these settings: once for all tests that share the folder."""
     digest = fingerprint(" ".join(settings))[:8]
-    trained = Trained(app, folder / f"{app}-{digest}" / "mlruns", "", "")
+    trained = Trained(app, folder / f"{app}-{digest}" / "mlruns", tested)
     said = folder / f"{app}-{digest}.json"
     with FileLock(said.with_suffix(".lock")):
         if not said.exists():

@@ -38,10 +38,10 @@ class Server:
     def address(self) -> str:
         return f"postgresql://{USER}@127.0.0.1:{self.port}"
 
-    def new_database(self, name: str) -> str:
-        """Make an empty database, and return its address."""
+    def new_database(self, name: str, template: str = "template1") -> str:
+        """Make a copy of a database, by default an empty one, and return its address."""
         with psycopg.connect(f"{self.address}/postgres", autocommit=True) as connection:
-            connection.execute(f'CREATE DATABASE "{name}"'.encode())
+            connection.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}"'.encode())
         return f"{self.address}/{name}"
 
     def start(self) -> None:

@@ -1,21 +1,13 @@
 """On JAX every app trains as on TensorFlow. `python -m tests.test_jax` trains them all in one process."""
 
-import dataclasses
 import json
 import os
 from dataclasses import dataclass
-from typing import Any
 
 import mlflow
 import pytest
 
-from common.app import App
-from common.data import Data
-from common.preprocessing import arrays
-from tests import conftest
-from tests.conftest import APPS, Trained, assert_user_error, load_app, run, run_app, run_on_jax
-
-import keras  # isort: skip - deferred by `common`
+from tests.conftest import APPS, Trained, assert_user_error, on_few, run, run_app, run_on_jax
 
 SETTINGS = {
     "alexnet": ("--width", "0.02"),
@@ -27,9 +19,9 @@ SETTINGS = {
     "rbm_recommender": ("--hidden", "8"),
 }
 """What makes an app small."""
-EXAMPLES = 150
-"""To validate and to test on, which all apps but the perceptron take in batches of one size: each other size is one
-more program to compile."""
+SIZES = {"mnist_mlp": 256}
+"""To validate and to test on; all other apps take 150 examples, in batches of one size: each other size is one more
+program to compile."""
 REFUSED = {
     ("lstm_text", "train"): "networks on text need tensorflow",
     ("lenet5", "train", "--variant", "1998"): "set JAX_ENABLE_X64=true",
@@ -46,24 +38,8 @@ COMMANDS = [
 def main() -> None:
     """Run the commands, of which the first selects the backend; the last line says as JSON how each ended."""
     del os.environ["KERAS_BACKEND"]
-    conftest.load_app = few
-    results = [run_app(*command) for command in COMMANDS]
+    results = [run_app(on_few(app, SIZES.get(app, 150)), *arguments) for app, *arguments in COMMANDS]
     print(json.dumps([(result.returncode, result.stderr) for result in results]))
-
-
-def few(name: str) -> App:
-    """The app, on few examples."""
-    app = load_app(name)
-
-    def load_data(config: Any) -> Data:
-        data = app.load_data(config)
-        if not arrays.in_memory(data.test[0]):
-            return data
-        number = 256 if name == "mnist_mlp" else EXAMPLES
-        parts = keras.tree.map_structure(lambda part: part[:number], (data.validation, data.test))
-        return dataclasses.replace(data, validation=parts[0], test=parts[1])
-
-    return dataclasses.replace(app, load_data=load_data)
 
 
 @dataclass(frozen=True)

@@ -40,6 +40,7 @@ class Artifacts:
             path = Path(temporary, f"{file}.png")
             # `figure.savefig` would draw the figure twice.
             FigureCanvasAgg(figure).print_png(path, metadata={"Description": figure.get_label()})
+            figure.set_layout_engine("none")  # the SVG has the layout of the PNG
             self.client.log_artifact(self.id, str(path), folder or None)
             self.images[name] = svg(figure) if vector else path.read_bytes()
 

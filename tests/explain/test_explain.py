@@ -17,7 +17,7 @@ from common.explain.parts import split_model
 from common.nn import experts
 from common.nn.text_expert import WordPairs
 from common.preprocessing import text
-from tests.conftest import FOR_ALL, Trained, assert_user_error, train_once
+from tests.conftest import Trained, assert_user_error, train_for_all, train_once
 
 Explain = Callable[..., pd.DataFrame]
 SENTENCES = {"good": ["a fine film", "what a treat - really", "fine , fine acting"], "bad": ["a dull film", "so dull"]}
@@ -25,7 +25,7 @@ SENTENCES = {"good": ["a fine film", "what a treat - really", "fine , fine actin
 
 @pytest.fixture(scope="module")
 def lenet(shared: Path) -> Trained:
-    return train_once("lenet5", shared, *FOR_ALL)
+    return train_for_all("lenet5", shared)
 
 
 @pytest.fixture(scope="module")

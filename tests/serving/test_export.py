@@ -18,13 +18,13 @@ from common.errors import UserError
 from common.serving import export
 from common.serving.export import COMPARED, NAMES, TOLERANCE, WRITERS, Format
 from common.serving.runtimes import RUNTIMES, Inputs
-from tests.conftest import FOR_ALL, Trained, assert_user_error, load_app, train_once
+from tests.conftest import Trained, assert_user_error, load_app, train_for_all, train_once
 
 
 @pytest.fixture(scope="module")
 def table(shared: Path) -> Trained:
     """A network on columns whose names have spaces and brackets."""
-    return train_once("perceptron", shared, *FOR_ALL)
+    return train_for_all("perceptron", shared)
 
 
 @pytest.mark.parametrize("kind", ["keras", "saved_model", "onnx", "litert"])

@@ -18,6 +18,7 @@ import mlflow
 import psycopg
 import pytest
 from mlflow.exceptions import MlflowException
+from mlflow.store.tracking.sqlalchemy_store import SqlAlchemyStore
 from moto.server import ThreadedMotoServer
 from psycopg import sql
 
@@ -41,10 +42,27 @@ def server() -> Iterator[postgresql.Server]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def tables(server: postgresql.Server) -> str:
+    """A database with MLflow's tables, which it takes seconds to make."""
+    SqlAlchemyStore(server.new_database("tables"), "nowhere").engine.dispose()
+    return "tables"
+
+
 @pytest.fixture
-def database(server: postgresql.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+def database(server: postgresql.Server, tables: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The store of one test, in this process and in those it starts: a new database, and a folder of artifacts."""
-    address = server.new_database(f"test{next(NUMBERS)}")
+    return select(server.new_database(f"test{next(NUMBERS)}", tables), tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def empty_database(server: postgresql.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The same without the tables."""
+    return select(server.new_database(f"test{next(NUMBERS)}"), tmp_path, monkeypatch)
+
+
+def select(address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """Make a database the store of a test, and return its address."""
     monkeypatch.setenv("MLFLOW_TRACKING_URI", address)
     monkeypatch.setenv("MLFLOW_DEFAULT_ARTIFACT_ROOT", str(tmp_path / "artifacts"))
     monkeypatch.setattr(store, "STORE", tmp_path / "local")  # checkpoints
@@ -125,13 +143,13 @@ def test_a_restart_of_the_database_in_mid_training_loses_no_metric(server: postg
         assert [point.step for point in sorted(points, key=lambda point: point.timestamp)] == list(range(1, epochs + 1))
 
 
-def test_writers_on_a_fresh_database_lose_nothing(database: str) -> None:
+def test_writers_on_a_fresh_database_lose_nothing(empty_database: str) -> None:
     """They create the tables, the experiment, the data set and the registered model at once."""
     processes = [begin("--epochs", "2", "--seed", str(seed)) for seed in range(WRITERS)]
     for process in processes:
         _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
-    found, client = runs(), mlflow.MlflowClient(database)
+    found, client = runs(), mlflow.MlflowClient(empty_database)
     assert [one.info.status for one in found] == ["FINISHED"] * WRITERS
     for one in found:
         assert len(tracking.curve(client, one.info.run_id, "loss")) == 2
