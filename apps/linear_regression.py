@@ -4,7 +4,6 @@
     python -m apps.linear_regression train --data diabetes   # scikit-learn's coefficients, in 3 CPU s
     python -m apps.linear_regression train --csv houses.csv --target price
     python -m apps.linear_regression predict new.csv         # raw rows of the same columns
-
 The 15 women are all used for the fit, as published, so their test error says nothing about other women.
 """
 
@@ -31,9 +30,8 @@ def build_model(config: Settings, data: Data) -> "keras.Model":
     """Build the network: raw columns in, one linear unit on standardised features out."""
     table = features.standardised(data)
     config = linear.scale_steps(config, table.train, curvature=(2.0, 2.0))
-    outputs = features.with_offset(linear.layer(1, config)(table.outputs), data.train[1])
-    model = keras.Model(table.inputs, outputs)
-    loss = keras.losses.MeanSquaredError(dtype=outputs.dtype)
+    model = keras.Model(table.inputs, features.with_offset(linear.layer(1, config)(table.outputs), data.train[1]))
+    loss = keras.losses.MeanSquaredError(dtype=model.output.dtype)
     model.compile(optimizers.build(config, data), loss, metrics=["mean_absolute_error"])
     return model
 

@@ -38,8 +38,8 @@ SMALL = {
     "rbm": ("--annealing", "100"),
 }
 """Settings of the apps that take long also with few examples."""
-QUICKLY = "--xla_backend_optimization_level=0"
-"""Flag of XLA to compile quickly."""
+QUICKLY = "--xla_backend_optimization_level=0 --xla_cpu_use_fusion_emitters=false"
+"""Flags of XLA to compile quickly: what is compiled runs once or a few times."""
 FOR_ALL = ("--limit", "2000", "--baseline")
 """How `trained` trains each app; `train_for_all` shares the training with a test that needs no more."""
 TESTED = 500
