@@ -33,6 +33,7 @@ from common.preprocessing import arrays, datasets
 from tests.processes import Process
 
 SMALL = {
+    "alexnet": ("--width", "0.02"),
     "dbn": ("--hidden", "50", "50", "--pretraining", "2"),
     "fine_tune": ("--image-size", "32", "--per-class", "10"),
     "rbm": ("--annealing", "100"),

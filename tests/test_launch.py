@@ -1,5 +1,7 @@
 """The files of docs/launch/ have the form that their programs read, and commands that exist."""
 
+import functools
+import io
 import json
 import re
 import subprocess
@@ -12,6 +14,7 @@ import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
 from tests.conftest import ROOT
+from tests.processes import run_forked
 
 FOLDER = ROOT / "docs" / "launch"
 FILES = sorted(FOLDER.iterdir())
@@ -29,11 +32,15 @@ def test_the_commands_of_the_files_exist() -> None:
         for module, flags in found:
             dry = ["--dry-run"] if module.startswith("tuning.") else []
             asked.append({"module": module, "arguments": [*flags.split(), *dry], "parsed": True})
-    lines = "\n".join(map(json.dumps, asked))
-    command = [sys.executable, "-m", "tests.commands"]
-    done = subprocess.run(command, cwd=ROOT, input=lines, capture_output=True, text=True, check=True)
+    done = run_forked("tests.commands", first=functools.partial(give, "\n".join(map(json.dumps, asked))))
+    assert done.returncode == 0, done.stderr
     answers = [json.loads(line) for line in done.stdout.splitlines()]
     assert [answer["status"] for answer in answers] == [0] * len(asked), answers
+
+
+def give(text: str) -> None:
+    """Let this process read the text as its standard input."""
+    sys.stdin = io.StringIO(text)
 
 
 @pytest.mark.parametrize("file", [file for file in FILES if file.suffix == ".sh"], ids=lambda file: file.name)
