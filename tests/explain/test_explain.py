@@ -214,7 +214,7 @@ def test_steps_of_a_series_with_known_columns(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_is_said_in_a_line(lenet: Trained, digits: str, tmp_path: Path) -> None:
-    boltzmann = Trained("boltzmann", tmp_path / "mlruns", "", "")
+    boltzmann = Trained("boltzmann", tmp_path / "mlruns")
     assert_user_error(boltzmann("explain", "x.npy"), "boltzmann", "predict")
     assert_user_error(lenet("explain"), "needs files")
     assert_user_error(lenet("explain", "missing.png"), "missing.png", "no such file")
