@@ -3,7 +3,8 @@
     python -m apps.linear_regression train                   # weight = -87.51667 + 3.45 height, in 1 CPU s
     python -m apps.linear_regression train --data diabetes   # scikit-learn's coefficients, in 3 CPU s
     python -m apps.linear_regression train --csv houses.csv --target price
-    python -m apps.linear_regression predict new.csv         # raw rows of the same columns
+
+The 15 women are all used for the fit, as published, so their test error says nothing about other women.
 """
 
 from dataclasses import dataclass
@@ -22,8 +23,7 @@ class Settings(linear.LinearConfig):
     """Settings of linear regression; the loss is the mean squared error."""
 
     data: Literal["women", "diabetes"] = "women"
-    """Data set: weight by height of 15 women, who are all used for the fit, as published, so that their test error says
-    nothing about others; or the progression of diabetes by ten measurements of 442 patients."""
+    """Data set: weight by height of 15 women, or the progression of diabetes by ten measurements of 442 patients."""
 
 
 def build_model(config: Settings, data: Data) -> "keras.Model":
