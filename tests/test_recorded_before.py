@@ -63,7 +63,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 
 def close(found: Any, expected: Any, path: str = "") -> None:
-    """See that JSON is the same, its numbers nearly."""
+    """See that JSON is the same, its numbers nearly.
+
+    An attribution may be a difference of two forecasts of about 2 in 32 bits: another processor rounds each by 2e-7.
+    """
     if isinstance(expected, dict):
         assert list(found) == list(expected), path
         for name in expected:
@@ -73,7 +76,7 @@ def close(found: Any, expected: Any, path: str = "") -> None:
         for index, (one, other) in enumerate(zip(found, expected, strict=True)):
             close(one, other, f"{path}/{index}")
     elif isinstance(expected, float):
-        assert found == pytest.approx(expected, rel=1e-4, abs=1e-6), path
+        assert found == pytest.approx(expected, rel=1e-4, abs=5e-6), path
     else:
         assert found == expected, path
 
