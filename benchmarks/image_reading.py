@@ -64,9 +64,13 @@ def by_threads(stored: ImageFiles) -> Iterator[Array]:
 
 
 def by_processes(stored: ImageFiles, workers: int) -> Iterator[Array]:
-    """Yield all images in batches, read by Grain."""
+    """Yield all images in batches, read by Grain.
+
+    By default, it would read 500 batches ahead: all images before the first batch is taken.
+    """
     numbers = grain.MapDataset.range(len(stored)).shuffle(seed=0)
-    dataset = numbers.map(lambda index: stored[index]).batch(BATCH).to_iter_dataset()
+    ahead = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
+    dataset = numbers.map(lambda index: stored[index]).batch(BATCH).to_iter_dataset(ahead)
     return iter(dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)))
 
 
