@@ -16,9 +16,9 @@ atexit.register(gc.freeze)
 lazy.defer("keras")
 # Keras imports both, and with them scikit-learn and most of Matplotlib; the suite uses neither.
 lazy.defer("keras.wrappers", "matplotlib.pyplot")
-# The inputs of a table's network are named column_NAME, so that no input has the name of a layer.
 warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)  # of a baseline
 warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # a figure shows a box for such a letter
+# The inputs of a table's network are named column_NAME, so that no input has the name of a layer.
 warnings.filterwarnings("ignore", "When providing `inputs` as a dict", UserWarning)
 
 from common import metrics, nn, plots, preprocessing  # noqa: E402, F401 - `register_layers` imports their modules

@@ -61,7 +61,7 @@ class RBM(keras.layers.Layer):
         self.seed_generator = keras.random.SeedGenerator(seed)
 
     def build(self, input_shape: Sequence[int | None]) -> None:
-        read_before_assigning()
+        _read_before_assigning()
         units = input_shape[-1] or 0
         small = keras.initializers.RandomNormal(stddev=0.01, seed=self.seed)
         self.components = self.add_weight((units, self.hidden), small, regularizer=self.regularizer, name="components")
@@ -184,18 +184,6 @@ class RBM(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("common")
-def read_before_assigning() -> None:
-    """Let each training step read the variables of a machine before it assigns them, on TensorFlow.
-
-    The dependency optimizer of TensorFlow 2.21 drops this order where a gradient does not need the value that is read.
-    In some steps, the layers after a machine, which do not train it, then got the hidden units of the next step.
-    """
-    if keras.backend.backend() == "tensorflow":
-        import tensorflow as tf
-
-        tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
-
-
 class RBMSequential(keras.Sequential):
     """Layers in a row, an RBM among them, whose reconstruction error `fit` and `evaluate` report.
 
@@ -227,3 +215,15 @@ def visible_units(model: keras.Sequential, layer: str, inputs: Array) -> Array:
     for before in itertools.takewhile(lambda other: other.name != layer, model.layers):
         inputs = before(inputs)
     return np.asarray(ops.convert_to_numpy(inputs))
+
+
+def _read_before_assigning() -> None:
+    """Let each training step read the variables of a machine before it assigns them, on TensorFlow.
+
+    The dependency optimizer of TensorFlow 2.21 drops this order where a gradient does not need the value that is read.
+    In some steps, the layers after a machine, which do not train it, then got the hidden units of the next step.
+    """
+    if keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.optimizer.set_experimental_options({"dependency_optimization": False})
