@@ -116,10 +116,12 @@ def decide(
     """
     readings: dict[str, Reading] = {}
     dates: dict[str, dict[str, Array]] = {}
+    ranges: dict[str, list[str]] = {}
     for name in frame.columns.difference(list(categories), sort=False):
         cells = frame[name]
         reading = read_numbers(cells)
-        if reading.is_numeric and not ranges_beside_numbers(cells, reading):
+        ranges[name] = ranges_beside_numbers(cells, reading)
+        if reading.is_numeric and not ranges[name]:
             if _days_of_eight_digits(cells, reading):
                 dates[name] = {"%Y%m%d": read_dates(cells, "%Y%m%d")}
             else:
@@ -139,7 +141,7 @@ def decide(
             decisions[name] = _date_column(path, cells, agreed if len(agreed) == 1 else dates[name])
         else:
             decisions[name] = _text_column(path, cells, name in categories)
-            if beside := [] if name in categories else ranges_beside_numbers(cells, read_numbers(cells)):
+            if beside := ranges.get(name):
                 note = f"column {name} has {', '.join(map(shortened, beside[:3]))} beside numbers: all are categories"
                 decisions[name] = replace(decisions[name], rule="numbers and ranges", note=note)
     return decisions

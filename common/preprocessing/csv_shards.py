@@ -32,7 +32,7 @@ def write_table(config: tables.TableConfig, kind: tables.Target, folder: Path) -
     if config.target is None:
         raise UserError(f"`target` is missing: the column of {config.csv} to predict")
     target, path = config.target, Path(storage.local(config.csv or ""))
-    size = sum(map(shards.file_size, table_files.files(path)))
+    size = _size(path)
     step, rows, sampled, parts = -(-size // SAMPLE) or 1, 0, list[csv_file.Cells](), -(-size // csv_file.CHUNK)
     for file in shards.progress(table_files.read_chunks(path), parts, "deciding the types of the columns"):
         sampled.append(replace(file, frame=file.frame.iloc[-rows % step :: step]))
@@ -92,7 +92,7 @@ def write_texts(path: Path, column: str, label: str, folder: Path) -> shards.Ind
     Raises:
         UserError: as `text.read`, or if the folder cannot be written.
     """
-    parts = -(-sum(map(shards.file_size, table_files.files(path))) // csv_file.CHUNK)
+    parts = -(-_size(path) // csv_file.CHUNK)
     found, rows = list[Array](), []
 
     def records() -> Iterator[bytes]:
@@ -129,3 +129,8 @@ def _codes(path: Path, name: str, values: Array, levels: dict[str, int]) -> Arra
             f"{path}: column {name} has more than {columns.LEVELS:,} values; `ignore` {name} to leave it out"
         )
     return numbers[codes]
+
+
+def _size(path: Path) -> int:
+    """Return the size of the files of a table in bytes."""
+    return sum(map(shards.file_size, table_files.files(path)))

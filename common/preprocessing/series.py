@@ -174,14 +174,12 @@ def _find_time(cells: pd.DataFrame, named: Columns, like: TimeAxis | None) -> tu
     """Return the column of times, `ROWS` if there is none, and a note if it is not the first column."""
     names = [str(name) for name in cells.columns if name != named.group]
     first = names[0] if names else ""
+    dates = (name for name in names if name not in named.variables and timestamps.are_dates(cells[name]))
     if first in named.variables:
-        others = (name for name in names if name not in named.variables and timestamps.are_dates(cells[name]))
-        dated = next(others, "")
+        dated = next(dates, "")
         return dated or ROWS, (f"the times, because {first} is a variable",) if dated else ()
-    if first and _numbers_rows(cells[first], like):
-        dates = (name for name in names[1:] if name not in named.variables and timestamps.are_dates(cells[name]))
-        if found := next(dates, None):
-            return found, (f"the times, because {first} numbers the rows",)
+    if first and _numbers_rows(cells[first], like) and (found := next(dates, None)):
+        return found, (f"the times, because {first} numbers the rows",)
     return first, ()
 
 

@@ -80,7 +80,7 @@ def _draw(raw: RawData, pair: Pair, groups: Array | None, share: float, seed: in
 
 
 def _draw_rows(rows: Array, classes: Array | None, number: int, seed: int) -> tuple[Array, Array]:
-    """Draw `number` of `rows` (n,), which it shuffles, stratified by `classes` (n,), if there are any.
+    """Draw `number` of `rows` (n,) at random, stratified by `classes` (n,) if there are any; shuffle `rows`.
 
     Returns:
         The rows of the rest, and those that are drawn.
@@ -88,11 +88,11 @@ def _draw_rows(rows: Array, classes: Array | None, number: int, seed: int) -> tu
     Raises:
         ValueError: if there are too few rows, or too few of a class.
     """
-    from sklearn.model_selection import train_test_split
-
     if classes is None and 0 < number < len(rows):  # as `train_test_split`, which needs several times the memory
         np.random.RandomState(seed).shuffle(rows)
         return rows[number:], rows[:number]
+    from sklearn.model_selection import train_test_split
+
     rest, drawn = train_test_split(rows, test_size=number, random_state=seed, stratify=classes)
     return rest, drawn
 

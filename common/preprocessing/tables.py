@@ -207,7 +207,8 @@ def target_kind(cells: Cells) -> tuple[Target, str]:
         The kind, and a note about it.
     """
     name, advice = cells.name, "set `target_kind` {} if that is wrong"
-    if not cell_numbers.is_numeric(cells) or columns.ranges_beside_numbers(cells, cell_numbers.read_numbers(cells)):
+    reading = cell_numbers.read_numbers(cells)
+    if not reading.is_numeric or columns.ranges_beside_numbers(cells, reading):
         return "class", f"{name} is a class: it has names"
     counts = cells.value_counts()
     reading = cell_numbers.read_numbers(counts.index.to_series())

@@ -90,14 +90,15 @@ def _describe(sentences: "pd.Series[str]", labels: Array, notes: Sequence[str], 
 
 
 def longest(sentences: Array) -> int:
-    """Return the number of words of `sentences` that a linear model reads: of the longest, if that is not rare."""
+    """Return the number of words of `sentences` that a linear model reads."""
     return words_read(np.array([len(re.findall(WORD, sentence)) for sentence in sentences]))
 
 
 def words_read(lengths: Array) -> int:
     """Return the number of words that are read of sentences with `lengths` words (sentences,).
 
-    Above `USUAL`, all are padded to the length of few: 99 of 100 sentences are read to their end.
+    All sentences are padded to this number. Up to `USUAL`, it is the length of the longest sentence. Above, it is the
+    length that 99 of 100 sentences do not exceed.
     """
     most = min(int(np.quantile(lengths, 0.99)), LONGEST, WORDS_AT_ONCE // len(lengths))
     return min(int(lengths.max()), max(USUAL, most))

@@ -321,7 +321,8 @@ def _find(client: mlflow.MlflowClient, app: str, which: str | None, setting: str
         return f"models:/{name}/{version}", f"{name} version {version}"
     if "@" in which or "/" in which:
         return f"models:/{which}", which
-    if any(model.name == which for model in client.search_registered_models(f"name = '{which}'")):
+    with contextlib.suppress(MlflowException):
+        client.get_registered_model(which)
         return f"models:/{which}@{CHAMPION}", f"{which}@{CHAMPION}"
     try:
         client.get_run(which)
