@@ -69,13 +69,12 @@ class RowFiles:
 
     def _announce(self, rows: Array) -> None:
         """Let the disk read the `rows` (n,) all at once, not one after the other."""
-        if sys.platform != "win32":
-            size = self.parts[0].itemsize
-            places = np.searchsorted(self.starts, rows, "right") - 1
-            starts = (rows - self.starts[places]) * size
-            for place, start in zip(places.tolist(), starts.tolist(), strict=True):
-                before = start % mmap.PAGESIZE  # an advice begins with a page
-                self.maps[place].madvise(mmap.MADV_WILLNEED, start - before, before + size)
+        size = self.parts[0].itemsize
+        places = np.searchsorted(self.starts, rows, "right") - 1
+        starts = (rows - self.starts[places]) * size
+        for place, start in zip(places.tolist(), starts.tolist(), strict=True):
+            before = start % mmap.PAGESIZE  # an advice begins with a page
+            self.maps[place].madvise(mmap.MADV_WILLNEED, start - before, before + size)
 
 
 def _stored(row: np.dtype[Any]) -> np.dtype[Any]:

@@ -151,12 +151,7 @@ def table_of(path: Path, file: csv_file.Cells, config: TableConfig, kind: Target
     description = _describe(file, used, decisions, config, notes)
     warnings = table_checks.notes(inputs, targets, target)
     read = {target, *(name for name, decision in decisions.items() if decision.format)}
-    rest = {
-        f"{name} as text": strings(frame[name])
-        for name in map(str, frame)
-        if name not in read and not columns.ROW.fullmatch(name)
-    }
-    if copies := table_checks.repeated(inputs | rest, targets):
+    if copies := table_checks.repeated(inputs | _left_out(frame, read), targets):
         warnings.append(f"{copies:,} of {len(frame):,} rows are copies of other rows")
         description = replace(description, facts={**description.facts, COPIES: f"{copies:,} rows"})
     if quantity and quantity.note:
@@ -167,6 +162,12 @@ def table_of(path: Path, file: csv_file.Cells, config: TableConfig, kind: Target
         description=replace(description, notes=(*description.notes, *warnings)),
     )
     return raw, quantity
+
+
+def _left_out(frame: "pd.DataFrame", read: set[str]) -> dict[str, Array]:
+    """Return the text (rows,) of the columns that are not `read`, except numbers of rows: copies have the same."""
+    names = [name for name in map(str, frame) if name not in read and not columns.ROW.fullmatch(name)]
+    return {f"{name} as text": strings(frame[name]) for name in names}
 
 
 def with_target(frame: "pd.DataFrame", target: str) -> tuple["pd.DataFrame", list[str]]:

@@ -100,12 +100,7 @@ def parse(path: Path, cells: Cells, time_format: str | None = None, like: TimeAx
     texts = normalised(cells)
     if texts.str.fullmatch(NUMBER).all():
         texts = texts.str.replace(r"\.0*$", "", regex=True)
-    months = None if time_format else _months(texts)
-    counts, spacing = (None, "") if time_format or months is not None else _counts(texts)
-    if months is not None:
-        texts = months
-    elif counts is not None:
-        texts = counts
+    texts, decimals = (texts, "") if time_format else _without_decimals(texts)
     found = _given(path, cells, texts, time_format) if time_format else None
     if found is None and like and (known := read(texts, like.format)).valid.all():
         found = [known]
@@ -120,10 +115,8 @@ def parse(path: Path, cells: Cells, time_format: str | None = None, like: TimeAx
     axis = calendars.fit(reading.different, reading.format, like)
     if axis is None:
         raise UserError(_irregular(column, reading, like))
-    decimal = "" if months is None else f"decimal years, such as {cells.iloc[0]}, are months: {months.iloc[0]}"
     notes = [
-        decimal,
-        spacing,
+        decimals,
         reading.note,
         others,
         _changed(reading, like),
@@ -142,6 +135,13 @@ def are_dates(cells: Cells) -> bool:
     return not numbers and (_months(texts) is not None or bool(readings(texts)))
 
 
+def _without_decimals(texts: Cells) -> tuple[Cells, str]:
+    """Return decimal years as months, or other decimal numbers as whole ones, and a note; other cells as they are."""
+    if (months := _months(texts)) is not None:
+        return months, f"decimal years, such as {texts.iloc[0]}, are months: {months.iloc[0]}"
+    return _counts(texts)
+
+
 def _months(texts: Cells) -> "Cells | None":
     """Return decimal years, such as 1991.583 of a series of R, as months, such as 1991-08; None if any is not one."""
     if not texts.str.fullmatch(r"[12]\d{3}(\.\d+)?").all() or texts.str.fullmatch(NUMBER).all():
@@ -153,18 +153,18 @@ def _months(texts: Cells) -> "Cells | None":
     return (whole // 12).astype("str") + "-" + (whole % 12 + 1).astype("str").str.zfill(2)
 
 
-def _counts(texts: Cells) -> "tuple[Cells | None, str]":
-    """Return evenly spaced decimal numbers as whole numbers from 1 on, and a note about it; None if they are not."""
+def _counts(texts: Cells) -> tuple[Cells, str]:
+    """Return evenly spaced decimal numbers as whole numbers from 1 on, and a note; other cells as they are."""
     if not texts.str.fullmatch(r"-?\d+(\.\d+)?").all() or texts.str.fullmatch(NUMBER).all():
-        return None, ""
+        return texts, ""
     values = texts.astype("float64").to_numpy()
     different = np.unique(values)
     if len(different) < FEWEST:
-        return None, ""
+        return texts, ""
     step = float(np.median(np.diff(different)))
     steps = np.diff(different) / step
     if np.abs(steps - steps.round()).max() > ROUNDING or steps.round().sum() > len(different) / calendars.FEWEST_FILLED:
-        return None, ""
+        return texts, ""
     positions = 1 + np.concatenate([[0], steps.round().cumsum()]).astype("int64")
     counts = positions[np.searchsorted(different, values)].astype("str")
     note = f"the numbers have a step of {step:.4g}, and count as 1, 2, … from {different[0]:.10g} on"

@@ -132,7 +132,7 @@ def _read_cells(data: Mapping[str, Any], columns: Mapping[str, ColumnFormat]) ->
     found = _Table(data) if isinstance(data, _Table) else dict(data)
     for name, form in columns.items():
         values = data.get(name)
-        if form.kind == "date" and values is None and not any(name in feature for feature in data):
+        if form.kind == "date" and values is None and not any(feature.startswith(f"{name} ") for feature in data):
             raise RequestError(f"there is no column {name}")
         if form.kind == "text" or not isinstance(values, list) or not any(isinstance(value, str) for value in values):
             continue
