@@ -196,16 +196,25 @@ class Classification(Task):
         return metrics
 
     def symptoms(self, targets: Array, predictions: Array, outputs: Sequence[str]) -> list[str]:
-        examples, predicted = (
-            np.bincount(labels, minlength=len(outputs)) for labels in (targets.ravel(), self.decide(predictions))
-        )
+        decided = self.decide(predictions)
+        examples, predicted = (np.bincount(labels, minlength=len(outputs)) for labels in (targets.ravel(), decided))
         found = [
             f"the class {outputs[int(label)]} is never predicted: it has {examples[label]:,} of the test examples"
             for label in np.flatnonzero((predicted == 0) & (examples >= EXPECTED))
         ]
+        most, correct = examples.max() / len(targets), float((decided == targets.ravel()).mean())
+        if most - correct > (most * (1 - most) / len(targets)) ** 0.5:
+            line = f"fewer correct than with {outputs[int(examples.argmax())]} for every example"
+            found.append(f"{line}: {100 * correct:.1f} %, not {100 * most:.1f} %{self._aim(outputs)}")
         if self.decision_weights:
             found.append(BALANCED + (ALIKE if self.threshold is None else ""))
         return found
+
+    def _aim(self, outputs: Sequence[str]) -> str:
+        """Return words for the aim of the decision, if it is not the accuracy."""
+        if self.threshold is not None:
+            return f"; the threshold {self.threshold:.2g} is that of the best F1 of {outputs[1]}"
+        return "; balanced classes count alike" if self.decision_weights else ""
 
     def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:
         low, high = (100 * metrics[f"test_error_{side}"] for side in ("low", "high"))

@@ -286,6 +286,23 @@ def test_a_class_that_is_never_predicted_is_named() -> None:
     assert line.startswith("the class no is never predicted")
 
 
+def test_an_accuracy_below_that_of_the_most_frequent_class_is_explained() -> None:
+    """At the threshold of the best F1, many examples of the frequent class count as the rare one."""
+    targets = np.array([0] * 75 + [1] * 25)
+
+    def predictions(rare: list[float]) -> Array:
+        return np.stack([1 - np.array(rare), rare], axis=1)
+
+    many = predictions([0.2] * 40 + [0.4] * 60)
+    (line,) = tasks.Classification(threshold=0.3).symptoms(targets, many, ["no", "yes"])
+    aim = "the threshold 0.3 is that of the best F1 of yes"
+    assert line == f"fewer correct than with no for every example: 65.0 %, not 75.0 %; {aim}"
+    by_chance = predictions([0.2] * 50 + [0.4] * 47 + [0.2] * 3)  # 72 % are correct
+    assert not tasks.Classification(threshold=0.3).symptoms(targets, by_chance, ["no", "yes"])
+    (_, line) = tasks.Classification().symptoms(targets[:60], 1 - many[:60], ["no", "yes"])
+    assert line == "fewer correct than with no for every example: 0.0 %, not 100.0 %"
+
+
 def test_intervals_that_do_not_hold_on_the_test_part_are_reported() -> None:
     errors = np.random.default_rng(0).normal(size=(100, 3, 1))
     task = tasks.Forecast().choose_threshold(errors, lambda: np.zeros_like(errors))
