@@ -11,9 +11,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-import pandas as pd
 
 from common.data import Array, Data, Description, Formats, Pair, PixelRange, RawData, fingerprint
 from common.errors import Problems, UserError
@@ -21,6 +21,9 @@ from common.preprocessing import image_facts, image_search, image_shards, shards
 from common.preprocessing.image_facts import ImageFacts, counted
 from common.preprocessing.image_files import ImageFiles
 from common.preprocessing.image_search import FoundFiles
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 PARTS = {
     "train": "training",
@@ -303,8 +306,10 @@ def _rare_notes(images: Sequence[_Image]) -> list[str]:
     return [f"few images: {', '.join(rare[:10])}; metrics of such a class rest on single images"] if rare else []
 
 
-def _types(facts: Sequence[ImageFacts]) -> pd.DataFrame:
+def _types(facts: Sequence[ImageFacts]) -> "pd.DataFrame":
     """Return the table of the modes of the images, with their number and sizes."""
+    import pandas as pd
+
     sizes = defaultdict[str, list[tuple[int, int]]](list)
     for one in facts:
         sizes[one.mode].append(one.size)

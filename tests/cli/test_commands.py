@@ -29,7 +29,7 @@ def test_help_explains_every_setting_without_importing_tensorflow(app: str) -> N
     result = run("-X", "importtime", "-m", f"apps.{app}", "train", "--help", COLUMNS="200")
     assert result.returncode == 0
     assert all(line.startswith("import time: ") for line in result.stderr.splitlines())
-    for heavy in ("tensorflow", "keras", "mlflow", "sklearn"):
+    for heavy in ("tensorflow", "keras", "mlflow", "pandas", "sklearn"):
         assert f" {heavy}\n" not in result.stderr
     for field in load_app(app).settings.__dataclass_fields__:
         flag = f"--{field.replace('_', '-')}"
