@@ -119,11 +119,14 @@ class Hosts:
     """Hosts of a cluster, on each of which a process can run. An actor of Ray on each one starts it.
 
     If an actor ends, as with its node or with the command that made it, its process ends too.
+
+    Args:
+        actors: The actors.
+        places: Address and free port of each.
     """
 
-    def __init__(self, actors: Sequence[Any]) -> None:
+    def __init__(self, actors: Sequence[Any], places: Sequence[tuple[str, int]]) -> None:
         self.actors = actors
-        places = ray.get([actor.place.remote() for actor in actors])
         self.addresses = [address for address, _ in places]
         one = len(set(self.addresses)) == 1
         self.free = f"{'127.0.0.1' if one else self.addresses[0]}:{places[0][1]}"
@@ -205,7 +208,8 @@ def _group(count: int, resources: Mapping[str, float]) -> Any:
 def _start(group: Any, count: int, resources: Mapping[str, float], until: float) -> Hosts | None:
     """Start an actor on each host of a placement group; returns None if there is no room for it in time."""
     each = ", ".join(f"{number:g} {NAMES[option]}" for option, number in resources.items() if number)
-    if not _wait(group, f"{count} hosts with {each} each", until):
+    words = f"{count} hosts with {each} each"
+    if not _wait(group, words, until):
         return None
     actors = [
         ray.remote(_Host)
@@ -217,7 +221,12 @@ def _start(group: Any, count: int, resources: Mapping[str, float], until: float)
         .remote()
         for index in range(count)
     ]
-    return Hosts(actors)
+    places = [actor.place.remote() for actor in actors]
+    while len(ray.wait(places, num_returns=count, timeout=INTERVAL)[0]) < count:
+        interruption.check()
+        if not _wait(group, words, until):  # the group has lost a node
+            return None
+    return Hosts(actors, ray.get(places))
 
 
 def _wait(group: Any, words: str, until: float) -> bool:

@@ -6,11 +6,12 @@ Here they are small programs; `tests/training/test_hosts.py` has trainings.
 import importlib.util
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import ray
 
-from common import tracking
+from common import cluster, tracking
 from common.cli import launching
 from common.cli.launching import Launch
 from common.errors import UserError
@@ -21,17 +22,17 @@ SETTINGS = load_app("mnist_mlp").settings(epochs=3)
 
 
 @pytest.fixture(scope="module")
-def cluster() -> Iterator[str]:
-    with two_nodes() as (cluster, _):
-        yield cluster.address
+def running() -> Iterator[str]:
+    with two_nodes() as (nodes, _):
+        yield nodes.address
 
 
 @pytest.fixture
-def address(cluster: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+def address(running: str, store: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """The address of the cluster, for one command."""
     assert store.exists()
     monkeypatch.setattr(launching, "main_module", lambda: "tests.cli.hosted")
-    yield cluster
+    yield running
     ray.shutdown()
 
 
@@ -90,3 +91,25 @@ def test_flags_of_a_cluster_go_together_and_need_ray(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ray" else name)
     result = run_app("perceptron", "train", "--cluster", "auto")
     assert_user_error(result, "--cluster: Ray is not installed; pip install -r requirements-cluster.txt")
+
+
+def test_a_node_that_is_lost_after_its_reservation_leaves_no_room(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray still counts it as alive for some seconds: the process that should start there never does."""
+    with two_nodes() as (nodes, second):
+        cluster.connect(nodes.address)
+        wait, lost = cluster._wait, list[Any]()
+
+        def wait_and_lose(*arguments: Any) -> bool:
+            found = wait(*arguments)
+            if not lost:
+                lost.append(second)
+                nodes.remove_node(second, allow_graceful=False)
+            return found
+
+        monkeypatch.setattr(cluster, "_wait", wait_and_lose)
+        try:
+            with cluster.reserved(2, {"num_cpus": 1}, seconds=5) as hosts:
+                assert hosts is None
+        finally:
+            ray.shutdown()
+    assert lost
