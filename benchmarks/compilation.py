@@ -16,7 +16,6 @@ from benchmarks import measure
 from common import training
 from common.app import App
 from common.config import Config
-from common.training import loop
 
 import keras  # isort: skip - deferred by `common`
 
@@ -51,7 +50,7 @@ def trainer(app: App, config: Config, xla: bool) -> Callable[[], None]:
     def train() -> None:
         with (
             contextlib.redirect_stdout(io.StringIO()),
-            mock.patch.object(loop, "benefits_from_xla", return_value=xla),
+            mock.patch("common.training.fitting.benefits_from_xla", return_value=xla),
         ):
             training.fit(model, data, config, app.task)
 

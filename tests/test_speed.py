@@ -39,6 +39,7 @@ def test_the_page_has_ratios_to_the_suite_and_what_failed() -> None:
 def test_what_is_written_by_hand_stays_and_rows_that_are_behind_are_listed_once() -> None:
     sections = [section("slow", 4.0, 2.0), section("fast", 1.0, 2.0)]
     first = report.page(sections, 3, RATES, "")
+    assert "The geometric mean of the wall ratios of 2 rows is 1.00." in first
     assert f"- `slow`: {report.UNEXPLAINED}." in first
     assert "- `fast`" not in first
     explained = first.replace(report.UNEXPLAINED, "the optimizer takes half of the step")

@@ -3,6 +3,7 @@
 import os
 import platform
 import re
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterable, Mapping
@@ -96,6 +97,18 @@ def summary(sections: Iterable[Section]) -> Iterable[str]:
         yield f"| {section.title} | {own} | {theirs} | {name} | {ratio} | {floor} |"
 
 
+def mean_ratio(sections: Iterable[Section]) -> Iterable[str]:
+    """Return a line with the geometric mean of the ratios of the rows in which the suite and a peer were measured."""
+    ratios = []
+    for section in sections:
+        ours, peer = (fastest(section, suite) for suite in (True, False))
+        if ours and peer:
+            ratios.append(section.measured[peer].seconds / section.measured[ours].seconds)
+    if ratios:
+        mean = statistics.geometric_mean(ratios)
+        yield f"\nThe geometric mean of the wall ratios of {len(ratios)} rows is {mean:.2f}."
+
+
 def behind(section: Section) -> bool:
     """Return whether a peer is faster than the suite by wall time."""
     ours, peer = (fastest(section, suite) for suite in (True, False))
@@ -107,7 +120,7 @@ def page(sections: list[Section], rounds: int, rates: tuple[float, float], old: 
     rate = f"{rates[0] / 1e9:.0f} GFLOP a second, {rates[1] / 1e9:.0f} GFLOP a CPU second"
     groups = dict.fromkeys(section.group for section in sections)
     parts = [HEAD.format(day=date.today(), commit=commit(), machine=machine(), rounds=rounds, rate=rate)]
-    parts += summary(sections)
+    parts += [*summary(sections), *mean_ratio(sections)]
     for group in groups:
         parts.append(f"\n## {group}")
         for section in sections:
