@@ -86,7 +86,7 @@ class Settings(Config):
     """Number of steps to forecast; 0: a season, or 10 steps, if the series is long enough."""
     season: Whole = 0
     """Period of the series in steps; 0: found in the training part, 1: none."""
-    first_window: series_windows.FirstWindow = "before"
+    first_window: Literal["before", "within"] = "before"
     """Where the first windows of validation and test begin: before the part, so that its first step is forecast, or
     within it."""
     validation: Share = 0.2
