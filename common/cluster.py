@@ -211,7 +211,7 @@ def _start(group: Any, count: int, resources: Mapping[str, float], until: float)
     words = f"{count} hosts with {each} each"
     if not _wait(group, words, until):
         return None
-    actors = [
+    actors: list[Any] = [
         ray.remote(_Host)
         .options(
             max_concurrency=2,
