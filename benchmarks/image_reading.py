@@ -1,12 +1,13 @@
-"""Read 5,000 JPEG files in batches: with the suite's threads, and with the worker processes of Grain.
+"""Read 5,000 JPEG files in batches: with the suite's threads, and with the threads and worker processes of Grain.
 
     python -m benchmarks.image_reading
 
-Both decode with the same function, in an order that depends on the seed. Neither trains. The clock starts at the first
+All decode with the same function, in an order that depends on the seed. None trains. The clock starts at the first
 batch: Grain's processes import the suite before it, once for all epochs.
 """
 
 import itertools
+import os
 import statistics
 import tempfile
 import time
@@ -44,7 +45,8 @@ def main(images: Count = 5000, side: Count = 72, workers: Count = 2, rounds: Cou
         stored = ImageFiles(tuple(itertools.islice(files, images)), side)
         for _ in range(rounds):
             rates.setdefault("threads", []).append(rate(by_threads(stored)))
-            rates.setdefault(f"Grain, {workers} processes", []).append(rate(by_processes(stored, workers)))
+            rates.setdefault("Grain, threads", []).append(rate(by_grain(stored)))
+            rates.setdefault(f"Grain, {workers} processes", []).append(rate(by_grain(stored, workers)))
     print(f"images a second, JPEG files of {SIZE[0]} x {SIZE[1]} pixels, medians of {rounds} rounds")
     for name, values in rates.items():
         print(f"{name}: {statistics.median(values):,.0f} ({min(values):,.0f} to {max(values):,.0f})")
@@ -63,15 +65,16 @@ def by_threads(stored: ImageFiles) -> Iterator[Array]:
     return (stored[order[start : start + BATCH]] for start in range(0, len(order), BATCH))
 
 
-def by_processes(stored: ImageFiles, workers: int) -> Iterator[Array]:
-    """Yield all images in batches, read by Grain.
+def by_grain(stored: ImageFiles, workers: int = 0) -> Iterator[Array]:
+    """Yield all images in batches, read by the threads of Grain, in this process or in `workers` others.
 
     By default, it would read 500 batches ahead: all images before the first batch is taken.
     """
     numbers = grain.MapDataset.range(len(stored)).shuffle(seed=0)
-    ahead = grain.ReadOptions(num_threads=2, prefetch_buffer_size=2)
+    threads = 2 if workers else os.cpu_count() or 1
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     dataset = numbers.map(lambda index: stored[index]).batch(BATCH).to_iter_dataset(ahead)
-    return iter(dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)))
+    return iter(dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)) if workers else dataset)
 
 
 if __name__ == "__main__":

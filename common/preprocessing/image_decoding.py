@@ -5,6 +5,7 @@ file, because a difference in brightness between two images would be lost.
 """
 
 import contextlib
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -23,6 +24,8 @@ LARGEST_IMAGE = 100_000_000
 """Maximum number of pixels of an image, because a small file can unpack to more than the memory."""
 THUMBNAIL = 16
 """Side of a thumbnail in pixels."""
+THREADS = os.cpu_count() or 1
+"""Threads that decode images. More than one for each core wait for Python's lock, and take a fourth longer."""
 
 
 def is_deep(mode: str) -> bool:

@@ -16,7 +16,7 @@ from rich.progress import track
 
 from common.data import PixelRange
 from common.errors import UserError, first_line
-from common.preprocessing.image_decoding import THUMBNAIL, fit, is_deep, open_image, upright_numbers
+from common.preprocessing.image_decoding import THREADS, THUMBNAIL, fit, is_deep, open_image, upright_numbers
 
 NAMED = 20
 """Maximum number of skipped files that are named."""
@@ -81,7 +81,7 @@ def _declared(image: Image.Image) -> tuple[float, float] | None:
 def inspect(files: Sequence[Path]) -> list[ImageFacts]:
     """Read and decode every file once, in parallel, with a progress bar on a terminal."""
     Image.init()  # not by several threads at once
-    with warnings.catch_warnings(), ThreadPoolExecutor() as pool:
+    with warnings.catch_warnings(), ThreadPoolExecutor(THREADS) as pool:
         warnings.simplefilter("ignore")  # about large images and damaged metadata
         found = pool.map(_inspect, files)
         console, quiet = Console(stderr=True), not sys.stderr.isatty()

@@ -11,7 +11,7 @@ import numpy as np
 import psutil
 
 from common.data import Array, PixelRange
-from common.preprocessing.image_decoding import THUMBNAIL, decode, decoding
+from common.preprocessing.image_decoding import THREADS, THUMBNAIL, decode, decoding
 
 CACHE_BYTES = psutil.virtual_memory().total // 4
 """Largest size of the decoded images in memory: a quarter of the machine's."""
@@ -42,7 +42,7 @@ class StoredImages(abc.ABC):
     def __getitem__(self, indices: Any) -> Array:
         if isinstance(indices, int | np.integer):
             return self._decode(indices)
-        with ThreadPoolExecutor() as pool:
+        with ThreadPoolExecutor(THREADS) as pool:
             images = list(pool.map(self._decode, np.arange(len(self))[indices]))
         return np.stack(images) if images else np.empty((0, *self.shape[1:]), np.uint8)
 
