@@ -47,7 +47,7 @@ class Command:
     def store(self, folder: Path) -> dict[str, str]:
         """Return the variable that names the store for the runs."""
         name = f"{self.name}_{{round}}" if self.fresh else self.name
-        return {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/{name}/mlflow.db"}
+        return {"MLFLOW_TRACKING_URI": f"sqlite:///{folder}/stores/{name}/mlflow.db"}
 
     def words(self, text: str, folder: Path) -> list[str]:
         """Return the arguments in a text."""

@@ -174,7 +174,7 @@ ROWS = (
         "logistic_solution",
         "logistic_regression on MNIST, the whole training of 30 epochs",
         *LOGISTIC,
-        ("suite, TensorFlow", "PyTorch", "JAX, scan", "scikit-learn"),
+        (*SUITE, "PyTorch", "JAX, scan", "scikit-learn"),
         function="logistic_regression",
         epochs=30,
         rounds=1,
