@@ -30,8 +30,6 @@ class Measured:
 
     wall: list[float] = field(default_factory=list)
     cpu: list[float] = field(default_factory=list)
-    reads: list[int] = field(default_factory=list)
-    """Waits for a page of a file in each round: the system may drop pages of a process that waits for its turn."""
     start: float = 0.0
     """Seconds from the start of the process to the end of its first round, which compiles."""
     peak: float = 0.0
@@ -40,6 +38,8 @@ class Measured:
     """Metrics on the test set."""
     fault: str = ""
     """Why there are no measurements."""
+    reads: list[int] = field(default_factory=list)
+    """Waits for a page of a file in each round: the system may drop pages of a process that waits for its turn."""
 
     @property
     def seconds(self) -> float:
