@@ -7,7 +7,6 @@ batch: Grain's processes import the suite before it, once for all epochs.
 """
 
 import itertools
-import os
 import statistics
 import tempfile
 import time
@@ -22,6 +21,7 @@ from benchmarks.scaling.cost import SIZE, photographs
 from common.cli.parsing import run_program
 from common.config import Count
 from common.data import Array
+from common.preprocessing.image_decoding import THREADS
 from common.preprocessing.image_files import ImageFiles
 
 DIFFERENT = 200
@@ -71,7 +71,7 @@ def by_grain(stored: ImageFiles, workers: int = 0) -> Iterator[Array]:
     By default, it would read 500 batches ahead: all images before the first batch is taken.
     """
     numbers = grain.MapDataset.range(len(stored)).shuffle(seed=0)
-    threads = 2 if workers else os.cpu_count() or 1
+    threads = 2 if workers else THREADS
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads)
     dataset = numbers.map(lambda index: stored[index]).batch(BATCH).to_iter_dataset(ahead)
     return iter(dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=workers)) if workers else dataset)

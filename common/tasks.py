@@ -204,8 +204,8 @@ class Classification(Task):
         ]
         most, correct = examples.max() / len(targets), float((decided == targets.ravel()).mean())
         if most - correct > (most * (1 - most) / len(targets)) ** 0.5:
-            line = f"fewer correct than with {outputs[int(examples.argmax())]} for every example"
-            found.append(f"{line}: {100 * correct:.1f} %, not {100 * most:.1f} %{self._aim(outputs)}")
+            line = f"less accurate than the answer {outputs[int(examples.argmax())]} for every example"
+            found.append(f"{line}: {100 * correct:.1f} % are correct, not {100 * most:.1f} %{self._aim(outputs)}")
         if self.decision_weights:
             found.append(BALANCED + (ALIKE if self.threshold is None else ""))
         return found
@@ -213,7 +213,7 @@ class Classification(Task):
     def _aim(self, outputs: Sequence[str]) -> str:
         """Return words for the aim of the decision, if it is not the accuracy."""
         if self.threshold is not None:
-            return f"; the threshold {self.threshold:.2g} is that of the best F1 of {outputs[1]}"
+            return f"; the threshold {self.threshold:.2g} is chosen for the F1 of {outputs[1]}"
         return "; balanced classes count alike" if self.decision_weights else ""
 
     def summary(self, metrics: Mapping[str, float], examples: int) -> dict[str, str]:

@@ -47,6 +47,8 @@ def test_what_is_written_by_hand_stays_and_rows_that_are_behind_are_listed_once(
     assert again.count("- `slow`") == 1
     assert "the optimizer takes half of the step" in again
     assert report.UNEXPLAINED not in again
+    together = explained.replace("- `slow`:", "- `other`, `slow`:")
+    assert report.UNEXPLAINED not in report.page(sections, 3, RATES, together)
 
 
 def test_the_page_of_the_docs_has_the_mark() -> None:

@@ -97,22 +97,23 @@ def summary(sections: Iterable[Section]) -> Iterable[str]:
         yield f"| {section.title} | {own} | {theirs} | {name} | {ratio} | {floor} |"
 
 
+def ratio(section: Section) -> float | None:
+    """Return the wall seconds of the fastest peer over those of the suite; None if one of them was not measured."""
+    ours, peer = (fastest(section, suite) for suite in (True, False))
+    return section.measured[peer].seconds / section.measured[ours].seconds if ours and peer else None
+
+
 def mean_ratio(sections: Iterable[Section]) -> Iterable[str]:
     """Return a line with the geometric mean of the ratios of the rows in which the suite and a peer were measured."""
-    ratios = []
-    for section in sections:
-        ours, peer = (fastest(section, suite) for suite in (True, False))
-        if ours and peer:
-            ratios.append(section.measured[peer].seconds / section.measured[ours].seconds)
-    if ratios:
+    if ratios := [found for section in sections if (found := ratio(section))]:
         mean = statistics.geometric_mean(ratios)
         yield f"\nThe geometric mean of the wall ratios of {len(ratios)} rows is {mean:.2f}."
 
 
 def behind(section: Section) -> bool:
     """Return whether a peer is faster than the suite by wall time."""
-    ours, peer = (fastest(section, suite) for suite in (True, False))
-    return peer is not None and (ours is None or section.measured[peer].seconds < section.measured[ours].seconds)
+    found = ratio(section)
+    return found < 1 if found else fastest(section, suite=False) is not None
 
 
 def page(sections: list[Section], rounds: int, rates: tuple[float, float], old: str) -> str:
@@ -128,7 +129,7 @@ def page(sections: list[Section], rounds: int, rates: tuple[float, float], old: 
                 parts += lines(section)
     kept = old.partition(MARK)[2].strip() or "## Where the suite is not first"
     for section in sections:
-        if behind(section) and not re.search(rf"^- `{section.name}`:", kept, re.MULTILINE):
+        if behind(section) and not re.search(rf"^- [^:\n]*`{section.name}`", kept, re.MULTILINE):
             kept += f"\n- `{section.name}`: {UNEXPLAINED}."
     return "\n".join(parts) + f"\n\n{MARK}\n\n{kept}\n"
 

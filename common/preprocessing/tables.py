@@ -165,7 +165,7 @@ def table_of(path: Path, file: csv_file.Cells, config: TableConfig, kind: Target
 
 
 def _left_out(frame: "pd.DataFrame", read: set[str]) -> dict[str, Array]:
-    """Return the text (rows,) of the columns that are not `read`, except numbers of rows: copies have the same."""
+    """Return the text (rows,) of the columns that are not `read`; not of numbers of rows, in which copies differ."""
     names = [name for name in map(str, frame) if name not in read and not columns.ROW.fullmatch(name)]
     return {f"{name} as text": strings(frame[name]) for name in names}
 

@@ -295,12 +295,12 @@ def test_an_accuracy_below_that_of_the_most_frequent_class_is_explained() -> Non
 
     many = predictions([0.2] * 40 + [0.4] * 60)
     (line,) = tasks.Classification(threshold=0.3).symptoms(targets, many, ["no", "yes"])
-    aim = "the threshold 0.3 is that of the best F1 of yes"
-    assert line == f"fewer correct than with no for every example: 65.0 %, not 75.0 %; {aim}"
+    aim = "the threshold 0.3 is chosen for the F1 of yes"
+    assert line == f"less accurate than the answer no for every example: 65.0 % are correct, not 75.0 %; {aim}"
     by_chance = predictions([0.2] * 50 + [0.4] * 47 + [0.2] * 3)  # 72 % are correct
     assert not tasks.Classification(threshold=0.3).symptoms(targets, by_chance, ["no", "yes"])
     (_, line) = tasks.Classification().symptoms(targets[:60], 1 - many[:60], ["no", "yes"])
-    assert line == "fewer correct than with no for every example: 0.0 %, not 100.0 %"
+    assert line == "less accurate than the answer no for every example: 0.0 % are correct, not 100.0 %"
 
 
 def test_intervals_that_do_not_hold_on_the_test_part_are_reported() -> None:
