@@ -111,13 +111,27 @@ class Batches(keras.callbacks.Callback):
         if arrays.in_memory(self.pair) and not self.generate_epoch:
             gather = functools.partial(_gather, keras.tree.map_structure(tf.constant, self.pair))
             if endless:
-                return tf.data.Dataset.range(self.epoch, tf.int64.max).flat_map(rows).map(gather).prefetch(2)
+                epochs = tf.data.Dataset.range(self.epoch, tf.int64.max)
+                return _untuned(epochs.flat_map(rows).map(gather).prefetch(2))
         dataset = tf.data.Dataset.range(1).flat_map(current)
         if isinstance(self.pair[0], row_shards.Rows):  # to read many small examples at once costs less
             dataset = dataset.batch(-(-READ_AT_ONCE // batch)).map(gather).prefetch(1).unbatch()
         else:
             dataset = dataset.map(gather).prefetch(2)
-        return dataset.apply(tf.data.experimental.assert_cardinality(steps))
+        return _untuned(dataset.apply(tf.data.experimental.assert_cardinality(steps)))
+
+
+def _untuned(dataset: Any) -> Any:
+    """Return a `tf.data.Dataset` that tf.data does not tune, which these have no use for.
+
+    The end of a pass waits for the thread that tunes. Its signal to end is sometimes lost, and then it sleeps on, for
+    as long as the pass took, up to a minute (TensorFlow 2.21).
+    """
+    import tensorflow as tf
+
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return dataset.with_options(options)
 
 
 def _gather_in_python(pair: Callable[[], Any], indices: Any) -> Any:
@@ -199,13 +213,13 @@ def in_order(pair: tuple[Any, ...], patches: int = 1) -> Any:
     examples = len(keras.tree.flatten(pair)[0])
     if not arrays.in_memory(pair[0]):
         spans = tf.data.Dataset.range(examples).batch(size)
-        return spans.map(functools.partial(_gather_in_python, lambda: pair)).prefetch(2)
+        return _untuned(spans.map(functools.partial(_gather_in_python, lambda: pair)).prefetch(2))
     tensors = keras.tree.map_structure(tf.constant, pair)
     if examples <= size:  # a pass that calls no function begins thirty times as fast
-        return tf.data.Dataset.from_tensors(tensors)
+        return _untuned(tf.data.Dataset.from_tensors(tensors))
     starts = tf.data.Dataset.range(0, examples, size)
 
     def read(start: Any) -> Any:
         return keras.tree.map_structure(lambda part: part[start : start + size], tensors)
 
-    return starts.map(read).prefetch(2)
+    return _untuned(starts.map(read).prefetch(2))

@@ -7,7 +7,6 @@ import keras
 from common import tasks
 from common.data import Array, Inputs, Pair
 from common.nn import augmentation
-from common.preprocessing import arrays
 from common.training.batches import in_order
 
 
@@ -18,8 +17,5 @@ def predictions_for(task: tasks.Task, model: keras.Model, pair: Pair) -> Array:
 
 def predict(model: keras.Model, inputs: Inputs) -> Array:
     """Return the network's outputs for `inputs`, (examples, …)."""
-    size = arrays.prediction_batch(inputs, augmentation.patches(model))
     model.steps_per_execution = 1  # with several, Keras would trace the network for each
-    if arrays.in_memory(inputs) and all(part.dtype != "float64" for part in keras.tree.flatten(inputs)):
-        return model.predict(inputs, batch_size=size, verbose=0)  # which would convert float64 to float32
     return model.predict(in_order((inputs,), augmentation.patches(model)), verbose=0)

@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,7 +14,7 @@ from common import tasks, training
 from common.app import App
 from common.data import Array, Data, RawData
 from common.nn import layers
-from common.training.batches import Batches, GatheredBatches, epoch_order
+from common.training.batches import Batches, GatheredBatches, epoch_order, in_order
 from tests.conftest import few, load_app
 
 
@@ -70,6 +71,15 @@ class Seen(keras.layers.Layer):
         if training:
             self.sum.assign(self.sum * 3 + keras.ops.sum(inputs))
         return inputs
+
+
+def test_no_pass_ends_with_a_wait_for_a_thread_that_tunes_it() -> None:
+    pair = np.arange(100000) * 10, np.arange(100000)
+    made = Batches(pair, batch_size=32, seed=5, generate_epoch=lambda epoch: pair)
+    batches = Batches(pair, batch_size=32, seed=5)
+    several, one = in_order(pair), in_order((pair[0][:32],))
+    for dataset in (batches.dataset(), batches.dataset(endless=True), made.dataset(), several, one):
+        assert dataset.options().autotune.enabled is False
 
 
 def test_examples_that_are_made_are_made_anew_for_every_epoch() -> None:
@@ -207,8 +217,8 @@ def test_a_network_learns_real_digits_and_is_measured_once_on_the_test_set(tiny_
         model = model_of(config, data)  # type: ignore[arg-type]
         predict = model.predict
 
-        def counted(inputs: Array, **options: object) -> Array:
-            reads.append(len(inputs))
+        def counted(inputs: Any, **options: object) -> Array:
+            reads.append(len(inputs) if isinstance(inputs, np.ndarray) else sum(len(batch) for (batch,) in inputs))
             return predict(inputs, **options)
 
         model.predict = counted
