@@ -38,8 +38,6 @@ class Measured:
     """Metrics on the test set."""
     fault: str = ""
     """Why there are no measurements."""
-    reads: list[int] = field(default_factory=list)
-    """Waits for a page of a file in each round: the system may drop pages of a process that waits for its turn."""
 
     @property
     def seconds(self) -> float:
@@ -90,7 +88,6 @@ class Resident:
             answer = self._read()
             self.measured.wall.append(answer["wall"])
             self.measured.cpu.append(answer["cpu"])
-            self.measured.reads.append(answer["reads"])
             if last:
                 answer = self._read()
                 self.measured.results, self.measured.peak = answer["results"], answer["peak"]
@@ -223,10 +220,9 @@ def words(measured: Measured) -> str:
     if measured.fault:
         return measured.fault
     results = ", ".join(f"{name} {value:.5g}" for name, value in measured.results.items())
-    reads = f", {min(measured.reads):,} to {max(measured.reads):,} page reads" if any(measured.reads) else ""
     return (
         f"{measured.seconds:.2f} s ({min(measured.wall):.2f} to {max(measured.wall):.2f}), "
-        f"{measured.processor:.2f} CPU s{reads}, {measured.peak:.0f} MiB; {results}"
+        f"{measured.processor:.2f} CPU s, {measured.peak:.0f} MiB; {results}"
     )
 
 
