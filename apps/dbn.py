@@ -134,7 +134,7 @@ def learn(config: Settings, units: int, visible: Array, labels: int, fit: PartFi
     machine.intercept_visible.assign(machine.independent(visible.mean(axis=0)))
     steps = max(1, len(visible) // config.batch_size)
     rate = keras.optimizers.schedules.CosineDecay(config.pretraining_rate, config.pretraining * steps)
-    model.compile(keras.optimizers.SGD(rate, momentum=config.momentum), jit_compile=False)
+    model.compile(keras.optimizers.SGD(rate, momentum=config.momentum))
     fit(model, (visible, visible[:, 0]), name, config.pretraining)
     return machine
 

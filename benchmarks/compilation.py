@@ -50,7 +50,7 @@ def trainer(app: App, config: Config, xla: bool) -> Callable[[], None]:
     def train() -> None:
         with (
             contextlib.redirect_stdout(io.StringIO()),
-            mock.patch("common.training.fitting.benefits_from_xla", return_value=xla),
+            mock.patch("common.training.epochs.benefits_from_xla", return_value=xla),
         ):
             training.fit(model, data, config, app.task)
 

@@ -10,6 +10,7 @@ from common.preprocessing import arrays
 from common.training import devices, executions
 from common.training.batches import Batches
 from common.training.checkpoint import Checkpoint, State
+from common.training.compilation import benefits_from_xla
 from common.training.progress import Progress
 
 STEPS_PER_EXECUTION = 32
@@ -48,7 +49,9 @@ def fit(
     # On several devices on TensorFlow, Keras 3.15 loses steps of an execution that has several, or fails.
     several, on_tensorflow = devices.number() > 1, keras.backend.backend() == "tensorflow"
     most = 1 if several and on_tensorflow else STEPS_PER_EXECUTION
-    ends = [epochs]
+    usual, ends = model.jit_compile, [epochs]
+    if on_tensorflow and not several:  # Keras does not use XLA on several
+        model.jit_compile = benefits_from_xla(model, batches().batch_size)
     resumed = checkpoint is not None and checkpoint.state.step > 0
     if resumed or (on_tensorflow and not several):
         _create_variables(model, batches, eagerly=not several)
@@ -86,6 +89,7 @@ def fit(
             ).history
         if together:
             model.train_function = None  # it holds the examples
+    model.jit_compile = usual  # predictions are too few steps to compile a program for each size of a batch
     names = dict.fromkeys([*state.history, *history])
     return {name: [*state.history.get(name, []), *history.get(name, [])] for name in names}
 

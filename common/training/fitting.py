@@ -21,7 +21,6 @@ from common.training import devices, epochs, hosts
 from common.training.batches import Batches, InOrder, in_order
 from common.training.checkpoint import Checkpoint, State
 from common.training.class_weights import weighted
-from common.training.compilation import benefits_from_xla
 from common.training.prediction import predict
 from common.training.stopping import StopAtDivergence, early_stopping
 from common.training.validation import Validation
@@ -113,14 +112,11 @@ def fit(
         return [*([slowing] if config.schedule == "plateau" else []), stopping]
 
     train, validation = (weighted(pair, config, data) for pair in (data.train, data.validation))
-    usual = model.jit_compile
-    if keras.backend.backend() == "tensorflow" and devices.number() == 1:  # Keras does not use XLA on several
-        model.jit_compile = benefits_from_xla(model, data.batch_size(config))
     validated = in_order(validation, augmentation.patches(model)) if options.validate else None
     own = list[keras.callbacks.Callback]()
     if isinstance(validated, InOrder) and devices.number() > 1 and keras.backend.backend() == "jax":
         own, validated = [Validation(validated)], None
-    history = epochs.fit(
+    return epochs.fit(
         model,
         functools.partial(
             Batches,
@@ -138,8 +134,6 @@ def fit(
         task.monitor if options.validate else "loss",
         task.mode if options.validate else "min",
     )
-    model.jit_compile = usual  # predictions are too few steps to compile a program for each size of a batch
-    return history
 
 
 def device_count(app: App, config: Config, data: Data, requested: devices.Devices) -> int:

@@ -10,7 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from common.data import Array
+from apps import dbn
+from common.data import Array, Pair
 from common.errors import UserError
 from common.training import epochs, executions
 from common.training.batches import Batches, epoch_order
@@ -80,6 +81,17 @@ def stopped_and_resumed(path: Path) -> History:
     raise AssertionError("the training was not stopped")
 
 
+def compiled() -> list[bool]:
+    """Whether the steps of a machine of the deep belief network are compiled."""
+    found = list[bool]()
+
+    def fit(model: keras.Model, _pair: Pair, _name: str, _epochs: int) -> None:
+        found.append(model.jit_compile)
+
+    dbn.learn(dbn.Settings(), 3, np.zeros((8, 6), "float32"), 0, fit, "layer_1")
+    return found
+
+
 def main() -> None:
     executions.ON_PROCESSOR = 3
     programs = list[keras.Model]()
@@ -96,7 +108,7 @@ def main() -> None:
         found["resumed"] = stopped_and_resumed(Path(folder, "state.npz"))
     used = len(programs)
     epochs.fit(network(keras.layers.Conv1D), batches, 1)
-    print(json.dumps({"found": found, "used": used, "convolution": len(programs) - used}))
+    print(json.dumps({"found": found, "used": used, "convolution": len(programs) - used, "dbn": compiled()}))
     assert model.train_function is None  # else it would hold the examples
 
 
@@ -108,6 +120,7 @@ def test_several_steps_in_a_program_are_those_of_keras() -> None:
         np.testing.assert_allclose(found["one program"][name], values, rtol=1e-5)
         np.testing.assert_allclose(found["resumed"][name], values, rtol=1e-5)
     assert result["convolution"] == 0
+    assert result["dbn"] == [True]
 
 
 if __name__ == "__main__":
