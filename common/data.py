@@ -51,8 +51,8 @@ Kind = Literal["image", "table", "text", "sequence", "ratings", "vector"]
 """One example: an image, a row of named columns, a sentence, a sequence of steps, a user's ratings or numbers."""
 
 
-LARGE = 100_000
-"""Rows of a table from which writing it as CSV for a fingerprint takes seconds."""
+LARGE = 10_000
+"""Rows of a table from which its fingerprint is that of hashes: to write it as CSV takes longer than to read it."""
 LONGEST_NAME = 120
 """Maximum length of a data set's name in bytes, so that folders and registered models can have it."""
 
