@@ -122,10 +122,10 @@ class Batches(keras.callbacks.Callback):
 
 
 def _untuned(dataset: Any) -> Any:
-    """Return a `tf.data.Dataset` that tf.data does not tune, which these have no use for.
+    """Return a `tf.data.Dataset` without tf.data's autotuning, which has nothing to tune here.
 
-    The end of a pass waits for the thread that tunes. Its signal to end is sometimes lost, and then it sleeps on, for
-    as long as the pass took, up to a minute (TensorFlow 2.21).
+    The end of a pass waits for the thread that tunes. TensorFlow 2.21 sometimes loses the signal that wakes it, and
+    then it sleeps on: for about as long as the pass took, at most a minute.
     """
     import tensorflow as tf
 
