@@ -49,8 +49,9 @@ def train(app: App, seed: int, epochs: int, precision: Precision) -> tuple[float
     config = replace(app.settings(), seed=seed, epochs=epochs, precision=precision)
     data = app.load_data(config)
     trained = measure.train(app, config, data)
-    correct = training.predict(trained.model, data.validation[0]).argmax(axis=1) == data.validation[1]
-    return 100 * float(correct.mean()), trained.cpu, trained.wall
+    predictions = training.predictions_for(app.task, trained.model, data.validation)
+    accuracy = app.task.score(data.validation[1], predictions)["accuracy"]
+    return 100 * accuracy, trained.cpu, trained.wall
 
 
 if __name__ == "__main__":

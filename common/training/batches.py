@@ -205,21 +205,20 @@ class InOrder(keras.utils.PyDataset):
 
 def in_order(pair: tuple[Any, ...], patches: int = 1) -> Any:
     """Return batches of `pair`, or of more or fewer parts, in its given order; `patches` as in `prediction_batch`."""
-    size = devices.divisible(arrays.prediction_batch(pair[0], patches), len(keras.tree.flatten(pair)[0]))
+    examples = len(keras.tree.flatten(pair)[0])
+    size = devices.divisible(arrays.prediction_batch(pair[0], patches), examples)
     if keras.backend.backend() != "tensorflow":
         return InOrder(pair, size)
     import tensorflow as tf
 
-    examples = len(keras.tree.flatten(pair)[0])
     if not arrays.in_memory(pair[0]):
         spans = tf.data.Dataset.range(examples).batch(size)
         return _untuned(spans.map(functools.partial(_gather_in_python, lambda: pair)).prefetch(2))
     tensors = keras.tree.map_structure(tf.constant, pair)
     if examples <= size:  # a pass that calls no function begins thirty times as fast
         return _untuned(tf.data.Dataset.from_tensors(tensors))
-    starts = tf.data.Dataset.range(0, examples, size)
 
     def read(start: Any) -> Any:
         return keras.tree.map_structure(lambda part: part[start : start + size], tensors)
 
-    return _untuned(starts.map(read).prefetch(2))
+    return _untuned(tf.data.Dataset.range(0, examples, size).map(read).prefetch(2))

@@ -49,9 +49,10 @@ def fit(
     # On several devices on TensorFlow, Keras 3.15 loses steps of an execution that has several, or fails.
     several, on_tensorflow = devices.number() > 1, keras.backend.backend() == "tensorflow"
     most = 1 if several and on_tensorflow else STEPS_PER_EXECUTION
-    usual, ends = model.jit_compile, [epochs]
+    usual = model.jit_compile
     if on_tensorflow and not several:  # Keras does not use XLA on several
         model.jit_compile = benefits_from_xla(model, batches().batch_size)
+    ends = [epochs]
     resumed = checkpoint is not None and checkpoint.state.step > 0
     if resumed or (on_tensorflow and not several):
         _create_variables(model, batches, eagerly=not several)

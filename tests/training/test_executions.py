@@ -9,6 +9,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import pytest
 
 from apps import dbn
 from common.data import Array, Pair
@@ -112,14 +113,23 @@ def main() -> None:
     assert model.train_function is None  # else it would hold the examples
 
 
-def test_several_steps_in_a_program_are_those_of_keras() -> None:
-    result = json.loads(run_on_jax("-m", "tests.training.test_executions", kept="executions").stdout.splitlines()[-1])
+@pytest.fixture(scope="module")
+def result() -> dict[str, Any]:
+    printed = run_on_jax("-m", "tests.training.test_executions", kept="executions").stdout
+    results: dict[str, Any] = json.loads(printed.splitlines()[-1])
+    return results
+
+
+def test_several_steps_in_a_program_are_those_of_keras(result: dict[str, Any]) -> None:
     found = result["found"]
     assert result["used"] >= 3
     for name, values in found["Keras"].items():
         np.testing.assert_allclose(found["one program"][name], values, rtol=1e-5)
         np.testing.assert_allclose(found["resumed"][name], values, rtol=1e-5)
     assert result["convolution"] == 0
+
+
+def test_the_steps_of_a_machine_are_compiled(result: dict[str, Any]) -> None:
     assert result["dbn"] == [True]
 
 
