@@ -93,6 +93,14 @@ class Task(ABC):
     def score(self, targets: Array, predictions: Array) -> dict[str, float]:
         """Return the metrics of one part of the data, by name, from `predictions_for`'s result."""
 
+    def comparison(self, _metrics: Mapping[str, float]) -> str:
+        """Return the name of the metric by which a network is compared with its baselines; by default, `metric`.
+
+        Args:
+            _metrics: Test metrics of a run, with names `test_*`.
+        """
+        return self.metric
+
     def symptoms(self, _targets: Array, _predictions: Array, _outputs: Sequence[str]) -> list[str]:
         """Return a sentence for each peculiarity of the predictions for one part of the data; by default, none.
 
@@ -194,6 +202,10 @@ class Classification(Task):
         if self.threshold is not None:
             metrics |= scores.binary_metrics(targets, predictions[:, 1], self.threshold)
         return metrics
+
+    def comparison(self, metrics: Mapping[str, float]) -> str:
+        """Return `roc_auc` if a threshold is chosen: it is chosen for the F1, so the accuracy says little."""
+        return "roc_auc" if "test_roc_auc" in metrics else self.metric
 
     def symptoms(self, targets: Array, predictions: Array, outputs: Sequence[str]) -> list[str]:
         decided = self.decide(predictions)

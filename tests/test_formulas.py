@@ -9,7 +9,7 @@ from apps.mnist_mlp import load_data
 from common.config import Activation, Initializer, Loss, Metric, Normalization, Optimizer, Schedule, Split
 from common.data import Data, RawData
 from common.errors import UserError
-from common.metrics.predictions import best_threshold, binary_metrics, classification_metrics
+from common.metrics.predictions import best_threshold, binary_metrics, classification_metrics, standard_error
 from common.metrics.training import build_metric
 from common.nn import layers, losses, optimizers
 from common.preprocessing import features, splits
@@ -202,6 +202,15 @@ def test_metrics_of_the_second_of_two_classes_at_a_threshold() -> None:
     assert measured["f1"] == pytest.approx(0.8)
     assert measured["roc_auc"] == pytest.approx(5 / 6)
     assert measured["brier"] == pytest.approx((0.01 + 0.04 + 0.16 + 0.49 + 0.01) / 5)
+
+
+def test_standard_error_of_the_area_under_the_roc_curve_is_that_of_simulated_samples() -> None:
+    """Scores are exponential with means of 1 and 3, as Hanley and McNeil assume, so the area is 3 / 4."""
+    labels = np.repeat([0, 1], [60, 40])
+    scores = np.random.default_rng(0).exponential(1 + 2 * labels, (2000, 100))
+    areas = (scores[:, 60:, None] > scores[:, None, :60]).mean(axis=(1, 2))
+    assert np.mean(areas) == pytest.approx(0.75, abs=0.005)
+    assert standard_error("roc_auc", 0.75, labels) == pytest.approx(np.std(areas), rel=0.05)
 
 
 def test_the_best_threshold_is_in_the_middle_of_the_gap_with_the_best_f1() -> None:

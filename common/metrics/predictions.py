@@ -81,6 +81,27 @@ def binary_metrics(labels: Array, probabilities: Array, threshold: float) -> dic
     }
 
 
+def standard_error(metric: str, value: float, labels: Array) -> float:
+    """Return the standard error of an accuracy or an area under the ROC curve, and 0 for another metric.
+
+    The error of the area is equation 2 of Hanley and McNeil (1982).
+
+    Args:
+        metric: `accuracy`, `roc_auc` or another name.
+        value: Value of the metric.
+        labels: True integer labels (examples,).
+    """
+    if metric == "accuracy":
+        return (value * (1 - value) / len(labels)) ** 0.5
+    if metric != "roc_auc":
+        return 0.0
+    positive = np.count_nonzero(labels)
+    negative = len(labels) - positive
+    of_positive = (positive - 1) * (value / (2 - value) - value**2)
+    of_negative = (negative - 1) * (2 * value**2 / (1 + value) - value**2)
+    return float(((value * (1 - value) + of_positive + of_negative) / (positive * negative)) ** 0.5)
+
+
 def best_threshold(labels: Array, probabilities: Array) -> float:
     """Return the decision threshold for label 1 that maximises F1, midway between two neighbouring probabilities.
 

@@ -41,19 +41,21 @@ def beside(app: App, config: Config, data: Data) -> dict[str, float]:
     task. Otherwise there are none.
 
     Returns:
-        For each baseline, the task's `metric` on the test set.
+        For each baseline, the metric of the task's `comparison` on the test set.
     """
-    metric, recorded = f"test_{app.task.metric}", dict[str, float]()
+    recorded = dict[str, float]()
     for run in tracking.find({"kind": "baseline", "app": app.name}):
         name = tracking.name_of(run).removeprefix(f"{app.name} ")
         weights = run.data.params.get("class_weights", "none")
         same = run.info.status == "FINISHED" and tracking.digest(run) == data.digest
+        metric = f"test_{app.task.comparison(run.data.metrics)}"
         if same and weights == config.class_weights and metric in run.data.metrics:
             recorded.setdefault(name, run.data.metrics[metric])
     if recorded or not _is_quick(data):
         return recorded
     try:
-        return {name: result.metrics[metric] for name, result in fit(app, config, data).items()}
+        fitted = {name: result.metrics for name, result in fit(app, config, data).items()}
+        return {name: metrics[f"test_{app.task.comparison(metrics)}"] for name, metrics in fitted.items()}
     except (UserError, TypeError, ValueError) as error:  # of scikit-learn; the network may do without
         print_notes([f"the baseline cannot be fitted ({first_line(error)}); the network is trained without it"])
         return {}

@@ -183,7 +183,7 @@ def _train(
     run.log_metrics(measured, step=len(history["loss"]))
     findings += [
         *task.symptoms(data.test[1], predictions, data.outputs),
-        *worse_than(beside, task, measured, len(data.test[1])),
+        *worse_than(beside, task, measured, data.test[1]),
     ]
     findings = findings or [HEALTHY]
     run.log_text("\n".join(findings), "diagnosis")

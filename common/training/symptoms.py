@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 import numpy as np
 
 from common.data import Array
+from common.metrics import predictions
 from common.tasks import Task
 
 HEALTHY = "nothing found wrong"
@@ -145,23 +146,24 @@ def learning_rate(
 
 
 def worse_than(
-    baselines: Mapping[str, float], task: Task, metrics: Mapping[str, float], examples: int
+    baselines: Mapping[str, float], task: Task, metrics: Mapping[str, float], targets: Array
 ) -> Iterator[str]:
     """Find that a baseline is better than the network on the test set.
 
     Args:
-        baselines: Value of the task's metric of each baseline, by name.
+        baselines: Value of the metric of the task's `comparison` for each baseline, by name.
         task: The task.
         metrics: Metrics of the network, by name.
-        examples: Number of test examples.
+        targets: Test targets.
     """
-    own = metrics.get(f"test_{task.metric}", np.nan)
+    metric = task.comparison(metrics)
+    own = metrics.get(f"test_{metric}", np.nan)
     best = max if task.metric_mode == "max" else min
     for name, value in baselines.items():
         if f"{value:.4g}" != f"{own:.4g}" and best(value, own) == value:
-            line = f"worse than the {name}: {task.metric} {own:.4g} on the test set, the {name} has {value:.4g}"
-            small = task.metric == "accuracy" and abs(value - own) < (own * (1 - own) / examples) ** 0.5
-            yield f"{line}; the difference is below the standard error of {examples:,} examples" if small else line
+            line = f"worse than the {name}: {metric} {own:.4g} on the test set, the {name} has {value:.4g}"
+            small = abs(value - own) < predictions.standard_error(metric, own, targets)
+            yield f"{line}; the difference is below the standard error of {len(targets):,} examples" if small else line
 
 
 def dead_units(layer: str, largest: Array, examples: int) -> Iterator[str]:

@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pytest
 
 from common.tasks import Classification, Regression
@@ -30,11 +31,11 @@ def test_a_small_table_is_compared_at_once_and_again_without_another_fit(tmp_pat
         result = run_app("logistic_regression", "train", *before, "--baseline")
         assert result.returncode == 0, result.stderr
         shown = " ".join(result.stdout.split())
-        names = {str(run.info.run_name).partition(":")[0]: run.data.metrics["test_accuracy"] for run in baselines()}
+        names = {str(run.info.run_name).partition(":")[0]: run.data.metrics["test_roc_auc"] for run in baselines()}
         assert len(names) == len(baselines()) == 2
         for name, value in names.items():
             words = f"{name.removeprefix('logistic_regression ')} {value:.4g}"
-            assert re.search(rf"beside test accuracy: this network 0\.\d+, .*{re.escape(words)}", shown)
+            assert re.search(rf"beside test roc_auc: this network 0\.\d+, .*{re.escape(words)}", shown)
         assert "worse than the " in shown  # a network that has learned nothing
     assert "beside" not in run_app("logistic_regression", "train", *before, "--no-baseline").stdout
 
@@ -59,8 +60,19 @@ def test_the_search_that_comes_next_has_the_users_data(tmp_path: Path) -> None:
 
 
 def test_only_a_baseline_that_is_better_is_a_finding() -> None:
-    found = {"mean": 0.9, "ridge": 0.7}
-    assert len(list(worse_than(found, Classification(), {"test_accuracy": 0.8}, 100))) == 1
-    (line,) = worse_than(found, Regression(), {"test_rmse": 0.8}, 100)
+    found, targets = {"mean": 0.9, "ridge": 0.7}, np.arange(100) % 2
+    assert len(list(worse_than(found, Classification(), {"test_accuracy": 0.8}, targets))) == 1
+    (line,) = worse_than(found, Regression(), {"test_rmse": 0.8}, targets)
     assert line == "worse than the ridge: rmse 0.8 on the test set, the ridge has 0.7"
-    assert not list(worse_than(found, Regression(), {"test_rmse": 0.7000001}, 100))
+    assert not list(worse_than(found, Regression(), {"test_rmse": 0.7000001}, targets))
+
+
+def test_networks_with_a_threshold_are_compared_by_the_area_under_the_roc_curve() -> None:
+    """The thresholds are chosen for the F1, so an accuracy may be lower although the probabilities are better."""
+    own = {"test_accuracy": 0.64, "test_roc_auc": 0.72}
+    targets = np.arange(800) % 2
+    assert not list(worse_than({"trees": 0.71}, Classification(), own, targets))
+    (line,) = worse_than({"trees": 0.73}, Classification(), own, targets)
+    assert line.startswith("worse than the trees: roc_auc 0.72 on the test set, the trees has 0.73")
+    assert line.endswith("the difference is below the standard error of 800 examples")
+    assert "below" not in next(worse_than({"trees": 0.75}, Classification(), own, targets))

@@ -258,6 +258,8 @@ def test_few_steps_are_reported_instead_of_a_small_rate(mnist: RawData) -> None:
     lines = diagnosis.findings(history, data.steps(config), config.epochs)
     assert starting(lines, "few steps: only 6 gradient steps in all")
     assert not starting(lines, "learning rate too small")
+    stopped = diagnosis.findings(history, data.steps(config), epochs=100)  # after epochs that did not improve it
+    assert not starting(stopped, "few steps")
 
 
 def test_few_steps_are_enough_where_the_loss_has_settled() -> None:
