@@ -13,11 +13,14 @@ from common.data import Array, Data
 from common.errors import UserError, first_line, print_notes
 from common.preprocessing import row_shards
 from common.result import Result, prefixed
+from common.tasks import Forecast
 from common.training.checkpoint import Stopwatch
 from common.training.class_weights import recalibration, same_decision, weighted
 
 QUICK = 500_000
 """Largest number of numbers in a training set whose baselines are fitted within seconds."""
+QUICK_FORECASTS = 3_000_000
+"""The same for forecasts, whose baselines are linear, and whose windows overlap."""
 
 
 def fit(app: App, config: Config, data: Data) -> dict[str, Result]:
@@ -51,7 +54,7 @@ def beside(app: App, config: Config, data: Data) -> dict[str, float]:
         metric = f"test_{app.task.comparison(run.data.metrics)}"
         if same and weights == config.class_weights and metric in run.data.metrics:
             recorded.setdefault(name, run.data.metrics[metric])
-    if recorded or not _is_quick(data):
+    if recorded or not _is_quick(app, data):
         return recorded
     try:
         fitted = {name: result.metrics for name, result in fit(app, config, data).items()}
@@ -61,9 +64,10 @@ def beside(app: App, config: Config, data: Data) -> dict[str, float]:
         return {}
 
 
-def _is_quick(data: Data) -> bool:
+def _is_quick(app: App, data: Data) -> bool:
+    limit = QUICK_FORECASTS if isinstance(app.task, Forecast) else QUICK
     sizes = [getattr(part, "size", None) for part in keras.tree.flatten(data.train[0])]
-    return all(size is not None for size in sizes) and sum(size or 0 for size in sizes) <= QUICK
+    return all(size is not None for size in sizes) and sum(size or 0 for size in sizes) <= limit
 
 
 def _learn(estimator: Any, inputs: Any, targets: Array, weights: Array | None = None) -> None:

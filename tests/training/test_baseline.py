@@ -5,9 +5,12 @@ from pathlib import Path
 
 import mlflow
 import numpy as np
+import pandas as pd
 import pytest
 
+from apps import lstm_forecast
 from common.tasks import Classification, Regression
+from common.training.baseline import beside
 from common.training.symptoms import worse_than
 from tests.conftest import run_app
 
@@ -38,6 +41,17 @@ def test_a_small_table_is_compared_at_once_and_again_without_another_fit(tmp_pat
             assert re.search(rf"beside test roc_auc: this network 0\.\d+, .*{re.escape(words)}", shown)
         assert "worse than the " in shown  # a network that has learned nothing
     assert "beside" not in run_app("logistic_regression", "train", *before, "--no-baseline").stdout
+
+
+@pytest.mark.usefixtures("store")
+def test_an_hourly_series_of_some_months_is_compared_at_once(tmp_path: Path) -> None:
+    """Its overlapping windows repeat each hour, so they have many numbers, but the baselines take seconds."""
+    time = pd.date_range("2025-01-01", periods=2500, freq="h")
+    load = 100 + 20 * np.sin(time.hour.to_numpy() * np.pi / 12) + np.random.default_rng(0).normal(size=len(time))
+    pd.DataFrame({"time": time, "load": load}).to_csv(tmp_path / "load.csv", index=False)
+    config = lstm_forecast.Settings(csv=str(tmp_path / "load.csv"), target=("load",))
+    found = beside(lstm_forecast.app, config, lstm_forecast.app.load_data(config))
+    assert found["ridge regression"] < 2 < found["naive forecast"]
 
 
 @pytest.mark.usefixtures("store")
