@@ -49,12 +49,15 @@ from common.config import FineTuneConfig
 from common.nn import augmentation, layers, optimizers
 from common.preprocessing import images
 
-SMALL_WIDTH = 0.1875
+SMALL_WIDTH = 0.25
 """Share of the paper's maps and units for Fashion-MNIST, which a CPU trains in minutes."""
 BY_DATA: dict[str, tuple[Any, Any]] = {
     "image_size": (227, 25),
     "width": (1.0, SMALL_WIDTH),
-    "learning_rate": (0.01, 0.02),
+    "groups": (2, 1),
+    "dropout": (0.5, 0.3),
+    "optimizer": ("momentum", "adam"),
+    "learning_rate": (0.01, 0.0005),
     "schedule": ("plateau", "cosine"),
 }
 """Defaults for photographs, which are the paper's, and for small images."""
@@ -71,13 +74,13 @@ class Settings(images.ImageConfig, FineTuneConfig):
     image_size: Annotated[int, Ge(15)] = 0
     """Side of the network's input patches in pixels; 0: 227 for --images, else 25."""
     width: NotNegative = 0.0
-    """Share of the paper's maps and units in each layer; 0: 1 for --images, else 0.1875."""
-    groups: Literal[1, 2] = 2
-    """Number of towers of the second, fourth and fifth convolution. The paper has 2, one per GPU."""
+    """Share of the paper's maps and units in each layer; 0: 1 for --images, else 0.25."""
+    groups: Literal[0, 1, 2] = 0
+    """Number of towers of the second, fourth and fifth convolution; 0: 2 for --images, as in the paper, else 1."""
     model_parallel: bool = False
     """Divide the maps and units of each layer between the two GPUs of --devices 2, as in the paper; on JAX."""
-    dropout: Fraction = 0.5
-    """Dropout rate of both hidden dense layers."""
+    dropout: Fraction | None = None
+    """Dropout rate of both hidden dense layers; None: 0.5 for --images, as in the paper, else 0.3."""
     weight_decay: NotNegative = 0.0005
     """Share of each weight that a step with learning rate 1 subtracts."""
     reflections: bool = True
@@ -87,10 +90,11 @@ class Settings(images.ImageConfig, FineTuneConfig):
     freeze: Literal["none", "features"] = "none"
     """Layers of --init-from that are not trained: none, or the five convolutions."""
 
-    epochs: Count = 25
-    optimizer: Optimizer = "momentum"
+    epochs: Count = 20
+    optimizer: Optimizer | None = None  # type: ignore[assignment]  # never None after `__post_init__`
+    """Optimizer, as in the other apps; None: momentum for --images, as in the paper, else adam."""
     learning_rate: NotNegative = 0.0
-    """Initial learning rate a0; 0: 0.01 for --images, as in the paper, else 0.02."""
+    """Initial learning rate a0; 0: 0.01 for --images, as in the paper, else 0.0005."""
     schedule: Schedule | None = None  # type: ignore[assignment]  # never None after `__post_init__`
     """Learning rate in epoch e, as in the other apps; None: plateau for --images, as in the paper, else cosine."""
     decay: Positive = 0.1
@@ -103,7 +107,7 @@ class Settings(images.ImageConfig, FineTuneConfig):
             UserError: if a setting is outside its bounds, there is no model to freeze, or no division between devices.
         """
         for field, (photographs, small) in BY_DATA.items():
-            if not getattr(self, field):
+            if getattr(self, field) == getattr(type(self), field):
                 object.__setattr__(self, field, photographs if self.images else small)
         if self.model_parallel and (self.groups, self.backend) != (2, "jax"):
             raise UserError("`model_parallel` needs `groups` 2 and `backend` jax")
@@ -167,7 +171,9 @@ def network(config: Settings, data: Data, mean: Sequence[float], covariance: Arr
     x = augmentation.ColourShift(covariance, seed=config.seed + 1, name="colour_shift")(x)
     x = classifier(config, len(data.outputs), features(config, x))
     model = keras.Model(inputs, augmentation.CropMean(crops.patches, name="probabilities")(x), name="alexnet")
-    model.compile(optimizers.build(config, data), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    decoupled = config.weight_decay if config.optimizer == "adam" else None
+    optimizer = optimizers.build(config, data, weight_decay=decoupled)
+    model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
@@ -245,12 +251,14 @@ def share(config: Settings, number: int) -> int:
 def initial(config: Settings, bias: int = 0) -> dict[str, Any]:
     """Return the options of a layer for the paper's initial weights, biases and weight decay (section 5).
 
-    The paper's update subtracts rate * decay * weight, which is the gradient step of decay / 2 * weight².
+    The paper's update subtracts rate * decay * weight, which is the gradient step of decay / 2 * weight². Adam, which
+    rescales gradients, subtracts it itself.
     """
+    decay = 0.0 if config.optimizer == "adam" else config.weight_decay
     return {
         "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01 / config.width**0.5),
         "bias_initializer": keras.initializers.Constant(bias),
-        "kernel_regularizer": keras.regularizers.L2(config.weight_decay / 2),
+        "kernel_regularizer": keras.regularizers.L2(decay / 2) if decay else None,
     }
 
 

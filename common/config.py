@@ -172,8 +172,13 @@ def as_flags(values: Mapping[str, Any]) -> str:
 
 def data_of(settings: Config) -> dict[str, Any]:
     """Return the changed settings, by name, that name the data: files and columns without a default, and `data`."""
-    usual = {setting.name: setting.default for setting in fields(settings)}
-    return {name: value for name, value in changed(settings).items() if usual[name] in (None, ()) or name == "data"}
+    of_training = {setting.name for setting in fields(FineTuneConfig)} - {"data"}
+    unset = {setting.name for setting in fields(settings) if setting.default in (None, ())} - of_training
+    return {
+        name: value
+        for name, value in changed(settings).items()
+        if name == "data" or (name in unset and isinstance(value, str | tuple))
+    }
 
 
 def check_bounds(settings: "DataclassInstance") -> None:

@@ -10,14 +10,14 @@ import pytest
 from apps import alexnet
 from apps.alexnet import Settings as AlexNet
 from common import tasks, tracking, training
-from common.config import Config
+from common.config import Config, data_of
 from common.data import Array, Data, RawData
 from common.errors import UserError
 from common.nn import augmentation, layers, optimizers
 from tests.conftest import assert_user_error, few, run_app
 
 RANDOM = np.random.default_rng(0)
-SMALL = {"image_size": 25, "width": 0.02, "crops": 1}
+SMALL = {"image_size": 25, "width": 0.02, "groups": 2, "crops": 1}
 """A network that trains in a second."""
 
 
@@ -82,14 +82,23 @@ def test_small_pictures_keep_enough_of_themselves_for_three_poolings(size: int, 
 def test_settings_not_given_suit_the_data_and_are_the_papers_for_photographs() -> None:
     small, photos = AlexNet(), AlexNet(images="folder")
     assert (small.image_size, small.width, small.side) == (25, alexnet.SMALL_WIDTH, 28)
-    assert (small.learning_rate, small.schedule) == (0.02, "cosine")
+    assert (small.groups, small.dropout) == (1, 0.3)
+    assert (small.optimizer, small.learning_rate, small.schedule) == ("adam", 0.0005, "cosine")
     assert (photos.image_size, photos.width, photos.side) == (227, 1, 256)
-    assert (photos.learning_rate, photos.schedule) == (0.01, "plateau")
+    assert (photos.groups, photos.dropout) == (2, 0.5)
+    assert (photos.optimizer, photos.learning_rate, photos.schedule) == ("momentum", 0.01, "plateau")
     assert AlexNet(schedule="plateau").schedule == "plateau"
+    assert AlexNet(dropout=0.0).dropout == 0
     assert AlexNet.from_dict(dataclasses.asdict(photos)) == photos
     for setting, value in {"image_size": 14, "width": -1.0}.items():
         with pytest.raises(UserError, match=f"`{setting}`"):
             AlexNet(**{setting: value})  # type: ignore[arg-type]
+
+
+def test_only_the_folder_names_the_data() -> None:
+    """The command of a search that `train` prints has these flags; the app itself chose the schedule and dropout."""
+    assert data_of(AlexNet()) == {}
+    assert data_of(AlexNet(images="folder", init_from="run")) == {"images": "folder"}
 
 
 def test_local_response_normalisation_is_the_papers_formula() -> None:
@@ -180,6 +189,15 @@ def test_a_step_is_the_papers_momentum_with_weight_decay() -> None:
         assert float(unit.kernel[0, 0]) == pytest.approx(weight, rel=1e-6)
 
 
+def test_adam_takes_the_weight_decay_off_itself() -> None:
+    """In the loss, it would be rescaled with the gradient."""
+    config = AlexNet(width=0.02, crops=1, weight_decay=0.1)
+    pair = np.zeros((2, 28, 28), np.uint8), np.array([0, 1], np.int32)
+    model = alexnet.build_model(config, Data("n", "", pair, pair, pair, ("a", "b"), kind="image"))
+    assert model.optimizer.weight_decay == 0.1
+    assert not model.losses
+
+
 def test_the_rate_is_divided_by_ten_when_validation_stops_improving() -> None:
     x, y = np.ones((8, 1), "float32"), np.ones((8, 1), "float32")
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
@@ -248,7 +266,7 @@ def test_fine_tuning_keeps_the_features_and_replaces_the_classifier(mnist: RawDa
 def test_devices_divide_the_towers_in_pairs() -> None:
     assert alexnet.layout(AlexNet(), ["gpu:0", "gpu:1", "gpu:2"]) is None
     with pytest.raises(UserError, match="`devices` 3: `model_parallel` needs an even number"):
-        alexnet.layout(AlexNet(backend="jax", model_parallel=True), ["gpu:0", "gpu:1", "gpu:2"])
+        alexnet.layout(AlexNet(backend="jax", groups=2, model_parallel=True), ["gpu:0", "gpu:1", "gpu:2"])
 
 
 @pytest.mark.usefixtures("store")

@@ -10,11 +10,11 @@ from tuning import search
 
 
 def space(hp: Any) -> Settings:
-    """Draw dropout, decay and learning rate of a trial on Fashion-MNIST; one patch per image suffices here."""
+    """Draw dropout, batch size and learning rate of a trial on Fashion-MNIST; one patch per image suffices here."""
     return Settings(
-        dropout=hp.Float("dropout", 0.2, 0.6, step=0.1),
-        weight_decay=hp.Float("weight_decay", 5e-5, 5e-3, sampling="log"),
-        learning_rate=hp.Float("learning_rate", 3e-3, 3e-2, sampling="log"),
+        dropout=hp.Float("dropout", 0.1, 0.5, step=0.1),
+        batch_size=hp.Choice("batch_size", [32, 64, 128]),
+        learning_rate=hp.Float("learning_rate", 2e-4, 2e-3, sampling="log"),
         crops=1,
         epochs=6,
     )

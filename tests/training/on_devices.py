@@ -74,8 +74,10 @@ def model_parallel(devices: int) -> dict[str, Any]:
         model_parallel=True,
         image_size=15,
         width=0.05,
+        groups=2,
         epochs=2,
         batch_size=16,
+        optimizer="momentum",
         learning_rate=0.03,
         restore="last",
     )
