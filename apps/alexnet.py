@@ -2,6 +2,7 @@
 
     python -m apps.alexnet train                              # Fashion-MNIST: 8.20 % test error, mean of 3 seeds
     python -m apps.alexnet train --images FOLDER              # photographs, a folder per class: the paper's network
+    python -m apps.alexnet train --images FOLDER --image-size 63 --width 0.25        # hundreds of images, on a CPU
     python -m apps.alexnet train --images FOLDER --init-from RUN --freeze features   # fine-tune a trained model
     python -m apps.alexnet train --images FOLDER --backend jax --model-parallel --devices 2   # two GPUs
 
@@ -11,17 +12,17 @@ With `--image-size 227 --width 1`, the defaults for photographs, this is the pap
 1,000 classes. Its two towers exchange their maps where the paper's two GPUs do, and with `--model-parallel` they are on
 two GPUs. The training is the paper's with one difference: the mean colour is subtracted, not the mean image.
 
-For small images the learning rate falls along a cosine, and the first layer changes. Its stride is 4 size / 227,
-rounded, but at least 1; its kernel is twice the stride plus 3. So on patches of 25x25 it has a 5x5 kernel with stride
-1, and it pads the border. The later layers are the same. At every size a patch has 227/256 of the image's side: 25x25
-for the 28x28 images of Fashion-MNIST. `--width` is the share of the paper's maps and units in each layer. The standard
-deviation of the initial weights is multiplied by 1 / sqrt(width), so that the variance of each unit's sum stays the
-same.
+Below 227 pixels there is one tower, Adam trains with a learning rate along a cosine, and dropout is lower: the paper's
+training needs many more images before the weights leave their small initial values. The first layer's stride is 4 size
+/ 227, rounded, but at least 1; its kernel is twice the stride plus 3. So on patches of 25x25 it has a 5x5 kernel with
+stride 1, and it pads the border. At every size a patch has 227/256 of the image's side: 25x25 for the 28x28 images of
+Fashion-MNIST. `--width` is the share of the paper's maps and units in each layer. The standard deviation of the initial
+weights is multiplied by 1 / sqrt(width), so that the variance of each unit's sum stays the same.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -51,16 +52,16 @@ from common.preprocessing import images
 
 SMALL_WIDTH = 0.25
 """Share of the paper's maps and units for Fashion-MNIST, which a CPU trains in minutes."""
-BY_DATA: dict[str, tuple[Any, Any]] = {
-    "image_size": (227, 25),
-    "width": (1.0, SMALL_WIDTH),
+BY_DATA: dict[str, tuple[Any, Any]] = {"image_size": (227, 25), "width": (1.0, SMALL_WIDTH)}
+"""Defaults for photographs, which are the paper's, and for small images."""
+BY_SIZE: dict[str, tuple[Any, Any]] = {
     "groups": (2, 1),
     "dropout": (0.5, 0.3),
     "optimizer": ("momentum", "adam"),
     "learning_rate": (0.01, 0.0005),
     "schedule": ("plateau", "cosine"),
 }
-"""Defaults for photographs, which are the paper's, and for small images."""
+"""Defaults for patches of at least 227 pixels, which are the paper's, and for smaller ones."""
 
 
 @dataclass(frozen=True)
@@ -76,11 +77,11 @@ class Settings(images.ImageConfig, FineTuneConfig):
     width: NotNegative = 0.0
     """Share of the paper's maps and units in each layer; 0: 1 for --images, else 0.25."""
     groups: Literal[0, 1, 2] = 0
-    """Number of towers of the second, fourth and fifth convolution; 0: 2 for --images, as in the paper, else 1."""
+    """Number of towers of the second, fourth and fifth convolution; 0: 2 from 227 pixels, as in the paper, else 1."""
     model_parallel: bool = False
     """Divide the maps and units of each layer between the two GPUs of --devices 2, as in the paper; on JAX."""
     dropout: Fraction | None = None
-    """Dropout rate of both hidden dense layers; None: 0.5 for --images, as in the paper, else 0.3."""
+    """Dropout rate of both hidden dense layers; None: 0.5 from 227 pixels, as in the paper, else 0.3."""
     weight_decay: NotNegative = 0.0005
     """Share of each weight that a step with learning rate 1 subtracts."""
     reflections: bool = True
@@ -92,28 +93,33 @@ class Settings(images.ImageConfig, FineTuneConfig):
 
     epochs: Count = 20
     optimizer: Optimizer | None = None  # type: ignore[assignment]  # never None after `__post_init__`
-    """Optimizer, as in the other apps; None: momentum for --images, as in the paper, else adam."""
+    """Optimizer, as in the other apps; None: momentum from 227 pixels, as in the paper, else adam."""
     learning_rate: NotNegative = 0.0
-    """Initial learning rate a0; 0: 0.01 for --images, as in the paper, else 0.0005."""
+    """Initial learning rate a0; 0: 0.01 from 227 pixels, as in the paper, else 0.0005."""
     schedule: Schedule | None = None  # type: ignore[assignment]  # never None after `__post_init__`
-    """Learning rate in epoch e, as in the other apps; None: plateau for --images, as in the paper, else cosine."""
+    """Learning rate in epoch e, as in the other apps; None: plateau from 227 pixels, as in the paper, else cosine."""
     decay: Positive = 0.1
     patience: Count = 6
 
     def __post_init__(self) -> None:
-        """Replace settings of 0 or None by those for the data, then check the bounds of every field.
+        """Replace settings of 0 or None by those for the data and the size, then check the bounds of every field.
 
         Raises:
             UserError: if a setting is outside its bounds, there is no model to freeze, or no division between devices.
         """
-        for field, (photographs, small) in BY_DATA.items():
-            if getattr(self, field) == getattr(type(self), field):
-                object.__setattr__(self, field, photographs if self.images else small)
+        self._complete(BY_DATA, bool(self.images))
+        self._complete(BY_SIZE, self.image_size >= 227)
         if self.model_parallel and (self.groups, self.backend) != (2, "jax"):
             raise UserError("`model_parallel` needs `groups` 2 and `backend` jax")
         if self.freeze != "none" and not self.init_from:
             raise UserError("`freeze` needs `init_from`, the trained model whose layers are frozen")
         super().__post_init__()
+
+    def _complete(self, values: Mapping[str, tuple[Any, Any]], paper: bool) -> None:
+        """Give the fields that have their defaults the first of two values if `paper`, else the second."""
+        for field, both in values.items():
+            if getattr(self, field) == getattr(type(self), field):
+                object.__setattr__(self, field, both[0 if paper else 1])
 
     @property
     def side(self) -> int:

@@ -87,6 +87,8 @@ def test_settings_not_given_suit_the_data_and_are_the_papers_for_photographs() -
     assert (photos.image_size, photos.width, photos.side) == (227, 1, 256)
     assert (photos.groups, photos.dropout) == (2, 0.5)
     assert (photos.optimizer, photos.learning_rate, photos.schedule) == ("momentum", 0.01, "plateau")
+    reduced = AlexNet(images="folder", image_size=63)  # its weights would hardly change as the paper trains them
+    assert (reduced.width, reduced.groups, reduced.optimizer, reduced.learning_rate) == (1, 1, "adam", 0.0005)
     assert AlexNet(schedule="plateau").schedule == "plateau"
     assert AlexNet(dropout=0.0).dropout == 0
     assert AlexNet.from_dict(dataclasses.asdict(photos)) == photos

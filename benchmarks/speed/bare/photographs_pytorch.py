@@ -30,9 +30,9 @@ class Photographs(Dataset[tuple[Tensor, int]]):
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1), label
 
 
-def block(before: int, after: int, size: int, groups: int = 1) -> list[nn.Module]:
+def block(before: int, after: int, size: int) -> list[nn.Module]:
     """Return a convolution with ReLU."""
-    return [nn.Conv2d(before, after, size, padding=size // 2, groups=groups), nn.ReLU(inplace=True)]
+    return [nn.Conv2d(before, after, size, padding=size // 2), nn.ReLU(inplace=True)]
 
 
 def main() -> None:
@@ -46,13 +46,14 @@ def main() -> None:
     )
     model = nn.Sequential(
         *(*block(3, 24, 5), nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0), nn.MaxPool2d(3, 2)),
-        *(*block(24, 64, 5, 2), nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0), nn.MaxPool2d(3, 2)),
-        *(*block(64, 96, 3), *block(96, 96, 3, 2), *block(96, 64, 3, 2), nn.MaxPool2d(3, 2), nn.Flatten()),
-        *(nn.LazyLinear(1024), nn.ReLU(inplace=True), nn.Dropout(0.5)),
-        *(nn.Linear(1024, 1024), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Linear(1024, 4)),
+        *(*block(24, 64, 5), nn.LocalResponseNorm(5, 5e-4, 0.75, 2.0), nn.MaxPool2d(3, 2)),
+        *(*block(64, 96, 3), *block(96, 96, 3), *block(96, 64, 3), nn.MaxPool2d(3, 2), nn.Flatten()),
+        *(nn.LazyLinear(1024), nn.ReLU(inplace=True), nn.Dropout(0.3)),
+        *(nn.Linear(1024, 1024), nn.ReLU(inplace=True), nn.Dropout(0.3), nn.Linear(1024, 4)),
     )
     model(torch.zeros(1, 3, 63, 63))
-    optimizer = torch.optim.SGD(model.parameters(), 0.01, momentum=0.9)
+    optimizer = torch.optim.Adam(model.parameters(), 0.0005)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, len(train))
     for images, labels in train:
         top, left = torch.randint(9, (2,)).tolist()
         x = images[:, :, top : top + 63, left : left + 63].float() - 110
@@ -61,6 +62,7 @@ def main() -> None:
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         optimizer.step()
+        schedule.step()
     model.eval()
     with torch.no_grad():
         right = [model(images[:, :, 4:67, 4:67].float() - 110).argmax(dim=1) == labels for images, labels in test]
