@@ -4,7 +4,7 @@ import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 from rich.console import Console
@@ -14,11 +14,11 @@ from common import lazy, legacy
 from common.app import App, PredictOptions
 from common.cli import like as repeating
 from common.cli import resuming, terminal
+from common.cli.machines import ONE_DEVICE, Machines
 from common.cli.parsing import plain_errors
-from common.config import Count, Positive, Whole
+from common.config import Positive
 from common.errors import UserError, print_notes, writing
 from common.files import replacing, write
-from common.interruption import InterruptionError
 from common.serving import http
 from common.serving.export import LOADING, Format
 
@@ -54,12 +54,7 @@ def main(app: App, description: str | None = None) -> None:
         baseline: bool = True,
         animation: Annotated[Path | None, tyro.conf.arg(metavar="FILE.gif")] = None,
         tensorboard: Annotated[Path | None, tyro.conf.arg(metavar="FOLDER")] = None,
-        devices: Count | Literal["all"] = 1,
-        hosts: Count | Literal["auto"] = 1,
-        host: Whole | None = None,
-        coordinator: Annotated[str | None, tyro.conf.arg(metavar="HOST:PORT")] = None,
-        cluster: Annotated[str | None, tyro.conf.arg(metavar="auto|ADDRESS")] = None,
-        restarts: Whole = 0,
+        machines: Machines = ONE_DEVICE,
     ) -> None:
         """Train, evaluate once on the test set, record and register the model.
 
@@ -71,12 +66,7 @@ def main(app: App, description: str | None = None) -> None:
             baseline: Compare with the classical baselines on the same data, and fit them if this takes seconds.
             animation: Draw the network after each epoch, as an animation; for the apps that have one.
             tensorboard: Write logs for TensorBoard into this folder.
-            devices: Number of GPUs of this machine that share each batch, or all.
-            hosts: Number of hosts that share each batch, on JAX; auto for that of Slurm or the environment.
-            host: Number of this host, from 0; by default that of Slurm, Kubernetes or the environment.
-            coordinator: Address at which host 0 listens; by default JAX_COORDINATOR_ADDRESS.
-            cluster: Start a process on each host of the Ray cluster at this address, or of this machine's (auto).
-            restarts: Number of times that a training on a cluster starts again, from its checkpoint, if a host is lost.
+            machines: Devices and hosts that share the training.
         """
         lazy.use_backend(settings.backend)
         if like:
@@ -84,11 +74,9 @@ def main(app: App, description: str | None = None) -> None:
             print_notes([f"the settings are those of {like}" + (f", except {', '.join(given)}" if given else "")])
         if resume and recorded:
             resuming.check(run_id or "", settings, recorded)
-        if cluster or restarts:
-            if not cluster or hosts == "auto" or host is not None or coordinator:
-                words = "`restarts` needs `cluster`, which needs a number of `hosts`"
-                raise UserError(f"{words}, and no `host` or `coordinator`")
-            lazy.require("ray", "`cluster`: Ray", "cluster")
+        machines.check()
+        going_on = run_id if resume else None
+        if machines.cluster and machines.hosts != "auto":
             from common.cli.launching import Launch
 
             options = {
@@ -97,25 +85,21 @@ def main(app: App, description: str | None = None) -> None:
                 "animation": animation,
                 "tensorboard": tensorboard,
             }
-            Launch(app, settings, run_id if resume else None, cluster, hosts, restarts, devices, options).train()
+            shared = machines.cluster, machines.hosts, machines.restarts, machines.devices
+            Launch(app, settings, going_on, *shared, options).train()
             return
         from common import training
-        from common.training import hosts as together
+        from common.training import hosts
 
         watching = training.Watching(animation, tensorboard)
-        with together.joined(hosts, host, coordinator):
-            if together.follows():
-                training.assist(app, settings, bool(resume), devices)
+        with hosts.joined(machines.hosts, machines.host, machines.coordinator):
+            if hosts.follows():
+                training.assist(app, settings, bool(resume), machines.devices)
                 return
-            try:
+            with resuming.command_after_interruption(app):
                 result = training.train(
-                    app, settings, run_id if resume else None, checkpoint_minutes, baseline, watching, requested=devices
+                    app, settings, going_on, checkpoint_minutes, baseline, watching, requested=machines.devices
                 )
-            except InterruptionError as error:
-                if error.run_id:
-                    words = f"{terminal.this_python()} {resuming.command(app, error.run_id)}"
-                    print(f"run {error.run_id} is interrupted; to go on: {words}", file=sys.stderr)
-                raise
             terminal.summarise(app, result, settings=settings, more=watching.commands)
 
     def check(settings: app.settings) -> None:  # type: ignore[name-defined]

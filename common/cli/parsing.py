@@ -30,6 +30,7 @@ Commands = Mapping[str, Sequence[Callable[..., Any]]]
 READABLE = {
     r"invalid literal for int\(\) with base 10: (.*)": r"\1 is not a whole number",
     r"could not convert string to float: (.*)": r"\1 is not a number",
+    r"no type matching (.*) could be instantiated from \[(.*)\]\.": r"\2 is not \1",
     r"Could not find valid parse for arguments: \[(.*)\]": r"cannot read \1",
 }
 """Messages of Python and tyro about a value, and clearer ones."""

@@ -1,12 +1,16 @@
 """Resume an interrupted training: `train --resume [RUN]`."""
 
+import contextlib
 import dataclasses
-from collections.abc import Sequence
+import sys
+from collections.abc import Iterator, Sequence
 
 from common.app import App
 from common.cli.parsing import last_value
+from common.cli.terminal import this_python
 from common.config import Config
 from common.errors import UserError
+from common.interruption import InterruptionError
 
 FLAG = "--resume"
 NEWEST = "newest"
@@ -50,6 +54,18 @@ def check(run_id: str, settings: Config, recorded: Config) -> None:
         given, known = getattr(settings, field.name), getattr(recorded, field.name)
         if given != known and field.name not in CHANGEABLE:
             raise UserError(f"`{field.name}` {given}: the run {run_id} began with {known}; leave it out")
+
+
+@contextlib.contextmanager
+def command_after_interruption(app: App) -> Iterator[None]:
+    """Print the command that goes on with the training in this block, if it is interrupted."""
+    try:
+        yield
+    except InterruptionError as error:
+        if error.run_id:
+            words = f"{this_python()} {command(app, error.run_id)}"
+            print(f"run {error.run_id} is interrupted; to go on: {words}", file=sys.stderr)
+        raise
 
 
 def command(app: App, run_id: str) -> str:

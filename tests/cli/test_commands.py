@@ -89,6 +89,8 @@ def test_tyro_has_the_private_parts_that_the_command_line_uses() -> None:
         (["train", "--wavelength", "3"], ["unknown option --wavelength; see python -m apps.mnist_mlp train --help"]),
         (["train", "today"], ["unexpected today; see"]),
         (["train", "--epochs", "many"], ["--epochs: 'many' is not a whole number"]),
+        (["train", "--devices", "both"], ["--devices: 'both' is not INT|{all}; see"]),
+        (["train", "--device", "2"], ["unknown option --device; did you mean --devices?"]),
         (["train", "--learning-rate", "fast"], ["--learning-rate: 'fast' is not a number"]),
         (["train", "--hidden", "512", "many"], ["--hidden: cannot read '512', 'many'"]),
         (["train", "--epochs"], ["--epochs"]),
