@@ -58,10 +58,11 @@ BY_SIZE: dict[str, tuple[Any, Any]] = {
     "groups": (2, 1),
     "dropout": (0.5, 0.3),
     "optimizer": ("momentum", "adam"),
-    "learning_rate": (0.01, 0.0005),
     "schedule": ("plateau", "cosine"),
 }
 """Defaults for patches of at least 227 pixels, which are the paper's, and for smaller ones."""
+BY_OPTIMIZER: dict[str, tuple[Any, Any]] = {"learning_rate": (0.0005, 0.01)}
+"""Defaults for Adam, and for the other optimizers, which are the paper's."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Settings(images.ImageConfig, FineTuneConfig):
     optimizer: Optimizer | None = None  # type: ignore[assignment]  # never None after `__post_init__`
     """Optimizer, as in the other apps; None: momentum from 227 pixels, as in the paper, else adam."""
     learning_rate: NotNegative = 0.0
-    """Initial learning rate a0; 0: 0.01 from 227 pixels, as in the paper, else 0.0005."""
+    """Initial learning rate a0; 0: 0.0005 for adam, else 0.01, as in the paper."""
     schedule: Schedule | None = None  # type: ignore[assignment]  # never None after `__post_init__`
     """Learning rate in epoch e, as in the other apps; None: plateau from 227 pixels, as in the paper, else cosine."""
     decay: Positive = 0.1
@@ -109,17 +110,18 @@ class Settings(images.ImageConfig, FineTuneConfig):
         """
         self._complete(BY_DATA, bool(self.images))
         self._complete(BY_SIZE, self.image_size >= 227)
+        self._complete(BY_OPTIMIZER, self.optimizer == "adam")
         if self.model_parallel and (self.groups, self.backend) != (2, "jax"):
             raise UserError("`model_parallel` needs `groups` 2 and `backend` jax")
         if self.freeze != "none" and not self.init_from:
             raise UserError("`freeze` needs `init_from`, the trained model whose layers are frozen")
         super().__post_init__()
 
-    def _complete(self, values: Mapping[str, tuple[Any, Any]], paper: bool) -> None:
-        """Give the fields that have their defaults the first of two values if `paper`, else the second."""
+    def _complete(self, values: Mapping[str, tuple[Any, Any]], first: bool) -> None:
+        """Give the fields that have their defaults the first of two values, or else the second."""
         for field, both in values.items():
             if getattr(self, field) == getattr(type(self), field):
-                object.__setattr__(self, field, both[0 if paper else 1])
+                object.__setattr__(self, field, both[0 if first else 1])
 
     @property
     def side(self) -> int:

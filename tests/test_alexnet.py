@@ -91,6 +91,8 @@ def test_settings_not_given_suit_the_data_and_are_the_papers_for_photographs() -
     assert (reduced.width, reduced.groups, reduced.optimizer, reduced.learning_rate) == (1, 1, "adam", 0.0005)
     assert AlexNet(schedule="plateau").schedule == "plateau"
     assert AlexNet(dropout=0.0).dropout == 0
+    assert AlexNet(optimizer="momentum").learning_rate == 0.01
+    assert AlexNet(image_size=227, optimizer="adam").learning_rate == 0.0005
     assert AlexNet.from_dict(dataclasses.asdict(photos)) == photos
     for setting, value in {"image_size": 14, "width": -1.0}.items():
         with pytest.raises(UserError, match=f"`{setting}`"):
