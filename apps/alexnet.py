@@ -118,7 +118,7 @@ class Settings(images.ImageConfig, FineTuneConfig):
         super().__post_init__()
 
     def _complete(self, values: Mapping[str, tuple[Any, Any]], first: bool) -> None:
-        """Give the fields that have their defaults the first of two values, or else the second."""
+        """Give each field that has its default the first of two values if `first`, else the second."""
         for field, both in values.items():
             if getattr(self, field) == getattr(type(self), field):
                 object.__setattr__(self, field, both[0 if first else 1])

@@ -84,7 +84,7 @@ def binary_metrics(labels: Array, probabilities: Array, threshold: float) -> dic
 def standard_error(metric: str, value: float, labels: Array) -> float:
     """Return the standard error of an accuracy or an area under the ROC curve, and 0 for another metric.
 
-    The error of the area is equation 2 of Hanley and McNeil (1982).
+    The error of the area is that of Hanley and McNeil (1982), for exponential scores.
 
     Args:
         metric: `accuracy`, `roc_auc` or another name.
