@@ -50,19 +50,14 @@ from common.config import FineTuneConfig
 from common.nn import augmentation, layers, optimizers
 from common.preprocessing import images
 
-SMALL_WIDTH = 0.25
-"""Share of the paper's maps and units for Fashion-MNIST, which a CPU trains in minutes."""
-BY_DATA: dict[str, tuple[Any, Any]] = {"image_size": (227, 25), "width": (1.0, SMALL_WIDTH)}
-"""Defaults for photographs, which are the paper's, and for small images."""
-BY_SIZE: dict[str, tuple[Any, Any]] = {
-    "groups": (2, 1),
-    "dropout": (0.5, 0.3),
-    "optimizer": ("momentum", "adam"),
-    "schedule": ("plateau", "cosine"),
-}
-"""Defaults for patches of at least 227 pixels, which are the paper's, and for smaller ones."""
-BY_OPTIMIZER: dict[str, tuple[Any, Any]] = {"learning_rate": (0.0005, 0.01)}
-"""Defaults for Adam, and for the other optimizers, which are the paper's."""
+FOR_PHOTOGRAPHS = {"image_size": 227, "width": 1.0}
+"""Defaults with --images, which are the paper's."""
+FOR_FASHION = {"image_size": 25, "width": 0.25}
+"""Defaults without --images: a network that a CPU trains in minutes."""
+LARGE = {"groups": 2, "dropout": 0.5, "optimizer": "momentum", "schedule": "plateau"}
+"""Defaults for patches of at least 227 pixels, which are the paper's."""
+SMALL = {"groups": 1, "dropout": 0.3, "optimizer": "adam", "schedule": "cosine"}
+"""Defaults for smaller patches."""
 
 
 @dataclass(frozen=True)
@@ -108,20 +103,20 @@ class Settings(images.ImageConfig, FineTuneConfig):
         Raises:
             UserError: if a setting is outside its bounds, there is no model to freeze, or no division between devices.
         """
-        self._complete(BY_DATA, bool(self.images))
-        self._complete(BY_SIZE, self.image_size >= 227)
-        self._complete(BY_OPTIMIZER, self.optimizer == "adam")
+        self._complete(FOR_PHOTOGRAPHS if self.images else FOR_FASHION)
+        self._complete(LARGE if self.image_size >= 227 else SMALL)
+        self._complete({"learning_rate": 0.0005 if self.optimizer == "adam" else 0.01})
         if self.model_parallel and (self.groups, self.backend) != (2, "jax"):
             raise UserError("`model_parallel` needs `groups` 2 and `backend` jax")
         if self.freeze != "none" and not self.init_from:
             raise UserError("`freeze` needs `init_from`, the trained model whose layers are frozen")
         super().__post_init__()
 
-    def _complete(self, values: Mapping[str, tuple[Any, Any]], first: bool) -> None:
-        """Give each field that has its default the first of two values if `first`, else the second."""
-        for field, both in values.items():
+    def _complete(self, values: Mapping[str, Any]) -> None:
+        """Set the fields in `values` that still have their defaults."""
+        for field, value in values.items():
             if getattr(self, field) == getattr(type(self), field):
-                object.__setattr__(self, field, both[0 if first else 1])
+                object.__setattr__(self, field, value)
 
     @property
     def side(self) -> int:

@@ -172,7 +172,7 @@ def as_flags(values: Mapping[str, Any]) -> str:
 
 def data_of(settings: Config) -> dict[str, Any]:
     """Return the changed settings, by name, that name the data: files and columns without a default, and `data`."""
-    of_training = {setting.name for setting in fields(FineTuneConfig)} - {"data"}
+    of_training = {setting.name for setting in fields(FineTuneConfig)}
     unset = {setting.name for setting in fields(settings) if setting.default in (None, ())} - of_training
     return {
         name: value

@@ -93,13 +93,16 @@ class Task(ABC):
     def score(self, targets: Array, predictions: Array) -> dict[str, float]:
         """Return the metrics of one part of the data, by name, from `predictions_for`'s result."""
 
-    def comparison(self, _metrics: Mapping[str, float]) -> str:
-        """Return the name of the metric by which a network is compared with its baselines; by default, `metric`.
+    def comparison(self, metrics: Mapping[str, float]) -> tuple[str, float]:
+        """Return the metric by which a network is compared with its baselines; by default, `metric`.
 
         Args:
-            _metrics: Test metrics of a run, with names `test_*`.
+            metrics: Metrics of a run; those of the test set have names `test_*`.
+
+        Returns:
+            Name of the metric, and its value on the test set, or NaN if the run has none.
         """
-        return self.metric
+        return self.metric, metrics.get(f"test_{self.metric}", np.nan)
 
     def symptoms(self, _targets: Array, _predictions: Array, _outputs: Sequence[str]) -> list[str]:
         """Return a sentence for each peculiarity of the predictions for one part of the data; by default, none.
@@ -203,9 +206,9 @@ class Classification(Task):
             metrics |= scores.binary_metrics(targets, predictions[:, 1], self.threshold)
         return metrics
 
-    def comparison(self, metrics: Mapping[str, float]) -> str:
+    def comparison(self, metrics: Mapping[str, float]) -> tuple[str, float]:
         """Return `roc_auc` if a threshold is chosen: it is chosen for the F1, so the accuracy says little."""
-        return "roc_auc" if "test_roc_auc" in metrics else self.metric
+        return ("roc_auc", metrics["test_roc_auc"]) if "test_roc_auc" in metrics else super().comparison(metrics)
 
     def symptoms(self, targets: Array, predictions: Array, outputs: Sequence[str]) -> list[str]:
         decided = self.decide(predictions)

@@ -81,7 +81,7 @@ def test_small_pictures_keep_enough_of_themselves_for_three_poolings(size: int, 
 
 def test_settings_not_given_suit_the_data_and_are_the_papers_for_photographs() -> None:
     small, photos = AlexNet(), AlexNet(images="folder")
-    assert (small.image_size, small.width, small.side) == (25, alexnet.SMALL_WIDTH, 28)
+    assert (small.image_size, small.width, small.side) == (25, 0.25, 28)
     assert (small.groups, small.dropout) == (1, 0.3)
     assert (small.optimizer, small.learning_rate, small.schedule) == ("adam", 0.0005, "cosine")
     assert (photos.image_size, photos.width, photos.side) == (227, 1, 256)

@@ -76,7 +76,7 @@ def main(app: App, description: str | None = None) -> None:
             resuming.check(run_id or "", settings, recorded)
         machines.check()
         going_on = run_id if resume else None
-        if machines.cluster and machines.hosts != "auto":
+        if machines.cluster and machines.hosts != "auto":  # `check` has refused auto
             from common.cli.launching import Launch
 
             options = {

@@ -59,9 +59,9 @@ def summarise(
         used = keras.distribution.list_devices()[: int(metrics.get("devices", 1))]
         rows["device"] = ", ".join(used)
     if result.baselines:
-        compared = result.task.comparison(metrics)
+        compared, own = result.task.comparison(metrics)
         values = [f"{name} {value:.4g}" for name, value in result.baselines.items()]
-        rows["beside"] = f"test {compared}: this network {metrics[f'test_{compared}']:.4g}, {', '.join(values)}"
+        rows["beside"] = f"test {compared}: this network {own:.4g}, {', '.join(values)}"
     if result.findings:
         rows["diagnosis"] = "\n".join(result.findings)
     following = ["make ui"]

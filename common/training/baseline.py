@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 
 from common import baselines, tracking
 from common.app import App
@@ -51,14 +52,13 @@ def beside(app: App, config: Config, data: Data) -> dict[str, float]:
         name = tracking.name_of(run).removeprefix(f"{app.name} ")
         weights = run.data.params.get("class_weights", "none")
         same = run.info.status == "FINISHED" and tracking.digest(run) == data.digest
-        metric = f"test_{app.task.comparison(run.data.metrics)}"
-        if same and weights == config.class_weights and metric in run.data.metrics:
-            recorded.setdefault(name, run.data.metrics[metric])
+        _, value = app.task.comparison(run.data.metrics)
+        if same and weights == config.class_weights and not np.isnan(value):
+            recorded.setdefault(name, value)
     if recorded or not _is_quick(app, data):
         return recorded
     try:
-        fitted = {name: result.metrics for name, result in fit(app, config, data).items()}
-        return {name: metrics[f"test_{app.task.comparison(metrics)}"] for name, metrics in fitted.items()}
+        return {name: app.task.comparison(result.metrics)[1] for name, result in fit(app, config, data).items()}
     except (UserError, TypeError, ValueError) as error:  # of scikit-learn; the network may do without
         print_notes([f"the baseline cannot be fitted ({first_line(error)}); the network is trained without it"])
         return {}

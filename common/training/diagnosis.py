@@ -49,7 +49,7 @@ class Diagnosis:
         """
         losses, validation = history["loss"], history.get("val_loss", [])
         best_is_early = len(validation) > 0 and int(np.argmin(validation)) < len(validation) // 2
-        enough = len(validation) > 0 and epochs > len(losses)  # more steps had not made it better
+        enough = len(validation) > 0 and epochs > len(losses)  # the last ones did not improve it
         few = [] if enough else [*symptoms.few_steps(steps, losses)]
         slow = not (few or best_is_early)
         found = [*few, *symptoms.learning_rate(losses, self.initial_loss, slow, validation)]

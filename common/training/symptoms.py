@@ -156,8 +156,7 @@ def worse_than(
         metrics: Metrics of the network, by name.
         targets: Test targets.
     """
-    metric = task.comparison(metrics)
-    own = metrics.get(f"test_{metric}", np.nan)
+    metric, own = task.comparison(metrics)
     best = max if task.metric_mode == "max" else min
     for name, value in baselines.items():
         if f"{value:.4g}" != f"{own:.4g}" and best(value, own) == value:
