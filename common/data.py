@@ -52,7 +52,7 @@ Kind = Literal["image", "table", "text", "sequence", "ratings", "vector"]
 
 
 LARGE = 10_000
-"""Largest number of rows of a table that is written as CSV for its fingerprint. More rows are hashed, which is faster."""
+"""Largest number of rows of a table that is written as CSV for its fingerprint. More are hashed, which is faster."""
 LONGEST_NAME = 120
 """Maximum length of a data set's name in bytes, so that folders and registered models can have it."""
 
