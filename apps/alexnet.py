@@ -119,6 +119,11 @@ class Settings(images.ImageConfig, FineTuneConfig):
                 object.__setattr__(self, field, value)
 
     @property
+    def rescales(self) -> bool:
+        """Whether the optimizer divides each gradient by its size, which the weight decay must not go through."""
+        return self.optimizer in ("adam", "rmsprop")
+
+    @property
     def side(self) -> int:
         """Side in pixels of the images that patches are cut from: 256 for patches of 227, as in the paper."""
         return round(self.image_size * 256 / 227)
@@ -174,8 +179,7 @@ def network(config: Settings, data: Data, mean: Sequence[float], covariance: Arr
     x = augmentation.ColourShift(covariance, seed=config.seed + 1, name="colour_shift")(x)
     x = classifier(config, len(data.outputs), features(config, x))
     model = keras.Model(inputs, augmentation.CropMean(crops.patches, name="probabilities")(x), name="alexnet")
-    decoupled = config.weight_decay if config.optimizer == "adam" else None
-    optimizer = optimizers.build(config, data, weight_decay=decoupled)
+    optimizer = optimizers.build(config, data, weight_decay=config.weight_decay if config.rescales else None)
     model.compile(optimizer, "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
@@ -254,10 +258,10 @@ def share(config: Settings, number: int) -> int:
 def initial(config: Settings, bias: int = 0) -> dict[str, Any]:
     """Return the options of a layer for the paper's initial weights, biases and weight decay (section 5).
 
-    The paper's update subtracts rate * decay * weight, which is the gradient step of decay / 2 * weight². Adam, which
-    rescales gradients, subtracts it itself.
+    The paper's update subtracts rate * decay * weight, which is the gradient step of decay / 2 * weight². An optimizer
+    that rescales gradients subtracts it itself.
     """
-    decay = 0.0 if config.optimizer == "adam" else config.weight_decay
+    decay = 0.0 if config.rescales else config.weight_decay
     return {
         "kernel_initializer": keras.initializers.RandomNormal(stddev=0.01 / config.width**0.5),
         "bias_initializer": keras.initializers.Constant(bias),

@@ -1,5 +1,6 @@
 """The settings that every app has, their bounds, and the names that a user may choose from."""
 
+import contextlib
 import math
 import operator
 import os
@@ -150,12 +151,18 @@ class FineTuneConfig(Config):
 
 
 def changed(settings: "DataclassInstance") -> dict[str, Any]:
-    """Return the settings, by name, whose values differ from the defaults."""
+    """Return the settings, by name, whose values differ from the defaults and do not follow from the others."""
     usual = {
         setting.name: setting.default if setting.default_factory is MISSING else setting.default_factory()
         for setting in fields(settings)
     }
-    return {name: value for name in usual if (value := getattr(settings, name)) != usual[name]}
+    given = {name: value for name in usual if (value := getattr(settings, name)) != usual[name]}
+    for name in list(given):
+        others = {other: value for other, value in given.items() if other != name}
+        with contextlib.suppress(UserError, TypeError):  # they need this setting
+            if type(settings)(**others) == settings:
+                given = others
+    return given
 
 
 def as_flags(values: Mapping[str, Any]) -> str:

@@ -2,6 +2,7 @@
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from apps import alexnet
 from apps.alexnet import Settings as AlexNet
 from common import tasks, tracking, training
-from common.config import Config, data_of
+from common.config import Config, changed, data_of
 from common.data import Array, Data, RawData
 from common.errors import UserError
 from common.nn import augmentation, layers, optimizers
@@ -94,6 +95,9 @@ def test_settings_not_given_suit_the_data_and_are_the_papers_for_photographs() -
     assert AlexNet(optimizer="momentum").learning_rate == 0.01
     assert AlexNet(image_size=227, optimizer="adam").learning_rate == 0.0005
     assert AlexNet.from_dict(dataclasses.asdict(photos)) == photos
+    assert changed(small) == {}
+    assert changed(photos) == {"images": "folder"}
+    assert changed(AlexNet(images="folder", image_size=25)) == {"images": "folder", "image_size": 25}
     for setting, value in {"image_size": 14, "width": -1.0}.items():
         with pytest.raises(UserError, match=f"`{setting}`"):
             AlexNet(**{setting: value})  # type: ignore[arg-type]
@@ -193,9 +197,10 @@ def test_a_step_is_the_papers_momentum_with_weight_decay() -> None:
         assert float(unit.kernel[0, 0]) == pytest.approx(weight, rel=1e-6)
 
 
-def test_adam_takes_the_weight_decay_off_itself() -> None:
+@pytest.mark.parametrize("optimizer", ["adam", "rmsprop"])
+def test_an_optimizer_that_rescales_gradients_takes_the_weight_decay_off_itself(optimizer: Any) -> None:
     """In the loss, it would be rescaled with the gradient."""
-    config = AlexNet(width=0.02, crops=1, weight_decay=0.1)
+    config = AlexNet(width=0.02, crops=1, weight_decay=0.1, optimizer=optimizer)
     pair = np.zeros((2, 28, 28), np.uint8), np.array([0, 1], np.int32)
     model = alexnet.build_model(config, Data("n", "", pair, pair, pair, ("a", "b"), kind="image"))
     assert model.optimizer.weight_decay == 0.1
@@ -216,9 +221,9 @@ def test_towers_see_only_their_own_half_of_the_maps(mnist: RawData) -> None:
     model = alexnet.build_model(AlexNet(**SMALL), few(mnist))  # type: ignore[arg-type]
     tower = keras.Model(model.get_layer("pool1").output, model.get_layer("conv2").output)
     maps = RANDOM.normal(size=(1, *model.get_layer("pool1").output.shape[1:])).astype("float32")
-    changed = maps.copy()
-    changed[..., maps.shape[-1] // 2 :] += 50
-    before, after = np.asarray(tower(maps)), np.asarray(tower(changed))
+    other = maps.copy()
+    other[..., maps.shape[-1] // 2 :] += 50
+    before, after = np.asarray(tower(maps)), np.asarray(tower(other))
     half = before.shape[-1] // 2
     np.testing.assert_array_equal(before[..., :half], after[..., :half])
     assert not np.allclose(before[..., half:], after[..., half:])
