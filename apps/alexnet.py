@@ -42,6 +42,7 @@ from common import (
     Published,
     SavedModel,
     Schedule,
+    Share,
     UserError,
     cli,
     layer_names,
@@ -50,9 +51,9 @@ from common.config import FineTuneConfig
 from common.nn import augmentation, layers, optimizers
 from common.preprocessing import images
 
-FOR_PHOTOGRAPHS = {"image_size": 227, "width": 1.0}
+FOR_PHOTOGRAPHS = {"image_size": 227, "width": 1.0, "batch_size": 128, "validation": 0.1}
 """Defaults with --images, which are the paper's."""
-FOR_FASHION = {"image_size": 25, "width": 0.25}
+FOR_CLOTHES = {"image_size": 25, "width": 0.25, "batch_size": 64, "validation": 0.05}
 """Defaults without --images: a network that a CPU trains in minutes."""
 LARGE = {"groups": 2, "dropout": 0.5, "optimizer": "momentum", "schedule": "plateau"}
 """Defaults for patches of at least 227 pixels, which are the paper's."""
@@ -88,6 +89,10 @@ class Settings(images.ImageConfig, FineTuneConfig):
     """Layers of --init-from that are not trained: none, or the five convolutions."""
 
     epochs: Count = 20
+    batch_size: Count = 0
+    """Examples per gradient step; 0: 128 for --images, as in the paper, else 64."""
+    validation: Share = 0.0
+    """Share of the training set for validation, as in the other apps; 0: 0.1 for --images, else 0.05."""
     optimizer: Optimizer | None = None  # type: ignore[assignment]  # never None after `__post_init__`
     """Optimizer, as in the other apps; None: momentum from 227 pixels, as in the paper, else adam."""
     learning_rate: NotNegative = 0.0
@@ -103,7 +108,7 @@ class Settings(images.ImageConfig, FineTuneConfig):
         Raises:
             UserError: if a setting is outside its bounds, there is no model to freeze, or no division between devices.
         """
-        self._complete(FOR_PHOTOGRAPHS if self.images else FOR_FASHION)
+        self._complete(FOR_PHOTOGRAPHS if self.images else FOR_CLOTHES)
         self._complete(LARGE if self.image_size >= 227 else SMALL)
         self._complete({"learning_rate": 0.0005 if self.optimizer == "adam" else 0.01})
         if self.model_parallel and (self.groups, self.backend) != (2, "jax"):

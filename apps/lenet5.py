@@ -1,12 +1,12 @@
 """LeNet-5 on MNIST (LeCun, Bottou, Bengio and Haffner 1998, "Gradient-Based Learning Applied to Document Recognition").
 
-    python -m apps.lenet5 train                               # the modern variant: 0.76 % test error
-    python -m apps.lenet5 train --distortions                 # 0.57 %
+    python -m apps.lenet5 train                               # the modern variant: 0.71 % test error
+    python -m apps.lenet5 train --distortions                 # 0.56 %
     python -m apps.lenet5 train --like apps/lenet5_fast.json  # 0.91 % after two epochs, 15 CPU s
     python -m apps.lenet5 train --variant 1998                # the paper's network: 0.94 %; published 0.95 %
     python -m apps.lenet5 train --variant 1998 --distortions  # the paper's distortions: 0.74 %; published 0.8 %
 
-Each error is the mean of seeds 0, 1 and 2, but of ten seeds after two epochs. The first command takes 270 CPU s (581 s
+Each error is the mean of seeds 0, 1 and 2, but of ten seeds after two epochs. The first command takes 157 CPU s (224 s
 on two busy cores, seed 0).
 
 The variant `1998` is exactly the paper's network, except for its optimizer. The variant `modern` has the same maps,
@@ -17,7 +17,7 @@ with ReLU, batch normalisation, dropout and a softmax. The network of 1998 has a
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -90,7 +90,10 @@ def build_model(config: Settings, data: Data) -> keras.Model:
 
 
 def lenet5_1998(config: Settings) -> list[keras.layers.Layer]:
-    """Return the layers of section II.B of the paper: 60,000 trainable parameters, 340,908 connections."""
+    """Return the layers of section II.B of the paper: 60,000 trainable parameters, 340,908 connections.
+
+    C5, which the paper calls a convolution of maps as large as its kernel, is a dense layer: the same sums, faster.
+    """
     squash = layers.scaled_tanh
     return [
         keras.layers.ZeroPadding2D(2),
@@ -100,8 +103,8 @@ def lenet5_1998(config: Settings) -> list[keras.layers.Layer]:
         layers.Subsampling(activation=squash, initializer=uniform(4), name="S2"),
         layers.TableConv2D(C3_TABLE, 5, activation=squash, initializer=uniform(25 * 60 / 16), name="C3"),
         layers.Subsampling(activation=squash, initializer=uniform(4), name="S4"),
-        keras.layers.Conv2D(120, 5, activation=squash, kernel_initializer=uniform(400), name="C5"),
         keras.layers.Flatten(),
+        keras.layers.Dense(120, activation=squash, kernel_initializer=uniform(400), name="C5"),
         keras.layers.Dense(84, activation=squash, kernel_initializer=uniform(120), name="F6"),
         layers.RadialBasis(digit_codes().tolist(), name="output"),
         layers.Posterior(config.rubbish, name="probabilities"),
@@ -109,22 +112,30 @@ def lenet5_1998(config: Settings) -> list[keras.layers.Layer]:
 
 
 def lenet5_modern(config: Settings, classes: int) -> list[keras.layers.Layer]:
-    """Return layers with the same maps, with ReLU, batch normalisation, dropout and a softmax."""
-    pool = keras.layers.MaxPooling2D if config.pooling == "max" else keras.layers.AveragePooling2D
+    """Return layers with the same maps, with ReLU, batch normalisation, dropout and a softmax.
 
-    def unit(layer: keras.layers.Layer) -> list[keras.layers.Layer]:
-        return [layer, layers.BatchNormalization(), keras.layers.Activation("relu")]
+    Pooling comes before the normalisation, which then has a quarter of the numbers to normalise.
+    """
+    pool = keras.layers.MaxPooling2D if config.pooling == "max" else keras.layers.AveragePooling2D
+    options: dict[str, Any] = {"use_bias": False, "kernel_initializer": "he_normal"}
+
+    def normalised() -> list[keras.layers.Layer]:
+        return [layers.BatchNormalization(), keras.layers.Activation("relu")]
 
     return [
         keras.layers.Rescaling(1 / 255),
-        *unit(keras.layers.Conv2D(6, 5, padding="same", use_bias=False, kernel_initializer="he_normal", name="C1")),
+        keras.layers.Conv2D(6, 5, padding="same", **options, name="C1"),
         pool(2, name="S2"),
-        *unit(keras.layers.Conv2D(16, 5, use_bias=False, kernel_initializer="he_normal", name="C3")),
+        *normalised(),
+        keras.layers.Conv2D(16, 5, **options, name="C3"),
         pool(2, name="S4"),
-        *unit(keras.layers.Conv2D(120, 5, use_bias=False, kernel_initializer="he_normal", name="C5")),
+        *normalised(),
         keras.layers.Flatten(),
+        keras.layers.Dense(120, **options, name="C5"),
+        *normalised(),
         keras.layers.Dropout(config.dropout, seed=config.seed),
-        *unit(keras.layers.Dense(84, use_bias=False, kernel_initializer="he_normal", name="F6")),
+        keras.layers.Dense(84, **options, name="F6"),
+        *normalised(),
         keras.layers.Dropout(config.dropout, seed=config.seed + 1),
         keras.layers.Dense(classes, activation="softmax", name="output"),
     ]

@@ -14,7 +14,7 @@ from common import tasks, tracking, training
 from common.config import Config, changed, data_of
 from common.data import Array, Data, RawData
 from common.errors import UserError
-from common.nn import augmentation, layers, optimizers
+from common.nn import augmentation, gradients, layers, optimizers
 from tests.conftest import assert_user_error, few, run_app
 
 RANDOM = np.random.default_rng(0)
@@ -83,10 +83,10 @@ def test_small_pictures_keep_enough_of_themselves_for_three_poolings(size: int, 
 def test_settings_not_given_suit_the_data_and_are_the_papers_for_photographs() -> None:
     small, photos = AlexNet(), AlexNet(images="folder")
     assert (small.image_size, small.width, small.side) == (25, 0.25, 28)
-    assert (small.groups, small.dropout) == (1, 0.3)
+    assert (small.groups, small.dropout, small.batch_size, small.validation) == (1, 0.3, 64, 0.05)
     assert (small.optimizer, small.learning_rate, small.schedule) == ("adam", 0.0005, "cosine")
     assert (photos.image_size, photos.width, photos.side) == (227, 1, 256)
-    assert (photos.groups, photos.dropout) == (2, 0.5)
+    assert (photos.groups, photos.dropout, photos.batch_size, photos.validation) == (2, 0.5, 128, 0.1)
     assert (photos.optimizer, photos.learning_rate, photos.schedule) == ("momentum", 0.01, "plateau")
     reduced = AlexNet(images="folder", image_size=63)  # its weights would hardly change as the paper trains them
     assert (reduced.width, reduced.groups, reduced.optimizer, reduced.learning_rate) == (1, 1, "adam", 0.0005)
@@ -119,6 +119,19 @@ def test_local_response_normalisation_is_the_papers_formula() -> None:
         expected[..., i] = a[..., i] / (k + alpha * (a[..., j].astype(np.float64) ** 2).sum(axis=-1)) ** beta
     assert (abs(expected) < 0.9 * abs(a) / k**beta).any()  # the neighbours count
     np.testing.assert_allclose(layers.LocalResponseNormalization()(a), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("beta", [0.75, 0.5])
+def test_the_gradient_of_local_response_normalisation_is_its_difference_quotient(beta: float) -> None:
+    inputs = keras.Input((1, 1, 6), dtype="float64")
+    normalised = layers.LocalResponseNormalization(alpha=0.01, beta=beta, dtype="float64")(inputs)
+    network = keras.Model([inputs], keras.layers.Flatten(dtype="float64")(normalised))
+    a, chosen, step = RANDOM.normal(0, 10, (6, 1, 1, 6)), np.arange(6), 1e-4
+    gradient = gradients.by_input(network, a, chosen)
+    for one in range(6):
+        moved = step * np.eye(6)[one]
+        quotient = (np.asarray(network([a + moved])) - np.asarray(network([a - moved])))[chosen, chosen] / (2 * step)
+        np.testing.assert_allclose(gradient[:, 0, 0, one], quotient, rtol=1e-5, atol=1e-9)
 
 
 def test_a_convolution_in_towers_is_keras_s_with_groups() -> None:

@@ -44,9 +44,9 @@ def mnist_mlp(run: Run) -> dict[str, float]:
 
 
 def lenet5_modern(run: Run) -> dict[str, float]:
-    """Three convolutions and a dense layer, each with batch normalisation and ReLU."""
+    """Two convolutions with pooling and two dense layers, each with batch normalisation and ReLU."""
     rate, keys = run.config.dropout, random.split(random.key(0), 5)
-    shapes = [(5, 5, 1, 6), (5, 5, 6, 16), (5, 5, 16, 120), (120, 84)]
+    shapes = [(5, 5, 1, 6), (5, 5, 6, 16), (400, 120), (120, 84)]
     parameters = [
         *({"kernel": he_normal(key, shape), **scale(shape[-1])} for key, shape in zip(keys, shapes, strict=False)),
         {"kernel": glorot(keys[4], (84, 10)), "bias": jnp.zeros(10)},
@@ -56,13 +56,14 @@ def lenet5_modern(run: Run) -> dict[str, float]:
         states = []
         for depth, (layer, moments) in enumerate(zip(parameters[:-1], state, strict=True)):
             match depth:
-                case 3:
-                    x = dropout(key, 0, x.reshape(len(x), -1), rate) @ layer["kernel"]
+                case 0 | 1:
+                    x = pool(convolution(x, layer["kernel"], "VALID" if depth else "SAME"), 2)
+                case 2:
+                    x = x.reshape(len(x), -1) @ layer["kernel"]
                 case _:
-                    x = convolution(x, layer["kernel"], "VALID" if depth else "SAME")
+                    x = dropout(key, 0, x, rate) @ layer["kernel"]
             x, moments = batch_normalization(layer, moments, x, key)
             x = jax.nn.relu(x)
-            x = pool(x, 2) if depth < 2 else x
             states.append(moments)
         return dropout(key, 1, x, rate) @ parameters[-1]["kernel"] + parameters[-1]["bias"], states
 
@@ -72,7 +73,7 @@ def lenet5_modern(run: Run) -> dict[str, float]:
 def lenet5_1998(run: Run) -> dict[str, float]:
     """Train the paper's network; a class "none of these" has a constant score."""
     table, codes, keys = jnp.asarray(run.data["table"]), jnp.asarray(run.data["codes"]), random.split(random.key(0), 6)
-    shapes = {"c1": (5, 5, 1, 6), "c3": (5, 5, 6, 16), "c5": (5, 5, 16, 120), "f6": (120, 84), "s2": (6,), "s4": (16,)}
+    shapes = {"c1": (5, 5, 1, 6), "c3": (5, 5, 6, 16), "c5": (400, 120), "f6": (120, 84), "s2": (6,), "s4": (16,)}
     fans = (25, 25 * float(table.sum()) / 16, 400, 120, 4, 4)
     parameters = {
         name: {"kernel": random.uniform(key, shape, minval=-2.4 / fan, maxval=2.4 / fan), "bias": jnp.zeros(shape[-1])}
@@ -90,7 +91,7 @@ def lenet5_1998(run: Run) -> dict[str, float]:
         c1, c3, c5, f6 = (parameters[name] for name in ("c1", "c3", "c5", "f6"))
         x = subsample(parameters["s2"], squash(convolution(x, c1["kernel"]) + c1["bias"]))
         x = subsample(parameters["s4"], squash(convolution(x, c3["kernel"] * table) + c3["bias"]))
-        x = squash(convolution(x, c5["kernel"]) + c5["bias"]).reshape(len(x), -1)
+        x = squash(x.reshape(len(x), -1) @ c5["kernel"] + c5["bias"])
         x = squash(x @ f6["kernel"] + f6["bias"])
         scores = -jnp.square(x[:, None] - codes).sum(axis=-1)
         return jnp.pad(scores, ((0, 0), (0, 1)), constant_values=-run.config.rubbish), state

@@ -25,19 +25,20 @@ def mnist_mlp(run: Run) -> dict[str, float]:
 
 
 def lenet5_modern(run: Run) -> dict[str, float]:
-    """Three convolutions and a dense layer, each with batch normalisation and ReLU."""
+    """Two convolutions with pooling and two dense layers, each with batch normalisation and ReLU."""
     plain: dict[str, Any] = {"use_bias": False, "kernel_initializer": "he_normal"}
     model = keras.Sequential([keras.Input((28, 28, 1))])
-    for maps, padding in ((6, "same"), (16, "valid"), (120, "valid")):
+    for maps, padding in ((6, "same"), (16, "valid")):
         model.add(layers.Conv2D(maps, 5, padding=padding, **plain))
+        model.add(layers.MaxPooling2D(2))
         model.add(layers.BatchNormalization())
         model.add(layers.ReLU())
-        model.add(layers.Flatten() if maps == 120 else layers.MaxPooling2D(2))
-    model.add(layers.Dropout(run.config.dropout))
-    model.add(layers.Dense(84, **plain))
-    model.add(layers.BatchNormalization())
-    model.add(layers.ReLU())
-    model.add(layers.Dropout(run.config.dropout))
+    model.add(layers.Flatten())
+    for units in (120, 84):
+        model.add(layers.Dense(units, **plain))
+        model.add(layers.BatchNormalization())
+        model.add(layers.ReLU())
+        model.add(layers.Dropout(run.config.dropout))
     model.add(layers.Dense(10, "softmax"))
     return fit(run, model, maps_of)
 
@@ -52,8 +53,8 @@ def lenet5_1998(run: Run) -> dict[str, float]:
             Subsampling(),
             TableConv2D(run.data["table"]),
             Subsampling(),
-            layers.Conv2D(120, 5, activation=squash, kernel_initializer=uniform(400)),
             layers.Flatten(),
+            layers.Dense(120, squash, kernel_initializer=uniform(400)),
             layers.Dense(84, squash, kernel_initializer=uniform(120)),
             layers.Lambda(lambda x: -ops.sum(ops.square(x[:, None] - codes), axis=-1)),
             layers.Lambda(lambda scores: ops.pad(scores, ((0, 0), (0, 1)), constant_values=-rubbish)),

@@ -30,15 +30,15 @@ def mnist_mlp(run: Run) -> dict[str, float]:
 
 
 def lenet5_modern(run: Run) -> dict[str, float]:
-    """Three convolutions and a dense layer, each with batch normalisation and ReLU."""
+    """Two convolutions with pooling and two dense layers, each with batch normalisation and ReLU."""
     dropout = run.config.dropout
     network = nn.Sequential(
         he_normal(nn.Conv2d(1, 6, 5, padding=2, bias=False)),
-        *(normalization(nn.BatchNorm2d(6)), nn.ReLU(), nn.MaxPool2d(2)),
+        *(nn.MaxPool2d(2), normalization(nn.BatchNorm2d(6)), nn.ReLU()),
         he_normal(nn.Conv2d(6, 16, 5, bias=False)),
-        *(normalization(nn.BatchNorm2d(16)), nn.ReLU(), nn.MaxPool2d(2)),
-        he_normal(nn.Conv2d(16, 120, 5, bias=False)),
-        *(normalization(nn.BatchNorm2d(120)), nn.ReLU(), nn.Flatten(), nn.Dropout(dropout)),
+        *(nn.MaxPool2d(2), normalization(nn.BatchNorm2d(16)), nn.ReLU()),
+        *(nn.Flatten(), he_normal(nn.Linear(400, 120, bias=False))),
+        *(normalization(nn.BatchNorm1d(120)), nn.ReLU(), nn.Dropout(dropout)),
         he_normal(nn.Linear(120, 84, bias=False)),
         *(normalization(nn.BatchNorm1d(84)), nn.ReLU(), nn.Dropout(dropout)),
         glorot(nn.Linear(84, 10)),
@@ -217,7 +217,7 @@ class LeNet5(nn.Module):
     def __init__(self, table: Tensor, codes: Tensor, rubbish: float) -> None:
         super().__init__()
         self.c1, self.c3 = nn.Conv2d(1, 6, 5), nn.Conv2d(6, 16, 5)
-        self.c5, self.f6 = nn.Conv2d(16, 120, 5), nn.Linear(120, 84)
+        self.c5, self.f6 = nn.Linear(400, 120), nn.Linear(120, 84)
         fans = 25.0, 25 * float(table.sum()) / 16, 400.0, 120.0
         layers: list[Any] = [self.c1, self.c3, self.c5, self.f6]
         for layer, fan_in in zip(layers, fans, strict=True):
@@ -234,7 +234,7 @@ class LeNet5(nn.Module):
         x = squash(4 * F.avg_pool2d(x, 2) * self.scale2 + self.bias2)
         x = squash(F.conv2d(x, self.c3.weight * self.table, self.c3.bias))
         x = squash(4 * F.avg_pool2d(x, 2) * self.scale4 + self.bias4)
-        x = squash(self.f6(squash(self.c5(x)).flatten(1)))
+        x = squash(self.f6(squash(self.c5(x.flatten(1)))))
         scores = -(x[:, None] - self.codes).square().sum(dim=-1)
         return F.pad(scores, (0, 1), value=-self.rubbish)
 

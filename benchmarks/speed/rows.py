@@ -81,7 +81,15 @@ def learned(first: float, *others: float) -> float:
     return 4 * first + 6 * sum(others)
 
 
-PAPER = {"groups": 2, "dropout": 0.5, "optimizer": "momentum", "learning_rate": 0.01, "schedule": "plateau", "crops": 1}
+PAPER = {
+    "groups": 2,
+    "dropout": 0.5,
+    "optimizer": "momentum",
+    "learning_rate": 0.01,
+    "schedule": "plateau",
+    "batch_size": 128,
+    "crops": 1,
+}
 """Settings of AlexNet, those of its paper, but with one patch of each image, as its peers have."""
 PIXELS = {"restore": "best", "optimizer": "adam", "batch_size": 256, "epochs": 30, "learning_rate": 0.001, "l2": 0.0}
 CONVOLUTIONAL = tuple(name for name in ALL if name != "JAX, scan")

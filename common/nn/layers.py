@@ -251,6 +251,23 @@ class LocalResponseNormalization(keras.layers.Layer):
         self.neighbours = (abs(maps[:, None] - maps) <= self.size // 2).astype("float32")
 
     def call(self, inputs: Any) -> Any:
-        neighbours = ops.convert_to_tensor(self.neighbours, dtype=inputs.dtype)
-        scale = self.k + self.alpha * ops.matmul(ops.square(inputs), neighbours)
-        return inputs * ops.exp(-self.beta * ops.log(scale))  # on a CPU, many times faster than a power
+        neighbours = ops.convert_to_tensor(self.alpha * self.neighbours, dtype=inputs.dtype)
+
+        @ops.custom_gradient
+        def normalise(maps: Any) -> Any:
+            scale = self.k + ops.matmul(ops.square(maps), neighbours)
+            factor = self._power(scale)
+
+            def gradient(upstream: Any) -> Any:  # in fewer operations than the automatic one
+                direct = upstream * factor
+                return direct - 2 * self.beta * maps * ops.matmul(direct * maps / scale, neighbours)
+
+            return maps * factor, gradient
+
+        return normalise(inputs)
+
+    def _power(self, scale: Any) -> Any:
+        """Return scale^-beta. On a CPU, roots, logarithms and exponentials are many times faster than a power."""
+        if self.beta == 0.75:
+            return ops.rsqrt(scale * ops.sqrt(scale))
+        return ops.exp(-self.beta * ops.log(scale))
