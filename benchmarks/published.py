@@ -95,7 +95,7 @@ ROWS = (
         ERROR,
         "8.4 %, two convolutions; 6.5 %, VGG16 (Fashion-MNIST's own list)",
         "alexnet baseline",
-        0.0800,
+        0.0770,
     ),
     Row("lstm_mnist train", ERROR, "about 1.1 %, 256 cells (public notebooks)", "lstm_mnist baseline", 0.0110),
     Row("lstm_memory train", WRONG, ADDING, "lstm_memory baseline", 1),
