@@ -22,7 +22,7 @@ weights is multiplied by 1 / sqrt(width), so that the variance of each unit's su
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -53,8 +53,8 @@ from common.preprocessing import images
 
 FOR_PHOTOGRAPHS = {"image_size": 227, "width": 1.0, "batch_size": 128, "validation": 0.1}
 """Defaults with --images, which are the paper's."""
-FOR_CLOTHES = {"image_size": 25, "width": 0.25, "batch_size": 64, "validation": 0.05}
-"""Defaults without --images: a network that a CPU trains in minutes."""
+FOR_BUILT_IN = {"image_size": 25, "width": 0.25, "batch_size": 64, "validation": 0.05}
+"""Defaults for the built-in images: a network that a CPU trains in minutes."""
 LARGE = {"groups": 2, "dropout": 0.5, "optimizer": "momentum", "schedule": "plateau"}
 """Defaults for patches of at least 227 pixels, which are the paper's."""
 SMALL = {"groups": 1, "dropout": 0.3, "optimizer": "adam", "schedule": "cosine"}
@@ -108,24 +108,18 @@ class Settings(images.ImageConfig, FineTuneConfig):
         Raises:
             UserError: if a setting is outside its bounds, there is no model to freeze, or no division between devices.
         """
-        self._complete(FOR_PHOTOGRAPHS if self.images else FOR_CLOTHES)
-        self._complete(LARGE if self.image_size >= 227 else SMALL)
-        self._complete({"learning_rate": 0.0005 if self.optimizer == "adam" else 0.01})
+        self.complete(FOR_PHOTOGRAPHS if self.images else FOR_BUILT_IN)
+        self.complete(LARGE if self.image_size >= 227 else SMALL)
+        self.complete({"learning_rate": 0.0005 if self.optimizer == "adam" else 0.01})
         if self.model_parallel and (self.groups, self.backend) != (2, "jax"):
             raise UserError("`model_parallel` needs `groups` 2 and `backend` jax")
         if self.freeze != "none" and not self.init_from:
             raise UserError("`freeze` needs `init_from`, the trained model whose layers are frozen")
         super().__post_init__()
 
-    def _complete(self, values: Mapping[str, Any]) -> None:
-        """Set the fields in `values` that still have their defaults."""
-        for field, value in values.items():
-            if getattr(self, field) == getattr(type(self), field):
-                object.__setattr__(self, field, value)
-
     @property
     def rescales(self) -> bool:
-        """Whether the optimizer divides each gradient by its size, which the weight decay must not go through."""
+        """Whether the optimizer rescales gradients, and therefore subtracts the weight decay itself."""
         return self.optimizer in ("adam", "rmsprop")
 
     @property
@@ -263,8 +257,8 @@ def share(config: Settings, number: int) -> int:
 def initial(config: Settings, bias: int = 0) -> dict[str, Any]:
     """Return the options of a layer for the paper's initial weights, biases and weight decay (section 5).
 
-    The paper's update subtracts rate * decay * weight, which is the gradient step of decay / 2 * weight². An optimizer
-    that rescales gradients subtracts it itself.
+    The paper's update subtracts rate * decay * weight, which is the gradient step of decay / 2 * weight². It is
+    left out if the optimizer subtracts the decay itself.
     """
     decay = 0.0 if config.rescales else config.weight_decay
     return {

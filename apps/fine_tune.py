@@ -63,9 +63,7 @@ class Settings(images.ImageConfig):
 
     def __post_init__(self) -> None:
         """Replace sizes of 0 by those for the data, then check the bounds of every field."""
-        for field, folder, built_in in (("image_size", PHOTOGRAPH, 96), ("per_class", 0, 100)):
-            if getattr(self, field) == 0:
-                object.__setattr__(self, field, folder if self.images else built_in)
+        self.complete({"image_size": PHOTOGRAPH} if self.images else {"image_size": 96, "per_class": 100})
         super().__post_init__()
 
 

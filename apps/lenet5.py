@@ -92,7 +92,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
 def lenet5_1998(config: Settings) -> list[keras.layers.Layer]:
     """Return the layers of section II.B of the paper: 60,000 trainable parameters, 340,908 connections.
 
-    C5, which the paper calls a convolution of maps as large as its kernel, is a dense layer: the same sums, faster.
+    C5 is a dense layer. In the paper it is a convolution whose maps are as large as its kernel, which is the same.
     """
     squash = layers.scaled_tanh
     return [
@@ -114,7 +114,7 @@ def lenet5_1998(config: Settings) -> list[keras.layers.Layer]:
 def lenet5_modern(config: Settings, classes: int) -> list[keras.layers.Layer]:
     """Return layers with the same maps, with ReLU, batch normalisation, dropout and a softmax.
 
-    Pooling comes before the normalisation, which then has a quarter of the numbers to normalise.
+    Pooling comes before normalisation, which takes less time for a quarter of the numbers.
     """
     pool = keras.layers.MaxPooling2D if config.pooling == "max" else keras.layers.AveragePooling2D
     options: dict[str, Any] = {"use_bias": False, "kernel_initializer": "he_normal"}

@@ -133,6 +133,12 @@ class Config:
         """Check the bounds of every field."""
         check_bounds(self)
 
+    def complete(self, values: Mapping[str, Any]) -> None:
+        """Give fields that still have their defaults these values, by name; for the `__post_init__` of an app."""
+        for name, value in values.items():
+            if getattr(self, name) == getattr(type(self), name):
+                object.__setattr__(self, name, value)
+
     @classmethod
     def from_dict(cls, settings: Mapping[str, Any]) -> Self:
         """Return settings from JSON values, in which tuples are lists."""

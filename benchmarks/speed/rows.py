@@ -90,7 +90,7 @@ PAPER = {
     "batch_size": 128,
     "crops": 1,
 }
-"""Settings of AlexNet, those of its paper, but with one patch of each image, as its peers have."""
+"""Settings of the paper's AlexNet, but with one patch of each image, as its peers have."""
 PIXELS = {"restore": "best", "optimizer": "adam", "batch_size": 256, "epochs": 30, "learning_rate": 0.001, "l2": 0.0}
 CONVOLUTIONAL = tuple(name for name in ALL if name != "JAX, scan")
 """Without the scan of LeNet-5: on a CPU, XLA's convolutions inside a loop take many times the time of those outside."""

@@ -116,10 +116,10 @@ def read(folder: Path, kind: Literal["table", "text"], config: Config) -> RawDat
     import pandas as pd
 
     index, examples, records = shards.read(folder, kind)
+    given = changed(config)
     for name, value in index.settings.items():
-        given = changed(config).get(name, value)
-        if given != value:
-            words = [" ".join(one) if isinstance(one, tuple) else one for one in (given, value)]
+        if given.get(name, value) != value:
+            words = [" ".join(one) if isinstance(one, tuple) else one for one in (given[name], value)]
             raise UserError(f"`{name}` {words[0]}: the shards {folder} have {words[1] or 'none'}; write them again")
     targets = examples["targets"]
     place = folder, records, numbered(len(targets))
