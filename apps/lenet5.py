@@ -2,7 +2,7 @@
 
     python -m apps.lenet5 train                               # the modern variant: 0.71 % test error
     python -m apps.lenet5 train --distortions                 # 0.56 %
-    python -m apps.lenet5 train --like apps/lenet5_fast.json  # 0.91 % after two epochs, 13 CPU s
+    python -m apps.lenet5 train --like apps/lenet5_fast.json  # 0.91 % after two epochs, 11 CPU s
     python -m apps.lenet5 train --variant 1998                # the paper's network: 0.94 %; published 0.95 %
     python -m apps.lenet5 train --variant 1998 --distortions  # the paper's distortions: 0.74 %; published 0.8 %
 

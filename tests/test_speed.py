@@ -29,26 +29,37 @@ def section(name: str, suite: float, peer: float) -> Section:
 
 
 def test_the_page_has_ratios_to_the_suite_and_what_failed() -> None:
-    text = report.page([section("slow", 4.0, 2.0)], 3, RATES, "")
+    text = report.page([section("slow", 4.0, 2.0)], 3, 1, RATES, "")
     assert "| suite, TensorFlow | 4.00 (4.00–4.50) | 8.00 | 1.00 | 1.00 | 9.0 | 900 | test accuracy 0.98 |" in text
     assert "| PyTorch | 2.00 (2.00–2.00) | 2.00 | 0.50 | 0.25 | 5.0 | 500 | test accuracy 0.97 |" in text
     assert "| JAX, scan | | | | | | | not measured: no   module |" in text
     assert "| title of slow | 4.00 / 8.00 (TensorFlow) | 2.00 / 2.00 | PyTorch | 0.50 (0.44–0.50) | 1.0 / 2.0 |" in text
 
 
+def test_rounds_of_another_run_count_like_those_of_the_first() -> None:
+    """Runs of 4.0, 4.5, 4.0 and 1.0, 1.5, 1.0 s have the median 2.75 s."""
+    both = section("slow", 4.0, 2.0)
+    both.extend(section("slow", 1.0, 8.0))
+    text = report.page([both], 3, 2, RATES, "")
+    assert "All this was done 2 times, each time with new processes." in text
+    assert "| suite, TensorFlow | 2.75 (1.00–4.50) | 5.00 | 1.00 | 1.00 | 9.0 | 900 | test accuracy 0.98 |" in text
+    assert "| PyTorch | 5.00 (2.00–8.00) | 5.00 | 1.82 |" in text
+    assert "0.44–8.00" in text
+
+
 def test_what_is_written_by_hand_stays_and_rows_that_are_behind_are_listed_once() -> None:
     sections = [section("slow", 4.0, 2.0), section("fast", 1.0, 2.0)]
-    first = report.page(sections, 3, RATES, "")
+    first = report.page(sections, 3, 1, RATES, "")
     assert "The geometric mean of the wall ratios of 2 rows is 1.00." in first
     assert f"- `slow`: {report.UNEXPLAINED}." in first
     assert "- `fast`" not in first
     explained = first.replace(report.UNEXPLAINED, "the optimizer takes half of the step")
-    again = report.page(sections, 3, RATES, explained)
+    again = report.page(sections, 3, 1, RATES, explained)
     assert again.count("- `slow`") == 1
     assert "the optimizer takes half of the step" in again
     assert report.UNEXPLAINED not in again
     together = explained.replace("- `slow`:", "- `other`, `slow`:")
-    assert report.UNEXPLAINED not in report.page(sections, 3, RATES, together)
+    assert report.UNEXPLAINED not in report.page(sections, 3, 1, RATES, together)
 
 
 def test_the_page_of_the_docs_has_the_mark() -> None:

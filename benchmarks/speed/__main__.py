@@ -27,6 +27,7 @@ def main(
     rows: tuple[str, ...] = (),
     contestants: tuple[str, ...] = (),
     rounds: int = 5,
+    runs: int = 1,
     examples: int = 0,
     output: Path | None = None,
 ) -> None:
@@ -35,7 +36,8 @@ def main(
     Args:
         rows: Names of the rows; by default all.
         contestants: Labels of the contestants, such as "suite, JAX" PyTorch; by default all.
-        rounds: Rounds of each contestant. Long rows have fewer.
+        rounds: Rounds of each contestant in a run. Long rows have fewer.
+        runs: Runs, each with new processes.
         examples: Largest number of training examples, for a quick look; 0 for all.
         output: File of the page; by default docs/performance.md for all rows, and none for some.
     """
@@ -49,11 +51,16 @@ def main(
     chosen = [row for row in every if not rows or row.name in rows]
     rates = json.loads(python("-m", "benchmarks.speed.floor"))
     sections, text = list[Section](), ""
-    for section in measure(chosen, contestants, rounds, examples, rates):
-        sections.append(section)
-        text = report.page(sections, rounds, rates, output.read_text() if output and output.exists() else "")
-        if output:
-            output.write_text(text)
+    for number in range(runs):
+        for section in measure(chosen, contestants, rounds, examples, rates):
+            if number:
+                next(other for other in sections if other.name == section.name).extend(section)
+            else:
+                sections.append(section)
+            old = output.read_text() if output and output.exists() else ""
+            text = report.page(sections, rounds, number + 1, rates, old)
+            if output:
+                output.write_text(text)
     Console().print(Markdown(text.partition(report.MARK)[0]))
 
 

@@ -130,7 +130,6 @@ COMMANDS = (
             f"-m apps.linear_regression train --csv {{folder}}/table_{rows}.csv --target y --epochs 3",
             {"pandas and scikit-learn": f"{BARE}.table_scikit {{folder}}/table_{rows}.csv y"},
             lambda folder, rows=rows: files.table(folder, rows),  # type: ignore[misc]
-            backends=("suite, TensorFlow",),
             rounds=3,
             group="Growth",
         )

@@ -49,6 +49,13 @@ class Measured:
         """Median processor seconds of a round."""
         return statistics.median(self.cpu)
 
+    def extend(self, other: "Measured") -> None:
+        """Add the measurements of another process, and keep its results."""
+        self.wall += other.wall
+        self.cpu += other.cpu
+        self.start, self.peak = max(self.start, other.start), max(self.peak, other.peak)
+        self.results, self.fault = other.results or self.results, self.fault or other.fault
+
 
 class Resident:
     """A process that trains one round for each line that it receives (`gate.py`).

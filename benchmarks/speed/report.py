@@ -24,10 +24,11 @@ HEAD = """# Performance
 Measured side by side by `make benchmark`, on {day}, commit {commit}: {machine}.
 
 Each contestant is a process of its own. All are started first, and each trains for one round that compiles. Then they
-work in turn, one at a time, for up to {rounds} rounds. The tables have the median of the rounds, and for wall time the
-smallest and the largest one. Ratios are those of a contestant's median to the suite's, on the faster of its backends
-by wall time: a ratio above 1 means that the suite is faster. Peers train the same network with the same optimizer,
-schedule, batch size and data on the same split, after the same number of epochs; their code is in `benchmarks/speed/`.
+work in turn, one at a time, for up to {rounds} rounds. All this was done {times}. The tables have the median of
+the rounds, and for wall time the smallest and the largest one. Ratios are those of a contestant's median to the
+suite's, on the faster of its backends by wall time: a ratio above 1 means that the suite is faster. Peers train the
+same network with the same optimizer, schedule, batch size and data on the same split, after the same number of epochs;
+their code is in `benchmarks/speed/`.
 
 CPU seconds are those of all threads. PyTorch's OpenMP threads spin while they wait, which inflates its CPU seconds:
 compare it by wall time. The floor is the time of the training's matrix products alone, at the rate that this machine
@@ -45,6 +46,11 @@ class Section:
     measured: Mapping[str, Measured]
     floor: tuple[float, float] | None = None
     """Wall and CPU seconds of the products."""
+
+    def extend(self, other: "Section") -> None:
+        """Add the measurements of another run of the row."""
+        for label, found in other.measured.items():
+            self.measured[label].extend(found)
 
 
 def fastest(section: Section, suite: bool) -> str | None:
@@ -116,11 +122,12 @@ def behind(section: Section) -> bool:
     return found < 1 if found else fastest(section, suite=False) is not None
 
 
-def page(sections: list[Section], rounds: int, rates: tuple[float, float], old: str) -> str:
+def page(sections: list[Section], rounds: int, runs: int, rates: tuple[float, float], old: str) -> str:
     """Return the page, with all that is below the mark in the `old` one, and a line for each row that lacks one."""
     rate = f"{rates[0] / 1e9:.0f} GFLOP a second, {rates[1] / 1e9:.0f} GFLOP a CPU second"
     groups = dict.fromkeys(section.group for section in sections)
-    parts = [HEAD.format(day=date.today(), commit=commit(), machine=machine(), rounds=rounds, rate=rate)]
+    times = "once" if runs == 1 else f"{runs} times, each time with new processes"
+    parts = [HEAD.format(day=date.today(), commit=commit(), machine=machine(), rounds=rounds, times=times, rate=rate)]
     parts += [*summary(sections), *mean_ratio(sections)]
     for group in groups:
         parts.append(f"\n## {group}")

@@ -95,7 +95,7 @@ class RBM(keras.layers.Layer):
         return ops.log(share) - ops.log(1 - share)
 
     def contrastive_divergence(self, data: Any) -> Any:
-        """Return the mean free energy of `data` (batch, visible) minus that of a sample. Updates the particles.
+        """Return a loss whose gradient is that of the mean F(data) - F(sample). Updates the particles.
 
         Without particles, the expected visible units of the first Gibbs step become `reconstruction` (batch, visible).
         """
@@ -105,7 +105,16 @@ class RBM(keras.layers.Layer):
         sample = ops.stop_gradient(self.gibbs(self.sample_visible(field), self.gibbs_steps - 1))
         if self.particles:
             self.fantasies.assign(sample)
-        return ops.mean(self.free_energy(data)) - ops.mean(self.free_energy(sample))
+        return self.mean_energy(data) - self.mean_energy(sample)
+
+    def mean_energy(self, visible: Any) -> Any:
+        """Return the mean energy of `visible` (batch, visible) and p(h = 1 | v), without |v|² / 2.
+
+        With p constant, its gradient is that of the mean free energy. It needs no logarithm.
+        """
+        field = self.hidden_field(visible)
+        on = ops.stop_gradient(ops.sigmoid(field))
+        return -ops.mean(ops.matmul(visible, self.intercept_visible) + ops.sum(on * field, axis=-1))
 
     def density(self, hidden: Any) -> Any:
         """Return the cross-entropy of the sparsity target with the batch mean of `hidden` (batch, hidden)."""
