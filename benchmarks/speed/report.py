@@ -24,7 +24,7 @@ HEAD = """# Performance
 Measured side by side by `make benchmark`, on {day}, commit {commit}: {machine}.
 
 Each contestant is a process of its own. All are started first, and each trains for one round that compiles. Then they
-work in turn, one at a time, for up to {rounds} rounds. All this was done {times}. The tables have the median of
+work in turn, one at a time, for {rounds}. All this was done {times}. The tables have the median of
 the rounds, and for wall time the smallest and the largest one. Ratios are those of a contestant's median to the
 suite's, on the faster of its backends by wall time: a ratio above 1 means that the suite is faster. Peers train the
 same network with the same optimizer, schedule, batch size and data on the same split, after the same number of epochs;
@@ -127,7 +127,8 @@ def page(sections: list[Section], rounds: int, runs: int, rates: tuple[float, fl
     rate = f"{rates[0] / 1e9:.0f} GFLOP a second, {rates[1] / 1e9:.0f} GFLOP a CPU second"
     groups = dict.fromkeys(section.group for section in sections)
     times = "once" if runs == 1 else f"{runs} times, each time with new processes"
-    parts = [HEAD.format(day=date.today(), commit=commit(), machine=machine(), rounds=rounds, times=times, rate=rate)]
+    each = "one round" if rounds == 1 else f"up to {rounds} rounds"
+    parts = [HEAD.format(day=date.today(), commit=commit(), machine=machine(), rounds=each, times=times, rate=rate)]
     parts += [*summary(sections), *mean_ratio(sections)]
     for group in groups:
         parts.append(f"\n## {group}")
