@@ -50,10 +50,14 @@ class Measured:
         return statistics.median(self.cpu)
 
     def extend(self, other: "Measured") -> None:
-        """Add the measurements of another process, and keep its results."""
+        """Add the measurements of another process, and keep its results.
+
+        Of the peaks of memory, the smaller one counts: those of small processes are that of the process that starts
+        them, which grows from run to run.
+        """
         self.wall += other.wall
         self.cpu += other.cpu
-        self.start, self.peak = max(self.start, other.start), max(self.peak, other.peak)
+        self.start, self.peak = max(self.start, other.start), min(self.peak, other.peak)
         self.results, self.fault = other.results or self.results, self.fault or other.fault
 
 

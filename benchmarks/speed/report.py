@@ -24,11 +24,12 @@ HEAD = """# Performance
 Measured side by side by `make benchmark`, on {day}, commit {commit}: {machine}.
 
 Each contestant is a process of its own. All are started first, and each trains for one round that compiles. Then they
-work in turn, one at a time, for {rounds}. All this was done {times}. The tables have the median of
-the rounds, and for wall time the smallest and the largest one. Ratios are those of a contestant's median to the
-suite's, on the faster of its backends by wall time: a ratio above 1 means that the suite is faster. Peers train the
-same network with the same optimizer, schedule, batch size and data on the same split, after the same number of epochs;
-their code is in `benchmarks/speed/`.
+work in turn, one at a time, for {rounds}. All this was done {times}. The tables have the
+median of the rounds, and for wall time the smallest and the largest one. MiB is the largest resident memory of a
+process, of the run in which it was smallest. Ratios are those of a contestant's median to the suite's, on the faster of
+its backends by wall time: a ratio above 1 means that the suite is faster. Peers train the same network with the same
+optimizer, schedule, batch size and data on the same split, after the same number of epochs; their code is in
+`benchmarks/speed/`.
 
 CPU seconds are those of all threads. PyTorch's OpenMP threads spin while they wait, which inflates its CPU seconds:
 compare it by wall time. The floor is the time of the training's matrix products alone, at the rate that this machine
