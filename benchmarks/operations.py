@@ -3,7 +3,7 @@
     python -m benchmarks.operations
 
 A step multiplies 128 states by 128 x 512 weights, forward, and 128 x 512 gradients by the transposed weights, backward.
-Most of its other time is in hyperbolic tangents and sigmoids.
+Most of its other time is in hyperbolic tangents and sigmoids. PyTorch is in requirements-benchmark.txt.
 """
 
 from collections.abc import Callable
@@ -48,7 +48,7 @@ def main(rounds: int = 5, repeats: int = 2000) -> None:
 
 
 def in_torch(step: Callable[[Any], Any], start: Any, repeats: int) -> Callable[[], None]:
-    """Return a function that repeats `step` in PyTorch, first on `start` and then on its result."""
+    """Return a function that repeats `step` in PyTorch, first on `start` and then on each result."""
 
     def run() -> None:
         value = torch.from_numpy(start.copy())
@@ -60,7 +60,7 @@ def in_torch(step: Callable[[Any], Any], start: Any, repeats: int) -> Callable[[
 
 
 def in_tensorflow(step: Callable[[Any], Any], start: Any, repeats: int) -> Callable[[], None]:
-    """Return a function that repeats `step` in a loop of TensorFlow's, which is compiled already."""
+    """Return a function that repeats `step` as `in_torch` does, in a compiled loop of TensorFlow."""
 
     @tf.function
     def program(value: Any) -> Any:
@@ -74,7 +74,7 @@ def in_tensorflow(step: Callable[[Any], Any], start: Any, repeats: int) -> Calla
 
 
 def in_jax(step: Callable[[Any], Any], start: Any, repeats: int) -> Callable[[], None]:
-    """Return a function that repeats `step` in a loop of JAX's, which is compiled already."""
+    """Return a function that repeats `step` as `in_torch` does, in a compiled loop of JAX."""
     program = jax.jit(lambda value: jax.lax.fori_loop(0, repeats, lambda _, value: step(value), value))
 
     def run() -> None:

@@ -16,6 +16,7 @@ from benchmarks.speed.contest import Measured, progress, python, run_program, ru
 from benchmarks.speed.report import Section
 from benchmarks.speed.rows import CONTESTANTS, ROWS, Row
 from common.cli.parsing import plain_errors
+from common.config import Count
 from common.errors import UserError
 from common.files import ROOT
 
@@ -27,7 +28,7 @@ def main(
     rows: tuple[str, ...] = (),
     contestants: tuple[str, ...] = (),
     rounds: int = 5,
-    runs: int = 1,
+    runs: Count = 1,
     examples: int = 0,
     output: Path | None = None,
 ) -> None:

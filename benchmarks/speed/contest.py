@@ -52,8 +52,8 @@ class Measured:
     def extend(self, other: "Measured") -> None:
         """Add the measurements of another process, and keep its results.
 
-        Of the peaks of memory, the smaller one counts: those of small processes are that of the process that starts
-        them, which grows from run to run.
+        The smaller of the two peaks of memory counts. A process starts with the memory of the one that starts it, which
+        grows from run to run and may be more than a small program needs.
         """
         self.wall += other.wall
         self.cpu += other.cpu

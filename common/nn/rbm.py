@@ -108,9 +108,9 @@ class RBM(keras.layers.Layer):
         return self.mean_energy(data) - self.mean_energy(sample)
 
     def mean_energy(self, visible: Any) -> Any:
-        """Return the mean energy of `visible` (batch, visible) and p(h = 1 | v), without |v|² / 2.
+        """Return the mean of E(v, p) over `visible` (batch, visible), where p = p(h = 1 | v), without |v|² / 2.
 
-        With p constant, its gradient is that of the mean free energy. It needs no logarithm.
+        p counts as constant, so the gradient is that of the mean free energy, whose logarithms are not needed.
         """
         field = self.hidden_field(visible)
         on = ops.stop_gradient(ops.sigmoid(field))
