@@ -106,7 +106,8 @@ def test_a_contestant_that_fails_is_reported_with_its_last_line(tmp_path: Path) 
 
 
 @pytest.mark.parametrize(
-    ("flags", "said"), [(["--rows", "mlp"], "mlp unknown"), (["--rounds", "9"], "between 1 and 8")]
+    ("flags", "said"),
+    [(["--rows", "mlp"], "mlp unknown"), (["--rounds", "9"], "between 1 and 8"), (["--runs", "0"], "at least 1")],
 )
 def test_mistakes_are_named(flags: list[str], said: str) -> None:
     assert_user_error(run_forked("benchmarks.speed", *flags), said)

@@ -16,7 +16,6 @@ from benchmarks.speed.contest import Measured, progress, python, run_program, ru
 from benchmarks.speed.report import Section
 from benchmarks.speed.rows import CONTESTANTS, ROWS, Row
 from common.cli.parsing import plain_errors
-from common.config import Count
 from common.errors import UserError
 from common.files import ROOT
 
@@ -28,7 +27,7 @@ def main(
     rows: tuple[str, ...] = (),
     contestants: tuple[str, ...] = (),
     rounds: int = 5,
-    runs: Count = 1,
+    runs: int = 1,
     examples: int = 0,
     output: Path | None = None,
 ) -> None:
@@ -48,6 +47,8 @@ def main(
         raise UserError(f"`rows`: {', '.join(sorted(unknown))} unknown; there are {', '.join(known)}")
     if not 1 <= rounds <= MOST:
         raise UserError(f"`rounds` must be between 1 and {MOST}, not {rounds}")
+    if runs < 1:
+        raise UserError(f"`runs` must be at least 1, not {runs}")
     output = output or (None if rows or contestants or examples else report.PAGE)
     chosen = [row for row in every if not rows or row.name in rows]
     rates = json.loads(python("-m", "benchmarks.speed.floor"))
