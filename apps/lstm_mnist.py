@@ -12,7 +12,7 @@ from typing import Literal
 import keras
 
 from common import App, Classification, Count, Data, Fraction, Positive, Published, Schedule, cli
-from common.nn import optimizers
+from common.nn import optimizers, recurrent
 from common.preprocessing import images
 
 
@@ -35,7 +35,7 @@ def build_model(config: Settings, data: Data) -> "keras.Model":
     """Build the network: bytes (28 rows, 28 pixels) in, class probabilities out."""
     inputs = keras.Input(data.input_shape, dtype="uint8")
     x = keras.layers.Rescaling(1 / 255)(inputs)
-    x = getattr(keras.layers, config.cell)(config.units)(x)
+    x = getattr(recurrent, config.cell)(config.units)(x)
     x = keras.layers.Dropout(config.dropout, seed=config.seed)(x)
     model = keras.Model(inputs, keras.layers.Dense(len(data.outputs), activation="softmax")(x))
     model.compile(optimizers.build(config, data), "sparse_categorical_crossentropy", metrics=["accuracy"])

@@ -16,6 +16,7 @@ import numpy as np
 from keras import ops
 
 from common.data import Array, Data, Pair, WindowFormat
+from common.nn import recurrent
 from common.preprocessing import series_windows
 
 Transform = Literal["none", "sqrt", "log"]
@@ -221,7 +222,7 @@ def network(data: Data, linear: Linear, units: Sequence[int], dropout: float, se
     columns = layers.Concatenate()([x, *seen]) if seen else x
     x = layers.Concatenate()([columns, before]) if numbers else columns
     for layer, cells in enumerate(units, start=1):
-        x = layers.LSTM(cells, return_sequences=layer < len(units))(x)
+        x = recurrent.LSTM(cells, return_sequences=layer < len(units))(x)
     x = layers.Dropout(dropout, seed=seed)(x)
     first = keras.initializers.RandomNormal(stddev=FIRST, seed=seed) if residual else "glorot_uniform"
     if numbers:

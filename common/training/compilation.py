@@ -2,8 +2,7 @@
 
 import keras
 
-RECURRENT_STATES = 4096
-"""Units of a recurrent layer times examples per step, up to which XLA makes it faster on a CPU."""
+from common.nn import recurrent
 
 
 def benefits_from_xla(model: keras.Model, batch_size: int) -> bool:
@@ -21,8 +20,8 @@ def benefits_from_xla(model: keras.Model, batch_size: int) -> bool:
         return all(layer.supports_jit for layer in model.layers)  # LSTM and GRU do not: cuDNN runs them
     if has_convolution(model):
         return False
-    recurrent = [layer for layer in model.layers if isinstance(layer, keras.layers.RNN)]
-    if any(batch_size * getattr(layer, "units", 0) > RECURRENT_STATES for layer in recurrent):
+    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.RNN)]
+    if any(batch_size * getattr(layer, "units", 0) > recurrent.XLA_STATES for layer in layers):
         return False
     first = next((layer for layer in model.layers if layer.trainable_weights or hasattr(layer, "seed_generator")), None)
     return not hasattr(first, "seed_generator")
