@@ -32,6 +32,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.crowds import environment
+from common import Classification
 from common.config import Count
 from common.tracking.processes import MINUTE
 from tests import postgresql
@@ -141,17 +142,14 @@ def measure_oracle(algorithm: Algorithm, finished: int) -> tuple[float, float, i
         algorithm: The algorithm.
         finished: Number of finished trials, with random settings and results.
     """
-    import keras_tuner
-
     from tuning import lenet5
     from tuning.search import oracle, space
 
     generator = random.Random(0)
     with tempfile.TemporaryDirectory() as folder:
-        objective = keras_tuner.Objective("val_accuracy", "max")
         configs = space.ConfigBuilder(lenet5.space, [], "lenet5")
         options = SearchOptions(algorithm=algorithm)
-        proposer: Any = oracle.create(options, configs, objective, Path(folder) / "oracle")
+        proposer: Any = oracle.create(options, configs, Classification(), Path(folder) / "oracle")
         proposer.max_trials = 10**6
         if algorithm == "bayesian":
             proposer.num_initial_points = finished  # those that it draws at random

@@ -104,7 +104,7 @@ def words_read(lengths: Array) -> int:
     return min(int(lengths.max()), max(USUAL, most))
 
 
-def vectorizer(sentences: Array, words: int, length: int) -> keras.layers.Layer:
+def vectorizer(sentences: Array, words: int, length: int) -> "keras.layers.Layer":
     """Return a layer from sentences (batch,) to word numbers (batch, `length`): 0 is padding, 1 an unknown word.
 
     Its vocabulary is the `words` most frequent words of `sentences`, in lower case and without punctuation.

@@ -39,7 +39,13 @@ def test_showing_the_page_of_a_run_loads_no_tensorflow() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [("apps.lenet5", "check"), ("apps.lenet5", "train", "--epochs", "no"), ("apps.alexnet", "--help")]
+    "command",
+    [
+        ("apps.lenet5", "check"),
+        ("apps.lstm_text", "check"),
+        ("apps.lenet5", "train", "--epochs", "no"),
+        ("apps.alexnet", "--help"),
+    ],
 )
 def test_looking_at_data_and_reading_flags_load_neither_keras_nor_mlflow(command: tuple[str, ...]) -> None:
     assert loaded(*command) <= {"sklearn"}  # which splits the data
@@ -48,3 +54,7 @@ def test_looking_at_data_and_reading_flags_load_neither_keras_nor_mlflow(command
 def test_looking_up_a_module_imports_no_deferred_one() -> None:
     code = "import inspect, sys, common; inspect.getmodule(inspect.currentframe()); print('tensorflow' in sys.modules)"
     assert run("-c", code).stdout == "False\n"
+
+
+def test_the_dry_run_of_a_search_loads_no_backend_of_keras_and_no_mlflow() -> None:
+    assert loaded("tuning.mnist_mlp", "--dry-run") == {"keras.src", "sklearn"}  # which KerasTuner imports

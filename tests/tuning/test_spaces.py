@@ -15,6 +15,7 @@ import tyro
 import tuning
 from apps.mnist_mlp import Settings as MnistMlp
 from apps.mnist_mlp import app as mlp
+from common import Classification
 from common.config import as_flags, changed
 from common.errors import UserError
 from tests.conftest import APPS, SMALL, assert_user_error, run
@@ -52,7 +53,7 @@ def conditional(hp: Any) -> MnistMlp:
 
 def test_a_space_is_explored_and_described() -> None:
     found = space.explore(conditional)
-    assert sorted(space.describe(found)) == [
+    assert sorted(space.describe(found).itertuples(index=False, name=None)) == [
         ("epochs", "2 to 4, in steps of 1", ""),
         ("learning_rate", "0.0001 to 0.01, log", ""),
         ("momentum", "0.5 to 0.9, in steps of 0.2", "optimizer in ['momentum']"),
@@ -95,13 +96,12 @@ def test_hyperband_needs_a_fixed_number_of_epochs() -> None:
 def test_an_oracle_read_again_after_any_change_proposes_the_same(algorithm: Algorithm, tmp_path: Path) -> None:
     """One oracle is read anew after every call that changes it, the other never is."""
     configs = space.ConfigBuilder(tiny_search.space, [], "tiny")
-    objective = keras_tuner.Objective("val_accuracy", "max")
     file = tmp_path / "oracle"
 
     first = [MnistMlp()] if algorithm != "grid" else []
 
     def proposed(again: bool) -> list[dict[str, Any]]:
-        proposer = oracle.create(SearchOptions(algorithm, seed=5), configs, objective, file, first)
+        proposer = oracle.create(SearchOptions(algorithm, seed=5), configs, Classification(), file, first)
         proposer.max_trials = 12
         values = []
         while (trial := proposer.create_trial("worker-0")).status == "RUNNING":
@@ -142,9 +142,8 @@ def test_an_oracle_that_cannot_be_read_is_a_user_error_until_it_is_started_over(
 
 
 def test_trials_of_workers_that_are_gone_are_requeued(tmp_path: Path) -> None:
-    objective = keras_tuner.Objective("val_accuracy", "max")
     configs = space.ConfigBuilder(tiny_search.space, [], "tiny")
-    proposer = oracle.create(SearchOptions(), configs, objective, tmp_path / "oracle")
+    proposer = oracle.create(SearchOptions(), configs, Classification(), tmp_path / "oracle")
     first, second = proposer.create_trial("worker-0"), proposer.create_trial("worker-1")
     proposer.requeue("worker-0")
     proposer.requeue("worker-1")
@@ -158,9 +157,8 @@ def test_trials_of_workers_that_are_gone_are_requeued(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("algorithm", ["random", "grid", "bayesian", "hyperband"])
 def test_no_worker_waits_for_the_trial_of_another(algorithm: Algorithm, tmp_path: Path) -> None:
-    objective = keras_tuner.Objective("val_accuracy", "max")
     configs = space.ConfigBuilder(tiny_search.space, [], "tiny")
-    proposer = oracle.create(SearchOptions(algorithm), configs, objective, tmp_path / "oracle")
+    proposer = oracle.create(SearchOptions(algorithm), configs, Classification(), tmp_path / "oracle")
     tried = []
     for number in range(5):
         trial = proposer.create_trial(f"worker-{number}")

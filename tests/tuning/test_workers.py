@@ -9,11 +9,10 @@ from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
-import keras_tuner
 import pytest
 
 from apps.mnist_mlp import Settings as MnistMlp
-from common import tracking
+from common import Classification, tracking
 from common.errors import UserError
 from tests.tuning import tiny_search
 from tuning.search import chief, cluster, oracle, space, worker, workers
@@ -59,9 +58,8 @@ class FakeWorkers:
 
 
 def search(fake: FakeWorkers, folder: Path, trials: int = 3, impossible: int | None = None) -> oracle.PersistentOracle:
-    objective = keras_tuner.Objective("val_accuracy", "max")
     configs = space.ConfigBuilder(tiny_search.space, [], "tiny")
-    proposer = oracle.create(SearchOptions(), configs, objective, folder / "oracle")
+    proposer = oracle.create(SearchOptions(), configs, Classification(), folder / "oracle")
     proposer.max_trials = trials
     spec = SearchSpec("tests.tuning.tiny_search", SearchOptions(), MnistMlp(), "run", folder)
     calls = itertools.count()

@@ -3,20 +3,17 @@
 import contextlib
 import json
 import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import keras_tuner
 from filelock import FileLock, Timeout
-from rich.console import Console
 
 from common import lazy, tracking
 from common.app import App
-from common.cli import parsing, terminal
-from common.config import Config, as_flags, changed
+from common.cli import parsing
+from common.config import Config
 from common.data import Data, fingerprint
 from common.errors import UserError
 from common.nn import programs
@@ -165,14 +162,9 @@ def load_or_create(
     if options.warm_start:
         tries = [app.settings(), *(app.settings.from_dict(settings) for settings in tracking.champions(app.name))]
         first = [configs.with_flags(config) for config in dict.fromkeys(tries)]
-    proposer = oracle.create(options, configs, objective(app), file, first)
-    run.log_table(results.space_table(proposer.hyperparameters), "space")
+    proposer = oracle.create(options, configs, app.task, file, first)
+    run.log_table(space.describe(proposer.hyperparameters), "space")
     return proposer
-
-
-def objective(app: App) -> keras_tuner.Objective:
-    """Return KerasTuner's objective of the app's task."""
-    return keras_tuner.Objective(app.task.monitor, app.task.mode)
 
 
 def check_objective(app: App, config: Config, data: Data) -> None:
@@ -186,18 +178,3 @@ def check_objective(app: App, config: Config, data: Data) -> None:
     names = [f"val_{name}" for name in model.evaluate(inputs, targets, verbose=0, return_dict=True)]
     if app.task.monitor not in names:
         raise UserError(f"--objective {app.task.monitor}: {app.name} has {', '.join(names)}")
-
-
-def dry_run(app: App, configs: ConfigBuilder, options: SearchOptions) -> None:
-    """Print the space, its size, and the first proposals; arguments as for `run`."""
-    with tempfile.TemporaryDirectory() as folder:
-        proposer = oracle.create(options, configs, objective(app), Path(folder) / "oracle")
-        proposer.max_trials = results.SHOWN
-        size = space.size(proposer.hyperparameters)
-        Console().print(terminal.table(results.space_table(proposer.hyperparameters), f"space of {app.name}"))
-        print(f"size: {'infinite' if size == float('inf') else f'{size:,.0f} settings'}")
-        for number in range(results.SHOWN):
-            trial = proposer.create_trial(f"{number}")
-            if trial.status != "RUNNING":
-                break
-            print(f"{trial.trial_id}: {as_flags(changed(configs(trial.hyperparameters)))}")

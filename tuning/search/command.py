@@ -59,13 +59,16 @@ def _run(app: App, space: Space, command: Command, flags: list[str], name: str) 
         searched = spaces.searched(space)
         fixed = as_flags({name: found[name] for name in found if name not in searched})
         flags = [*shlex.split(fixed), *flags]
-    lazy.use_backend(tyro.cli(app.settings, prog=name, args=flags).backend)
+    options, execution = command.search, command.execution
+    settings = tyro.cli(app.settings, prog=name, args=flags)
+    if execution.dry_run:
+        with lazy.keras_on_numpy():
+            from tuning.search import dry_run
+            from tuning.search.space import ConfigBuilder
+        dry_run.show(app, ConfigBuilder(space, flags, name), options)
+        return True
+    lazy.use_backend(settings.backend)
     with lazy.quiet_native_log():
         from tuning.search import chief
         from tuning.search.space import ConfigBuilder
-    options, execution = command.search, command.execution
-    configs = ConfigBuilder(space, flags, name)
-    if execution.dry_run:
-        chief.dry_run(app, configs, options)
-        return True
-    return chief.run(app, configs, options, execution)
+    return chief.run(app, ConfigBuilder(space, flags, name), options, execution)

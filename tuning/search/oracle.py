@@ -11,6 +11,7 @@ import keras_tuner
 from common import files
 from common.config import Config
 from common.errors import UserError
+from common.tasks import Task
 from tuning.search import space
 from tuning.search.options import SearchOptions
 from tuning.search.space import ConfigBuilder
@@ -115,7 +116,7 @@ ORACLES: dict[str, type[PersistentOracle]] = {
 def create(
     options: SearchOptions,
     configs: ConfigBuilder,
-    objective: keras_tuner.Objective,
+    task: Task,
     path: Path,
     first: Sequence[Config] = (),
 ) -> PersistentOracle:
@@ -124,12 +125,12 @@ def create(
     Args:
         options: The algorithm and its seed.
         configs: The search space, with the settings that are fixed.
-        objective: The metric to optimise.
+        task: The task, whose monitor is optimised.
         path: The file of its state.
         first: Settings to try before those that the algorithm proposes.
     """
     arguments: dict[str, Any] = {
-        "objective": objective,
+        "objective": keras_tuner.Objective(task.monitor, task.mode),
         "hyperparameters": space.explore(configs.space),
         "seed": options.seed + 1,  # KerasTuner ignores seed 0
         "max_consecutive_failed_trials": NEVER,  # failures are reported at the end of the search

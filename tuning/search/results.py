@@ -209,11 +209,6 @@ def importance(ranked: Sequence[TrialResult]) -> pd.DataFrame:
     return table.sort_values("importance", ascending=False)
 
 
-def space_table(hyperparameters: Any) -> pd.DataFrame:
-    """Return the description of the space as a table."""
-    return pd.DataFrame(space.describe(hyperparameters), columns=["setting", "values", "only where"])
-
-
 def delete_checkpoints(search: str, oracle: PersistentOracle) -> None:
     """Delete the checkpoints of all finished trials of the search with the run `search`, but the best."""
     kept = {trial.trial_id for trial in oracle.get_best_trials(SHOWN)}

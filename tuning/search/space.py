@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras_tuner
+import pandas as pd
 import tyro
 
 from common.config import Config
@@ -65,11 +66,14 @@ def draw(hyperparameters: Any, count: int) -> Iterator[Any]:
         yield drawn
 
 
-def describe(hyperparameters: Any) -> Iterator[tuple[str, str, str]]:
-    """Yield the name, the values, and the condition of each hyperparameter as text."""
-    for parameter in hyperparameters.space:
-        condition = " and ".join(f"{parent.name} in {list(parent.values)}" for parent in parameter.conditions)
-        yield parameter.name, _values(parameter), condition
+def describe(hyperparameters: Any) -> pd.DataFrame:
+    """Return the name, the values, and the condition of each hyperparameter as text."""
+
+    def condition(parameter: Any) -> str:
+        return " and ".join(f"{parent.name} in {list(parent.values)}" for parent in parameter.conditions)
+
+    rows = [(parameter.name, _values(parameter), condition(parameter)) for parameter in hyperparameters.space]
+    return pd.DataFrame(rows, columns=["setting", "values", "only where"])
 
 
 def _values(parameter: Any) -> str:
