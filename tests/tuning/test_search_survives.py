@@ -2,6 +2,8 @@
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -119,3 +121,23 @@ def test_a_search_in_which_every_trial_fails_says_so_and_can_be_started_over(tmp
     assert store.search("--trials", "1", "--fresh", answer="y\n")[0] == 0
     assert [run.info.status for run in store.runs("search")] == ["FAILED", "FINISHED"]
     assert len(store.runs("trial")) == 5
+
+
+def test_ctrl_c_while_a_worker_imports_keras_shows_one_line(tmp_path: Path) -> None:
+    """(A terminal sends the signal to all processes of the command.)"""
+    command = subprocess.Popen(
+        [sys.executable, "-m", "tuning.perceptron"],
+        env=os.environ | {"MLFLOW_TRACKING_URI": Store(tmp_path).uri},
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    search, deadline = psutil.Process(command.pid), time.monotonic() + SECONDS
+    while not any("forkserver" in " ".join(child.cmdline()) for child in search.children()):
+        assert command.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    time.sleep(0.5)  # Python has started, and Keras's import has not ended
+    os.killpg(command.pid, signal.SIGINT)
+    _, errors = command.communicate(timeout=SECONDS)
+    assert errors.splitlines() == ["stopped by SIGINT"]

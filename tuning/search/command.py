@@ -14,6 +14,7 @@ from common.app import App
 from common.cli import like
 from common.cli.parsing import plain_errors
 from common.config import as_flags
+from tuning.search import workers
 from tuning.search.options import ExecutionOptions, SearchOptions, Space
 
 # Each process allocates only the GPU memory that it needs: a search and its workers share the GPUs.
@@ -68,6 +69,8 @@ def _run(app: App, space: Space, command: Command, flags: list[str], name: str) 
         dry_run.show(app, ConfigBuilder(space, flags, name), options)
         return True
     lazy.use_backend(settings.backend)
+    if not execution.cluster:
+        workers.import_keras()
     with lazy.quiet_native_log():
         from tuning.search import chief
         from tuning.search.space import ConfigBuilder

@@ -4,6 +4,7 @@ import contextlib
 import math
 import multiprocessing
 import os
+import signal
 import socket
 import sys
 import time
@@ -12,6 +13,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent import futures
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
@@ -97,6 +99,14 @@ class LocalWorkers:
         for process in processes:
             process.join(TIMEOUT)
             process.kill()
+
+
+def import_keras() -> None:
+    """Start the process of which workers are forks, which imports Keras while this one does something else."""
+    if _context().get_start_method() == "forkserver":
+        handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it inherits this, so that Ctrl-C shows no traceback
+        forkserver.ensure_running()
+        signal.signal(signal.SIGINT, handler)
 
 
 def _context() -> multiprocessing.context.BaseContext:
