@@ -11,6 +11,7 @@ from benchmarks.speed import report
 from benchmarks.speed.contest import Measured, Resident, results_in
 from benchmarks.speed.report import Section
 from benchmarks.speed.rows import CONTESTANTS, GPU_ROWS, ROWS, find
+from common.errors import UserError
 from tests.conftest import ROOT, assert_user_error
 from tests.processes import run_forked
 
@@ -60,6 +61,25 @@ def test_what_is_written_by_hand_stays_and_rows_that_are_behind_are_listed_once(
     assert report.UNEXPLAINED not in again
     together = explained.replace("- `slow`:", "- `other`, `slow`:")
     assert report.UNEXPLAINED not in report.page(sections, 3, 1, RATES, together)
+
+
+def test_rows_that_are_measured_again_replace_those_of_the_page() -> None:
+    sections = [section("slow", 4.0, 2.0), section("fast", 1.0, 2.0), section("last", 1.0, 3.0)]
+    first = report.page(sections, 3, 1, RATES, "").replace(report.UNEXPLAINED, "the optimizer")
+    again = [section("slow", 2.0, 8.0), section("last", 1.0, 4.0)]
+    text = report.update(again, 1, 3, first)
+    assert "The geometric mean of the wall ratios of 3 rows is 3.17." in text  # of 4, 2 and 4
+    assert text.count("Measured again on ") == 2
+    assert text.count("one round, 3 times, each time with new processes.") == 2
+    table = first.partition("### title of fast")[2].partition("###")[0]
+    assert table in text
+    for one in (again[0], sections[1], again[1]):
+        assert "\n".join(report.lines(one)) in text
+        assert text.count("\n".join(list(report.summary([one]))[2:])) == 1
+    assert text.endswith("- `slow`: the optimizer.\n")
+    assert report.update(again, 1, 3, text) == text
+    with pytest.raises(UserError, match="`new`"):
+        report.update([section("new", 1.0, 2.0)], 1, 1, first)
 
 
 def test_the_page_of_the_docs_has_the_mark() -> None:

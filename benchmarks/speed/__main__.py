@@ -39,7 +39,8 @@ def main(
         rounds: Rounds of each contestant in a run. Long rows have fewer.
         runs: Runs, each with new processes.
         examples: Largest number of training examples, for a quick look; 0 for all.
-        output: File of the page; by default docs/performance.md for all rows, and none for some.
+        output: File of the page; by default docs/performance.md for all rows, and none for some. Of a page that
+            exists, only the chosen rows are replaced.
     """
     every: list[Row | Command] = [*ROWS, *COMMANDS]
     known = [row.name for row in every]
@@ -60,7 +61,10 @@ def main(
             else:
                 sections.append(section)
             old = output.read_text() if output and output.exists() else ""
-            text = report.page(sections, rounds, number + 1, rates, old)
+            if rows and old:
+                text = report.update(sections, rounds, number + 1, old)
+            else:
+                text = report.page(sections, rounds, number + 1, rates, old)
             if output:
                 output.write_text(text)
     Console().print(Markdown(text.partition(report.MARK)[0]))

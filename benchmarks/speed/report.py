@@ -6,13 +6,14 @@ import re
 import statistics
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.speed.contest import Measured
+from common.errors import UserError
 from common.files import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -127,8 +128,7 @@ def page(sections: list[Section], rounds: int, runs: int, rates: tuple[float, fl
     """Return the page, with all that is below the mark in the `old` one, and a line for each row that lacks one."""
     rate = f"{rates[0] / 1e9:.0f} GFLOP a second, {rates[1] / 1e9:.0f} GFLOP a CPU second"
     groups = dict.fromkeys(section.group for section in sections)
-    times = "once" if runs == 1 else f"{runs} times, each time with new processes"
-    each = "one round" if rounds == 1 else f"up to {rounds} rounds"
+    each, times = counted(rounds, runs)
     parts = [HEAD.format(day=date.today(), commit=commit(), machine=machine(), rounds=each, times=times, rate=rate)]
     parts += [*summary(sections), *mean_ratio(sections)]
     for group in groups:
@@ -136,11 +136,45 @@ def page(sections: list[Section], rounds: int, runs: int, rates: tuple[float, fl
         for section in sections:
             if section.group == group:
                 parts += lines(section)
+    return "\n".join(parts) + f"\n\n{MARK}\n\n{explained(sections, old)}\n"
+
+
+def update(sections: Sequence[Section], rounds: int, runs: int, old: str) -> str:
+    """Return the `old` page with these rows in the place of those that it has of them.
+
+    Raises:
+        UserError: if it lacks one of them.
+    """
+    each, times = counted(rounds, runs)
+    note = f"\nMeasured again on {date.today()}, commit {commit()}: {each}, {times}.\n"
+    text = old.partition(MARK)[0]
+    for section in sections:
+        *_, line = summary([section])
+        start, end = f"| {section.title} |", f"\n### {section.title}\n"
+        if start not in text or end not in text:
+            raise UserError(f"the page has no row `{section.name}`; measure all rows first")
+        text = "\n".join(line if one.startswith(start) else one for one in text.split("\n"))
+        before, _, after = text.partition(end)
+        table = re.match(r".*?(?=\n##|\Z)", after, re.DOTALL)
+        text = before + "\n".join([*lines(section), note]) + after[table.end() if table else 0 :]
+    ratios = [float(found) for found in re.findall(r" \| (\d+\.\d\d) \([^|]*\) \|[^|]*\|$", text, re.MULTILINE)]
+    text = re.sub(r"(?<= rows is )\d+\.\d+", f"{statistics.geometric_mean(ratios):.2f}", text)
+    return f"{text.rstrip()}\n\n{MARK}\n\n{explained(sections, old)}\n"
+
+
+def explained(sections: Iterable[Section], old: str) -> str:
+    """Return the sentences that a person has written, and a line for each row that is behind and lacks one."""
     kept = old.partition(MARK)[2].strip() or "## Where the suite is not first"
     for section in sections:
         if behind(section) and not re.search(rf"^- [^:\n]*`{section.name}`", kept, re.MULTILINE):
             kept += f"\n- `{section.name}`: {UNEXPLAINED}."
-    return "\n".join(parts) + f"\n\n{MARK}\n\n{kept}\n"
+    return kept
+
+
+def counted(rounds: int, runs: int) -> tuple[str, str]:
+    """Return words for the number of rounds of a run and for that of runs."""
+    times = "once" if runs == 1 else f"{runs} times, each time with new processes"
+    return "one round" if rounds == 1 else f"up to {rounds} rounds", times
 
 
 def commit() -> str:
