@@ -25,7 +25,7 @@ import numpy as np
 from annotated_types import Ge
 
 from common import App, Array, Classification, Count, Data, Fraction, PartFit, Positive, Published, Schedule, Share, cli
-from common.nn import optimizers, rbm
+from common.nn import layers, optimizers, rbm
 from common.plots import results
 from common.preprocessing import features, images
 
@@ -81,10 +81,10 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     model = keras.Sequential([keras.Input(data.input_shape, dtype="uint8")])
     model.add(features.normalization("min_max", data.train[0]))
     model.add(keras.layers.Flatten())
-    model.add(keras.layers.Dropout(config.input_dropout, seed=config.seed))
+    model.add(layers.Dropout(config.input_dropout, seed=config.seed))
     for depth, units in enumerate(config.hidden, start=1):
         model.add(keras.layers.Dense(units, "sigmoid", name=f"hidden_{depth}"))
-        model.add(keras.layers.Dropout(config.dropout, seed=config.seed + depth))
+        model.add(layers.Dropout(config.dropout, seed=config.seed + depth))
     model.add(keras.layers.Dense(len(data.outputs), "softmax", name="labels"))
     model.compile(optimizers.build(config, data), "sparse_categorical_crossentropy", metrics=["accuracy"])
     return model

@@ -92,7 +92,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
     model.add(features.normalization(config.normalization, data.train[0]))
     model.add(keras.layers.Flatten())
     if config.input_dropout:
-        model.add(keras.layers.Dropout(config.input_dropout, seed=config.seed))
+        model.add(layers.Dropout(config.input_dropout, seed=config.seed))
     for depth, units in enumerate(config.hidden, start=1):
         model.add(dense(config, units))
         if config.batch_normalization == "before":
@@ -100,7 +100,7 @@ def build_model(config: Settings, data: Data) -> keras.Model:
         model.add(layers.activation(config.activation))
         if config.batch_normalization == "after":
             model.add(keras.layers.BatchNormalization())
-        model.add(keras.layers.Dropout(config.dropout, seed=config.seed + depth))
+        model.add(layers.Dropout(config.dropout, seed=config.seed + depth))
     model.add(dense(config, len(data.outputs)))
     model.add(keras.layers.Softmax())
     model.compile(

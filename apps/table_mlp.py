@@ -30,7 +30,7 @@ from common import (
     baselines,
     cli,
 )
-from common.nn import losses, optimizers, tabular, tabular_expert
+from common.nn import layers, losses, optimizers, tabular, tabular_expert
 from common.preprocessing import features, tables
 
 
@@ -74,7 +74,7 @@ def build_model(config: Settings, data: Data) -> "keras.Model":
     hidden = x
     for units in config.hidden:
         hidden = tabular.EnsembleDense(units, config.members)(hidden)
-        hidden = keras.layers.Dropout(config.dropout, seed=config.seed)(keras.layers.ReLU()(hidden))
+        hidden = layers.Dropout(config.dropout, seed=config.seed)(keras.layers.ReLU()(hidden))
     hidden = keras.layers.Identity(name="hidden")(hidden)
     past = keras.layers.Dense(outputs, kernel_initializer="zeros")(x)
     members = tabular.MemberDense(outputs)(hidden) + keras.layers.Reshape((1, outputs))(past)

@@ -46,7 +46,7 @@ def main(rounds: int = 5) -> None:
             gathering.inputs_kept, gathering.targets_kept = tf.constant(x), tf.constant(y)
             gathering.build(x.shape)
             model = gathering
-        model.jit_compile = training.benefits_from_xla(model, config.batch_size)
+        model.jit_compile = training.benefits_from_xla(model, config.batch_size, config.epochs * data.steps(config))
         model.steps_per_execution = steps_per_execution
         batches = Batches(data.train, config.batch_size, config.seed)
 

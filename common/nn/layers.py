@@ -167,6 +167,23 @@ class Posterior(keras.layers.Layer):
 
 
 @keras.saving.register_keras_serializable("common")
+class Dropout(keras.layers.Dropout):
+    """Keras's `Dropout` (Srivastava et al. 2014), fast in programs of XLA too: (batch, ...) -> the same shape.
+
+    Keras lets TensorFlow select the algorithm of the random numbers. It selects Philox (Salmon et al. 2011), but in a
+    program that XLA compiles for a CPU, this takes up to fifty times as long as Philox by name.
+    """
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        if keras.backend.backend() != "tensorflow" or not training or self.noise_shape or self.rate in (0, 1):
+            return super().call(inputs, training=training)
+        import tensorflow as tf
+
+        seed = ops.cast(ops.mod(self.seed_generator.next(), 2**31 - 2), "int32")  # as Keras
+        return tf.nn.experimental.stateless_dropout(inputs, self.rate, seed, rng_alg="philox")
+
+
+@keras.saving.register_keras_serializable("common")
 class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalisation (Ioffe and Szegedy 2015), in half the time for images with few maps on a CPU.
 

@@ -76,6 +76,11 @@ class Batches(keras.callbacks.Callback):
         # TensorFlow keeps the data set's functions until the process ends; the examples need not stay with them.
         self.pair, self.generate_epoch = (None, None), None
 
+    @property
+    def steps(self) -> int:
+        """Number of steps of a whole epoch."""
+        return self.examples // min(self.batch_size, self.examples)
+
     def order(self) -> Array:
         """Return the order of the current epoch from the first step on, (steps, batch)."""
         return self.order_of(self.epoch)

@@ -2,15 +2,23 @@
 
 import keras
 
-from common.nn import recurrent
+from common.nn import layers, recurrent
+
+FEWEST_STEPS = 500
+"""Steps of a training from which on XLA on a CPU saves more time than it takes to compile."""
 
 
-def benefits_from_xla(model: keras.Model, batch_size: int) -> bool:
-    """Return whether XLA makes a step on a batch of this size faster on this device (benchmarks/compilation.py).
+def benefits_from_xla(model: keras.Model, batch_size: int, steps: int) -> bool:
+    """Return whether XLA makes a training on this device faster (benchmarks/compilation.py).
 
-    On a GPU, every network whose layers support it, as Keras chooses. On a CPU, dense networks and small recurrent
-    ones. XLA's convolutions and its loops over large products are slow there, and so is its random noise before the
-    first layer with weights, which it draws again for every unit that reads it.
+    On a GPU, that of every network whose layers support it, as Keras chooses. On a CPU, long ones of dense networks and
+    small recurrent ones. XLA's convolutions, its loops over large products and Keras's noise before the first layer
+    with weights are slow there.
+
+    Args:
+        model: The network.
+        batch_size: Examples per step.
+        steps: Steps of the whole training.
     """
     import tensorflow as tf
 
@@ -18,13 +26,13 @@ def benefits_from_xla(model: keras.Model, batch_size: int) -> bool:
         return False  # XLA has no strings
     if tf.config.list_physical_devices("GPU"):
         return all(layer.supports_jit for layer in model.layers)  # LSTM and GRU do not: cuDNN runs them
-    if has_convolution(model):
+    if steps < FEWEST_STEPS or has_convolution(model):
         return False
-    layers = [layer for layer in model.layers if isinstance(layer, keras.layers.RNN)]
-    if any(batch_size * getattr(layer, "units", 0) > recurrent.XLA_STATES for layer in layers):
+    memories = [layer for layer in model.layers if isinstance(layer, keras.layers.RNN)]
+    if any(batch_size * getattr(layer, "units", 0) > recurrent.XLA_STATES for layer in memories):
         return False
     first = next((layer for layer in model.layers if layer.trainable_weights or hasattr(layer, "seed_generator")), None)
-    return not hasattr(first, "seed_generator")
+    return isinstance(first, layers.Dropout) or not hasattr(first, "seed_generator")
 
 
 def has_convolution(model: keras.Model) -> bool:

@@ -51,7 +51,8 @@ def fit(
     most = 1 if several and on_tensorflow else STEPS_PER_EXECUTION
     usual = model.jit_compile
     if on_tensorflow and not several:  # Keras does not use XLA on several
-        model.jit_compile = benefits_from_xla(model, batches().batch_size)
+        whole = batches()
+        model.jit_compile = benefits_from_xla(model, whole.batch_size, epochs * whole.steps)
     ends = [epochs]
     resumed = checkpoint is not None and checkpoint.state.step > 0
     if resumed or (on_tensorflow and not several):

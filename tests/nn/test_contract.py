@@ -90,6 +90,7 @@ CASES = {
     "BatchNormalization": Case(lambda: {"momentum": 1.0}, [normal(4, 6, 8, 3)]),
     "LSTM": Case(lambda: {"units": 3, "return_sequences": True}, [normal(4, 5, 3)]),
     "GRU": Case(lambda: {"units": 3, "go_backwards": True}, [normal(4, 5, 3)]),
+    "Dropout": Case(lambda: {"rate": 0.3, "seed": 1}, [normal(4, 5)]),
     "TowerConv2D": Case(lambda: {"filters": 6, "kernel_size": 3, "groups": 2, "padding": "same"}, [normal(4, 6, 8, 4)]),
     "LocalResponseNormalization": Case(lambda: {"size": 3, "k": 1.5}, [normal(4, 6, 8, 5)]),
     "AffineDistortion": Case(lambda: {"translation": 1.0, "fill": "nearest", "seed": 1}, [PICTURES]),

@@ -26,6 +26,24 @@ def test_subsampling_sums_blocks_times_coefficient_plus_bias() -> None:
     np.testing.assert_allclose(layer(x), expected, atol=1e-5)
 
 
+def test_dropout_has_the_noise_of_keras_own() -> None:
+    x, seed = np.ones((64, 50), "float32"), 2**40
+    plain, own = keras.layers.Dropout(0.3, seed=seed), layers.Dropout(0.3, seed=seed)
+    for _ in range(2):
+        np.testing.assert_array_equal(own(x, training=True), plain(x, training=True))
+    np.testing.assert_array_equal(own(x), x)
+
+
+def test_with_xla_each_step_has_another_noise_of_the_same_rate() -> None:
+    layer = layers.Dropout(0.3, seed=0)
+    step = tf.function(lambda: layer(tf.ones((200, 500)), training=True), jit_compile=True)
+    first, second = (np.ravel(step()) > 0 for _ in range(2))
+    deviation = np.sqrt(0.3 * 0.7 / first.size)
+    for kept in (first, second):
+        assert abs(kept.mean() - 0.7) < 4 * deviation
+    assert abs(np.corrcoef(first, second)[0, 1]) < 4 / np.sqrt(first.size)
+
+
 def test_batch_normalisation_is_keras_own_in_fewer_operations() -> None:
     x = RANDOM.normal(loc=3.0, scale=5.0, size=(8, 6, 4, 3)).astype("float32")
     weights = RANDOM.normal(size=x.shape).astype("float32")

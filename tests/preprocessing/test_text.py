@@ -78,7 +78,7 @@ def test_what_follows_the_end_of_a_sentence_does_not_change_the_answer() -> None
 
 def test_xla_is_not_chosen_for_a_network_that_reads_strings() -> None:
     model = build_model(LstmText(embedding=4, units=4), FEW)
-    assert not training.benefits_from_xla(model, batch_size=16)
+    assert not training.benefits_from_xla(model, batch_size=16, steps=1000)
 
 
 def test_a_network_learns_from_raw_sentences_and_reads_them_in_its_own_order() -> None:

@@ -165,18 +165,22 @@ def test_on_a_cpu_dense_and_small_recurrent_networks_are_compiled_with_xla() -> 
     convolution = keras.Sequential([keras.Input((4, 4, 1)), keras.layers.Conv2D(2, 3)])
     dropped = keras.Sequential([keras.Input((4,)), keras.layers.Dropout(0.5), keras.layers.Dense(2)])
     table = keras.Sequential([keras.Input((4, 4, 1)), layers.TableConv2D([[0]], 3)])
-    assert training.benefits_from_xla(dense, batch_size=512)
-    assert training.benefits_from_xla(recurrent, batch_size=128)
-    assert not training.benefits_from_xla(recurrent, batch_size=512)
-    assert not any(training.benefits_from_xla(model, batch_size=4) for model in (dropped, convolution, table))
+    own = keras.Sequential([keras.Input((4,)), layers.Dropout(0.5), keras.layers.Dense(2)])
+    assert training.benefits_from_xla(dense, batch_size=512, steps=1000)
+    assert training.benefits_from_xla(own, batch_size=512, steps=1000)
+    assert training.benefits_from_xla(recurrent, batch_size=128, steps=1000)
+    assert not training.benefits_from_xla(recurrent, batch_size=512, steps=1000)
+    assert not training.benefits_from_xla(dense, batch_size=512, steps=100)
+    others = dropped, convolution, table
+    assert not any(training.benefits_from_xla(model, batch_size=4, steps=1000) for model in others)
 
 
 def test_on_a_cpu_a_network_that_is_trained_with_xla_predicts_without_it(mnist: RawData) -> None:
-    data, config, compiled = few(mnist, train=64), MnistMlp(hidden=(8,), input_dropout=0, epochs=1), list[bool]()
+    data, config, compiled = few(mnist, train=64), MnistMlp(hidden=(8,), batch_size=1, epochs=8), list[bool]()
     model = build_model(config, data)
     noting = keras.callbacks.LambdaCallback(on_epoch_begin=lambda *_: compiled.append(model.jit_compile))
     training.fit(model, data, config, load_app("mnist_mlp").task, training.FitOptions(callbacks=[noting]))
-    assert compiled == [True]
+    assert compiled == [True] * 8
     assert not model.jit_compile
 
 
