@@ -29,6 +29,7 @@ def fit(
     validation: Any = None,
     monitor: str = "loss",
     mode: Mode = "min",
+    planned: int = 0,
 ) -> dict[str, list[float]]:
     """Train a compiled network in place.
 
@@ -42,6 +43,7 @@ def fit(
         validation: Data to validate on, in a form that Keras takes; None for none.
         monitor: Metric whose best value the progress shows.
         mode: Whether its highest or its lowest value is the best.
+        planned: Epochs of the whole training, if `epochs` are only the first ones.
 
     Returns:
         The metrics of every epoch by name, including the epochs before an interruption.
@@ -52,7 +54,7 @@ def fit(
     usual = model.jit_compile
     if on_tensorflow and not several:  # Keras does not use XLA on several
         whole = batches()
-        model.jit_compile = benefits_from_xla(model, whole.batch_size, epochs * whole.steps)
+        model.jit_compile = benefits_from_xla(model, whole.batch_size, max(planned, epochs) * whole.steps)
     ends = [epochs]
     resumed = checkpoint is not None and checkpoint.state.step > 0
     if resumed or (on_tensorflow and not several):

@@ -133,6 +133,7 @@ def fit(
         validated,
         task.monitor if options.validate else "loss",
         task.mode if options.validate else "min",
+        config.epochs,
     )
 
 

@@ -29,6 +29,12 @@ def trained(
     return model, training.fit(model, data, config, app.task, options)
 
 
+@pytest.fixture(autouse=True)
+def xla_for_ten_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """XLA compiles these short trainings too, and also the parts of them that are shorter."""
+    monkeypatch.setattr("common.training.compilation.FEWEST_STEPS", 10)
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [

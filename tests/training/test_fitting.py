@@ -143,8 +143,9 @@ def test_the_weights_of_the_best_epoch_by_the_tasks_objective_are_kept(task: tas
     ],
 )
 def test_one_seed_gives_the_same_numbers_twice_and_another_others(
-    name: str, settings: dict[str, object], mnist: RawData
+    name: str, settings: dict[str, object], mnist: RawData, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("common.training.compilation.FEWEST_STEPS", 1)
     app, data = load_app(name), few(mnist, train=256)
 
     def weights(seed: int) -> Array:
