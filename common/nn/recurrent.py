@@ -1,5 +1,6 @@
 """Keras's recurrent layers, which train large batches on two cores of a CPU with TensorFlow."""
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ class Halves:
 
     TensorFlow computes the products of a time step, such as (128, 128) x (128, 512), on one core of a CPU, and each
     step waits for the one before. Two loops, each over half of the examples, use two cores. Outputs and gradients are
-    those of one loop to float tolerance. Predictions, GPUs and other backends use one loop.
+    those of one loop to float tolerance. Predictions, GPUs, single cores and other backends use one loop.
     """
 
     units: int
@@ -28,7 +29,7 @@ class Halves:
         """Return the last output, all outputs and the last states for sequences (batch, steps, features)."""
         loop = super().inner_loop  # type: ignore[misc]
         examples = sequences.shape[0]
-        if not (training and examples and self._gains_from_halves(examples)):
+        if not (training and (examples or 0) > 1 and self._gains_from_halves(examples)):
             return loop(sequences, initial_state, mask, training)
         mask = mask[0] if keras.tree.is_nested(mask) else mask
         halves = [
@@ -42,7 +43,13 @@ class Halves:
             return False  # Keras draws its masks for the whole batch
         import tensorflow as tf
 
-        return examples * self.units > XLA_STATES and not tf.config.list_physical_devices("GPU")
+        large = examples * self.units > XLA_STATES
+        return large and _cores() > 1 and not tf.config.list_physical_devices("GPU")
+
+
+def _cores() -> int:
+    """Return the number of cores that this process may use: the worker of a search may have a single one."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @keras.saving.register_keras_serializable("common")

@@ -30,6 +30,11 @@ def outputs_and_gradients(layer: keras.layers.Layer, x: Array, mask: Array | Non
     return [tensor.numpy() for tensor in step()], sum("While" in operation.type for operation in operations)
 
 
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.nn.recurrent._cores", lambda: 2)
+
+
 @pytest.mark.parametrize("kind", ["LSTM", "GRU"])
 @pytest.mark.parametrize("examples", [SMALL, ODD])
 @pytest.mark.parametrize("masked", [False, True])
@@ -47,6 +52,12 @@ def test_halves_give_the_outputs_and_gradients_of_one_loop(kind: str, examples: 
     assert (loops, loops_in_halves) == (2, 2 if examples == SMALL else 4)  # forward and backward
     for one, other in zip(found, expected, strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5 * max(1, abs(other).max()), rtol=0)
+
+
+def test_a_single_core_runs_one_loop(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("common.nn.recurrent._cores", lambda: 1)
+    _, loops = outputs_and_gradients(recurrent.LSTM(UNITS), np.ones((ODD, 6, 5), "float32"), None)
+    assert loops == 2
 
 
 def test_dropout_of_units_is_that_of_one_loop() -> None:
