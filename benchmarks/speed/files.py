@@ -58,8 +58,8 @@ def photographs(folder: Path) -> None:
 
 DRY_RUN = """
 import runpy, sys
-from tuning.search import results
-results.SHOWN = int(sys.argv[1])
+from tuning.search import dry_run
+dry_run.SHOWN = int(sys.argv[1])
 del sys.argv[1]
 runpy.run_module("tuning.lenet5", run_name="__main__")
 """
