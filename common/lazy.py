@@ -75,7 +75,7 @@ def use_backend(name: str) -> None:
 
 @contextlib.contextmanager
 def keras_on_numpy() -> Iterator[None]:
-    """Let Keras, if it is imported within this context, run on NumPy, which takes half the time and trains nothing."""
+    """Import Keras with its NumPy backend in this context, in half the time. It cannot train."""
     with patch.dict(os.environ, KERAS_BACKEND="numpy"):
         yield
 

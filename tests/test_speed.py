@@ -11,7 +11,6 @@ from benchmarks.speed import report
 from benchmarks.speed.contest import Measured, Resident, results_in
 from benchmarks.speed.report import Section
 from benchmarks.speed.rows import CONTESTANTS, GPU_ROWS, ROWS, find
-from common.errors import UserError
 from tests.conftest import ROOT, assert_user_error
 from tests.processes import run_forked
 
@@ -78,8 +77,8 @@ def test_rows_that_are_measured_again_replace_those_of_the_page() -> None:
         assert text.count("\n".join(list(report.summary([one]))[2:])) == 1
     assert text.endswith("- `slow`: the optimizer.\n")
     assert report.update(again, 1, 3, text) == text
-    with pytest.raises(UserError, match="`new`"):
-        report.update([section("new", 1.0, 2.0)], 1, 1, first)
+    assert report.has(first, "title of slow")
+    assert not report.has(first, "title of new")
 
 
 def test_the_page_of_the_docs_has_the_mark() -> None:
@@ -131,6 +130,14 @@ def test_a_contestant_that_fails_is_reported_with_its_last_line(tmp_path: Path) 
 )
 def test_mistakes_are_named(flags: list[str], said: str) -> None:
     assert_user_error(run_forked("benchmarks.speed", *flags), said)
+
+
+def test_a_page_without_the_row_is_named_before_anything_is_measured(tmp_path: Path) -> None:
+    file = tmp_path / "page.md"
+    file.write_text(report.page([section("slow", 4.0, 2.0)], 3, 1, RATES, ""))
+    before = file.read_text()
+    assert_user_error(run_forked("benchmarks.speed", "--rows", "rbm", "--output", str(file)), str(file), "no row rbm")
+    assert file.read_text() == before
 
 
 def test_an_unknown_base_is_named() -> None:

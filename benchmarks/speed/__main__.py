@@ -52,6 +52,9 @@ def main(
         raise UserError(f"`runs` must be at least 1, not {runs}")
     output = output or (None if rows or contestants or examples else report.PAGE)
     chosen = [row for row in every if not rows or row.name in rows]
+    replaced = output.read_text() if rows and output and output.exists() else ""
+    if missing := [row.name for row in chosen if replaced and not report.has(replaced, row.title)]:
+        raise UserError(f"`rows`: {output} has no row {', '.join(missing)}; measure all rows first")
     rates = json.loads(python("-m", "benchmarks.speed.floor"))
     sections, text = list[Section](), ""
     for number in range(runs):
@@ -61,7 +64,7 @@ def main(
             else:
                 sections.append(section)
             old = output.read_text() if output and output.exists() else ""
-            if rows and old:
+            if replaced:
                 text = report.update(sections, rounds, number + 1, old)
             else:
                 text = report.page(sections, rounds, number + 1, rates, old)

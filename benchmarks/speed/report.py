@@ -13,7 +13,6 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.speed.contest import Measured
-from common.errors import UserError
 from common.files import ROOT
 
 PAGE = ROOT / "docs" / "performance.md"
@@ -55,6 +54,16 @@ class Section:
             self.measured[label].extend(found)
 
 
+def heading(title: str) -> str:
+    """Return the heading of a row's table."""
+    return f"\n### {title}\n"
+
+
+def has(page: str, title: str) -> bool:
+    """Return whether a page has a row with this title."""
+    return heading(title) in page
+
+
 def fastest(section: Section, suite: bool) -> str | None:
     """Return the fastest contestant by wall time, of the suite or of the peers, if one was measured."""
     done = [
@@ -65,7 +74,7 @@ def fastest(section: Section, suite: bool) -> str | None:
 
 def lines(section: Section) -> Iterable[str]:
     """Return the heading of a row and its table. Without the suite, the fastest peer is the reference."""
-    yield f"\n### {section.title}\n"
+    yield heading(section.title)
     yield "| | wall s | CPU s | wall ratio | CPU ratio | first round s | MiB | result |"
     yield "| --- | --- | --- | --- | --- | --- | --- | --- |"
     reference = fastest(section, suite=True) or fastest(section, suite=False)
@@ -140,23 +149,16 @@ def page(sections: list[Section], rounds: int, runs: int, rates: tuple[float, fl
 
 
 def update(sections: Sequence[Section], rounds: int, runs: int, old: str) -> str:
-    """Return the `old` page with these rows in the place of those that it has of them.
-
-    Raises:
-        UserError: if it lacks one of them.
-    """
+    """Return the `old` page, which `has` these rows, with their measurements replaced."""
     each, times = counted(rounds, runs)
     note = f"\nMeasured again on {date.today()}, commit {commit()}: {each}, {times}.\n"
     text = old.partition(MARK)[0]
     for section in sections:
         *_, line = summary([section])
-        start, end = f"| {section.title} |", f"\n### {section.title}\n"
-        if start not in text or end not in text:
-            raise UserError(f"the page has no row `{section.name}`; measure all rows first")
-        text = "\n".join(line if one.startswith(start) else one for one in text.split("\n"))
-        before, _, after = text.partition(end)
-        table = re.match(r".*?(?=\n##|\Z)", after, re.DOTALL)
-        text = before + "\n".join([*lines(section), note]) + after[table.end() if table else 0 :]
+        text = "\n".join(line if one.startswith(f"| {section.title} |") else one for one in text.split("\n"))
+        before, _, after = text.partition(heading(section.title))
+        _, *rest = re.split(r"(?=\n##)", after, maxsplit=1)
+        text = before + "\n".join([*lines(section), note]) + "".join(rest)
     ratios = [float(found) for found in re.findall(r" \| (\d+\.\d\d) \([^|]*\) \|[^|]*\|$", text, re.MULTILINE)]
     text = re.sub(r"(?<= rows is )\d+\.\d+", f"{statistics.geometric_mean(ratios):.2f}", text)
     return f"{text.rstrip()}\n\n{MARK}\n\n{explained(sections, old)}\n"

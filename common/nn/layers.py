@@ -170,8 +170,8 @@ class Posterior(keras.layers.Layer):
 class Dropout(keras.layers.Dropout):
     """Keras's `Dropout` (Srivastava et al. 2014), fast in programs of XLA too: (batch, ...) -> the same shape.
 
-    Keras lets TensorFlow select the algorithm of the random numbers. It selects Philox (Salmon et al. 2011), but in a
-    program that XLA compiles for a CPU, this takes up to fifty times as long as Philox by name.
+    Keras lets TensorFlow select the algorithm of the random numbers, which is Philox (Salmon et al. 2011). In a program
+    that XLA compiles for a CPU, they take up to fifty times as long as those of Philox that is chosen by name.
     """
 
     def call(self, inputs: Any, training: bool = False) -> Any:

@@ -12,7 +12,7 @@ XLA_STATES = 4096
 
 
 class Halves:
-    """Run a recurrent layer over both halves of a large batch at the same time. Mix it in before a layer of Keras.
+    """Mixin for a recurrent layer of Keras that runs over both halves of a large batch at the same time.
 
     TensorFlow computes the products of a time step, such as (128, 128) x (128, 512), on one core of a CPU, and each
     step waits for the one before. Two loops, each over half of the examples, use two cores. Outputs and gradients are

@@ -5,15 +5,15 @@ import keras
 from common.nn import layers, recurrent
 
 FEWEST_STEPS = 500
-"""Steps of a training from which on XLA on a CPU saves more time than it takes to compile."""
+"""Smallest number of steps of a training in which XLA on a CPU saves more time than its compilation takes."""
 
 
 def benefits_from_xla(model: keras.Model, batch_size: int, steps: int) -> bool:
     """Return whether XLA makes a training on this device faster (benchmarks/compilation.py).
 
-    On a GPU, that of every network whose layers support it, as Keras chooses. On a CPU, long ones of dense networks and
-    small recurrent ones. XLA's convolutions, its loops over large products and Keras's noise before the first layer
-    with weights are slow there.
+    On a GPU, it does so for every network whose layers support it, as Keras chooses. On a CPU, it does so for dense
+    networks and small recurrent ones, if there are enough steps. In XLA's programs for a CPU, convolutions, loops over
+    large products, and Keras's noise before the first layer with weights are slow.
 
     Args:
         model: The network.
@@ -28,8 +28,8 @@ def benefits_from_xla(model: keras.Model, batch_size: int, steps: int) -> bool:
         return all(layer.supports_jit for layer in model.layers)  # LSTM and GRU do not: cuDNN runs them
     if steps < FEWEST_STEPS or has_convolution(model):
         return False
-    memories = [layer for layer in model.layers if isinstance(layer, keras.layers.RNN)]
-    if any(batch_size * getattr(layer, "units", 0) > recurrent.XLA_STATES for layer in memories):
+    recurrent_layers = [layer for layer in model.layers if isinstance(layer, keras.layers.RNN)]
+    if any(batch_size * getattr(layer, "units", 0) > recurrent.XLA_STATES for layer in recurrent_layers):
         return False
     first = next((layer for layer in model.layers if layer.trainable_weights or hasattr(layer, "seed_generator")), None)
     return isinstance(first, layers.Dropout) or not hasattr(first, "seed_generator")

@@ -70,7 +70,7 @@ def _run(app: App, space: Space, command: Command, flags: list[str], name: str) 
         return True
     lazy.use_backend(settings.backend)
     if not execution.cluster:
-        workers.import_keras()
+        workers.start_fork_server()
     with lazy.quiet_native_log():
         from tuning.search import chief
         from tuning.search.space import ConfigBuilder

@@ -101,8 +101,8 @@ class LocalWorkers:
             process.kill()
 
 
-def import_keras() -> None:
-    """Start the process of which workers are forks, which imports Keras while this one does something else."""
+def start_fork_server() -> None:
+    """Start the process of which the workers will be forks. It imports Keras while this one goes on."""
     if _context().get_start_method() == "forkserver":
         handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # it inherits this, so that Ctrl-C shows no traceback
         forkserver.ensure_running()
