@@ -13,9 +13,12 @@ from common import lazy
 # times among all objects, and once more at the end: 3 of the 12 CPU seconds of a short training.
 gc.set_threshold(50_000)
 atexit.register(gc.freeze)
+lazy.keep_programs()
 lazy.defer("keras")
 # Keras imports both, and with them scikit-learn and most of Matplotlib; the suite uses neither.
 lazy.defer("keras.wrappers", "matplotlib.pyplot")
+# JAX compiles a program again that it cannot read or keep.
+warnings.filterwarnings("ignore", "Error (read|writ)ing persistent compilation cache", UserWarning)
 warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)  # of a baseline
 warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # a figure shows a box for such a letter
 # The inputs of a table's network are named column_NAME, so that no input has the name of a layer.

@@ -1,4 +1,4 @@
-"""The project's folder, and files that are written atomically."""
+"""The folders of the project and of Keras, and files that are written atomically."""
 
 import contextlib
 import os
@@ -7,6 +7,11 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 """Folder of the project."""
+
+
+def keras_home() -> Path:
+    """Return Keras's folder of the user: $KERAS_HOME, or ~/.keras."""
+    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
 
 
 @contextlib.contextmanager

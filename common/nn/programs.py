@@ -1,8 +1,6 @@
-"""Functions of a network that JAX compiles as a whole, and the folder in which it keeps what it has compiled."""
+"""Functions of a network that JAX compiles as a whole."""
 
-import socket
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 import keras
@@ -37,20 +35,3 @@ def compiled(function: Callable[..., Any], model: keras.Model) -> Callable[..., 
         return with_values([variable.value for variable in variables], tensors)
 
     return call
-
-
-def keep(folder: Path) -> None:
-    """Keep the programs that JAX compiles in a folder, in which later processes find them. Other backends have none.
-
-    Args:
-        folder: Folder of the programs of all hosts. Each host uses a subfolder of its own, because a program may not
-            run on another kind of processor.
-    """
-    if keras.backend.backend() != "jax":
-        return
-    import jax
-
-    jax.config.update("jax_compilation_cache_dir", str(folder / socket.gethostname()))
-    jax.config.update("jax_persistent_cache_min_compile_time_secs", 0)
-    jax.config.update("jax_persistent_cache_min_entry_size_bytes", -1)
-    jax.config.update("jax_persistent_cache_enable_xla_caches", "none")  # their folder would be part of a program's key

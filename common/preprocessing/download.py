@@ -8,7 +8,6 @@ import contextlib
 import gzip
 import hashlib
 import io
-import os
 import shutil
 import subprocess
 import sys
@@ -66,7 +65,7 @@ class Dataset:
 
 def cache_folder() -> Path:
     """Return Keras's folder of data sets: $KERAS_HOME/datasets, or ~/.keras/datasets."""
-    return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser() / "datasets"
+    return files.keras_home() / "datasets"
 
 
 def fetch(name: str, dataset: Dataset, folder: Path) -> Files:

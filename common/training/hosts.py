@@ -67,6 +67,7 @@ def joined(count: int | Literal["auto"], index: int | None, address: str | None)
     _filter_stderr()
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM, at which the checkpoint is written
+    jax.config.update("jax_enable_compilation_cache", False)  # only host 0 would keep programs
     jax.distributed.initialize(
         place,
         number,

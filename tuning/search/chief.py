@@ -16,7 +16,6 @@ from common.cli import parsing
 from common.config import Config
 from common.data import Data, fingerprint
 from common.errors import UserError
-from common.nn import programs
 from common.preprocessing import arrays, splits
 from tuning.search import oracle, results, space, workers
 from tuning.search.options import ExecutionOptions, SearchOptions, with_objective
@@ -71,9 +70,7 @@ def run(app: App, configs: ConfigBuilder, options: SearchOptions, execution: Exe
                     tracking.end_stale({"search": run.id, "kind": "trial"})  # those of workers that had to be killed
                     print(f"{len(proposer.finished())} trials have finished; the same command resumes the search")
                     raise
-            programs.keep(spec.programs)
             succeeded = results.conclude(searched, app, configs, proposer, run)
-            shutil.rmtree(spec.programs, ignore_errors=True)
         if not succeeded:
             run.client.set_terminated(run.id, "FAILED")
         return succeeded

@@ -23,11 +23,6 @@ class SearchSpec:
     folder: Path
     """The folder of logs and of the states of the search."""
 
-    @property
-    def programs(self) -> Path:
-        """The folder of the programs that trials with the same shapes share."""
-        return self.folder / "programs"
-
 
 @dataclass(frozen=True)
 class TrialSpec:

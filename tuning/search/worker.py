@@ -18,7 +18,6 @@ from common.app import App
 from common.config import Config
 from common.data import Data
 from common.errors import DivergenceError, first_line
-from common.nn import programs
 from common.preprocessing import splits
 from common.training.checkpoint import SUFFIX, Checkpoint
 from tuning.search.options import SearchOptions, with_objective
@@ -60,7 +59,6 @@ class Trainer:
     """
 
     def __init__(self, search: SearchSpec) -> None:
-        programs.keep(search.programs)
         app = with_objective(importlib.import_module(search.module).app, search.options.objective)
         self.app = app.for_data(app.load_data(search.default))
         self.options, self.folder = search.options, tracking.checkpoints(search.run)

@@ -1,0 +1,70 @@
+"""Programs that JAX keeps for later processes. `python -m tests.test_lazy` trains a network on JAX."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.conftest import run
+
+import keras  # isort: skip - deferred by `common`
+
+
+def main() -> None:
+    """Train a network with the suite, and print the folder in which JAX keeps programs."""
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    model.fit(np.ones((8, 2)), np.ones(8), verbose=0)
+
+    import jax
+
+    print(jax.config.jax_compilation_cache_dir)
+
+
+def trained(home: Path, **environment: str) -> Path:
+    """The folder of the programs of a process with this $KERAS_HOME, which trained without a message."""
+    every = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
+    result = run("-m", "tests.test_lazy", KERAS_BACKEND="jax", KERAS_HOME=str(home), **every, **environment)
+    assert (result.returncode, result.stderr) == (0, "")
+    return Path(result.stdout.strip())
+
+
+@pytest.fixture(autouse=True)
+def without_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without the folder that `common` named in this process."""
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+
+
+def times(folder: Path) -> dict[str, int]:
+    """The programs in the folder, with the time at which each was written."""
+    return {path.name: path.stat().st_mtime_ns for path in folder.glob("*-cache")}
+
+
+def test_a_process_finds_the_programs_of_an_earlier_one(tmp_path: Path) -> None:
+    folder = trained(tmp_path)
+    assert folder == tmp_path / "programs"
+    first = times(folder)
+    assert len(first) > 3
+    trained(tmp_path)
+    assert times(folder) == first
+
+
+def test_the_folder_of_programs_can_be_another(tmp_path: Path) -> None:
+    folder = trained(tmp_path, JAX_COMPILATION_CACHE_DIR=str(tmp_path / "own"))
+    assert folder == tmp_path / "own"
+    assert times(folder)
+
+
+def test_a_training_needs_no_programs_that_can_be_read(tmp_path: Path) -> None:
+    for path in trained(tmp_path).glob("*-cache"):
+        path.write_bytes(path.read_bytes()[:100])
+    trained(tmp_path)
+
+
+def test_a_training_needs_no_place_for_programs(tmp_path: Path) -> None:
+    (tmp_path / "home").touch()
+    assert not trained(tmp_path / "home").exists()
+
+
+if __name__ == "__main__":
+    main()
