@@ -1,6 +1,6 @@
 """A deep belief network: a stack of restricted Boltzmann machines, fine-tuned by backpropagation.
 
-    python -m apps.dbn train                                  # 784-500-500-2000-10: 1.12 % test error
+    python -m apps.dbn train                                  # 784-500-500-2000-10: 1.11 % test error
     python -m apps.dbn train --persistent --epochs 30 --restore best   # also generates digits: 1.44 % (seed 0)
     python -m apps.dbn train --pretraining 0                  # the same network from random weights: 1.49 %
     python -m apps.dbn train --labelled 1000 --epochs 300     # pretrain on all digits, with 1,000 labels: 4.76 %

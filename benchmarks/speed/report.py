@@ -138,7 +138,8 @@ def page(sections: list[Section], rounds: int, runs: int, rates: tuple[float, fl
     rate = f"{rates[0] / 1e9:.0f} GFLOP a second, {rates[1] / 1e9:.0f} GFLOP a CPU second"
     groups = dict.fromkeys(section.group for section in sections)
     each, times = counted(rounds, runs)
-    parts = [HEAD.format(day=date.today(), commit=commit(), machine=machine(), rounds=each, times=times, rate=rate)]
+    system = f"{machine()}, {platform.system()}, Python {platform.python_version()}, {versions()}"
+    parts = [HEAD.format(day=date.today(), commit=commit(), machine=system, rounds=each, times=times, rate=rate)]
     parts += [*summary(sections), *mean_ratio(sections)]
     for group in groups:
         parts.append(f"\n## {group}")
@@ -151,7 +152,7 @@ def page(sections: list[Section], rounds: int, runs: int, rates: tuple[float, fl
 def update(sections: Sequence[Section], rounds: int, runs: int, old: str) -> str:
     """Return the `old` page, which `has` these rows, with their measurements replaced."""
     each, times = counted(rounds, runs)
-    note = f"\nMeasured again on {date.today()}, commit {commit()}: {each}, {times}.\n"
+    note = f"\nMeasured again on {date.today()}, commit {commit()}, {machine()}: {each}, {times}.\n"
     text = old.partition(MARK)[0]
     for section in sections:
         *_, line = summary([section])
@@ -186,15 +187,14 @@ def commit() -> str:
 
 
 def machine() -> str:
-    """Describe the machine and the versions of the packages."""
+    """Describe the machine."""
     model = platform.processor() or platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists() and (found := re.search(r"model name\s*: (.*)", cpuinfo.read_text())):
         model = found[1]
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
-    system = f"{platform.system()}, Python {platform.python_version()}, {versions()}"
-    return f"{cores} cores of {model}, {memory:.0f} GiB, {system}"
+    return f"{cores} cores of {model}, {memory:.0f} GiB"
 
 
 def versions() -> str:
