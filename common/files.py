@@ -10,7 +10,11 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def keras_home() -> Path:
-    """Return Keras's folder of the user: $KERAS_HOME, or ~/.keras."""
+    """Return Keras's folder of the user: $KERAS_HOME, or ~/.keras.
+
+    Raises:
+        RuntimeError: If the user has no home, as in a container that runs as a user whom it does not know.
+    """
     return Path(os.environ.get("KERAS_HOME", "~/.keras")).expanduser()
 
 

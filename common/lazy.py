@@ -79,10 +79,14 @@ def keep_programs() -> None:
 
     They are in $KERAS_HOME/programs, or ~/.keras/programs. Beyond 1 GiB, those that were not used for the longest time
     are deleted. A program is found on the same kind of processor, with the same versions. JAX's own environment
-    variables take precedence where they are set.
+    variables take precedence where they are set. A user without a home keeps no programs.
     """
+    try:
+        folder = files.keras_home() / "programs"
+    except RuntimeError:
+        return
     variables = {
-        "JAX_COMPILATION_CACHE_DIR": str(files.keras_home() / "programs"),
+        "JAX_COMPILATION_CACHE_DIR": str(folder),
         "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

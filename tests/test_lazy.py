@@ -1,10 +1,14 @@
 """Programs that JAX keeps for later processes. `python -m tests.test_lazy` trains a network on JAX."""
 
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from common import lazy
+from common.errors import UserError
+from common.preprocessing import download
 from tests.conftest import run
 
 import keras  # isort: skip - deferred by `common`
@@ -32,7 +36,7 @@ def trained(home: Path, **environment: str) -> Path:
 @pytest.fixture(autouse=True)
 def without_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the folder that `common` named in this process."""
-    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR")
+    monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
 
 
 def times(folder: Path) -> dict[str, int]:
@@ -64,6 +68,17 @@ def test_a_training_needs_no_programs_that_can_be_read(tmp_path: Path) -> None:
 def test_a_training_needs_no_place_for_programs(tmp_path: Path) -> None:
     (tmp_path / "home").touch()
     assert not trained(tmp_path / "home").exists()
+
+
+def test_a_user_without_a_home_keeps_no_programs(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Such as the user with a random number as which some platforms run a container."""
+    for name in ("KERAS_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 987_654_321)
+    lazy.keep_programs()
+    assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
+    with pytest.raises(UserError, match="this user has no home for data sets; set KERAS_HOME to a folder"):
+        download.cache_folder()
 
 
 if __name__ == "__main__":

@@ -64,8 +64,15 @@ class Dataset:
 
 
 def cache_folder() -> Path:
-    """Return Keras's folder of data sets: $KERAS_HOME/datasets, or ~/.keras/datasets."""
-    return files.keras_home() / "datasets"
+    """Return Keras's folder of data sets: $KERAS_HOME/datasets, or ~/.keras/datasets.
+
+    Raises:
+        UserError: If there is none.
+    """
+    try:
+        return files.keras_home() / "datasets"
+    except RuntimeError as error:
+        raise UserError("this user has no home for data sets; set KERAS_HOME to a folder") from error
 
 
 def fetch(name: str, dataset: Dataset, folder: Path) -> Files:
