@@ -9,7 +9,7 @@ import pytest
 from common import lazy
 from common.errors import UserError
 from common.preprocessing import download
-from tests.conftest import run
+from tests.conftest import ROOT, run
 
 import keras  # isort: skip - deferred by `common`
 
@@ -19,16 +19,17 @@ def main() -> None:
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
     model.compile("sgd", "mse")
     model.fit(np.ones((8, 2)), np.ones(8), verbose=0)
-
-    import jax
-
-    print(jax.config.jax_compilation_cache_dir)
+    print(os.environ["JAX_COMPILATION_CACHE_DIR"])
 
 
 def trained(home: Path, **environment: str) -> Path:
     """The folder of the programs of a process with this $KERAS_HOME, which trained without a message."""
-    every = {"JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0"}
-    result = run("-m", "tests.test_lazy", KERAS_BACKEND="jax", KERAS_HOME=str(home), **every, **environment)
+    environment |= {
+        "KERAS_BACKEND": "jax",
+        "KERAS_HOME": str(home),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+    }
+    result = run("-m", "tests.test_lazy", cwd=ROOT, timeout=300, **environment)
     assert (result.returncode, result.stderr) == (0, "")
     return Path(result.stdout.strip())
 
