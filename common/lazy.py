@@ -74,6 +74,14 @@ def use_backend(name: str) -> None:
     os.environ["KERAS_BACKEND"] = name
 
 
+def programs_folder() -> str | None:
+    """Return the folder in which JAX keeps programs by default; None for a user without a home."""
+    try:
+        return str(files.keras_home() / "programs")
+    except RuntimeError:
+        return None
+
+
 def keep_programs() -> None:
     """Let JAX keep the programs that it compiles, for later processes; a short training compiles for half of its time.
 
@@ -81,12 +89,10 @@ def keep_programs() -> None:
     are deleted. A program is found on the same kind of processor, with the same versions. JAX's own environment
     variables take precedence where they are set. A user without a home keeps no programs.
     """
-    try:
-        folder = files.keras_home() / "programs"
-    except RuntimeError:
+    if (folder := programs_folder()) is None:
         return
     variables = {
-        "JAX_COMPILATION_CACHE_DIR": str(folder),
+        "JAX_COMPILATION_CACHE_DIR": folder,
         "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",

@@ -18,7 +18,7 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from common import host_log
+from common import host_log, lazy
 from common.errors import DivergenceError, UserError
 from common.interruption import InterruptionError
 
@@ -67,7 +67,9 @@ def joined(count: int | Literal["auto"], index: int | None, address: str | None)
     _filter_stderr()
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM, at which the checkpoint is written
-    jax.config.update("jax_enable_compilation_cache", False)  # only host 0 would keep programs
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR") == lazy.programs_folder():
+        # Host 0 alone writes programs, and each host reads its own folder. On GPUs, hosts that compile share the work.
+        jax.config.update("jax_enable_compilation_cache", False)
     jax.distributed.initialize(
         place,
         number,
