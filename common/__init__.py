@@ -13,11 +13,10 @@ from common import lazy
 # times among all objects, and once more at the end: 3 of the 12 CPU seconds of a short training.
 gc.set_threshold(50_000)
 atexit.register(gc.freeze)
-lazy.keep_programs()
 lazy.defer("keras")
 # Keras imports both, and with them scikit-learn and most of Matplotlib; the suite uses neither.
 lazy.defer("keras.wrappers", "matplotlib.pyplot")
-# JAX compiles a program again that it cannot read or keep.
+# JAX compiles a program again if it cannot read or keep it.
 warnings.filterwarnings("ignore", "Error (read|writ)ing persistent compilation cache", UserWarning)
 warnings.filterwarnings("ignore", "Found unknown categories", UserWarning)  # of a baseline
 warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)  # a figure shows a box for such a letter
@@ -30,7 +29,10 @@ from common.config import Config, Count, Fraction, NotNegative, Optimizer, Posit
 from common.data import Array, Data, Examples, Pair, RawData, SavedModel, Trained  # noqa: E402
 from common.errors import UserError  # noqa: E402
 from common.lazy import register_layers  # noqa: E402
+from common.nn import programs  # noqa: E402
 from common.tasks import ByTarget, Classification, Forecast, Regression, Task  # noqa: E402
+
+programs.keep()
 
 __all__ = [
     "App",

@@ -1,4 +1,4 @@
-"""Deferred imports, so that `--help` and errors in flags need no TensorFlow, and programs that JAX need not compile.
+"""Deferred imports, so that `--help` and errors in flags need no TensorFlow.
 
 TensorFlow takes seconds to import and writes log lines that users cannot act on. `defer("keras")` puts a placeholder
 into `sys.modules`. The first access to an attribute imports the module, without the log lines.
@@ -19,7 +19,6 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 from unittest.mock import patch
 
-from common import files
 from common.errors import UserError
 
 # Log lines of the native libraries below Keras: glog lines, and TensorFlow's oneDNN hints.
@@ -72,33 +71,6 @@ def use_backend(name: str) -> None:
     if keras and not isinstance(keras, _Deferred) and keras.backend.backend() != name:
         raise UserError(f"`backend` {name}: Keras already runs on {keras.backend.backend()} in this process")
     os.environ["KERAS_BACKEND"] = name
-
-
-def programs_folder() -> str | None:
-    """Return the folder in which JAX keeps programs by default; None for a user without a home."""
-    try:
-        return str(files.keras_home() / "programs")
-    except RuntimeError:
-        return None
-
-
-def keep_programs() -> None:
-    """Let JAX keep the programs that it compiles, for later processes; a short training compiles for half of its time.
-
-    They are in $KERAS_HOME/programs, or ~/.keras/programs. Beyond 1 GiB, those that were not used for the longest time
-    are deleted. A program is found on the same kind of processor, with the same versions. JAX's own environment
-    variables take precedence where they are set. A user without a home keeps no programs.
-    """
-    if (folder := programs_folder()) is None:
-        return
-    variables = {
-        "JAX_COMPILATION_CACHE_DIR": folder,
-        "JAX_COMPILATION_CACHE_MAX_SIZE": str(2**30),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.05",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
-    for name, value in variables.items():
-        os.environ.setdefault(name, value)
 
 
 @contextlib.contextmanager

@@ -208,7 +208,6 @@ def run_on_jax(
             "XLA_FLAGS": f"{QUICKLY} {flags}",
             "JAX_COMPILATION_CACHE_DIR": own,
             "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-            "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
             "JAX_PERSISTENT_CACHE_ENABLE_XLA_CACHES": "none",  # whose folder would be a part of each program's key
         }
         result = run(*command, cwd=ROOT, timeout=timeout, **variables, **environment)

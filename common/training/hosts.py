@@ -18,9 +18,10 @@ from typing import Any, Literal
 import keras
 import numpy as np
 
-from common import host_log, lazy
+from common import host_log
 from common.errors import DivergenceError, UserError
 from common.interruption import InterruptionError
+from common.nn import programs
 
 COUNT = ("JAX_NUM_PROCESSES", "SLURM_NTASKS")
 INDEX = ("JAX_PROCESS_ID", "SLURM_PROCID", "JOB_COMPLETION_INDEX")
@@ -67,8 +68,8 @@ def joined(count: int | Literal["auto"], index: int | None, address: str | None)
     _filter_stderr()
     jax.config.update("jax_cpu_collectives_implementation", "gloo")
     jax.config.update("jax_enable_preemption_service", False)  # it takes SIGTERM, at which the checkpoint is written
-    if os.environ.get("JAX_COMPILATION_CACHE_DIR") == lazy.programs_folder():
-        # Host 0 alone writes programs, and each host reads its own folder. On GPUs, hosts that compile share the work.
+    if os.environ.get("JAX_COMPILATION_CACHE_DIR") == programs.default_folder():
+        # JAX writes programs on host 0 only. Hosts that compile may wait for one that has found its program.
         jax.config.update("jax_enable_compilation_cache", False)
     jax.distributed.initialize(
         place,

@@ -1,4 +1,4 @@
-"""Programs that JAX keeps for later processes. `python -m tests.test_lazy` trains a network on JAX."""
+"""Programs that JAX keeps for later processes. `python -m tests.nn.test_programs` trains a network on JAX."""
 
 import os
 from pathlib import Path
@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from common import lazy
 from common.errors import UserError
+from common.nn import programs
 from common.preprocessing import download
 from tests.conftest import ROOT, run
 
@@ -29,14 +29,14 @@ def trained(home: Path, **environment: str) -> Path:
         "KERAS_HOME": str(home),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
     }
-    result = run("-m", "tests.test_lazy", cwd=ROOT, timeout=300, **environment)
+    result = run("-m", "tests.nn.test_programs", cwd=ROOT, timeout=300, **environment)
     assert (result.returncode, result.stderr) == (0, "")
     return Path(result.stdout.strip())
 
 
 @pytest.fixture(autouse=True)
 def without_own_folder(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Without the folder that `common` named in this process."""
+    """Take away the folder that `common` has set in this process."""
     monkeypatch.delenv("JAX_COMPILATION_CACHE_DIR", raising=False)
 
 
@@ -60,13 +60,13 @@ def test_the_folder_of_programs_can_be_another(tmp_path: Path) -> None:
     assert times(folder)
 
 
-def test_a_training_needs_no_programs_that_can_be_read(tmp_path: Path) -> None:
+def test_damaged_programs_are_compiled_again_without_a_message(tmp_path: Path) -> None:
     for path in trained(tmp_path).glob("*-cache"):
         path.write_bytes(path.read_bytes()[:100])
     trained(tmp_path)
 
 
-def test_a_training_needs_no_place_for_programs(tmp_path: Path) -> None:
+def test_without_a_place_programs_are_compiled_and_not_kept(tmp_path: Path) -> None:
     (tmp_path / "home").touch()
     assert not trained(tmp_path / "home").exists()
 
@@ -76,7 +76,7 @@ def test_a_user_without_a_home_keeps_no_programs(monkeypatch: pytest.MonkeyPatch
     for name in ("KERAS_HOME", "HOME"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "getuid", lambda: 987_654_321)
-    lazy.keep_programs()
+    programs.keep()
     assert "JAX_COMPILATION_CACHE_DIR" not in os.environ
     with pytest.raises(UserError, match="this user has no home for data sets; set KERAS_HOME to a folder"):
         download.cache_folder()
